@@ -1,0 +1,1 @@
+"""sem_bench: what do Simplicial Embeddings do for a self-supervised method?"""
