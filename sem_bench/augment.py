@@ -1,0 +1,315 @@
+"""Random views of a batch at once, with parameters per image: crop, flip, colour jitter, grey, blur, solarise.
+
+The distribution is that of torchvision's transforms on images in [0, 1]; the cost is a few batched matrix
+products and elementwise passes. All random numbers are drawn on the CPU, always equally many and in the same
+order, so that the arms of a comparison see the same augmentations on any device:
+
+    augment = BatchAugment(settings, mean=mean, std=std)
+    parameters = augment.sample(len(images), height=32, width=32, generator=generator)
+    view = augment(images, parameters)            # uint8 (B, 3, H, W) -> float32 (B, 3, size, size)
+
+A crop with its resize is A X B^T for each channel X, with matrices A and B of the image's own; so is a blur.
+Brightness, contrast and saturation are linear in the colour; only the hue is not.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+ASPECT = (3 / 4, 4 / 3)
+TRIES = 10  # crops drawn for an image until one fits into it
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+LUMA = (0.2989, 0.587, 0.114)
+
+# Numbers worked on at a time: on a CPU they stay in its cache, elsewhere they bound the memory (64 MiB a copy).
+CHUNK_CPU = 2**19
+CHUNK = 2**24
+
+
+class ViewSettings(Protocol):
+    """What distinguishes one kind of view from another: chances, strengths and ranges."""
+
+    size: int
+    crop_scale: tuple[float, float]
+    interpolation: Literal["bilinear", "bicubic"]
+    flip: float
+    jitter: float
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+    grey: float
+    blur: float
+    blur_sigma: tuple[float, float]
+    solarize: float
+
+
+class Parameters(NamedTuple):
+    """The augmentations of B images: tensors on the CPU, row i for image i."""
+
+    box: Tensor  # (B, 4) int64: top, left, height, width in pixels of the input
+    flip: Tensor  # (B,) bool, as are jitter, grey, blur and solarize: whether to do it at all
+    jitter: Tensor
+    order: Tensor  # (B, 4) int64: BRIGHTNESS, ..., HUE, in the order in which the jitter does them
+    brightness: Tensor  # (B,) float32: a factor, as are contrast and saturation
+    contrast: Tensor
+    saturation: Tensor
+    hue: Tensor  # (B,) float32: a shift, in turns of the colour circle
+    grey: Tensor
+    blur: Tensor
+    sigma: Tensor  # (B,) float32: standard deviation of the blur, in pixels of the output
+    solarize: Tensor
+
+    def rows(self, index: Tensor | slice) -> "Parameters":
+        """The parameters of some of the images."""
+        return Parameters(*(field[index] for field in self))
+
+
+class BatchAugment:
+    """One kind of view: draws its parameters, and applies them to images."""
+
+    def __init__(self, settings: ViewSettings, *, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.settings = settings
+        self.mean, self.std = mean, std
+
+    def sample(self, batch_size: int, *, height: int, width: int, generator: torch.Generator) -> Parameters:
+        """Draw the parameters of a batch; each of image i depends on its own setting and on the generator alone."""
+        s = self.settings
+        uniform = torch.rand(batch_size, 2 * TRIES + 16, dtype=torch.float64, generator=generator)
+        areas, aspects, corner, order, rest = torch.split(uniform, [TRIES, TRIES, 2, 4, 10], dim=1)
+        flip, jitter, brightness, contrast, saturation, hue, grey, blur, sigma, solarize = rest.unbind(1)
+        return Parameters(
+            box=_crop_boxes(areas, aspects, corner, height=height, width=width, scale=s.crop_scale),
+            flip=flip < s.flip,
+            jitter=jitter < s.jitter,
+            order=order.argsort(1),
+            brightness=_factor(brightness, s.brightness),
+            contrast=_factor(contrast, s.contrast),
+            saturation=_factor(saturation, s.saturation),
+            hue=_between(hue, -s.hue, s.hue).float(),
+            grey=grey < s.grey,
+            blur=blur < s.blur,
+            sigma=_between(sigma, *s.blur_sigma).float(),
+            solarize=solarize < s.solarize,
+        )
+
+    def __call__(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Augment and normalise: uint8 (B, 3, H, W) -> float32 (B, 3, size, size) on the same device."""
+        batch, channels, height, width = images.shape
+        size, device = self.settings.size, images.device
+        views = torch.empty(batch, channels, size, size, device=device)
+        chunk = CHUNK_CPU if device.type == "cpu" else CHUNK
+        step = max(1, chunk // (channels * max(height * width, size * size)))
+        with torch.autocast(device.type, enabled=False):  # it would round images to bfloat16 in every product
+            for start in range(0, batch, step):
+                rows = slice(start, start + step)
+                self._fill(views[rows], images[rows], parameters.rows(rows))
+        return views
+
+    def _fill(self, views: Tensor, images: Tensor, parameters: Parameters) -> None:
+        # Sorted so that each step of the jitter works in place on neighbours, see _jitter.
+        group = torch.where(parameters.jitter, 3 - _hue_position(parameters), 4)
+        sort = group.argsort(stable=True)
+        p = parameters.rows(sort)
+        x = images.index_select(0, _send(sort, images)) / 255
+        x = self._crop(x, p)
+        _jitter(x, p, group.bincount(minlength=5).cumsum(0).tolist())
+        _update(x, p.grey, lambda chosen: _luma(chosen).expand_as(chosen))
+        _update(x, p.blur, lambda chosen: _blur(chosen, p.sigma[p.blur]))
+        # In [0, 1], inverting what is brighter than the middle.
+        _update(x, p.solarize, lambda chosen: torch.minimum(chosen, 1 - chosen))
+        torch.index_select(x, 0, _send(sort.argsort(), images), out=views)
+        _standardise(views, self.mean, self.std)
+
+    def _crop(self, images: Tensor, p: Parameters) -> Tensor:
+        height, width = images.shape[2:]
+        s = self.settings
+        top, left, box_height, box_width = _send(p.box.T.float(), images)
+        still, flip = _send(torch.zeros_like(p.flip), images), _send(p.flip, images)
+        down = _resize_matrices(top, box_height, still, height, s.size, s.interpolation)
+        across = _resize_matrices(left, box_width, flip, width, s.size, s.interpolation)
+        cropped = _separable(images, down, across)
+        return cropped.clamp_(0, 1) if s.interpolation == "bicubic" else cropped  # a cubic overshoots
+
+
+def normalise(images: Tensor, *, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """What evaluation sees: uint8 (B, 3, H, W) -> float32, (image / 255 - mean) / std by channel."""
+    return _standardise(images / 255, mean, std)
+
+
+def blur_radius(size: int) -> int:
+    """The kernel reaches so many pixels to each side: about 10 % of the image in all (SimCLR, appendix A)."""
+    return max(1, size // 20)
+
+
+def _standardise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    centre, spread = (_send(torch.tensor(values).view(3, 1, 1), images) for values in (mean, std))
+    return images.sub_(centre).div_(spread)
+
+
+def _send(values: Tensor, like: Tensor) -> Tensor:
+    """To the device of `like`; from pinned memory, so that the host need not wait for a GPU."""
+    if like.device.type == "cuda":
+        return values.pin_memory().to(like.device, non_blocking=True)
+    return values.to(like.device)
+
+
+def _between(uniform: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * uniform
+
+
+def _factor(uniform: Tensor, strength: float) -> Tensor:
+    return _between(uniform, max(0.0, 1 - strength), 1 + strength).float()
+
+
+def _crop_boxes(
+    areas: Tensor, aspects: Tensor, corner: Tensor, *, height: int, width: int, scale: tuple[float, float]
+) -> Tensor:
+    """RandomResizedCrop as in torchvision, from uniform numbers: the first try that fits, or a central crop."""
+    area = _between(areas, *scale) * (height * width)
+    aspect = _between(aspects, math.log(ASPECT[0]), math.log(ASPECT[1])).exp()
+    sides = torch.stack([area / aspect, area * aspect], dim=2).sqrt().round()  # (B, TRIES, 2)
+    limit = torch.tensor([height, width], dtype=torch.float64)
+    fits = ((sides > 0) & (sides <= limit)).all(2)
+    first = fits.int().argmax(1)
+    drawn = sides[torch.arange(len(sides)), first]
+
+    ratio = min(max(width / height, ASPECT[0]), ASPECT[1])
+    central = torch.tensor([min(height, round(width / ratio)), min(width, round(height * ratio))]).double()
+    some = fits.any(1, keepdim=True)
+    box = torch.where(some, drawn, central)
+    start = torch.where(some, (corner * (limit - box + 1)).floor(), ((limit - central) / 2).floor())
+    return torch.cat([start, box], dim=1).long()
+
+
+def _resize_matrices(
+    start: Tensor, length: Tensor, flip: Tensor, size: int, out: int, interpolation: str
+) -> Tensor:
+    """Weights (B, out, size) that resize pixels [start, start + length) of a line of `size` pixels to `out`.
+
+    With antialiasing: where the line shrinks, the kernel stretches, as in PIL and in torchvision.
+    """
+    position = torch.arange(out, device=start.device) + 0.5
+    position = torch.where(flip[:, None], out - position, position)
+    scale = (length / out)[:, None]
+    stretch = scale.clamp(min=1)
+    centre = (start[:, None] + position * scale) / stretch
+    pixel = torch.arange(size, device=start.device)
+    outside = (pixel < start[:, None]) | (pixel >= (start + length)[:, None])
+    pixel = ((pixel + 0.5) / stretch).masked_fill(outside, math.inf)
+    distance = (pixel[:, None, :] - centre[:, :, None]).abs_()
+    if interpolation == "bilinear":
+        weights = distance.neg_().add_(1).clamp_(min=0)
+    else:  # Keys' cubic with a = -1/2; `far` is what is left to 2, `near` what is left to 1
+        far, near = (2 - distance).clamp_(min=0), (1 - distance).clamp_(min=0)
+        weights = far.square() * (far - 1) / 2 + near.square() * (1 - 2 * near)
+    return weights.div_(weights.sum(2, keepdim=True))
+
+
+def _separable(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """down @ channel @ across^T: (B, C, H, W), (B, h, H), (B, w, W) -> (B, C, h, w)."""
+    batch, channels, height, _ = images.shape
+    images = torch.bmm(images.flatten(1, 2), across.mT).view(batch * channels, height, -1)
+    # Copying the small matrices beats the broadcast of torch.matmul five times (32 px).
+    return torch.bmm(down.repeat_interleave(channels, 0), images).view(batch, channels, down.shape[1], -1)
+
+
+def _hue_position(p: Parameters) -> Tensor:
+    return (p.order == HUE).int().argmax(1)
+
+
+def _jitter(x: Tensor, p: Parameters, ends: list[int]) -> None:
+    """ColorJitter in place, each image in its own order.
+
+    The hue of all images shifts at once, between three linear steps before it and three after; an image takes
+    part in those that its order asks for. The images come sorted: first those with the hue last (`ends[0]` of
+    them), then with the hue third, second, first, then (from `ends[3]`) those without jitter. So every step
+    concerns a slice.
+    """
+    third, second, first, count = ends[:4]
+    if count == 0:
+        return
+    p = p.rows(slice(0, count))
+    matrices, offsets = _linear_steps(p)
+    matrices, offsets = _send(matrices, x), _send(offsets, x)
+    starts, stops = (0, 0, 0, third, second, first), (third, second, first, count, count, count)
+    for step, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        if step == 3 and p.hue.any():
+            _shift_hue(x[:count], _send(p.hue, x))
+        if start < stop:
+            pixels = x[start:stop].flatten(2)
+            offset = offsets[step, start:stop] @ pixels.mean(2, keepdim=True)
+            torch.clamp(torch.baddbmm(offset, matrices[step, start:stop], pixels), 0, 1, out=pixels)
+
+
+def _linear_steps(p: Parameters) -> tuple[Tensor, Tensor]:
+    """For the six steps of _jitter, M and N (6, B, 3, 3): a colour becomes M @ colour + N @ (the mean colour)."""
+    factor = torch.stack([p.brightness, p.contrast, p.saturation], dim=1)[:, :, None, None]
+    grey = (1 - factor) * torch.tensor(LUMA)  # (B, 3, 1, 3): how much of its grey an image takes on
+    matrices = factor * torch.eye(3)
+    matrices[:, SATURATION] += grey[:, SATURATION]
+    offsets = torch.zeros_like(matrices)
+    offsets[:, CONTRAST] += grey[:, CONTRAST]
+    linear = p.order[p.order != HUE].view(-1, 3)
+    # Steps that an image does not take part in get some index: the slices leave them out.
+    turn = (_hue_position(p)[:, None] + torch.arange(-3, 3)).clamp(0, 2)
+    chosen = linear.gather(1, turn).T
+    image = torch.arange(len(factor))
+    return matrices[image, chosen], offsets[image, chosen]
+
+
+def _shift_hue(images: Tensor, shift: Tensor) -> None:
+    """Turn the hue of RGB images (B, 3, H, W) by shift (B,), in turns, in place; value and saturation stay.
+
+    A hue is an angle from red, up to half a turn to the side of green or of blue.
+    """
+    r, g, b = images.unbind(1)
+    low = torch.minimum(torch.minimum(r, g), b)
+    chroma = torch.maximum(torch.maximum(r, g), b).sub_(low)
+    sixfold = 6 * chroma
+    angle = (g + b).sub_(r).sub_(low).div_(sixfold.clamp(min=1e-12)).add_(1 / 6)
+    hue = angle.copysign_(g - b).add_(shift[:, None, None] + 1).frac_()
+
+    def far(colour: float) -> Tensor:
+        return (hue - colour).abs_().clamp_(1 / 6, 1 / 3)
+
+    # A channel is highest within a sixth of a turn from its colour, lowest beyond a third, and linear between.
+    # Red lies at both ends of the scale: its distance is taken from the opposite colour.
+    torch.addcmul(low - chroma, sixfold, far(1 / 2), out=r)
+    high = low.add_(chroma, alpha=2)
+    torch.addcmul(high, sixfold, far(1 / 3), value=-1, out=g)
+    torch.addcmul(high, sixfold, far(2 / 3), value=-1, out=b)
+
+
+def _luma(images: Tensor) -> Tensor:
+    r, g, b = torch.split(images, 1, dim=1)
+    return LUMA[0] * r + LUMA[1] * g + LUMA[2] * b
+
+
+def _blur(images: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur with reflection at the border; sigma (B,) on the CPU."""
+    down, across = (_blur_matrices(_send(sigma, images), size) for size in images.shape[2:])
+    return _separable(images, down, across)
+
+
+def _blur_matrices(sigma: Tensor, size: int) -> Tensor:
+    radius = blur_radius(size)
+    reach = torch.arange(-radius, radius + 1, device=sigma.device)
+    taps = (-0.5 * (reach / sigma[:, None]).square()).softmax(1)
+    source = torch.arange(size, device=sigma.device)[:, None] + reach
+    source = (size - 1) - ((size - 1) - source.abs()).abs()
+    shape = (len(sigma), size, 2 * radius + 1)
+    return taps.new_zeros(len(sigma), size, size).scatter_add_(
+        2, source.expand(shape), taps[:, None, :].expand(shape)
+    )
+
+
+def _update(x: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> None:
+    """Replace the chosen images (a mask on the CPU) by what `change` makes of them."""
+    rows = chosen.nonzero()[:, 0]
+    if len(rows):
+        rows = _send(rows, x)
+        x.index_copy_(0, rows, change(x.index_select(0, rows)))

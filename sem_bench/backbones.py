@@ -1,0 +1,67 @@
+"""Backbones: image (B, 3, H, W) -> features h (B, out_dim)."""
+
+from functools import partial
+
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from sem_bench.config import BACKBONES
+
+SMALL = 64  # pixels up to which a ResNet gets the CIFAR stem: 3x3, stride 1, no pooling (He et al. 2016, section 4.2)
+
+
+class Backbone(nn.Module):
+    """Any network that ends in a feature vector of `out_dim` numbers."""
+
+    def __init__(self, network: nn.Module, out_dim: int) -> None:
+        super().__init__()
+        self.network = network
+        self.out_dim = out_dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, out_dim)."""
+        h: Tensor = self.network(images)
+        return h
+
+
+def build(name: str, *, image_size: int) -> Backbone:
+    """The backbone of a name in `config.BACKBONES` for square images of that many pixels."""
+    return _BUILDERS[name](image_size=image_size)
+
+
+def _torchvision_resnet(name: str, *, image_size: int) -> Backbone:
+    network = torchvision.models.get_model(name, weights=None)
+    if image_size <= SMALL:
+        network.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+        network.maxpool = nn.Identity()
+    out_dim = network.fc.in_features
+    network.fc = nn.Identity()
+    return Backbone(network, out_dim)
+
+
+def _narrow_resnet(*, image_size: int, stride: int, width: int = 16) -> Backbone:
+    """A ResNet-10: a 3x3 stem, four stages of one basic block, widths doubling from `width`, average pooling."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(3, width, kernel_size=3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+        BasicBlock(width, width),
+    ]
+    for stage in range(3):
+        narrow, wide = width << stage, width << (stage + 1)
+        shortcut = nn.Sequential(nn.Conv2d(narrow, wide, kernel_size=1, stride=2, bias=False), nn.BatchNorm2d(wide))
+        layers.append(BasicBlock(narrow, wide, stride=2, downsample=shortcut))
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    for layer in (module for layer in layers for module in layer.modules() if isinstance(module, nn.Conv2d)):
+        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's ResNets
+    return Backbone(nn.Sequential(*layers), width * 8)
+
+
+_BUILDERS = {
+    "resnet18": partial(_torchvision_resnet, "resnet18"),
+    "resnet50": partial(_torchvision_resnet, "resnet50"),
+    "resnet10w16": partial(_narrow_resnet, stride=1),
+    "resnet10w16s2": partial(_narrow_resnet, stride=2),
+}
+assert set(_BUILDERS) == set(BACKBONES), "config.BACKBONES lists what can be built"

@@ -1,0 +1,208 @@
+"""The command line. Exit codes: 0 all well, 1 some jobs failed, 2 bad input or absent data, 130 interrupted.
+
+Imports stay inside the commands: `--help` answers at once, and nothing but `run` needs torch.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from sem_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from sem_bench.plan import Job, Plan
+    from sem_bench.store import Store
+
+FORMATS = ("github", "latex", "csv", "html", "json")
+LISTS = ("methods", "datasets", "backbones", "embeddings")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except UserError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; all that is done is kept", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:  # the reader went away, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sem_bench", description="What do Simplicial Embeddings do for a self-supervised method?")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="do what a suite lacks, then print its tables")
+    run.set_defaults(command=_run)
+    _suite_arguments(run)
+    run.add_argument("--only", metavar="TEXT", nargs="+", help="only jobs whose name contains a TEXT, with their inputs")
+    run.add_argument(
+        "--rerun",
+        choices=("missing", "failed", "all"),
+        default="missing",
+        help="missing (default): whatever has no result; failed: only failures; all: everything anew",
+    )
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    run.add_argument("--allow-missing", action="store_true", help="go on without the cells whose data are absent")
+
+    plan = commands.add_parser("plan", help="what a suite means: its jobs, their state and the time they take")
+    plan.set_defaults(command=_plan)
+    _suite_arguments(plan)
+    plan.add_argument("--format", choices=("text", "json"), default="text")
+
+    table = commands.add_parser("table", help="print the tables of a results folder")
+    table.set_defaults(command=_table)
+    table.add_argument("results", metavar="DIR", type=Path)
+    table.add_argument("--table", metavar="NAME", help="only this table")
+    which = table.add_mutually_exclusive_group()
+    which.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
+    which.add_argument("--all", action="store_true", help="of all suites")
+    table.add_argument("--format", choices=FORMATS, default="github")
+    table.add_argument("--out", metavar="DIR", type=Path, help="write the tables there instead of printing them")
+
+    listing = commands.add_parser("list", help="what a suite can name")
+    listing.set_defaults(command=_list)
+    listing.add_argument("what", choices=LISTS)
+
+    doctor = commands.add_parser("doctor", help="versions, devices, disk space, and the data of a suite")
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("suite", metavar="SUITE", type=Path, nargs="?")
+    doctor.add_argument("--results", metavar="DIR", type=Path, default=Path("results"))
+    return parser
+
+
+def _suite_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", metavar="SUITE", type=Path)
+    parser.add_argument("--results", metavar="DIR", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=YAML",
+        dest="assignments",
+        action="append",
+        default=[],
+        help="set a value of the suite, such as pretrain.epochs=5; may be given again",
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes on the command line print as one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> int:
+    from sem_bench.plan import read_plan
+    from sem_bench.store import Store, check_writable
+    from sem_bench.todo import with_data
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    plan = read_plan(options.suite, options.assignments)
+    jobs = plan.only(options.only) if options.only else plan.unique()
+    store = Store(options.results)
+    jobs = with_data(jobs, store, allow_missing=options.allow_missing)
+    check_writable(options.results)
+    store.write_manifest(plan)
+    failed = _execute(jobs, store, options)
+    _print_tables(plan, store)
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} jobs failed:", file=sys.stderr)  # noqa: T201
+        for job, status in failed:
+            print(f"  {job.kind}/{job.slug}: {status}", file=sys.stderr)  # noqa: T201
+    return 1 if failed else 0
+
+
+def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace) -> "list[tuple[Job, str]]":
+    """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
+    from sem_bench.estimates import estimate
+    from sem_bench.progress import reporter
+    from sem_bench.store import data_of
+    from sem_bench.todo import selection
+
+    if any(store.fingerprints(data_of(job)) is None for job in jobs):
+        from sem_bench import executors
+
+        executors.refresh_fingerprints(jobs, store)
+    chosen = selection(jobs, store, options.rerun, options.only or ())
+    with reporter(len(jobs), estimates=estimate(chosen, store)) as progress:
+        digests = {job.digest for job in chosen}
+        for job in jobs:
+            if job.digest not in digests and store.status(job) == "done":
+                progress.job_finished(job.digest, "reused", seconds=0.0)
+        if not chosen:
+            return []
+        from sem_bench import executors
+
+        outcome = executors.run(
+            chosen, store, afresh=options.rerun == "all", device=options.device, reporter=progress
+        )
+    return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] != "done"]
+
+
+def _print_tables(plan: "Plan", store: "Store") -> None:
+    from sem_bench import render, tables
+
+    rows = tables.rows(store.root, suite=plan.suite.name)
+    found = tables.comparison(rows)
+    render.write_tables(store.root, plan.suite.name, rows, found)
+    if found:
+        print(render.render(found, rows, "github"))  # noqa: T201
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from sem_bench.overview import as_json, as_text
+    from sem_bench.plan import read_plan
+    from sem_bench.store import Store
+
+    plan = read_plan(options.suite, options.assignments)
+    show = as_json if options.format == "json" else as_text
+    print(show(plan, Store(options.results)))  # noqa: T201
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
+    from sem_bench import render, tables
+    from sem_bench.validation import did_you_mean
+
+    rows = tables.rows(options.results, suite=options.suite, all_suites=options.all)
+    names = sorted({row["table"] for row in rows})
+    if options.table and options.table not in names:
+        raise UserError(f"--table: no table {options.table!r} here{did_you_mean(options.table, names)}")
+    found = tables.comparison(rows)
+    if options.out:
+        render.write_tables(options.out, None, rows, found)
+    else:
+        print(render.render(found, rows, options.format))  # noqa: T201
+    return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from sem_bench.overview import listing
+
+    print(listing(options.what, Path()))  # noqa: T201
+    return 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from sem_bench.doctor import report
+
+    text, healthy = report(options.suite, options.results)
+    print(text)  # noqa: T201
+    return 0 if healthy else 2
+
+
+def _interrupt(signum: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt

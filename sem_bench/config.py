@@ -1,0 +1,357 @@
+"""The schema of every file and of every job's configuration: what is allowed, its defaults and its bounds.
+
+A digest leaves out fields at their default (see `resolved`), so a new field with a default keeps old results valid;
+changing a default changes what old digests mean: raise the version of the stages that read it (sem_bench.plan).
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+MAX_WIDTH = 2**20  # the largest L*V
+
+EMBEDDINGS = {
+    "none": "the backbone's features go straight to the heads",
+    "sem": "Linear, BatchNorm, then L softmaxes over V numbers at temperature tau",
+    "linear": "the same Linear and BatchNorm without the softmax: the control that isolates it",
+}
+BACKBONES = {
+    "resnet18": "torchvision's ResNet-18, 512 features; 3x3 stem without pooling up to 64 px",
+    "resnet50": "torchvision's ResNet-50, 2048 features; 3x3 stem without pooling up to 64 px",
+    "resnet10w16": "one basic block a stage, widths 16 to 128, 128 features; 3x3 stem",
+    "resnet10w16s2": "resnet10w16 with a stride-2 stem: four times fewer operations",
+}
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    repeated = [value for i, value in enumerate(values) if value in values[:i]]
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} stands there twice")
+    return values
+
+
+def _increasing(values: tuple[float, float]) -> tuple[float, float]:
+    if values[0] > values[1]:
+        raise ValueError(f"[{values[0]:g}, {values[1]:g}] is reversed")
+    return values
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Temperature = Positive
+Range = Annotated[tuple[NonNegative, NonNegative], BeforeValidator(_as_tuple), AfterValidator(_increasing)]
+Channels = Annotated[tuple[NonNegative, NonNegative, NonNegative], BeforeValidator(_as_tuple)]
+PositiveChannels = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_as_tuple)]
+Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)]
+Fractions = Annotated[list[Fraction], Field(min_length=1), AfterValidator(_unique)]
+Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(_unique)]
+Scalar = bool | int | float | str
+Penalties = Annotated[list[Positive], Field(min_length=1), AfterValidator(_unique)]
+
+
+class Model(BaseModel):
+    """Strict, closed and frozen: "2" is no number, an unknown key is an error, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def resolved(model: BaseModel) -> dict[str, Any]:
+    """A model as plain data without the fields at their default: what a digest sees."""
+    return model.model_dump(mode="json", exclude_defaults=True)
+
+
+# --- embeddings ------------------------------------------------------------------------------------------------------
+
+
+class Embedding(Model):
+    """What stands between backbone and heads. `tau` and `tau_target` left open come from the method's recipe."""
+
+    type: Literal["none", "sem", "linear"]
+    L: Annotated[int, Field(ge=1)] | None = None
+    V: Annotated[int, Field(ge=2)] | None = None
+    tau: Temperature | None = None
+    tau_target: Temperature | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        sized = {"L": self.L, "V": self.V}
+        heated = {"tau": self.tau, "tau_target": self.tau_target}
+        if self.type == "none":
+            given = [key for key, value in (sized | heated).items() if value is not None]
+            if given:
+                raise ValueError(f"embedding type none takes no {' or '.join(given)}")
+            return self
+        absent = [key for key, value in sized.items() if value is None]
+        if absent:
+            raise ValueError(f"embedding type {self.type} needs {' and '.join(absent)}")
+        if self.width > MAX_WIDTH:
+            raise ValueError(f"L*V = {self.width} is above the limit of {MAX_WIDTH}")
+        given = [key for key, value in heated.items() if value is not None]
+        if self.type == "linear" and given:
+            raise ValueError(f"embedding type linear takes no {' or '.join(given)}: it has no softmax")
+        return self
+
+    @property
+    def width(self) -> int:
+        """L*V; 0 without an embedding."""
+        return (self.L or 0) * (self.V or 0)
+
+
+# --- method cards ----------------------------------------------------------------------------------------------------
+
+
+class Augmentation(Model):
+    """One view of an image. Fields as in torchvision's transforms; probabilities and strengths default to off."""
+
+    crop_scale: Range = (1.0, 1.0)  # share of the area (RandomResizedCrop; aspect ratio 3/4 to 4/3)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    flip: Probability = 0.0
+    jitter: Probability = 0.0
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    grey: Probability = 0.0
+    blur: Probability = 0.0
+    blur_sigma: Range = (0.1, 2.0)  # pixels
+    solarize: Probability = 0.0
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
+            raise ValueError(f"crop_scale {list(self.crop_scale)} must lie in (0, 1]")
+        if self.blur and self.blur_sigma[0] <= 0:
+            raise ValueError("blur_sigma must be above 0")
+        return self
+
+
+class Optimizer(Model):
+    """How weights move. `lr` is per 256 images where `lr_per_256` says so, else as it stands."""
+
+    name: Literal["sgd", "lars", "adamw"]
+    lr: Positive
+    lr_per_256: bool = True
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 0.0  # weights only: never biases, never normalisation layers
+    trust_coefficient: Positive = 0.001  # LARS
+
+
+class SemTemperatures(Model):
+    """The temperatures of the SEM arm where the suite names none."""
+
+    tau: Temperature
+    tau_target: Temperature | None = None  # None: as tau
+
+
+class Training(Model):
+    """How a method is trained."""
+
+    epochs: Annotated[int, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=2)]
+    optimizer: Optimizer
+    warmup_epochs: NonNegative = 0.0  # linear from 0; then cosine to min_lr, both per step
+    min_lr: NonNegative = 0.0
+    views: Annotated[list[Augmentation], Field(min_length=1)]
+    parameters: dict[str, Scalar] = {}  # the keyword arguments of the method's class
+
+
+class Recipe(Training):
+    """A method's hyper-parameters for a kind of data: complete, so that nothing depends on another file."""
+
+    source: str  # where the values come from
+    sem: SemTemperatures
+
+
+class MethodCard(Model):
+    """methods/NAME.yaml; the class stands in NAME.py beside it."""
+
+    summary: str
+    source: str
+    class_name: Name = Field(alias="class")
+    momentum: bool = False  # has a momentum branch, in which tau_target acts
+    labels: bool = False  # reads labels: a supervised reference, no self-supervised method
+    recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
+
+
+# --- data set cards --------------------------------------------------------------------------------------------------
+
+
+class PythonSource(Model):
+    """`load(split, **arguments)` in the .py beside the card gives (images uint8 (N, H, W, 3), labels int (N,))."""
+
+    type: Literal["python"]
+    arguments: dict[str, Scalar] = {}
+
+
+class Normalisation(Model):
+    """Channel mean and standard deviation in [0, 1]."""
+
+    mean: Channels
+    std: PositiveChannels
+
+
+class DatasetCard(Model):
+    """datasets/NAME.yaml; for `source: {type: python}` NAME.py stands beside it."""
+
+    summary: str
+    source: PythonSource
+    files: list[str] = []  # what must be on disk, from the folder above the card's; "~" is the home
+    splits: dict[Literal["train", "test"], Annotated[int, Field(ge=1)]]  # number of images
+    image_size: Annotated[int, Field(ge=8, le=4096)]
+    classes: Annotated[Names, Field(min_length=2)]
+    superclasses: dict[Name, Names] = {}
+    normalise: Normalisation
+    metric: Literal["top1"] = "top1"
+    licence: str
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if set(self.splits) != {"train", "test"}:
+            raise ValueError("splits needs train and test")
+        members = [member for group in self.superclasses.values() for member in group]
+        if self.superclasses and sorted(members) != sorted(self.classes):
+            odd = sorted(set(members) ^ set(self.classes)) or [m for m in members if members.count(m) > 1]
+            raise ValueError(f"superclasses must hold every class once; look at {odd[0]!r}")
+        return self
+
+    def superclass_of(self) -> list[int]:
+        """The superclass index of each class, in the order of `classes`; empty without superclasses."""
+        index = {member: i for i, group in enumerate(self.superclasses.values()) for member in group}
+        return [index[name] for name in self.classes] if index else []
+
+
+# --- suites ----------------------------------------------------------------------------------------------------------
+
+
+def _typed(embeddings: object) -> object:
+    """A label that is itself an embedding type needs no `type`; an empty value stands for {}."""
+    if not isinstance(embeddings, dict):
+        return embeddings
+    filled = {label: {} if settings is None else settings for label, settings in embeddings.items()}
+    return {
+        label: {"type": label} | settings if isinstance(settings, dict) and label in EMBEDDINGS else settings
+        for label, settings in filled.items()
+    }
+
+
+class Grid(Model):
+    """The arms: every method with every embedding on every backbone and data set."""
+
+    methods: Names
+    embeddings: Annotated[dict[Name, Embedding], Field(min_length=1), BeforeValidator(_typed)]
+    backbones: Names
+    datasets: Names
+
+
+class Pretrain(Model):
+    """Which recipe, and what to change in it for every method alike."""
+
+    recipe: Name
+    epochs: Annotated[int, Field(ge=0)] | None = None
+    batch_size: Annotated[int, Field(ge=2)] | None = None
+    lr: Positive | None = None
+    weight_decay: NonNegative | None = None
+
+
+class ProbeSettings(Model):
+    """Linear probes on frozen features, docs/protocol.md. `tau` is the grid of tau_d, `l2` its partner."""
+
+    fractions: Fractions = [1.0, 0.01]
+    tau: Temperatures = [0.1, 0.3, 1.0, 3.0, 10.0]
+    l2: Penalties = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
+
+
+class KnnSettings(Model):
+    """Weighted nearest neighbours, docs/protocol.md."""
+
+    k: Annotated[int, Field(ge=1)] = 20
+    temperature: Temperature = 0.1
+
+
+class Evaluate(Model):
+    """Which stages follow pretraining."""
+
+    probe: ProbeSettings | None = None
+    knn: KnnSettings | None = None
+
+
+class Suite(Model):
+    """A suite file."""
+
+    name: Name
+    seeds: Seeds
+    grid: Annotated[list[Grid], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)]
+    pretrain: Pretrain
+    evaluate: Evaluate = Evaluate()
+
+
+# --- configurations of jobs ------------------------------------------------------------------------------------------
+
+
+class MethodRef(Model):
+    """A method as a digest sees it: its name, its class and the hash of its code."""
+
+    name: Name
+    class_name: Name
+    code: str
+    labels: bool = False
+
+
+class TrainingData(Model):
+    """A data set as pretraining sees it."""
+
+    name: Name
+    source: PythonSource
+    code: str
+    train: int
+    image_size: int
+    normalise: Normalisation
+
+
+class LabelledData(TrainingData):
+    """A data set as evaluation sees it."""
+
+    test: int
+    classes: Names
+    superclasses: dict[Name, Names] = {}
+
+
+class PretrainJob(Model):
+    """Everything that pretraining depends on."""
+
+    method: MethodRef
+    training: Training
+    embedding: Embedding
+    backbone: Name
+    data: TrainingData
+    seed: Seed
+
+
+class ProbeJob(Model):
+    """Everything that a probe depends on, beside the pretrained encoder."""
+
+    data: LabelledData
+    fraction: Fraction
+    tau: list[Temperature]  # empty: the representation has no temperature
+    fixed_tau: Temperature | None  # also reported: tau_d at the pretraining tau, without search
+    l2: Penalties
+    fixed_l2: Penalties  # as many candidates for representations without a temperature
+    seed: Seed
+
+
+class KnnJob(Model):
+    """Everything that the nearest neighbours depend on, beside the pretrained encoder."""
+
+    data: LabelledData
+    tau: Temperature | None
+    k: int
+    temperature: Temperature

@@ -1,0 +1,63 @@
+"""Data sets in memory: uint8 images and labels, checked against their card."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sem_bench import config
+from sem_bench.cards import load_code
+from sem_bench.errors import UserError
+
+SplitName = Literal["train", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, 3, S, S) and labels int64 (N,), with the SHA-256 of both."""
+
+    images: Tensor
+    labels: Tensor
+    fingerprint: str
+
+
+def load(data: config.TrainingData, split: SplitName, *, code: Path) -> Split:
+    """A split of a data set; `code` is the card's .py. Raises UserError where it is not what the card says."""
+    labelled = isinstance(data, config.LabelledData)
+    count = data.test if labelled and split == "test" else data.train
+    found = _load(code, split, count, data.image_size, tuple(sorted(data.source.arguments.items())))
+    if labelled:
+        _check_classes(found.labels, data.classes, where=f"{code.name}: load({split!r})")
+    return found
+
+
+@lru_cache(maxsize=8)
+def _load(code: Path, split: SplitName, count: int, size: int, arguments: tuple[tuple[str, config.Scalar], ...]) -> Split:
+    images, labels = load_code(code).load(split, count=count, image_size=size, **dict(arguments))
+    where, expected = f"{code.name}: load({split!r})", f"images uint8 {(count, size, size, 3)}, integer labels {(count,)}"
+    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
+        raise UserError(f"{where}: expected numpy arrays, {expected}")
+    if images.dtype != np.uint8 or images.shape != (count, size, size, 3):
+        raise UserError(f"{where}: images are {images.dtype} {images.shape}; expected {expected}")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
+        raise UserError(f"{where}: labels are {labels.dtype} {labels.shape}; expected {expected}")
+    content = hashlib.sha256(np.ascontiguousarray(images).tobytes())
+    content.update(np.ascontiguousarray(labels, dtype=np.int64).tobytes())
+    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    return Split(pixels, torch.from_numpy(labels.astype(np.int64)), content.hexdigest())
+
+
+def _check_classes(labels: Tensor, classes: list[str], *, where: str) -> None:
+    present = set(labels.unique().tolist())
+    strange = sorted(present - set(range(len(classes))))
+    if strange:
+        raise UserError(f"{where}: label {strange[0]}, but the card names {len(classes)} classes, 0 to {len(classes) - 1}")
+    absent = sorted(set(range(len(classes))) - present)
+    if absent:
+        raise UserError(f"{where}: no image of class {classes[absent[0]]!r}")

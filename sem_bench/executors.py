@@ -1,0 +1,155 @@
+"""Executors: run a plan's jobs. One for now, in this process; a cluster would be another function beside it.
+
+The store decides what is done; a job that fails is recorded and the others go on.
+"""
+
+import importlib
+import platform
+import resource
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sem_bench import data
+from sem_bench.config import LabelledData
+from sem_bench.files import write_json
+from sem_bench.plan import Job
+from sem_bench.progress import Reporter
+from sem_bench.store import SCHEMA, Store, data_of, now
+from sem_bench.workspace import Workspace, choose_device, precision
+
+LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
+
+
+def refresh_fingerprints(jobs: Sequence[Job], store: Store) -> None:
+    """Look at data whose content is not known here yet, so that results made from other data are not reused."""
+    seen = set()
+    for job in jobs:
+        described = data_of(job)
+        key = repr(described)
+        if key not in seen and store.fingerprints(described) is None:
+            splits = data.SPLITS if isinstance(described, LabelledData) else data.SPLITS[:1]
+            found = {name: data.load(described, name, code=job.code["dataset"]).fingerprint for name in splits}
+            store.write_fingerprints(described, found)
+        seen.add(key)
+
+
+def run(jobs: Sequence[Job], store: Store, *, afresh: bool, device: str, reporter: Reporter) -> dict[str, str]:
+    """Do the jobs in order; returns digest -> "done", "failed" or "blocked" (an input is missing)."""
+    outcome: dict[str, str] = {}
+    chosen = choose_device(device)
+    for job in jobs:
+        inputs = {kind: store.by_digest(kind, digest) for kind, digest in job.inputs.items()}
+        lacking = [kind for kind, folder in inputs.items() if folder is None or _failed(outcome, job.inputs[kind])]
+        began = time.perf_counter()
+        if lacking:
+            status, summary = "blocked", f"its {lacking[0]} failed"
+        else:
+            reporter.job_started(job.digest, job.kind, job.slug)
+            with store.lock(job):
+                found = {kind: folder for kind, folder in inputs.items() if folder is not None}
+                status, summary = _do(job, found, store, chosen, reporter, afresh=afresh)
+        outcome[job.digest] = status
+        reporter.job_finished(job.digest, status, seconds=time.perf_counter() - began, summary=summary)
+    return outcome
+
+
+def _failed(outcome: dict[str, str], digest: str) -> bool:
+    return outcome.get(digest, "done") != "done"
+
+
+def _do(
+    job: Job, inputs: dict[str, Path], store: Store, device: torch.device, reporter: Reporter, *, afresh: bool
+) -> tuple[str, str]:
+    """One job, under its lock: its status and a word about it. Another process may have done it meanwhile."""
+    done = store.result(job) is not None
+    if done and not afresh:
+        return "done", "by another process"
+    with store.workplace(job, afresh=done) as folder:
+        workspace = Workspace(
+            folder=folder,
+            inputs=inputs,
+            code=job.code,
+            cache=store.root / "cache",
+            device=device,
+            progress=lambda at, total, note: reporter.job_progress(job.digest, at, total, note=note),
+        )
+        settings = job.config.model_dump(mode="json")
+        write_json(folder / "config.json", settings)
+        store.write_state(folder, "running")
+        meter = _Meter(device)
+        try:
+            metrics = importlib.import_module(f"sem_bench.stages.{job.kind}").run(job.config, workspace)
+        except Exception as error:
+            store.write_failure(folder, "".join(traceback.format_exception(error)))
+            store.write_state(folder, "failed")
+            reason = " ".join(str(error).split())
+            return "failed", f"{type(error).__name__}: {reason} (see {folder / 'error.txt'})"
+        except BaseException:
+            store.write_state(folder, "interrupted")
+            raise
+        store.write_state(folder, "done")
+        result = {
+            "schema": SCHEMA,
+            "kind": job.kind,
+            "digest": job.digest,
+            "config": settings,
+            "inputs": job.inputs,
+            "metrics": metrics,
+            "provenance": meter.provenance() | {"data": workspace.data},
+        }
+        write_json(folder / "result.json", result)  # last: its existence means done
+    return "done", ""
+
+
+class _Meter:
+    """What a job cost, and on what it ran."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.began = time.perf_counter()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def provenance(self) -> dict[str, Any]:
+        """Seconds, peak memory in MiB (of the whole process on a CPU), device, precision, versions, commit, time."""
+        if self.device.type == "cuda":
+            peak, name = torch.cuda.max_memory_allocated(self.device) / 2**20, torch.cuda.get_device_name(self.device)
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+            name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+        return {
+            "when": now(),
+            "seconds": round(time.perf_counter() - self.began, 3),
+            "peak_memory_mib": round(peak, 1),
+            "device": self.device.type,
+            "device_name": name,
+            "threads": torch.get_num_threads(),
+            "precision": precision(self.device),
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+            "commit": _commit(),
+        }
+
+
+@cache
+def _commit() -> str | None:
+    """The git commit of this code, with "+" where files differ from it; None outside a checkout of sem_bench."""
+    here = Path(__file__).parent.parent
+    if not (here / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = [*git, "status", "--porcelain", "--untracked-files=no"]
+        changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")

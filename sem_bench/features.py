@@ -1,0 +1,116 @@
+"""Frozen features: what every evaluation reads.
+
+The online encoder in eval mode, float32, no augmentation. The backbone's h is computed once a data split and cached; z and
+SEM are recomputed from it where they are needed, because 65,000 numbers an image are better not stored.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sem_bench import config, data, sem
+from sem_bench.augment import normalise
+from sem_bench.digest import digest
+from sem_bench.encoder import Encoder
+from sem_bench.files import read_json, write_atomic
+from sem_bench.stages.pretrain import load_encoder
+from sem_bench.workspace import Workspace
+
+CHUNK = 1024  # images at a time
+
+
+@dataclass(frozen=True)
+class Representation:
+    """A representation of images: h, z, or SEM at a temperature. Each is scaled by one number, 1 / its RMS norm on train."""
+
+    name: str  # "h", "z", "sem"
+    tau_d: float | None
+    of: Callable[[Tensor], Tensor]  # from h (n, d) to (n, width), unscaled
+
+    def scale(self, h: Tensor) -> float:
+        """1 / the RMS norm over the rows of h (n, d)."""
+        total = sum(float(self.of(part).double().square().sum()) for part in h.split(CHUNK))
+        return (len(h) / total) ** 0.5 if total > 0 else 1.0
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features of a pretrained encoder on one labelled data set."""
+
+    encoder: Encoder
+    embedding: config.Embedding
+    train: data.Split
+    test: data.Split
+    h_train: Tensor  # (N, d) float32 on the device
+    h_test: Tensor
+
+    @cached_property
+    def h(self) -> Representation:
+        """The backbone's feature."""
+        return Representation("h", None, lambda h: h)
+
+    @cached_property
+    def z(self) -> Representation:
+        """The embedding before its softmax."""
+        embedding = self.encoder.embedding
+        assert isinstance(embedding, sem.LinearEmbedding)
+        return Representation("z", None, embedding.logits)
+
+    def sem(self, tau_d: float) -> Representation:
+        """SEM at a temperature."""
+        embedding = self.encoder.embedding
+        assert isinstance(embedding, sem.SimplicialEmbedding)
+        return Representation("sem", tau_d, lambda h: embedding(h, tau_d))
+
+
+def load(labelled: config.LabelledData, workspace: Workspace) -> Features:
+    """The features of the workspace's "pretrain" input, from the cache or computed."""
+    source = workspace.inputs["pretrain"]
+    job = config.PretrainJob.model_validate(read_json(source / "config.json"))
+    encoder = load_encoder(job, source / "checkpoint.pt", workspace.device)
+    splits = {name: data.load(labelled, name, code=workspace.code["dataset"]) for name in data.SPLITS}
+    workspace.data.update({name: split.fingerprint for name, split in splits.items()})
+    h = {
+        name: _cached(encoder, labelled, split, _cache_file(workspace, source, name, split), workspace.device)
+        for name, split in splits.items()
+    }
+    return Features(encoder, job.embedding, splits["train"], splits["test"], h["train"], h["test"])
+
+
+def _cache_file(workspace: Workspace, source: Path, name: str, split: data.Split) -> Path:
+    result = read_json(source / "result.json")
+    device = workspace.device.type  # devices round differently
+    key = digest([result["digest"], result["provenance"]["when"], split.fingerprint, device])
+    return workspace.cache / "features" / f"{result['digest'][:12]}-{name}-{key[:12]}.npy"
+
+
+def _cached(
+    encoder: Encoder, labelled: config.LabelledData, split: data.Split, file: Path, device: torch.device
+) -> Tensor:
+    try:
+        h = np.load(file)
+    except (OSError, ValueError):
+        h = backbone_features(encoder, labelled, split.images, device).cpu().numpy()
+        write_atomic(file, lambda out: np.save(out, h))
+    return torch.from_numpy(h).to(device)
+
+
+@torch.no_grad()
+def backbone_features(
+    encoder: Encoder, labelled: config.TrainingData, images: Tensor, device: torch.device
+) -> Tensor:
+    """h (N, d) float32 of uint8 images (N, 3, S, S)."""
+    settings = labelled.normalise
+    encoder = encoder.to(memory_format=torch.channels_last)
+    parts = [
+        encoder.backbone(
+            normalise(part.to(device), mean=settings.mean, std=settings.std).contiguous(memory_format=torch.channels_last)
+        )
+        for part in images.split(CHUNK)
+    ]
+    return torch.cat(parts)

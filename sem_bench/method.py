@@ -1,0 +1,52 @@
+"""The base class of methods.
+
+A method gets an encoder and builds its heads on `encoder.out_dim`; it knows tensors, never files. No method has a SEM
+variant. Examples: methods/simclr.py, and methods/byol.py for one with a momentum branch.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from sem_bench.encoder import Encoder
+
+N = TypeVar("N", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a training step sees."""
+
+    views: list[Tensor]  # each (B, 3, S, S), float32, normalised
+    indices: Tensor  # (B,) positions in the training set
+    labels: Tensor | None = None  # (B,) only for a method whose card says `labels: true`
+
+
+class Method(nn.Module):
+    """Trains an encoder. What must survive a restart is a parameter or a buffer, or the restart will differ."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The networks' outputs; runs under autocast where the hardware has it."""
+        raise NotImplementedError
+
+    def loss(self, *outputs: Tensor) -> Tensor:
+        """The scalar loss; gets forward's outputs in float32 and runs without autocast."""
+        raise NotImplementedError
+
+    def after_step(self, step: int, total: int) -> None:
+        """Called after optimiser step `step` (from 0) of `total`: the place for momentum updates."""
+
+
+def momentum_copy(module: N) -> N:
+    """A copy for a momentum branch: same weights, no gradients.
+
+    Its BatchNorm layers stay in training mode: they use their own batch's statistics and keep running ones of their own;
+    momentum updates average parameters only (as the public code of BYOL, MoCo and SEM does).
+    """
+    return copy.deepcopy(module).requires_grad_(False)

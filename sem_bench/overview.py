@@ -1,0 +1,67 @@
+"""`plan` and `list`: what is there to do, and what a suite can name."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from tabulate import tabulate
+
+from sem_bench.cards import Library
+from sem_bench.config import BACKBONES, EMBEDDINGS
+from sem_bench.estimates import estimate
+from sem_bench.plan import Job, Plan
+from sem_bench.progress import human_seconds
+from sem_bench.store import Store
+
+
+def status(job: Job, store: Store) -> str:
+    """done, failed, partial, missing, or "no data"."""
+    found = store.status(job)
+    return "no data" if found != "done" and job.absent_files() else found
+
+
+def as_text(plan: Plan, store: Store) -> str:
+    """One line a job, then how many there are of each state and the time they will take."""
+    jobs = plan.unique()
+    seconds = estimate(jobs, store)
+    states = {job.digest: status(job, store) for job in jobs}
+    rows = [
+        [
+            states[job.digest],
+            job.kind,
+            job.slug,
+            job.digest[:12],
+            "" if states[job.digest] == "done" else "~" + human_seconds(seconds[job.digest]),
+        ]
+        for job in jobs
+    ]
+    counted = ", ".join(f"{count} {state}" for state, count in Counter(states.values()).most_common())
+    left = sum(seconds[job.digest] for job in jobs if states[job.digest] != "done")
+    table = tabulate(rows, headers=["state", "kind", "job", "digest", "time"], tablefmt="simple", disable_numparse=True)
+    return f"{table}\n\n{plan.suite.name}: {len(jobs)} jobs: {counted}" + (f"; about {human_seconds(left)} left" if left else "")
+
+
+def as_json(plan: Plan, store: Store) -> str:
+    """A list of {kind, slug, digest, status, method, embedding, ip, backbone, dataset, seed}."""
+    fields = ("method", "embedding", "ip", "backbone", "dataset", "seed")
+    entries = [
+        {"kind": job.kind, "slug": job.slug, "digest": job.digest, "status": status(job, store)}
+        | {name: getattr(job.cell, name) for name in fields}
+        for job in plan.jobs
+    ]
+    return json.dumps(entries, indent=1)
+
+
+def listing(what: str, folder: Path) -> str:
+    """The names of a kind, each with a line on what it is; cards in `folder` come before the installed ones."""
+    library = Library(folder)
+    if what == "backbones":
+        lines = BACKBONES
+    elif what == "embeddings":
+        lines = EMBEDDINGS
+    elif what == "methods":
+        cards = {name: library.method(name).content for name in library.names("method")}
+        lines = {name: f"{card.summary} (recipes: {', '.join(card.recipes)})" for name, card in cards.items()}
+    else:
+        lines = {name: library.dataset(name).content.summary for name in library.names("dataset")}
+    return tabulate(list(lines.items()), tablefmt="plain")

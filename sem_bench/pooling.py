@@ -1,0 +1,194 @@
+"""Results pooled over seeds, and the gains over `none`: the rows of the comparison (design, part 6).
+
+A row is one of the flat objects of `table --format json`. Nothing is averaged over a hole.
+"""
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sem_bench import published, records
+from sem_bench.digest import canonical_json
+from sem_bench.records import ARM, Key, Manifest, Row, Run
+
+Interval = tuple[float | None, float | None, float | None]  # mean, low, high
+
+METHOD = ("method", "ip")
+TAU_NOTE = "tau_d: "  # then the choices, where they differ
+_MAIN = {
+    "none": "h",
+    "linear": "z",
+    "sem": "sem",
+    "gumbel": "sem",
+}  # what stands for an arm, by embedding type
+
+
+def rows(results: Path, *, suite: str | None = None, all_suites: bool = False) -> list[Row]:
+    """The comparison's flat objects in manifest order: of `suite`, of all suites, or of the one written last.
+
+    Accuracies and gains are in percent, unrounded; None is a hole. A result that cannot be read counts as
+    missing. Raises UserError where the folder, its manifests or the suite are not there.
+    """
+    found = records.manifests(results, suite=suite, all_suites=all_suites)
+    read = records.reader(results)
+    return [cell.row for manifest in found for cell in _cells(manifest, read)]
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and two-sided 95 % t-interval; below two values there is no interval, without values no mean."""
+    if len(values) < 2:
+        return (values[0] if values else None), None, None
+    from scipy.special import stdtrit  # slow to import, and not always needed
+
+    mean = statistics.fmean(values)
+    half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def pooled(gains: Sequence[float | None]) -> Interval:
+    """The `interval` over methods' mean gains, the methods as units; a hole among them makes it a hole."""
+    there = [gain for gain in gains if gain is not None]
+    return interval(there) if len(there) == len(gains) else (None, None, None)
+
+
+# --- cells and gains ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A row and, by seed, what its gain is made of."""
+
+    row: Row
+    values: dict[int, float]
+    settings: dict[int, str]
+    absent: str  # which seeds have no figure, and why
+
+    @property
+    def place(self) -> str:
+        """What an arm's row and its `none` row have in common."""
+        metric = self.row["metric"].removesuffix("_fixed_tau")
+        names = (*METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
+        return canonical_json([*(self.row[name] for name in names), metric])
+
+
+def _cells(manifest: Manifest, read: records.Reader) -> list[_Cell]:
+    arms = [[records.run(job, read) for job in jobs] for jobs in manifest.arms.values()]
+    seen: dict[
+        str, list[Key]
+    ] = {}  # arms alike in this have the same columns: one without results shows its holes
+    for runs in arms:
+        seen.setdefault(_alike(runs), []).extend(key for run in runs for key in run.figures)
+    cells = []
+    for runs in arms:
+        keys = dict.fromkeys(seen[_alike(runs)])
+        known = {column for column, *_ in keys}
+        for key in [*keys, *(key for key in _planned(manifest, runs[0].job) if key[0] not in known)]:
+            configs = dict.fromkeys(run.config for run in runs if key in run.figures)
+            cells += [_cell(manifest.name, runs, key, config) for config in configs or [""]]
+    _add_gains(cells)
+    return cells
+
+
+def _alike(runs: Sequence[Run]) -> str:
+    job = runs[0].job
+    return canonical_json([job["kind"], job["embedding_config"]["type"], job["dataset"]])
+
+
+def _planned(manifest: Manifest, job: Row) -> list[Key]:
+    """The least that an arm's jobs were to give."""
+    representations = dict.fromkeys((main_representation(job), "h"))
+    if job["kind"] == "knn":
+        return [("kNN", 1.0, "knn_top1", name) for name in representations]
+    return [(f"{100 * f:g}%", f, "top1", name) for f in manifest.fractions for name in representations]
+
+
+def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
+    column, fraction, metric, representation = key
+    used = {run.seed: run for run in runs if key in run.figures and run.config == config}
+    draws = [draw for run in used.values() for draw in run.figures[key]]
+    values = {seed: statistics.fmean(draw.value for draw in run.figures[key]) for seed, run in used.items()}
+    absent = _absent(runs, used, column)
+    chosen = Counter(draw.tau_d for draw in draws)
+    settings = {seed: run.setting for seed, run in used.items()}
+    notes = [absent] if absent else []
+    if len(chosen) > 1:
+        counts = sorted(chosen.items(), key=lambda choice: (choice[0] is None, choice[0]))
+        texts = (f"{'none' if tau is None else f'{tau:g}'} x{count}" for tau, count in counts)
+        notes.append(TAU_NOTE + ", ".join(texts))
+    if len(set(settings.values())) > 1:
+        notes.append("pools " + " and ".join(sorted(set(settings.values()))))
+    notes += [note for run in used.values() for note in run.notes]
+    notes += [note for draw in draws for note in draw.notes]
+    row: Row = {"table": "comparison", "suite": suite} | {name: runs[0].job[name] for name in ARM}
+    row |= {"fraction": fraction, "column": column, "metric": metric, "representation": representation}
+    row["tau_d"] = next(iter(chosen)) if len(chosen) == 1 else None
+    row["mean"] = None if absent else statistics.fmean(values.values())
+    row["std"] = None if absent or len(values) < 2 else statistics.stdev(values.values())
+    row["n"] = len(values)
+    row |= dict.fromkeys(("gain", "gain_low", "gain_high"))
+    row["published"] = published.match(row)
+    row["digests"] = [run.job["digest"] for run in used.values()]
+    row["notes"] = list(dict.fromkeys(notes))
+    return _Cell(row, values, settings, absent)
+
+
+def _absent(runs: Iterable[Run], used: dict[int, Run], column: str) -> str:
+    """The seeds of the manifest without a figure, by reason: "missing: seed 1; failed: seeds 2, 3"."""
+    reasons: dict[int, str] = {}
+    for run in (run for run in runs if run.seed not in used):
+        # Each fraction has a probe of its own; the manifest tells by the end of the slug (sem_bench.plan).
+        slug = run.job["slug"]
+        other = slug.endswith("pc") and not slug.endswith(f"-{column.removesuffix('%')}pc")
+        reasons[run.seed] = reasons.get(run.seed, "missing") if other else run.absence or "missing"
+    by_reason: dict[str, list[int]] = {}
+    for seed, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(seed)
+    return "; ".join(f"{reason}: {_seeds(seeds)}" for reason, seeds in by_reason.items())
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def _add_gains(cells: Sequence[_Cell]) -> None:
+    """Fill in each arm's gain over `none`. Notes on the gain alone end in "gain"."""
+    baselines: dict[str, dict[str, _Cell]] = {}
+    for cell in cells:
+        if embedding_type(cell.row) == "none":
+            baselines.setdefault(cell.place, {})[canonical_json(cell.row["digests"])] = cell
+    for cell in (cell for cell in cells if embedding_type(cell.row) != "none"):
+        found = list(baselines.get(cell.place, {}).values())
+        if len(found) == 1:
+            gain, note = _gain(cell, found[0])
+            cell.row.update(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
+        else:
+            note = f"{'several' if found else 'no'} none arms to compare with: no gain"
+        cell.row["notes"] += [note] if note else []
+
+
+def _gain(cell: _Cell, base: _Cell) -> tuple[Interval, str]:
+    hole: Interval = (None, None, None)
+    if cell.absent:
+        return hole, ""  # the cell's own note says why
+    if base.absent:
+        return hole, f"the none arm has holes ({base.absent}): no gain"
+    common = [seed for seed in cell.values if seed in base.values]
+    for here, there in ((cell.settings[seed], base.settings[seed]) for seed in common):
+        if here != there or here == records.UNKNOWN:
+            return hole, f"{here} against {there}: no gain"
+    gain = interval([cell.values[seed] - base.values[seed] for seed in common])
+    whole = len(common) == len(cell.values) == len(base.values)
+    return gain, "" if whole else f"only {_seeds(common) if common else 'no seed'} paired in the gain"
+
+
+def embedding_type(row: Row) -> str:
+    """none, linear, sem or gumbel."""
+    return str(row["embedding_config"]["type"])
+
+
+def main_representation(row: Row) -> str:
+    """Which representation stands for the arm of a row or job."""
+    return _MAIN.get(embedding_type(row), "z")

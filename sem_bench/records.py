@@ -1,0 +1,155 @@
+"""What a results folder says: which jobs a suite has (its manifest), and what is known of each evaluation.
+
+A damaged result is never an error: it counts as absent, with the reason.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sem_bench.digest import canonical_json
+from sem_bench.errors import UserError
+from sem_bench.files import read_json
+
+Row = dict[str, Any]
+Key = tuple[str, float, str, str]  # column, fraction, metric, representation
+Reader = Callable[[str, str], tuple[Row, str]]
+
+SCHEMA = 1
+ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "recipe", "epochs")
+EVALUATIONS = ("probe", "knn")
+UNKNOWN = "unknown"
+_BROKEN = (ValueError, TypeError, KeyError, AttributeError)  # what a damaged or foreign file can raise
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number, in percent: one draw of a column."""
+
+    value: float
+    tau_d: float | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """An evaluation job: its figures, or why there are none ("missing", "failed" or "unreadable")."""
+
+    job: Row
+    absence: str = ""
+    config: str = ""  # canonical, without the seed
+    figures: dict[Key, list[Figure]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    setting: str = UNKNOWN  # device kind and precision of the pretraining, "cpu bf16"
+
+    @property
+    def seed(self) -> int:
+        """The job's seed."""
+        return int(self.job["seed"])
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A suite that was run: its evaluation jobs by arm, and the fractions of labels it asks for."""
+
+    name: str
+    written: datetime
+    arms: dict[str, list[Row]]
+    fractions: tuple[float, ...]
+
+
+def manifests(results: Path, *, suite: str | None, all_suites: bool) -> list[Manifest]:
+    """The manifest of `suite`, or all of them by age, or the last. Raises UserError where there is none."""
+    if not results.is_dir():
+        raise UserError(f"{results}: no such folder; `run SUITE --results {results}` makes it")
+    paths = {path.stem: path for path in sorted((results / "suites").glob("*.json"))}
+    if not paths:
+        raise UserError(f"{results}: no suite was run here yet; `run SUITE --results {results}` runs one")
+    if suite is not None and suite not in paths:
+        from sem_bench.validation import did_you_mean
+
+        raise UserError(f"--suite {suite}: not in {results}{did_you_mean(suite, paths)}")
+    chosen = [paths[suite]] if suite is not None else paths.values()
+    found = sorted((_manifest(path) for path in chosen), key=lambda manifest: manifest.written)
+    return found if all_suites else found[-1:]
+
+
+def _manifest(path: Path) -> Manifest:
+    content = read_json(path)
+    arms: dict[str, list[Row]] = {}
+    try:
+        if content["schema"] != SCHEMA:
+            raise ValueError
+        written = datetime.fromisoformat(content["written"])
+        for job in content["jobs"]:
+            if job["kind"] in EVALUATIONS:
+                arms.setdefault(_arm(job), []).append(job)
+        probe = (content["suite"].get("evaluate") or {}).get("probe") or {}
+        fractions = tuple(float(fraction) for fraction in probe.get("fractions", [1.0]))
+    except _BROKEN:
+        raise UserError(f"{path}: damaged, or written by another version; run the suite again") from None
+    return Manifest(path.stem, written if written.tzinfo else written.replace(tzinfo=UTC), arms, fractions)
+
+
+def _arm(job: Row) -> str:
+    """What the seeds of a cell share. Raises where the job lacks what is read of it later."""
+    texts = (job["slug"], job["digest"], job["inputs"]["pretrain"])
+    if not isinstance(job["seed"], int) or not all(isinstance(text, str) for text in texts):
+        raise ValueError
+    return canonical_json([job["kind"], job["embedding_config"]["type"], *(job[name] for name in ARM)])
+
+
+def reader(results: Path) -> Reader:
+    """A function (kind, digest) -> (result, ""), or ({}, why there is none). Each file is read once."""
+    kinds = ("pretrain", *EVALUATIONS)
+    folders = {(kind, path.name[-12:]): path for kind in kinds for path in sorted((results / kind).glob("*"))}
+
+    @cache
+    def read(kind: str, digest: str) -> tuple[Row, str]:
+        folder = folders.get((kind, digest[:12]))
+        if folder is None or not (folder / "result.json").exists():
+            return {}, "failed" if folder and (folder / "error.txt").exists() else "missing"
+        result = read_json(folder / "result.json")
+        whole = isinstance(result, dict) and (result.get("schema"), result.get("kind")) == (SCHEMA, kind)
+        return (result, "") if whole and result.get("digest") == digest else ({}, "unreadable")
+
+    return read
+
+
+def run(job: Row, read: Reader) -> Run:
+    """What is known of a job. The setting is that of its pretraining, which made the representation."""
+    result, absence = read(job["kind"], job["digest"])
+    if absence:
+        return Run(job, absence)
+    pretraining, _ = read("pretrain", job["inputs"]["pretrain"])
+    figures: dict[Key, list[Figure]] = {}
+    try:
+        for row in result["metrics"]["rows"]:
+            key = (str(row["column"]), float(row["fraction"]), str(row["metric"]), str(row["representation"]))
+            figures.setdefault(key, []).append(_figure(row))
+        config = canonical_json({name: value for name, value in result["config"].items() if name != "seed"})
+        notes = _notes(pretraining.get("metrics") or {}) + _notes(result["metrics"])
+        return Run(job, "", config, figures, notes, _setting(pretraining))
+    except _BROKEN:
+        return Run(job, "unreadable")
+
+
+def _figure(row: Row) -> Figure:
+    value, tau_d = float(row["value"]), row.get("tau_d")
+    if not math.isfinite(value) or not (tau_d is None or math.isfinite(tau_d)):
+        raise ValueError
+    return Figure(value, tau_d, _notes(row))
+
+
+def _notes(part: Row) -> tuple[str, ...]:
+    return tuple(str(note) for note in part.get("notes") or [])
+
+
+def _setting(pretraining: Row) -> str:
+    provenance = pretraining.get("provenance") or {}
+    device, precision = provenance.get("device"), provenance.get("precision")
+    return f"{str(device).split(':')[0]} {precision}" if device and precision else UNKNOWN

@@ -1,0 +1,220 @@
+"""Self-supervised pretraining: a short loop in plain torch.
+
+What a step sees depends on (seed, stream, step) alone, so a run that was killed goes on from its checkpoint as if nothing
+had happened, and all arms see the same images, orders and augmentations.
+"""
+
+import csv
+import io
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sem_bench import config, data, optimisers
+from sem_bench.augment import BatchAugment
+from sem_bench.cards import load_code
+from sem_bench.encoder import Encoder
+from sem_bench.files import write_atomic
+from sem_bench.method import Batch, Method
+from sem_bench.randomness import generator, initialisation
+from sem_bench.workspace import Workspace, precision
+
+SAVING_SHARE = 0.05  # a checkpoint is written when the time since the last one makes it cost no more than this
+LOG = ("epoch", "loss", "lr", "seconds", "images_per_second")
+
+
+@dataclass
+class Training:
+    """What must survive a kill; all of it is in the checkpoint."""
+
+    method: Method
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    losses: list[float] = field(default_factory=list)  # of the current epoch
+    log: list[list[float]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, atomically."""
+        state = {
+            "step": self.step,
+            "losses": self.losses,
+            "log": self.log,
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        write_atomic(path, lambda file: torch.save(state, file))
+
+    def restore(self, path: Path, device: torch.device) -> None:
+        """Go on from a checkpoint."""
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        self.step, self.losses, self.log = state["step"], state["losses"], state["log"]
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
+    """Train, and leave checkpoint.pt with the encoder and log.csv."""
+    train = data.load(job.data, "train", code=workspace.code["dataset"])
+    workspace.data["train"] = train.fingerprint
+    images, labels = train.images.to(workspace.device), train.labels.to(workspace.device)
+
+    training, device = job.training, workspace.device
+    method = build_method(job, workspace.code["method"], classes=int(train.labels.max()) + 1).to(device)
+    method = method.to(memory_format=torch.channels_last)
+    state = Training(method, optimisers.build(method, training))
+    checkpoint = workspace.folder / "checkpoint.pt"
+    if checkpoint.exists():
+        if finished := _finished(checkpoint, device):
+            return finished
+        state.restore(checkpoint, device)
+    method.train()
+
+    steps_per_epoch = len(images) // training.batch_size
+    total = steps_per_epoch * training.epochs
+    step_of = _Step(job, state, images, labels, steps_per_epoch, device)
+    saver = _Saver(checkpoint)
+    began = time.perf_counter()
+    while state.step < total:
+        loss = step_of()
+        if not math.isfinite(loss):
+            epoch = state.step // steps_per_epoch
+            raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
+        state.losses.append(loss)
+        state.step += 1
+        epoch, rest = divmod(state.step, steps_per_epoch)
+        if rest == 0:
+            seconds = time.perf_counter() - began
+            _end_epoch(state, epoch, seconds, training, steps_per_epoch)
+            write_atomic(workspace.folder / "log.csv", _csv(state.log))
+            began = time.perf_counter()
+        if state.step < total:
+            saver(state)
+        workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
+    final = {
+        "step": total,
+        "log": state.log,
+        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+        "encoder": method.encoder.state_dict(),
+    }
+    write_atomic(checkpoint, lambda file: torch.save(final, file))
+    write_atomic(workspace.folder / "log.csv", _csv(state.log))
+    return _metrics(final)
+
+
+def build_method(job: config.PretrainJob, code: Path, *, classes: int) -> Method:
+    """The method with its encoder, at initial weights that depend on the seed alone."""
+    encoder = Encoder.build(job)
+    parameters = dict(job.training.parameters) | ({"classes": classes} if job.method.labels else {})
+    with initialisation(job.seed, "heads"):
+        method: Method = getattr(load_code(code), job.method.class_name)(encoder, **parameters)
+    return method
+
+
+def load_encoder(job: config.PretrainJob, checkpoint: Path, device: torch.device) -> Encoder:
+    """The pretrained online encoder, frozen, in eval mode and float32."""
+    encoder = Encoder.build(job)
+    encoder.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
+    return encoder.to(device).eval().requires_grad_(False)
+
+
+@dataclass
+class _Step:
+    """One optimiser step."""
+
+    job: config.PretrainJob
+    state: Training
+    images: Tensor
+    labels: Tensor
+    steps_per_epoch: int
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        job = self.job
+        self.bf16 = precision(self.device) == "bf16"
+        self.augment = [
+            BatchAugment(
+                SimpleNamespace(size=job.data.image_size, **view.model_dump()),
+                mean=job.data.normalise.mean,
+                std=job.data.normalise.std,
+            )
+            for view in job.training.views
+        ]
+
+    def __call__(self) -> float:
+        state, training = self.state, self.job.training
+        lr = optimisers.lr_at(training, step=state.step, steps_per_epoch=self.steps_per_epoch)
+        for group in state.optimizer.param_groups:
+            group["lr"] = lr
+        batch = self.batch()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = state.method(batch)
+        loss = state.method.loss(*(output.float() for output in outputs))
+        state.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        state.optimizer.step()
+        state.method.after_step(state.step, training.epochs * self.steps_per_epoch)
+        return float(loss.detach())
+
+    def batch(self) -> Batch:
+        """The views of a step: a function of the seed and the step's number."""
+        job, step = self.job, self.state.step
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = torch.randperm(len(self.images), generator=generator(job.seed, "order", epoch))
+        size = job.training.batch_size
+        indices = order[position * size : (position + 1) * size].to(self.device)
+        images = self.images[indices]
+        views = []
+        for number, augment in enumerate(self.augment):
+            source = generator(job.seed, "augment", step, number)
+            parameters = augment.sample(size, height=images.shape[2], width=images.shape[3], generator=source)
+            views.append(augment(images, parameters).contiguous(memory_format=torch.channels_last))
+        return Batch(views, indices, self.labels[indices] if job.method.labels else None)
+
+
+@dataclass
+class _Saver:
+    """Writes checkpoints as often as they stay cheap."""
+
+    path: Path
+    cost: float = 0.0
+    last: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, state: Training) -> None:
+        now = time.perf_counter()
+        if now - self.last >= self.cost / SAVING_SHARE:
+            state.save(self.path)
+            self.last = time.perf_counter()
+            self.cost = max(self.last - now, 0.05)  # at least a second between two
+
+
+def _end_epoch(state: Training, epoch: int, seconds: float, training: config.Training, steps_per_epoch: int) -> None:
+    mean = math.fsum(state.losses) / len(state.losses)
+    lr = optimisers.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
+    images = len(state.losses) * training.batch_size
+    state.log.append([epoch, mean, lr, seconds, images / seconds])
+    state.losses = []
+
+
+def _finished(checkpoint: Path, device: torch.device) -> dict[str, Any] | None:
+    """The metrics, where a kill came between the last checkpoint and the result."""
+    state = torch.load(checkpoint, map_location=device, weights_only=True)
+    return _metrics(state) if "encoder" in state else None
+
+
+def _metrics(final: dict[str, Any]) -> dict[str, Any]:
+    log = final["log"]
+    return {"steps": final["step"], "loss": log[-1][1] if log else None, "parameters": final["parameters"]}
+
+
+def _csv(rows: list[list[float]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LOG)
+    writer.writerows([int(row[0]), *(f"{value:.6g}" for value in row[1:])] for row in rows)
+    return text.getvalue()

@@ -1,0 +1,173 @@
+"""The results folder: the only memory of a run, and the source of truth for what is done.
+
+A job's folder is results/KIND/SLUG-DIGEST12/. Its result.json is written last and atomically: its existence means done.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from sem_bench import config
+from sem_bench.digest import digest
+from sem_bench.errors import UserError
+from sem_bench.files import read_json, write_atomic, write_json
+from sem_bench.plan import Job, Plan
+
+SCHEMA = 1
+Status = Literal["done", "failed", "partial", "missing"]
+
+
+class Store:
+    """A results folder. Nothing is created before something is written."""
+
+    def __init__(self, root: Path) -> None:
+        if root.exists() and not root.is_dir():
+            raise UserError(f"--results {root}: this is a file, not a folder")
+        self.root = root
+        self._folders: dict[str, dict[str, Path]] = {}
+
+    def folder(self, job: Job) -> Path:
+        """Where the job's files are, or will be."""
+        return self._existing(job.kind).get(job.digest[:12], self._place(job))
+
+    def by_digest(self, kind: str, digest: str) -> Path | None:
+        """The folder of a finished job, or None."""
+        folder = self._existing(kind).get(digest[:12])
+        return folder if folder is not None and (folder / "result.json").exists() else None
+
+    def _place(self, job: Job) -> Path:
+        return self.root / job.kind / f"{job.slug}-{job.digest[:12]}"
+
+    def _existing(self, kind: str) -> dict[str, Path]:
+        """Folders by digest, listed once: a plan asks for thousands."""
+        if kind not in self._folders:
+            here = self.root / kind
+            found = sorted(here.iterdir()) if here.is_dir() else []
+            self._folders[kind] = {path.name[-12:]: path for path in found if path.suffix not in (".rerun", ".old")}
+        return self._folders[kind]
+
+    def status(self, job: Job) -> Status:
+        """What is there of a job."""
+        if self.result(job) is not None:
+            return "done"
+        folder = self.folder(job)
+        if (folder / "error.txt").exists():
+            return "failed"
+        return "partial" if (folder / "checkpoint.pt").exists() else "missing"
+
+    def result(self, job: Job) -> dict[str, Any] | None:
+        """The job's result, or None where there is none that holds: whole, of this job, made from the data that is there."""
+        result = read_json(self.folder(job) / "result.json")
+        if not isinstance(result, dict) or result.get("schema") != SCHEMA or result.get("digest") != job.digest:
+            return None
+        used = result.get("provenance", {}).get("data") or {}
+        here = self.fingerprints(data_of(job)) or used
+        return result if all(here.get(split) == value for split, value in used.items()) else None
+
+    @contextmanager
+    def lock(self, job: Job) -> Iterator[None]:
+        """Only one process works on a job; a second waits. The system drops the lock of a process that dies."""
+        folder = self.folder(job)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def workplace(self, job: Job, *, afresh: bool) -> Iterator[Path]:
+        """The folder to work in. `afresh` works beside an old result and replaces it only at the end."""
+        folder = self.folder(job)
+        self._recover(folder)
+        if not afresh:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "error.txt").unlink(missing_ok=True)
+            yield folder
+        else:
+            beside, old = folder.with_name(f"{folder.name}.rerun"), folder.with_name(f"{folder.name}.old")
+            beside.mkdir(parents=True, exist_ok=True)
+            (beside / "error.txt").unlink(missing_ok=True)
+            yield beside
+            if (beside / "result.json").exists():  # else the old result stays
+                folder.rename(old)
+                beside.rename(folder)
+                shutil.rmtree(old)
+        self._folders.setdefault(job.kind, {})[job.digest[:12]] = folder
+
+    def _recover(self, folder: Path) -> None:
+        """Finish an exchange of folders in whose middle a run was killed."""
+        old = folder.with_name(f"{folder.name}.old")
+        if old.exists() and not (folder / "result.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            old.rename(folder)
+        elif old.exists():
+            shutil.rmtree(old)
+
+    def write_state(self, folder: Path, state: str, **details: object) -> None:
+        """state.json: for people who look into the folder; nothing depends on it."""
+        write_json(folder / "state.json", {"state": state, "pid": os.getpid(), "at": now(), **details})
+
+    def write_failure(self, folder: Path, text: str) -> None:
+        """error.txt: why the job failed. A failure is never taken for a result."""
+        write_atomic(folder / "error.txt", text)
+
+    def write_manifest(self, plan: Plan) -> Path:
+        """results/suites/NAME.json: the resolved suite and its jobs."""
+        path = self.root / "suites" / f"{plan.suite.name}.json"
+        manifest = {
+            "schema": SCHEMA,
+            "name": plan.suite.name,
+            "written": now(),
+            "suite": plan.suite.model_dump(mode="json"),
+            "jobs": [job.manifest_entry() for job in plan.jobs],
+        }
+        write_json(path, manifest)
+        return path
+
+    def fingerprints(self, data: config.TrainingData) -> dict[str, str] | None:
+        """What is known of the data's content, by split; None before its first use here."""
+        found = read_json(self._fingerprint_file(data))
+        return found if isinstance(found, dict) else None
+
+    def write_fingerprints(self, data: config.TrainingData, fingerprints: dict[str, str]) -> None:
+        """Remember the content of each split."""
+        write_json(self._fingerprint_file(data), fingerprints)
+
+    def _fingerprint_file(self, data: config.TrainingData) -> Path:
+        # Drawn data depends on the libraries that draw, so another version of them has to be looked at anew.
+        libraries = {name: version(name) for name in ("numpy", "pillow")}
+        fields = config.TrainingData.model_validate(
+            {name: getattr(data, name) for name in config.TrainingData.model_fields}
+        )
+        known = digest({"data": config.resolved(fields), "test": getattr(data, "test", None), "libraries": libraries})
+        return self.root / "cache" / "data" / f"{data.name}-{known[:12]}.json"
+
+
+def data_of(job: Job) -> config.TrainingData:
+    """The data set that a job reads."""
+    data: config.TrainingData = job.config.data  # type: ignore[attr-defined]
+    return data
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_writable(root: Path) -> None:
+    """Raise UserError where results cannot be written."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".writable.{os.getpid()}"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--results {root}: cannot write there ({error.strerror})") from None
+
+

@@ -1,0 +1,32 @@
+"""What a run has to do: a plan held against what the store has."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from sem_bench.errors import UserError
+from sem_bench.plan import Job, named
+from sem_bench.store import Store
+
+Rerun = Literal["missing", "failed", "all"]
+
+
+def selection(jobs: Sequence[Job], store: Store, rerun: Rerun, only: Sequence[str] = ()) -> list[Job]:
+    """The jobs to do. `all` does again what `only` names (everything, where it names nothing); inputs only where they lack."""
+    lacking = {job.digest for job in jobs if store.status(job) != "done"}
+    if rerun == "all":
+        again = {job.digest for job in jobs if not only or named(job, only)}
+        return [job for job in jobs if job.digest in lacking | again]
+    if rerun == "failed":
+        failed = {job.digest for job in jobs if store.status(job) == "failed"}
+        after = {job.digest for job in jobs if failed & set(job.inputs.values())}
+        return [job for job in jobs if job.digest in lacking & (failed | after)]
+    return [job for job in jobs if job.digest in lacking]
+
+
+def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool) -> list[Job]:
+    """The jobs that can be done. Raises UserError where data are absent, unless that is allowed."""
+    absent = {job.digest: job.absent_files() for job in jobs if store.status(job) != "done"}
+    lines = {f"no data for {job.cell.dataset!r}: {file} is absent" for job in jobs for file in absent.get(job.digest, [])}
+    if lines and not allow_missing:
+        raise UserError([*sorted(lines), "--allow-missing goes on without the cells concerned"])
+    return [job for job in jobs if not absent.get(job.digest)]

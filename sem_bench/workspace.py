@@ -1,0 +1,35 @@
+"""What a stage gets beside its own configuration: where to read, where to write, which device, whom to tell."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A stage reads `inputs`, writes into `folder` and never looks elsewhere."""
+
+    folder: Path
+    inputs: dict[str, Path]  # role -> folder of the finished job
+    code: dict[str, Path]  # "method", "dataset" -> .py
+    cache: Path
+    device: torch.device
+    progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
+    data: dict[str, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
+
+
+def choose_device(name: str) -> torch.device:
+    """"auto" takes a GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def precision(device: torch.device) -> str:
+    """"bf16" where the hardware multiplies bfloat16 faster than float32, else "fp32"."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able = torch.cpu.get_capabilities()
+    return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "fp32"

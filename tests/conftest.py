@@ -1,0 +1,66 @@
+"""A tiny suite of its own data, so that whole runs take a second or two."""
+
+import os
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other processes of a test may share the cores
+
+TOY_PY = '''
+"""Coloured noise: the class is the mean colour."""
+
+import numpy as np
+
+
+def load(split, *, count, image_size, noise=40):
+    rng = np.random.default_rng(["train", "test"].index(split))
+    labels = np.arange(count) % 4
+    colour = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [150, 150, 150]])[labels]
+    pixels = colour[:, None, None] + rng.normal(0, noise, (count, image_size, image_size, 3))
+    return pixels.clip(0, 255).astype(np.uint8), labels
+'''
+
+TOY_YAML = """
+summary: coloured noise
+source: {type: python}
+splits: {train: 200, test: 80}
+image_size: 16
+classes: [red, green, blue, grey]
+superclasses: {warm: [red, green], cold: [blue, grey]}
+normalise: {mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
+licence: none needed
+"""
+
+SUITE = """
+name: tiny
+seeds: [0]
+grid:
+  methods: [simclr]
+  embeddings: {none: {}, sem: {L: 4, V: 3}}
+  backbones: [resnet10w16s2]
+  datasets: [toy]
+pretrain: {recipe: quick, epochs: 2, batch_size: 50}
+evaluate:
+  probe: {fractions: [1.0, 0.05], tau: [0.3, 1.0], l2: [1e-4, 1e-2]}
+  knn: {k: 5}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder with suite.yaml and the data set toy; the current folder during the test."""
+    write(tmp_path, "suite.yaml", SUITE)
+    write(tmp_path, "datasets/toy.yaml", TOY_YAML)
+    write(tmp_path, "datasets/toy.py", TOY_PY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    """A file of that text."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(dedent(text).lstrip("\n"))
+    return path

@@ -1,0 +1,814 @@
+"""The comparison from small results folders written here: pooling, gains, holes, layout and formats."""
+
+import csv
+import hashlib
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sem_bench.errors import UserError
+from sem_bench.pooling import interval, pooled
+from sem_bench.render import WIDTH, render, write_tables
+from sem_bench.tables import TextCell, TextTable, comparison, rows
+
+Row = dict[str, Any]
+
+NONE: Row = {"type": "none"}
+SEM: Row = {"type": "sem", "L": 64, "V": 8, "tau": 1.0, "tau_target": 1.0}
+LINEAR: Row = {"type": "linear", "L": 64, "V": 8}
+SETTINGS = {"none": NONE, "linear": LINEAR}  # other labels are SEM
+PLACE = {"method": "byol", "backbone": "resnet10w16s2", "dataset": "shapes", "recipe": "quick", "epochs": 10}
+MAIN = {"none": "h", "linear": "z", "sem": "sem"}
+KEYS = [
+    *(
+        "table",
+        "suite",
+        "method",
+        "ip",
+        "embedding",
+        "embedding_config",
+        "backbone",
+        "dataset",
+        "recipe",
+        "epochs",
+    ),
+    *("fraction", "column", "metric", "representation", "tau_d", "mean", "std", "n"),
+    *("gain", "gain_low", "gain_high", "published", "digests", "notes"),
+]
+
+
+def figure(value: float, representation: str, **changes: Any) -> Row:
+    """A line of a probe's metrics.rows."""
+    line = {"column": "100%", "fraction": 1.0, "draw": 0, "metric": "top1", "representation": representation}
+    return line | {"tau_d": None, "l2": 1e-4, "validation": value, "value": value, "notes": []} | changes
+
+
+class Tree:
+    """A results folder in the making."""
+
+    def __init__(self, root: Path, name: str = "quick", written: str = "2026-11-21T03:00:00+00:00") -> None:
+        self.root, self.name, self.written = root, name, written
+        self.jobs: list[Row] = []
+        self.fractions = [1.0]
+
+    def job(
+        self,
+        figures: list[Row] | None,
+        *,
+        seed: int,
+        embedding: str = "none",
+        embedding_config: Row | None = None,
+        kind: str = "probe",
+        end: str = "",
+        config: Row | None = None,
+        device: str = "cpu",
+        notes: list[str] | None = None,
+        **cell: Any,
+    ) -> Path:
+        """An evaluation job with its pretraining; no figures, no result. Returns the job's folder."""
+        settings = embedding_config or SETTINGS.get(embedding, SEM)
+        place = (
+            PLACE | {"ip": None, "embedding": embedding, "embedding_config": settings} | cell | {"seed": seed}
+        )
+        slug = f"{place['method']}-{embedding}-s{seed}"
+        pretrain, evaluation = digest("pretrain", place), digest(kind, place, end, config)
+        entry = {"kind": kind, "slug": slug + end, "digest": evaluation, "inputs": {"pretrain": pretrain}}
+        self.jobs += [
+            {"kind": "pretrain", "slug": slug, "digest": pretrain, "inputs": {}} | place,
+            entry | place,
+        ]
+        self.result("pretrain", slug, pretrain, {"seed": seed}, {"notes": notes or []}, device)
+        folder = self.root / kind / f"{slug}{end}-{evaluation[:12]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        if figures is not None:
+            own = (config or {"fraction": 1.0}) | {"seed": seed}
+            self.result(kind, slug + end, evaluation, own, {"rows": figures}, "cpu")
+        return folder
+
+    def result(self, kind: str, slug: str, digest: str, config: Row, metrics: Row, device: str) -> None:
+        folder = self.root / kind / f"{slug}-{digest[:12]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        result = {
+            "schema": 1,
+            "kind": kind,
+            "digest": digest,
+            "config": config,
+            "inputs": {},
+            "metrics": metrics,
+        }
+        provenance = {"device": device, "precision": "bf16", "seconds": 1.0}
+        (folder / "result.json").write_text(json.dumps(result | {"provenance": provenance}))
+
+    def arm(self, values: Sequence[float | None], embedding: str = "none", **job: Any) -> list[Path]:
+        """An arm by its accuracy for seed 0, 1, ...; None is a seed without result."""
+        settings = job.get("embedding_config") or SETTINGS.get(embedding, SEM)
+        lines = [None if value is None else [figure(value, MAIN[settings["type"]])] for value in values]
+        return [self.job(line, seed=seed, embedding=embedding, **job) for seed, line in enumerate(lines)]
+
+    def write(self) -> Path:
+        (self.root / "suites").mkdir(parents=True, exist_ok=True)
+        manifest = {"schema": 1, "name": self.name, "written": self.written, "jobs": self.jobs}
+        manifest["suite"] = {"evaluate": {"probe": {"fractions": self.fractions}, "knn": None}}
+        (self.root / "suites" / f"{self.name}.json").write_text(json.dumps(manifest))
+        return self.root
+
+
+def digest(*parts: Any) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path / "results")
+
+
+def find(found: list[Row], **wanted: Any) -> Row:
+    """The one row with these values."""
+    hits = [row for row in found if all(row[key] == value for key, value in wanted.items())]
+    assert len(hits) == 1, f"{len(hits)} rows with {wanted}"
+    return hits[0]
+
+
+def sem_row(tree: Tree) -> Row:
+    return find(rows(tree.write()), embedding="sem")
+
+
+# --- means, gains, intervals ------------------------------------------------------------------------------
+
+
+def test_three_seeds_by_hand(tree: Tree) -> None:
+    tree.arm([50, 52, 54])
+    tree.arm([53, 56, 60], "sem")
+    found = rows(tree.write())
+    none, sem = found
+    assert (none["mean"], none["std"], none["n"], none["gain"]) == (52, 2, 3, None)
+    assert sem["mean"] == pytest.approx(169 / 3)
+    assert sem["std"] == pytest.approx(3.511884584)
+    # Gains 3, 4, 6: mean 13/3, s = 1.527525, standard error 0.881917, t(2) = 4.302653.
+    assert sem["gain"] == pytest.approx(13 / 3)
+    assert sem["gain_low"] == pytest.approx(13 / 3 - 3.794584, abs=1e-5)
+    assert sem["gain_high"] == pytest.approx(13 / 3 + 3.794584, abs=1e-5)
+    assert sem["notes"] == []
+
+
+def test_two_seeds_have_a_wide_interval(tree: Tree) -> None:
+    tree.arm([50, 52])
+    tree.arm([53, 56], "sem")
+    sem = sem_row(tree)
+    # Gains 3, 4: standard error 0.5, t(1) = 12.706205.
+    assert (sem["gain"], sem["n"]) == (3.5, 2)
+    assert (sem["gain_low"], sem["gain_high"]) == pytest.approx((3.5 - 6.353102, 3.5 + 6.353102), abs=1e-5)
+
+
+def test_one_seed_has_a_gain_without_interval(tree: Tree) -> None:
+    tree.arm([50])
+    tree.arm([53], "sem")
+    sem = sem_row(tree)
+    assert [sem[key] for key in ("mean", "std", "n", "gain", "gain_low", "gain_high")] == [
+        53,
+        None,
+        1,
+        3,
+        None,
+        None,
+    ]
+
+
+def test_each_representation_is_compared_with_h_of_none(tree: Tree) -> None:
+    tree.arm([50.0])
+    tree.job([figure(53, "z"), figure(51, "h")], seed=0, embedding="linear")
+    fixed = figure(55, "sem", metric="top1_fixed_tau", tau_d=1.0)
+    tree.job([figure(56, "sem", tau_d=0.3), figure(52, "h"), fixed], seed=0, embedding="sem")
+    gains = {
+        (row["embedding"], row["representation"], row["metric"]): row["gain"] for row in rows(tree.write())
+    }
+    assert gains == {
+        ("none", "h", "top1"): None,
+        ("linear", "z", "top1"): 3,
+        ("linear", "h", "top1"): 1,
+        ("sem", "sem", "top1"): 6,
+        ("sem", "h", "top1"): 2,
+        ("sem", "sem", "top1_fixed_tau"): 5,
+    }
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        *({"method": "simclr"}, {"ip": {}}, {"backbone": "resnet18"}, {"dataset": "digits"}),
+        *({"recipe": "slow"}, {"epochs": 20}),
+    ],
+)
+def test_the_baseline_is_none_of_the_same_place(tree: Tree, difference: Row) -> None:
+    tree.arm([50], **difference)
+    tree.arm([53], "sem")
+    sem = sem_row(tree)
+    assert sem["gain"] is None
+    assert sem["notes"] == ["no none arms to compare with: no gain"]
+
+
+def test_the_baseline_is_known_by_its_type_and_its_column(tree: Tree) -> None:
+    for label, kind, value in (("plain", "none", 40.0), ("wide", "sem", 43.0)):
+        config = {"none": NONE, "sem": SEM}[kind]
+        kinds = [figure(value, MAIN[kind]), figure(value / 2, MAIN[kind], column="10%", fraction=0.1)]
+        tree.job(kinds, seed=0, embedding=label, embedding_config=config)
+        knn = [figure(value + 7, MAIN[kind], column="kNN", metric="knn_top1")]
+        tree.job(knn, seed=0, embedding=label, embedding_config=config, kind="knn", config={"k": 20})
+    gains = {row["column"]: row["gain"] for row in rows(tree.write()) if row["embedding"] == "wide"}
+    assert gains == {"100%": 3, "10%": 1.5, "kNN": 3}
+
+
+def test_seeds_are_paired_by_seed_and_not_by_order(tree: Tree) -> None:
+    for seed, value in ((0, 50.0), (1, 60.0), (2, 70.0)):
+        tree.job([figure(value, "h")], seed=seed)
+    for seed, value in ((2, 73.0), (1, 62.0), (0, 51.0)):
+        tree.job([figure(value, "sem")], seed=seed, embedding="sem")
+    sem = sem_row(tree)
+    assert sem["gain"] == 2
+    assert sem["gain_low"] == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-5)
+
+
+def test_only_common_seeds_count_in_the_gain(tree: Tree) -> None:
+    tree.arm([50, 52])
+    tree.arm([53, 56, 90], "sem")
+    sem = sem_row(tree)
+    assert (sem["n"], sem["gain"]) == (3, 3.5)
+    assert sem["gain_high"] == pytest.approx(3.5 + 6.353102, abs=1e-5)
+    assert sem["notes"] == ["only seeds 0, 1 paired in the gain"]
+
+
+def test_draws_are_averaged_within_a_seed_first(tree: Tree) -> None:
+    def draws(values: Sequence[float], representation: str) -> list[Row]:
+        return [figure(v, representation, column="1%", fraction=0.01, draw=i) for i, v in enumerate(values)]
+
+    for seed, (base, arm) in enumerate(
+        [([10, 20, 30, 40, 50], [31, 32, 33, 34, 35]), ([1, 2, 3, 4, 5], [7] * 5)]
+    ):
+        tree.job(draws(base, "h"), seed=seed)
+        tree.job(draws(arm, "sem"), seed=seed, embedding="sem")
+    none, sem = (find(rows(tree.write()), embedding=label, column="1%") for label in ("none", "sem"))
+    assert (none["mean"], none["n"]) == (16.5, 2)
+    assert none["std"] == pytest.approx(27 / 2**0.5)
+    assert (sem["gain"], sem["n"]) == (3.5, 2)  # per seed: 33 - 30 and 7 - 3
+
+
+def test_intervals_at_their_edges() -> None:
+    assert interval([]) == (None, None, None)
+    assert interval([2.0]) == (2.0, None, None)
+    assert interval([2.0, 2.0, 2.0]) == (2.0, 2.0, 2.0)
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=9))
+def test_the_interval_surrounds_the_mean_and_turns_with_the_sign(values: list[float]) -> None:
+    mean, low, high = interval(values)
+    assert mean is not None and low is not None and high is not None
+    assert low <= mean <= high
+    assert interval([-value for value in values]) == pytest.approx((-mean, -high, -low), abs=1e-6)
+
+
+# --- what must not be compared or pooled ------------------------------------------------------------------
+
+
+def test_another_device_has_no_gain(tree: Tree) -> None:
+    tree.arm([50, 52], device="cuda:0")
+    tree.arm([53, 56], "sem")
+    sem = sem_row(tree)
+    assert (sem["mean"], sem["gain"], sem["gain_low"]) == (54.5, None, None)
+    assert sem["notes"] == ["cpu bf16 against cuda bf16: no gain"]
+
+
+def test_the_number_of_the_device_does_not_matter(tree: Tree) -> None:
+    tree.arm([50], device="cuda:0")
+    tree.arm([53], "sem", device="cuda:1")
+    assert sem_row(tree)["gain"] == 3
+
+
+def test_a_lost_pretraining_result_leaves_no_gain(tree: Tree) -> None:
+    tree.arm([50])
+    tree.arm([53], "sem")
+    for path in (tree.root / "pretrain").glob("byol-sem*/result.json"):
+        path.unlink()
+    sem = sem_row(tree)
+    assert (sem["mean"], sem["gain"], sem["notes"]) == (53, None, ["unknown against cpu bf16: no gain"])
+
+
+def test_two_unknown_devices_are_not_the_same(tree: Tree) -> None:
+    tree.arm([50])
+    tree.arm([53], "sem")
+    for path in (tree.root / "pretrain").glob("*/result.json"):
+        path.unlink()
+    assert sem_row(tree)["notes"] == ["unknown against unknown: no gain"]
+
+
+def test_a_cell_of_two_devices_says_so(tree: Tree) -> None:
+    for seed, device in ((0, "cpu"), (1, "cuda")):
+        tree.job([figure(50, "h")], seed=seed, device=device)
+        tree.job([figure(51, "sem")], seed=seed, device=device, embedding="sem")
+    sem = sem_row(tree)
+    assert (sem["gain"], sem["notes"]) == (1, ["pools cpu bf16 and cuda bf16"])
+
+
+def test_other_configurations_are_not_pooled(tree: Tree) -> None:
+    for k, value in ((20, 50.0), (200, 60.0)):
+        for seed in (0, 1):
+            line = figure(value + seed, "h", column="kNN", metric="knn_top1")
+            tree.job([line], seed=seed, kind="knn", config={"k": k})
+    found = rows(tree.write())
+    assert [(row["mean"], row["n"]) for row in found] == [(50.5, 2), (60.5, 2)]
+    (table,) = comparison(found)
+    assert [line[2].text for line in table.body] == ["50.5 ± 0.7", "60.5 ± 0.7"]
+
+
+def test_ambiguous_baselines_give_no_gain(tree: Tree) -> None:
+    for k in (20, 200):
+        tree.job([figure(50, "h", column="kNN", metric="knn_top1")], seed=0, kind="knn", config={"k": k})
+    line = figure(50, "sem", column="kNN", metric="knn_top1")
+    tree.job([line], seed=0, kind="knn", embedding="sem", config={"k": 20})
+    sem = find(rows(tree.write()), embedding="sem", representation="sem")
+    assert (sem["gain"], sem["notes"]) == (None, ["several none arms to compare with: no gain"])
+
+
+def test_labels_with_other_settings_are_other_arms(tree: Tree) -> None:
+    tree.arm([50], "sem")
+    tree.arm([60], "sem", embedding_config=SEM | {"L": 256})
+    assert [(row["embedding_config"]["L"], row["mean"]) for row in rows(tree.write())] == [
+        (64, 50),
+        (256, 60),
+    ]
+
+
+# --- holes ------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_seed_makes_a_hole(tree: Tree) -> None:
+    tree.arm([50, 52, 54])
+    tree.arm([53, None, 60], "sem")
+    sem = sem_row(tree)
+    assert [sem[key] for key in ("mean", "std", "n", "gain")] == [None, None, 2, None]
+    assert sem["notes"] == ["missing: seed 1"]
+    assert len(sem["digests"]) == 2
+
+
+def test_a_hole_in_none_takes_the_gain_only(tree: Tree) -> None:
+    tree.arm([50, None])
+    tree.arm([53, 56], "sem")
+    sem = sem_row(tree)
+    assert (sem["mean"], sem["n"], sem["gain"]) == (54.5, 2, None)
+    assert sem["notes"] == ["the none arm has holes (missing: seed 1): no gain"]
+
+
+def test_failures_are_named(tree: Tree) -> None:
+    folders = tree.arm([50, None, None, None])
+    (folders[1] / "error.txt").write_text("out of memory")
+    (folders[3] / "error.txt").write_text("out of memory")
+    (row,) = [row for row in rows(tree.write()) if row["representation"] == "h"]
+    assert (row["mean"], row["n"], row["notes"]) == (None, 1, ["failed: seeds 1, 3; missing: seed 2"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '{"schema": 1, "kind": "pro',
+        "[]",
+        "null",
+        '{"schema": 2}',
+        '{"schema": 1, "kind": "probe", "digest": "DIGEST", "metrics": {"rows": []}}',
+        '{"schema": 1, "kind": "probe", "digest": "DIGEST", "config": {}, "metrics": []}',
+        '{"schema": 1, "kind": "probe", "digest": "DIGEST", "config": {}, "metrics": {"rows": [1]}}',
+        '{"schema": 1, "kind": "probe", "digest": "DIGEST", "config": {}, "metrics": {"rows": [{}]}}',
+        '{"schema": 1, "kind": "knn", "digest": "DIGEST", "config": {}, "metrics": {"rows": []}}',
+        '{"schema": 1, "kind": "probe", "digest": "other", "config": {}, "metrics": {"rows": []}}',
+    ],
+)
+def test_a_result_that_cannot_be_read_is_a_hole(tree: Tree, text: str) -> None:
+    folders = tree.arm([50, 52])
+    (folders[1] / "result.json").write_text(text.replace("DIGEST", tree.jobs[-1]["digest"]))
+    (row,) = rows(tree.write())
+    assert (row["mean"], row["n"], row["notes"]) == (None, 1, ["unreadable: seed 1"])
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"x"', "null"])
+def test_a_figure_that_is_no_number_is_a_hole(tree: Tree, number: str) -> None:
+    folders = tree.arm([50, 52])
+    text = (folders[1] / "result.json").read_text().replace('"value": 52', f'"value": {number}')
+    (folders[1] / "result.json").write_text(text)
+    (row,) = rows(tree.write())
+    assert (row["mean"], row["notes"]) == (None, ["unreadable: seed 1"])
+
+
+def test_an_arm_without_any_result_has_the_columns_of_its_like(tree: Tree) -> None:
+    lines = [figure(53, "sem"), figure(52, "h"), figure(51, "sem", metric="top1_fixed_tau")]
+    tree.job(lines, seed=0, embedding="sem")
+    tree.job(None, seed=0, embedding="sem", method="dino")
+    found = [row for row in rows(tree.write()) if row["method"] == "dino"]
+    assert [(row["metric"], row["representation"]) for row in found] == [
+        ("top1", "sem"),
+        ("top1", "h"),
+        ("top1_fixed_tau", "sem"),
+    ]
+    assert all((row["mean"], row["n"], row["notes"][0]) == (None, 0, "missing: seed 0") for row in found)
+
+
+def test_a_suite_without_any_result_shows_what_it_was_to_give(tree: Tree) -> None:
+    tree.fractions = [1.0, 0.01]
+    tree.job(None, seed=0, embedding="sem")
+    tree.job(None, seed=0, embedding="sem", kind="knn")
+    found = rows(tree.write())
+    assert [(row["column"], row["representation"]) for row in found] == [
+        *(("100%", "sem"), ("100%", "h"), ("1%", "sem"), ("1%", "h")),
+        *(("kNN", "sem"), ("kNN", "h")),
+    ]
+    assert {row["mean"] for row in found} == {None}
+
+
+def test_a_fraction_that_failed_everywhere_is_a_column_of_holes(tree: Tree) -> None:
+    """With a probe for each fraction, as sem_bench.plan makes them."""
+    tree.fractions = [1.0, 0.01]
+    for seed in (0, 1):
+        tree.job([figure(50 + seed, "h")], seed=seed, end="-100pc", config={"fraction": 1.0})
+        folder = tree.job(None, seed=seed, end="-1pc", config={"fraction": 0.01})
+        (folder / "error.txt").write_text("too few labels")
+    full, small = rows(tree.write())
+    assert (full["column"], full["mean"], full["notes"]) == ("100%", 50.5, [])
+    assert (small["column"], small["fraction"], small["mean"]) == ("1%", 0.01, None)
+    assert small["notes"] == ["failed: seeds 0, 1"]
+
+
+def test_the_reason_is_that_of_the_fraction(tree: Tree) -> None:
+    tree.fractions = [1.0, 0.01]
+    for seed in (0, 1):
+        for fraction in (1.0, 0.01):
+            column = f"{100 * fraction:g}"
+            lines = [figure(50, "h", column=f"{column}%", fraction=fraction)] if seed == 0 else None
+            folder = tree.job(lines, seed=seed, end=f"-{column}pc", config={"fraction": fraction})
+            if seed == 1 and fraction == 1.0:
+                (folder / "error.txt").write_text("killed")
+    notes = {row["column"]: row["notes"] for row in rows(tree.write())}
+    assert notes == {"100%": ["failed: seed 1"], "1%": ["missing: seed 1"]}
+
+
+# --- tau_d, notes, published ------------------------------------------------------------------------------
+
+
+def test_tau_d_is_given_where_all_agree(tree: Tree) -> None:
+    for seed, taus in enumerate([[0.3, 1.0], [0.3, 0.3]]):
+        agreed = figure(50, "sem", tau_d=1.0)
+        chosen = [
+            figure(40, "sem", column="1%", fraction=0.01, draw=i, tau_d=tau) for i, tau in enumerate(taus)
+        ]
+        tree.job([agreed, *chosen], seed=seed, embedding="sem")
+    full, small = rows(tree.write())
+    assert (full["tau_d"], full["notes"][:-1]) == (1.0, [])
+    assert (small["tau_d"], small["notes"][0]) == (None, "tau_d: 0.3 x3, 1 x1")
+
+
+def test_notes_of_results_come_once(tree: Tree) -> None:
+    for seed in (0, 1):
+        line = figure(50, "h", notes=["l2 on the edge of its grid"])
+        tree.job([line], seed=seed, notes=["collapse: effective rank 1.2"])
+    (row,) = rows(tree.write())
+    assert row["notes"] == ["collapse: effective rank 1.2", "l2 on the edge of its grid"]
+
+
+def test_published_numbers_stand_beside_the_measured(tree: Tree) -> None:
+    place: Row = {"dataset": "cifar100", "backbone": "resnet18", "epochs": 1000}
+    tree.job([figure(70, "h"), figure(60, "h", column="1%", fraction=0.01)], seed=0, **place)
+    tree.job([figure(75, "sem"), figure(72, "h")], seed=0, embedding="sem", **place)
+    found = rows(tree.write())
+    assert [row["published"] and row["published"]["value"] for row in found] == [70.46, None, 74.36, None]
+    (table,) = comparison(found)
+    assert table.columns[-1] == "published"
+    assert [line[-1].text for line in table.body] == ["70.46 (1a)", "74.36 (1a)"]
+    assert any("L=5000, V=13" in note for note in table.notes)
+
+
+# --- which manifest ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> Path:
+    """Three suites; the second was run last, though its clock was in another zone."""
+    times = {
+        "cifar10": "2026-11-21T03:00:00+00:00",
+        "quick": "2026-11-21T02:00:00-05:00",
+        "zoo": "2026-11-20T03:00:00+00:00",
+    }
+    for name, written in times.items():
+        tree = Tree(tmp_path, name, written)
+        tree.arm([50], method=name)
+        tree.write()
+    return tmp_path
+
+
+def test_the_last_suite_run_is_the_default(three: Path) -> None:
+    assert [row["suite"] for row in rows(three)] == ["quick"]
+    assert [row["suite"] for row in rows(three, suite="zoo")] == ["zoo"]
+    assert [row["suite"] for row in rows(three, all_suites=True)] == ["zoo", "cifar10", "quick"]
+
+
+def test_a_damaged_manifest_spoils_only_what_needs_it(three: Path) -> None:
+    (three / "suites" / "zoo.json").write_text('{"schema": 1, "jobs": [')
+    assert [row["suite"] for row in rows(three, suite="quick")] == ["quick"]
+    with pytest.raises(UserError, match=r"zoo\.json: damaged"):
+        rows(three)
+
+
+def test_user_mistakes_have_one_clear_line(three: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.raises(UserError, match="did you mean 'quick'"):
+        rows(three, suite="quikc")
+    with pytest.raises(UserError, match="no such folder; `run SUITE"):
+        rows(empty / "absent")
+    with pytest.raises(UserError, match="no suite was run here"):
+        rows(empty)
+    with pytest.raises(UserError, match="github, latex, csv, html, json"):
+        render([], [], "docx")
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema": 2}, {"written": "yesterday"}, {"jobs": [{"kind": "probe"}]}, {"jobs": 3}]
+)
+def test_foreign_manifests_are_refused(tree: Tree, change: Row) -> None:
+    tree.arm([50])
+    path = tree.write() / "suites" / "quick.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(UserError, match="damaged, or written by another version"):
+        rows(tree.root)
+
+
+# --- the tables of a reader -------------------------------------------------------------------------------
+
+
+def texts(table: TextTable) -> list[list[str]]:
+    return [[f"*{cell.text}*" if cell.bold else cell.text for cell in line] for line in table.body]
+
+
+def test_the_layout(tree: Tree) -> None:
+    for method, none, sem in (("simclr", [50, 52, 54], [53, 56, 60]), ("byol", [60, 61, 62], [62, 61, 63])):
+        tree.arm([*none], method=method)
+        for seed, value in enumerate(sem):
+            tree.job(
+                [figure(value, "sem"), figure(value - 1, "h")], seed=seed, embedding="sem", method=method
+            )
+    (table,) = comparison(rows(tree.write()))
+    assert table.title == "quick: shapes, resnet10w16s2, recipe quick, 10 epochs"
+    assert table.columns == ["method", "embedding", "100%", "gain", "h 100%"]
+    assert texts(table) == [
+        ["simclr", "none", "52.0 ± 2.0", "", "52.0 ± 2.0"],
+        ["simclr", "sem (L=64, V=8)", "56.3 ± 3.5", "*+4.3 [+0.5, +8.1]*", "55.3 ± 3.5"],
+        ["byol", "none", "61.0 ± 1.0", "", "61.0 ± 1.0"],
+        ["byol", "sem (L=64, V=8)", "62.0 ± 1.0", "+1.0 [-1.5, +3.5]", "61.0 ± 1.0"],
+        # Gains 13/3 and 1: mean 8/3, standard error 5/3, t(1) = 12.7062.
+        ["pooled (2)", "sem (L=64, V=8)", "", "+2.7 [-18.5, +23.8]", ""],
+    ]
+    assert table.legend[0] == "n = 3 seeds; top-1 in percent, mean ± standard deviation over seeds"
+    assert any(
+        line.startswith("probe: l2 logistic regression on frozen features; test read once")
+        for line in table.legend
+    )
+    assert table.notes == []
+
+
+@pytest.mark.parametrize(
+    ("sem", "bold"), [([53, 54], False), ([53, 54, 55], True), ([53, 54, 20], False), ([47, 48, 49], True)]
+)
+def test_bold_needs_three_seeds_and_an_interval_without_zero(
+    tree: Tree, sem: list[float], bold: bool
+) -> None:
+    tree.arm([50, 51, 52][: len(sem)])
+    tree.arm([*sem], "sem")
+    (table,) = comparison(rows(tree.write()))
+    assert table.body[1][3].bold is bold
+
+
+def test_a_gain_of_some_seeds_is_never_bold(tree: Tree) -> None:
+    tree.arm([50, 51, 52])
+    tree.arm([53, 54, 55, 90], "sem")
+    (table,) = comparison(rows(tree.write()))
+    assert table.body[1][3] == TextCell("+3.0 [+3.0, +3.0]", bold=False, marks=(1,))
+    assert table.notes == ["only seeds 0, 1, 2 paired in the gain"]
+
+
+def test_pooled_lines_take_methods_as_units(tree: Tree) -> None:
+    for method, gain in (("simclr", 3.0), ("byol", 4.0), ("dino", 5.0)):
+        tree.arm([50, 60], method=method)
+        tree.arm([50 + gain, 60 + gain], "sem", method=method)
+        tree.arm([51, 61], "linear", method=method)
+    tree.arm([50], method="byol", ip={})
+    (table,) = comparison(rows(tree.write()))
+    # Gains 3, 4, 5: standard error 1/sqrt(3), t(2) = 4.302653.
+    assert texts(table)[-2:] == [
+        ["pooled (3)", "sem (L=64, V=8)", "", "*+4.0 [+1.5, +6.5]*", ""],
+        ["pooled (3)", "linear (L=64, V=8)", "", "*+1.0 [+1.0, +1.0]*", ""],
+    ]
+
+
+def test_a_hole_makes_the_pooled_line_a_hole(tree: Tree) -> None:
+    for method, last in (("simclr", 63.0), ("byol", 64.0), ("dino", None)):
+        tree.arm([50, 60], method=method)
+        tree.arm([53, last], "sem", method=method)
+    (table,) = comparison(rows(tree.write()))
+    assert texts(table)[-1] == ["pooled (3)", "sem (L=64, V=8)", "", "—", ""]
+    assert texts(table)[5][2:4] == ["—", "—"]
+    assert table.body[5][2].marks == (1,)
+    assert table.notes == ["missing: seed 1"]
+    assert pooled([1.0, None, 2.0]) == (None, None, None)
+
+
+def test_ip_stands_apart_with_its_own_baseline(tree: Tree) -> None:
+    for ip, none, sem in ((None, 50.0, 53.0), ({}, 60.0, 61.0)):
+        tree.arm([none], ip=ip)
+        tree.arm([sem], "sem", ip=ip)
+    (table,) = comparison(rows(tree.write()))
+    assert [line[0:4:3] for line in texts(table)] == [
+        ["byol", ""],
+        ["byol", "+3.0"],
+        ["byol + IP", ""],
+        ["byol + IP", "+1.0"],
+    ]
+
+
+def test_a_table_for_each_place(tree: Tree) -> None:
+    for dataset, backbone in (("shapes", "a"), ("digits", "a"), ("shapes", "b")):
+        tree.arm([50], dataset=dataset, backbone=backbone)
+    tables = comparison(rows(tree.write()))
+    assert [table.title.split(", recipe")[0] for table in tables] == [
+        "quick: shapes, a",
+        "quick: digits, a",
+        "quick: shapes, b",
+    ]
+    assert tables[0].columns == ["method", "embedding", "100%"]
+
+
+def test_equal_notes_share_a_number(tree: Tree) -> None:
+    for method in ("simclr", "byol"):
+        tree.arm([50], method=method, device="cuda")
+        tree.arm([53], "sem", method=method)
+        tree.job([figure(51, "z", notes=["odd"])], seed=0, embedding="linear", method=method)
+    (table,) = comparison(rows(tree.write()))
+    assert table.notes == ["cpu bf16 against cuda bf16: no gain", "odd"]
+    assert [line[3].marks for line in table.body[:3]] == [(), (1,), (1,)]
+    assert [line[2].marks for line in table.body[:3]] == [(), (), (2,)]
+
+
+def test_differing_tau_d_is_one_line_and_no_footnotes(tree: Tree) -> None:
+    for seed, tau in enumerate((0.3, 1.0)):
+        tree.job([figure(50, "sem", tau_d=tau)], seed=seed, embedding="sem")
+    (table,) = comparison(rows(tree.write()))
+    assert sum("tau_d" in line for line in table.legend) == 1
+    assert not any("tau_d" in note for note in table.notes)
+
+
+# --- formats ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def odd(tree: Tree) -> list[Row]:
+    """Names that mean something in each of the formats, a hole, a footnote, a bold gain."""
+    tree.arm([50, 52, 54], method="a_b")
+    tree.arm([53, 56, 60], "_s|x*", embedding_config=SEM, method="a_b")
+    tree.arm([50, None, 54], "50%<&$", embedding_config=SEM, method="a_b")
+    return rows(tree.write())
+
+
+def test_github(odd: list[Row]) -> None:
+    text = render(comparison(odd), odd, "github")
+    lines = text.splitlines()
+    assert lines[0] == "### quick: shapes, resnet10w16s2, recipe quick, 10 epochs"
+    assert lines[2].replace("|", " ").split() == ["method", "embedding", "100%", "gain", "h", "100%"]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:3]] for line in lines[4:7]]
+    assert cells == [["a_b", "none"], ["a_b", r"\_s\|x\* (L=64, V=8)"], ["a_b", r"50%\<&$ (L=64, V=8)"]]
+    assert "| **+4.3 [+0.5, +8.1]** |" in text
+    assert "| — ¹ |" in " ".join(text.split())
+    assert "- ¹ missing: seed 1" in lines
+
+
+def test_github_cells_stay_in_their_columns(odd: list[Row]) -> None:
+    text = render(comparison(odd), odd, "github")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    bars = {line.replace("\\|", "  ").count("|") for line in table}
+    assert bars == {6}
+
+
+def test_latex(odd: list[Row]) -> None:
+    text = render(comparison(odd), odd, "latex")
+    assert r"a\_b" in text
+    assert r"100\%" in text
+    assert r"50\%\textless{}\&\$ (L=64, V=8)" in text
+    assert r"\_s\textbar{}x*" in text
+    assert r"\textbf{+4.3 [+0.5, +8.1]}" in text
+    assert "---$^{1}$" in text
+    assert r"52.0 $\pm$ 2.0" in text
+    assert text.isascii()
+    assert text.count("{") == text.count("}")
+    body = text.split(r"\begin{tabular}{llrrr}")[1].split(r"\end{tabular}")[0]
+    cells = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert {line.replace(r"\&", "").count("&") for line in cells} == {4}
+
+
+def test_html(odd: list[Row]) -> None:
+    text = render(comparison(odd), odd, "html")
+    assert "50%&lt;&amp;$ (L=64, V=8)" in text
+    assert "<b>+4.3 [+0.5, +8.1]</b>" in text
+    assert "—<sup>1</sup>" in text
+    assert "<li><sup>1</sup> missing: seed 1</li>" in text
+    assert '<meta charset="utf-8">' in text
+
+
+def test_json_has_the_keys_of_the_contract(odd: list[Row]) -> None:
+    def refuse(token: str) -> None:
+        raise AssertionError(f"{token} in JSON")
+
+    parsed = json.loads(render(comparison(odd), odd, "json"), parse_constant=refuse)
+    assert parsed == odd
+    assert [list(row) for row in parsed] == [KEYS] * len(odd)
+    assert {row["table"] for row in parsed} == {"comparison"}
+
+
+def test_json_refuses_what_json_cannot_hold() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        render([], [{"mean": float("nan")}], "json")
+
+
+def test_csv_reparses(odd: list[Row]) -> None:
+    parsed = list(csv.DictReader(io.StringIO(render(comparison(odd), odd, "csv"))))
+    assert list(parsed[0]) == KEYS
+    assert len(parsed) == len(odd)
+    sem = next(row for row in parsed if row["embedding"] == "_s|x*" and row["representation"] == "sem")
+    assert float(sem["mean"]) == pytest.approx(169 / 3, abs=0)
+    assert json.loads(sem["embedding_config"]) == SEM
+    assert len(sem["digests"].split(";")) == 3
+    assert sem["ip"] == ""
+    hole = next(row for row in parsed if row["embedding"] == "50%<&$")
+    assert (hole["mean"], hole["n"], hole["notes"]) == ("", "2", "missing: seed 1")
+
+
+def test_a_wide_table_is_split_for_a_terminal(tree: Tree) -> None:
+    columns = {"100%": 1.0, "10%": 0.1, "1%": 0.01}
+    for label, rep, value in (("none", "h", 50.0), ("sem", "sem", 55.0)):
+        for seed in range(2):
+            lines = [
+                figure(value + 9 * seed * fraction, name, column=column, fraction=fraction)
+                for column, fraction in columns.items()
+                for name in dict.fromkeys((rep, "h"))
+            ]
+            tree.job(lines, seed=seed, embedding=label, method="barlow_twins")
+    found = rows(tree.write())
+    text = render(comparison(found), found, "github")
+    headers = [line for line in text.splitlines() if line.startswith("| method")]
+    assert [header.replace("|", " ").split() for header in headers] == [
+        ["method", "embedding", "100%", "gain", "10%", "gain"],
+        ["method", "embedding", "1%", "gain", "h", "100%"],
+    ]
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=12))
+def test_no_part_of_a_split_table_is_too_wide_or_lost(widths: list[int]) -> None:
+    columns = ["method", "embedding", *(f"{i}" for i in range(len(widths)))]
+    line = [TextCell("byol"), TextCell("none"), *(TextCell("x" * width) for width in widths)]
+    groups = [0, 0, *range(1, len(widths) + 1)]
+    text = render([TextTable("t", columns, groups, [line], [], [])], [], "github")
+    table = [row for row in text.splitlines() if row.startswith("|")]
+    assert max(map(len, table)) <= WIDTH
+    shown = [
+        cell.strip() for row in table if row.startswith("| byol") for cell in row.strip("|").split("|")[2:]
+    ]
+    assert shown == ["x" * width for width in widths]
+
+
+def test_tables_are_written_whole(odd: list[Row], tmp_path: Path) -> None:
+    paths = write_tables(tmp_path, "quick", odd, comparison(odd))
+    paths = write_tables(tmp_path, "quick", odd, comparison(odd))
+    folder = tmp_path / "tables" / "quick"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *("comparison.csv", "comparison.json", "comparison.md", "comparison.tex"),
+    ]
+    assert sorted(paths) == sorted(folder.iterdir())
+    assert json.loads((folder / "comparison.json").read_text()) == odd
+    assert (folder / "comparison.md").read_text() == render(comparison(odd), odd, "github") + "\n"
+    assert write_tables(tmp_path / "out", None, odd, [])[0].parent == tmp_path / "out"
+
+
+def test_no_rows_make_empty_files(tree: Tree) -> None:
+    found = rows(tree.write())
+    assert (found, comparison(found), render([], [], "json")) == ([], [], "[]")
+    assert render([], [], "csv") == ""
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = "import sys, sem_bench.render; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not {"torch", "torchvision", "sklearn", "scipy", "numpy", "pydantic"} & set(loaded)
