@@ -9,7 +9,7 @@ from sem_bench.method import Batch, Method
 
 
 class SimCLR(Method):
-    """Encoder and projector, NT-Xent loss. The second view is embedded at tau_target (as tau unless a suite says so)."""
+    """Encoder and projector, NT-Xent loss. The second view is embedded at tau_target, which is tau by default."""
 
     def __init__(self, encoder: Encoder, *, hidden: int, out: int, temperature: float) -> None:
         super().__init__(encoder)

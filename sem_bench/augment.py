@@ -1,4 +1,4 @@
-"""Random views of a batch at once, with parameters per image: crop, flip, colour jitter, grey, blur, solarise.
+"""Random views of a batch at once, each image its own: crop, flip, colour jitter, grey, blur, solarise.
 
 The distribution is that of torchvision's transforms on images in [0, 1]; the cost is a few batched matrix
 products and elementwise passes. All random numbers are drawn on the CPU, always equally many and in the same
@@ -24,7 +24,7 @@ TRIES = 10  # crops drawn for an image until one fits into it
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 LUMA = (0.2989, 0.587, 0.114)
 
-# Numbers worked on at a time: on a CPU they stay in its cache, elsewhere they bound the memory (64 MiB a copy).
+# Numbers worked on at a time: a CPU keeps them in its cache, elsewhere they bound the memory (64 MiB a copy).
 CHUNK_CPU = 2**19
 CHUNK = 2**24
 
@@ -54,9 +54,7 @@ class Parameters(NamedTuple):
     flip: Tensor  # (B,) bool, as are jitter, grey, blur and solarize: whether to do it at all
     jitter: Tensor
     order: Tensor  # (B, 4) int64: BRIGHTNESS, ..., HUE, in the order in which the jitter does them
-    brightness: Tensor  # (B,) float32: a factor, as are contrast and saturation
-    contrast: Tensor
-    saturation: Tensor
+    factors: Tensor  # (B, 3) float32: those of BRIGHTNESS, CONTRAST and SATURATION
     hue: Tensor  # (B,) float32: a shift, in turns of the colour circle
     grey: Tensor
     blur: Tensor
@@ -76,19 +74,18 @@ class BatchAugment:
         self.mean, self.std = mean, std
 
     def sample(self, batch_size: int, *, height: int, width: int, generator: torch.Generator) -> Parameters:
-        """Draw the parameters of a batch; each of image i depends on its own setting and on the generator alone."""
+        """Draw the parameters of a batch; each depends on the generator and on its own setting, no other."""
         s = self.settings
         uniform = torch.rand(batch_size, 2 * TRIES + 16, dtype=torch.float64, generator=generator)
-        areas, aspects, corner, order, rest = torch.split(uniform, [TRIES, TRIES, 2, 4, 10], dim=1)
-        flip, jitter, brightness, contrast, saturation, hue, grey, blur, sigma, solarize = rest.unbind(1)
+        areas, aspects, corner, order, factors, rest = torch.split(uniform, [TRIES, TRIES, 2, 4, 3, 7], dim=1)
+        flip, jitter, hue, grey, blur, sigma, solarize = rest.unbind(1)
+        strength = torch.tensor([s.brightness, s.contrast, s.saturation], dtype=torch.float64)
         return Parameters(
             box=_crop_boxes(areas, aspects, corner, height=height, width=width, scale=s.crop_scale),
             flip=flip < s.flip,
             jitter=jitter < s.jitter,
             order=order.argsort(1),
-            brightness=_factor(brightness, s.brightness),
-            contrast=_factor(contrast, s.contrast),
-            saturation=_factor(saturation, s.saturation),
+            factors=_between(factors, (1 - strength).clamp(min=0), 1 + strength).float(),
             hue=_between(hue, -s.hue, s.hue).float(),
             grey=grey < s.grey,
             blur=blur < s.blur,
@@ -114,19 +111,18 @@ class BatchAugment:
         group = torch.where(parameters.jitter, 3 - _hue_position(parameters), 4)
         sort = group.argsort(stable=True)
         p = parameters.rows(sort)
-        x = images.index_select(0, _send(sort, images)) / 255
-        x = self._crop(x, p)
+        x = self._crop(images.index_select(0, _send(sort, images)) / 255, p)
         _jitter(x, p, group.bincount(minlength=5).cumsum(0).tolist())
         _update(x, p.grey, lambda chosen: _luma(chosen).expand_as(chosen))
         _update(x, p.blur, lambda chosen: _blur(chosen, p.sigma[p.blur]))
-        # In [0, 1], inverting what is brighter than the middle.
+        # In [0, 1] this inverts what lies above the middle.
         _update(x, p.solarize, lambda chosen: torch.minimum(chosen, 1 - chosen))
         torch.index_select(x, 0, _send(sort.argsort(), images), out=views)
         _standardise(views, self.mean, self.std)
 
     def _crop(self, images: Tensor, p: Parameters) -> Tensor:
-        height, width = images.shape[2:]
         s = self.settings
+        height, width = images.shape[2:]
         top, left, box_height, box_width = _send(p.box.T.float(), images)
         still, flip = _send(torch.zeros_like(p.flip), images), _send(p.flip, images)
         down = _resize_matrices(top, box_height, still, height, s.size, s.interpolation)
@@ -157,18 +153,14 @@ def _send(values: Tensor, like: Tensor) -> Tensor:
     return values.to(like.device)
 
 
-def _between(uniform: Tensor, low: float, high: float) -> Tensor:
+def _between(uniform: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
     return low + (high - low) * uniform
-
-
-def _factor(uniform: Tensor, strength: float) -> Tensor:
-    return _between(uniform, max(0.0, 1 - strength), 1 + strength).float()
 
 
 def _crop_boxes(
     areas: Tensor, aspects: Tensor, corner: Tensor, *, height: int, width: int, scale: tuple[float, float]
 ) -> Tensor:
-    """RandomResizedCrop as in torchvision, from uniform numbers: the first try that fits, or a central crop."""
+    """torchvision's RandomResizedCrop from uniform numbers: the first try that fits, else a central crop."""
     area = _between(areas, *scale) * (height * width)
     aspect = _between(aspects, math.log(ASPECT[0]), math.log(ASPECT[1])).exp()
     sides = torch.stack([area / aspect, area * aspect], dim=2).sqrt().round()  # (B, TRIES, 2)
@@ -185,9 +177,7 @@ def _crop_boxes(
     return torch.cat([start, box], dim=1).long()
 
 
-def _resize_matrices(
-    start: Tensor, length: Tensor, flip: Tensor, size: int, out: int, interpolation: str
-) -> Tensor:
+def _resize_matrices(start: Tensor, length: Tensor, flip: Tensor, size: int, out: int, kind: str) -> Tensor:
     """Weights (B, out, size) that resize pixels [start, start + length) of a line of `size` pixels to `out`.
 
     With antialiasing: where the line shrinks, the kernel stretches, as in PIL and in torchvision.
@@ -201,9 +191,9 @@ def _resize_matrices(
     outside = (pixel < start[:, None]) | (pixel >= (start + length)[:, None])
     pixel = ((pixel + 0.5) / stretch).masked_fill(outside, math.inf)
     distance = (pixel[:, None, :] - centre[:, :, None]).abs_()
-    if interpolation == "bilinear":
+    if kind == "bilinear":
         weights = distance.neg_().add_(1).clamp_(min=0)
-    else:  # Keys' cubic with a = -1/2; `far` is what is left to 2, `near` what is left to 1
+    else:  # Keys' cubic with a = -1/2, in terms of what is left to 2 and to 1
         far, near = (2 - distance).clamp_(min=0), (1 - distance).clamp_(min=0)
         weights = far.square() * (far - 1) / 2 + near.square() * (1 - 2 * near)
     return weights.div_(weights.sum(2, keepdim=True))
@@ -233,8 +223,7 @@ def _jitter(x: Tensor, p: Parameters, ends: list[int]) -> None:
     if count == 0:
         return
     p = p.rows(slice(0, count))
-    matrices, offsets = _linear_steps(p)
-    matrices, offsets = _send(matrices, x), _send(offsets, x)
+    matrices, offsets = (_send(part, x) for part in _linear_steps(p))
     starts, stops = (0, 0, 0, third, second, first), (third, second, first, count, count, count)
     for step, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         if step == 3 and p.hue.any():
@@ -246,8 +235,8 @@ def _jitter(x: Tensor, p: Parameters, ends: list[int]) -> None:
 
 
 def _linear_steps(p: Parameters) -> tuple[Tensor, Tensor]:
-    """For the six steps of _jitter, M and N (6, B, 3, 3): a colour becomes M @ colour + N @ (the mean colour)."""
-    factor = torch.stack([p.brightness, p.contrast, p.saturation], dim=1)[:, :, None, None]
+    """M and N (6, B, 3, 3) for the steps of _jitter: a colour becomes M @ colour + N @ mean colour."""
+    factor = p.factors[:, :, None, None]
     grey = (1 - factor) * torch.tensor(LUMA)  # (B, 3, 1, 3): how much of its grey an image takes on
     matrices = factor * torch.eye(3)
     matrices[:, SATURATION] += grey[:, SATURATION]
@@ -276,7 +265,7 @@ def _shift_hue(images: Tensor, shift: Tensor) -> None:
     def far(colour: float) -> Tensor:
         return (hue - colour).abs_().clamp_(1 / 6, 1 / 3)
 
-    # A channel is highest within a sixth of a turn from its colour, lowest beyond a third, and linear between.
+    # A channel is highest within a sixth of a turn from its colour, lowest beyond a third, linear in between.
     # Red lies at both ends of the scale: its distance is taken from the opposite colour.
     torch.addcmul(low - chroma, sixfold, far(1 / 2), out=r)
     high = low.add_(chroma, alpha=2)
@@ -290,21 +279,16 @@ def _luma(images: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur with reflection at the border; sigma (B,) on the CPU."""
-    down, across = (_blur_matrices(_send(sigma, images), size) for size in images.shape[2:])
-    return _separable(images, down, across)
-
-
-def _blur_matrices(sigma: Tensor, size: int) -> Tensor:
-    radius = blur_radius(size)
-    reach = torch.arange(-radius, radius + 1, device=sigma.device)
-    taps = (-0.5 * (reach / sigma[:, None]).square()).softmax(1)
-    source = torch.arange(size, device=sigma.device)[:, None] + reach
+    """Gaussian blur of square images, sigma (B,) on the CPU; the border reflects."""
+    size, radius = images.shape[-1], blur_radius(images.shape[-1])
+    reach = torch.arange(-radius, radius + 1, device=images.device)
+    taps = (-0.5 * (reach / _send(sigma, images)[:, None]).square()).softmax(1)
+    source = torch.arange(size, device=images.device)[:, None] + reach
     source = (size - 1) - ((size - 1) - source.abs()).abs()
-    shape = (len(sigma), size, 2 * radius + 1)
-    return taps.new_zeros(len(sigma), size, size).scatter_add_(
-        2, source.expand(shape), taps[:, None, :].expand(shape)
-    )
+    matrices = images.new_zeros(len(images), size, size)
+    shape = (len(images), size, len(reach))
+    matrices.scatter_add_(2, source.expand(shape), taps[:, None, :].expand(shape))
+    return _separable(images, matrices, matrices)
 
 
 def _update(x: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> None:

@@ -53,9 +53,11 @@ def _narrow_resnet(*, image_size: int, stride: int, width: int = 16) -> Backbone
         shortcut = nn.Sequential(nn.Conv2d(narrow, wide, kernel_size=1, stride=2, bias=False), nn.BatchNorm2d(wide))
         layers.append(BasicBlock(narrow, wide, stride=2, downsample=shortcut))
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    for layer in (module for layer in layers for module in layer.modules() if isinstance(module, nn.Conv2d)):
-        nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's ResNets
-    return Backbone(nn.Sequential(*layers), width * 8)
+    network = nn.Sequential(*layers)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's ResNets
+    return Backbone(network, width * 8)
 
 
 _BUILDERS = {

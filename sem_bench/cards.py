@@ -22,7 +22,7 @@ from sem_bench.validation import at, did_you_mean, validate
 
 _PACKAGE = Path(__file__).parent
 BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent
-FOLDERS = {"method": "methods", "dataset": "datasets"}
+FOLDERS = {"method": "methods", "dataset": "datasets", "sweep": "sweeps"}
 C = TypeVar("C", bound=Model)
 
 

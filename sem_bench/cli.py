@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sem_bench.store import Store
 
 FORMATS = ("github", "latex", "csv", "html", "json")
-LISTS = ("methods", "datasets", "backbones", "embeddings")
+LISTS = ("methods", "datasets", "backbones", "embeddings", "sweeps")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="do what a suite lacks, then print its tables")
     run.set_defaults(command=_run)
     _suite_arguments(run)
-    run.add_argument("--only", metavar="TEXT", nargs="+", help="only jobs whose name contains a TEXT, with their inputs")
+    run.add_argument(
+        "--only", metavar="TEXT", nargs="+", help="only jobs whose name contains a TEXT, with their inputs"
+    )
     run.add_argument(
         "--rerun",
         choices=("missing", "failed", "all"),
@@ -137,19 +139,18 @@ def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace)
 
         executors.refresh_fingerprints(jobs, store)
     chosen = selection(jobs, store, options.rerun, options.only or ())
-    with reporter(len(jobs), estimates=estimate(chosen, store)) as progress:
-        digests = {job.digest for job in chosen}
-        for job in jobs:
-            if job.digest not in digests and store.status(job) == "done":
-                progress.job_finished(job.digest, "reused", seconds=0.0)
+    waiting = {job.digest for job in chosen}
+    reused = [job for job in jobs if job.digest not in waiting and store.status(job) == "done"]
+    kinds = {job.digest: job.kind for job in chosen}
+    with reporter(len(chosen) + len(reused), estimates=estimate(chosen, store), kinds=kinds) as progress:
+        for job in reused:
+            progress.job_finished(job.digest, "reused", seconds=0.0)
         if not chosen:
             return []
         from sem_bench import executors
 
-        outcome = executors.run(
-            chosen, store, afresh=options.rerun == "all", device=options.device, reporter=progress
-        )
-    return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] != "done"]
+        outcome = executors.run(chosen, store, afresh=options.rerun == "all", device=options.device, reporter=progress)
+    return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in executors.GOOD]
 
 
 def _print_tables(plan: "Plan", store: "Store") -> None:

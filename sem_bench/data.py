@@ -29,18 +29,23 @@ class Split:
 
 def load(data: config.TrainingData, split: SplitName, *, code: Path) -> Split:
     """A split of a data set; `code` is the card's .py. Raises UserError where it is not what the card says."""
-    labelled = isinstance(data, config.LabelledData)
-    count = data.test if labelled and split == "test" else data.train
+    test = data.test if isinstance(data, config.LabelledData) else 0
+    count = data.train if split == "train" else test
     found = _load(code, split, count, data.image_size, tuple(sorted(data.source.arguments.items())))
-    if labelled:
+    if isinstance(data, config.LabelledData):
         _check_classes(found.labels, data.classes, where=f"{code.name}: load({split!r})")
     return found
 
 
 @lru_cache(maxsize=8)
-def _load(code: Path, split: SplitName, count: int, size: int, arguments: tuple[tuple[str, config.Scalar], ...]) -> Split:
+def _load(
+    code: Path, split: SplitName, count: int, size: int, arguments: tuple[tuple[str, config.Scalar], ...]
+) -> Split:
     images, labels = load_code(code).load(split, count=count, image_size=size, **dict(arguments))
-    where, expected = f"{code.name}: load({split!r})", f"images uint8 {(count, size, size, 3)}, integer labels {(count,)}"
+    where, expected = (
+        f"{code.name}: load({split!r})",
+        f"images uint8 {(count, size, size, 3)}, integer labels {(count,)}",
+    )
     if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
         raise UserError(f"{where}: expected numpy arrays, {expected}")
     if images.dtype != np.uint8 or images.shape != (count, size, size, 3):
@@ -54,10 +59,17 @@ def _load(code: Path, split: SplitName, count: int, size: int, arguments: tuple[
 
 
 def _check_classes(labels: Tensor, classes: list[str], *, where: str) -> None:
-    present = set(labels.unique().tolist())
+    present = set(labels.tolist())
     strange = sorted(present - set(range(len(classes))))
     if strange:
-        raise UserError(f"{where}: label {strange[0]}, but the card names {len(classes)} classes, 0 to {len(classes) - 1}")
+        raise UserError(
+            f"{where}: label {strange[0]}, but the card names {len(classes)} classes, 0 to {len(classes) - 1}"
+        )
     absent = sorted(set(range(len(classes))) - present)
     if absent:
         raise UserError(f"{where}: no image of class {classes[absent[0]]!r}")
+
+
+def forget() -> None:
+    """Drop the data kept in memory, so that the next use reads them anew."""
+    _load.cache_clear()

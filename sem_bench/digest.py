@@ -48,7 +48,7 @@ def _canonical(value: object) -> object:
 
 
 def _tree(node: Any) -> Any:
-    """A syntax tree as plain lists, without positions, docstrings or empty fields (these vary with Python's version)."""
+    """A syntax tree as plain lists: no positions, no docstrings, no empty fields (these vary with Python)."""
     if isinstance(node, ast.AST):
         fields = {
             name: _tree(_without_docstring(node, name, value))

@@ -33,7 +33,6 @@ class Encoder(nn.Module):
     def target(self, images: Tensor) -> Tensor:
         """As `forward`, at `tau_target`: for momentum branches, and for the second view of methods without one."""
         h = self.backbone(images)
-        if isinstance(self.embedding, sem.SimplicialEmbedding):
-            return self.embedding(h, self.embedding.tau_target)
-        output: Tensor = self.embedding(h)
+        heated = isinstance(self.embedding, sem.SimplicialEmbedding)
+        output: Tensor = self.embedding(h, self.embedding.tau_target) if heated else self.embedding(h)
         return output

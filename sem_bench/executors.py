@@ -26,6 +26,7 @@ from sem_bench.progress import Reporter
 from sem_bench.store import SCHEMA, Store, data_of, now
 from sem_bench.workspace import Workspace, choose_device, precision
 
+GOOD = ("done", "reused")
 LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 
@@ -37,13 +38,13 @@ def refresh_fingerprints(jobs: Sequence[Job], store: Store) -> None:
         key = repr(described)
         if key not in seen and store.fingerprints(described) is None:
             splits = data.SPLITS if isinstance(described, LabelledData) else data.SPLITS[:1]
-            found = {name: data.load(described, name, code=job.code["dataset"]).fingerprint for name in splits}
+            found: dict[str, str] = {name: data.load(described, name, code=job.code["dataset"]).fingerprint for name in splits}
             store.write_fingerprints(described, found)
         seen.add(key)
 
 
 def run(jobs: Sequence[Job], store: Store, *, afresh: bool, device: str, reporter: Reporter) -> dict[str, str]:
-    """Do the jobs in order; returns digest -> "done", "failed" or "blocked" (an input is missing)."""
+    """Do the jobs in order; returns digest -> "done", "reused", "failed" or "blocked" (an input failed)."""
     outcome: dict[str, str] = {}
     chosen = choose_device(device)
     for job in jobs:
@@ -58,12 +59,13 @@ def run(jobs: Sequence[Job], store: Store, *, afresh: bool, device: str, reporte
                 found = {kind: folder for kind, folder in inputs.items() if folder is not None}
                 status, summary = _do(job, found, store, chosen, reporter, afresh=afresh)
         outcome[job.digest] = status
-        reporter.job_finished(job.digest, status, seconds=time.perf_counter() - began, summary=summary)
+        seconds = time.perf_counter() - began
+        reporter.job_finished(job.digest, status, seconds=seconds, summary=summary, label=job.slug)
     return outcome
 
 
 def _failed(outcome: dict[str, str], digest: str) -> bool:
-    return outcome.get(digest, "done") != "done"
+    return outcome.get(digest, "done") not in GOOD
 
 
 def _do(
@@ -72,7 +74,7 @@ def _do(
     """One job, under its lock: its status and a word about it. Another process may have done it meanwhile."""
     done = store.result(job) is not None
     if done and not afresh:
-        return "done", "by another process"
+        return "reused", "done by another process"
     with store.workplace(job, afresh=done) as folder:
         workspace = Workspace(
             folder=folder,

@@ -1,9 +1,10 @@
 """Frozen features: what every evaluation reads.
 
-The online encoder in eval mode, float32, no augmentation. The backbone's h is computed once a data split and cached; z and
-SEM are recomputed from it where they are needed, because 65,000 numbers an image are better not stored.
+The online encoder in eval mode, float32, no augmentation. The backbone's h is computed once a data split and cached; z
+and SEM are recomputed from it where they are needed: 65,000 numbers an image are better not stored.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +27,7 @@ CHUNK = 1024  # images at a time
 
 @dataclass(frozen=True)
 class Representation:
-    """A representation of images: h, z, or SEM at a temperature. Each is scaled by one number, 1 / its RMS norm on train."""
+    """A representation of images: h, z, or SEM at a temperature."""
 
     name: str  # "h", "z", "sem"
     tau_d: float | None
@@ -34,7 +35,7 @@ class Representation:
 
     def scale(self, h: Tensor) -> float:
         """1 / the RMS norm over the rows of h (n, d)."""
-        total = sum(float(self.of(part).double().square().sum()) for part in h.split(CHUNK))
+        total = math.fsum(float(self.of(part).double().square().sum()) for part in h.split(CHUNK))
         return (len(h) / total) ** 0.5 if total > 0 else 1.0
 
 
@@ -101,15 +102,15 @@ def _cached(
 
 
 @torch.no_grad()
-def backbone_features(
-    encoder: Encoder, labelled: config.TrainingData, images: Tensor, device: torch.device
-) -> Tensor:
+def backbone_features(encoder: Encoder, labelled: config.TrainingData, images: Tensor, device: torch.device) -> Tensor:
     """h (N, d) float32 of uint8 images (N, 3, S, S)."""
     settings = labelled.normalise
     encoder = encoder.to(memory_format=torch.channels_last)
     parts = [
         encoder.backbone(
-            normalise(part.to(device), mean=settings.mean, std=settings.std).contiguous(memory_format=torch.channels_last)
+            normalise(part.to(device), mean=settings.mean, std=settings.std).contiguous(
+                memory_format=torch.channels_last
+            )
         )
         for part in images.split(CHUNK)
     ]

@@ -16,7 +16,7 @@ def shown(path: Path) -> Path:
 
 
 def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
-    """Write beside `path`, flush to disk, then rename over it. `content` may be a function that writes to the open file."""
+    """Write beside `path`, flush to disk, then rename over it. `content` may be a function of the open file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -46,7 +46,7 @@ class Method(nn.Module):
 def momentum_copy(module: N) -> N:
     """A copy for a momentum branch: same weights, no gradients.
 
-    Its BatchNorm layers stay in training mode: they use their own batch's statistics and keep running ones of their own;
-    momentum updates average parameters only (as the public code of BYOL, MoCo and SEM does).
+    Its BatchNorm layers stay in training mode: they use their own batch's statistics and keep running ones.
+    Momentum updates average parameters only (as the public code of BYOL, MoCo and SEM does).
     """
     return copy.deepcopy(module).requires_grad_(False)

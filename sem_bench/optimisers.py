@@ -20,7 +20,10 @@ def build(module: nn.Module, training: config.Training) -> optim.Optimizer:
     if settings.name == "adamw":
         return optim.AdamW(groups, lr=lr, fused=True)
     if settings.name == "lars":  # lightly's does not rescale groups without weight decay: biases and norms
-        return LARS(groups, lr=lr, momentum=settings.momentum, trust_coefficient=settings.trust_coefficient)
+        lars: optim.Optimizer = LARS(
+            groups, lr=lr, momentum=settings.momentum, trust_coefficient=settings.trust_coefficient
+        )
+        return lars
     return optim.SGD(groups, lr=lr, momentum=settings.momentum, fused=True)
 
 

@@ -38,7 +38,9 @@ def as_text(plan: Plan, store: Store) -> str:
     counted = ", ".join(f"{count} {state}" for state, count in Counter(states.values()).most_common())
     left = sum(seconds[job.digest] for job in jobs if states[job.digest] != "done")
     table = tabulate(rows, headers=["state", "kind", "job", "digest", "time"], tablefmt="simple", disable_numparse=True)
-    return f"{table}\n\n{plan.suite.name}: {len(jobs)} jobs: {counted}" + (f"; about {human_seconds(left)} left" if left else "")
+    return f"{table}\n\n{plan.suite.name}: {len(jobs)} jobs: {counted}" + (
+        f"; about {human_seconds(left)} left" if left else ""
+    )
 
 
 def as_json(plan: Plan, store: Store) -> str:
@@ -62,6 +64,8 @@ def listing(what: str, folder: Path) -> str:
     elif what == "methods":
         cards = {name: library.method(name).content for name in library.names("method")}
         lines = {name: f"{card.summary} (recipes: {', '.join(card.recipes)})" for name, card in cards.items()}
-    else:
+    elif what == "datasets":
         lines = {name: library.dataset(name).content.summary for name in library.names("dataset")}
-    return tabulate(list(lines.items()), tablefmt="plain")
+    else:
+        lines = dict.fromkeys(library.names("sweep"), "")
+    return tabulate(list(lines.items()), tablefmt="plain") or f"no {what} yet"

@@ -82,7 +82,8 @@ class Job:
     def manifest_entry(self) -> dict[str, Any]:
         """The job as results/suites/NAME.json holds it."""
         entry = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
-        return entry | vars(self.cell)
+        fraction = getattr(self.config, "fraction", None)
+        return entry | vars(self.cell) | ({} if fraction is None else {"fraction": fraction})
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Plan:
         return list({job.digest: job for job in self.jobs}.values())
 
     def only(self, texts: Sequence[str]) -> list[Job]:
-        """The unique jobs whose slug contains one of the texts, with their inputs. Raises UserError when there is none."""
+        """The unique jobs that one of the texts names, with their inputs. Raises UserError when there is none."""
         jobs = {job.digest: job for job in self.unique()}
         wanted = {key for key, job in jobs.items() if named(job, texts)}
         if not wanted:
@@ -147,7 +148,7 @@ def _grids(data: object) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
 
 
 def _unknown_names(document: Document, library: Library) -> list[str]:
-    """Mistakes in the names of the grid and in the cards named: read from the raw file, so that they come with all others."""
+    """Mistakes in the grid's names and in the cards named; from the raw file, so that they come with all others."""
     problems: list[str] = []
     for location, grid in _grids(document.data):
         for key, kind, load in (
@@ -161,7 +162,9 @@ def _unknown_names(document: Document, library: Library) -> list[str]:
                     continue
                 known = list(BACKBONES) if load is None else library.names(kind)
                 if name not in known:
-                    problems.append(at(document, (*location, key, i), f"unknown {kind} {name!r}{did_you_mean(name, known)}"))
+                    problems.append(
+                        at(document, (*location, key, i), f"unknown {kind} {name!r}{did_you_mean(name, known)}")
+                    )
                 elif load is not None:
                     try:
                         load(name)
@@ -175,7 +178,9 @@ def _recipe_problems(suite: Suite, document: Document, library: Library) -> list
     for name in sorted({name for grid in suite.grid for name in grid.methods}):
         recipes = library.method(name).content.recipes
         if suite.pretrain.recipe not in recipes:
-            text = f"method {name!r} has no recipe {suite.pretrain.recipe!r}{did_you_mean(suite.pretrain.recipe, recipes)}"
+            text = (
+                f"method {name!r} has no recipe {suite.pretrain.recipe!r}{did_you_mean(suite.pretrain.recipe, recipes)}"
+            )
             problems.append(at(document, ("pretrain", "recipe"), text))
     if problems:
         return problems
@@ -200,7 +205,9 @@ def _jobs(suite: Suite, library: Library) -> Iterator[Job]:
                 for backbone in grid.backbones:
                     for method in grid.methods:
                         for label, embedding in grid.embeddings.items():
-                            arm = _Arm(suite, library.method(method), label, embedding, backbone, library.dataset(dataset))
+                            arm = _Arm(
+                                suite, library.method(method), label, embedding, backbone, library.dataset(dataset)
+                            )
                             yield from arm.jobs(seed)
 
 
@@ -225,7 +232,9 @@ class _Arm:
                 yield self._job("probe", seed, probe, inputs, suffix=f"-{fraction * 100:g}pc")
         if knn := self.suite.evaluate.knn:
             tau = self.embedding.tau
-            yield self._job("knn", seed, config.KnnJob(data=self._labelled, tau=tau, k=knn.k, temperature=knn.temperature), inputs)
+            yield self._job(
+                "knn", seed, config.KnnJob(data=self._labelled, tau=tau, k=knn.k, temperature=knn.temperature), inputs
+            )
 
     @property
     def _recipe(self) -> config.Recipe:
@@ -241,7 +250,7 @@ class _Arm:
 
     @cached_property
     def embedding(self) -> Embedding:
-        """The embedding with its temperatures: what the suite leaves open comes from the recipe, tau_target at last from tau."""
+        """The embedding with its temperatures: from the suite, else from the recipe; tau_target at last from tau."""
         if self.asked.type != "sem":
             return self.asked
         recipe, asked = self._recipe.sem, self.asked

@@ -76,9 +76,7 @@ class _Cell:
 
 def _cells(manifest: Manifest, read: records.Reader) -> list[_Cell]:
     arms = [[records.run(job, read) for job in jobs] for jobs in manifest.arms.values()]
-    seen: dict[
-        str, list[Key]
-    ] = {}  # arms alike in this have the same columns: one without results shows its holes
+    seen: dict[str, list[Key]] = {}  # arms alike in this have the same columns: one without results shows its holes
     for runs in arms:
         seen.setdefault(_alike(runs), []).extend(key for run in runs for key in run.figures)
     cells = []
@@ -110,7 +108,7 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     used = {run.seed: run for run in runs if key in run.figures and run.config == config}
     draws = [draw for run in used.values() for draw in run.figures[key]]
     values = {seed: statistics.fmean(draw.value for draw in run.figures[key]) for seed, run in used.items()}
-    absent = _absent(runs, used, column)
+    absent = _absent(runs, used, fraction)
     chosen = Counter(draw.tau_d for draw in draws)
     settings = {seed: run.setting for seed, run in used.items()}
     notes = [absent] if absent else []
@@ -135,13 +133,11 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     return _Cell(row, values, settings, absent)
 
 
-def _absent(runs: Iterable[Run], used: dict[int, Run], column: str) -> str:
+def _absent(runs: Iterable[Run], used: dict[int, Run], fraction: float) -> str:
     """The seeds of the manifest without a figure, by reason: "missing: seed 1; failed: seeds 2, 3"."""
     reasons: dict[int, str] = {}
     for run in (run for run in runs if run.seed not in used):
-        # Each fraction has a probe of its own; the manifest tells by the end of the slug (sem_bench.plan).
-        slug = run.job["slug"]
-        other = slug.endswith("pc") and not slug.endswith(f"-{column.removesuffix('%')}pc")
+        other = run.job.get("fraction", fraction) != fraction  # each fraction has a probe of its own
         reasons[run.seed] = reasons.get(run.seed, "missing") if other else run.absence or "missing"
     by_reason: dict[str, list[int]] = {}
     for seed, reason in reasons.items():

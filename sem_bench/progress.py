@@ -140,9 +140,7 @@ class Reporter:
         job.progress(done, total, now, note)
         self._show_progress(job, now)
 
-    def job_finished(
-        self, key: str, status: str, *, seconds: float, summary: str = "", label: str = ""
-    ) -> None:
+    def job_finished(self, key: str, status: str, *, seconds: float, summary: str = "", label: str = "") -> None:
         """A job has ended: done, reused, failed or blocked. `label` names one that never started."""
         if status not in STATUSES:
             raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
@@ -286,9 +284,7 @@ class _Live(Reporter):
         if self.console.width < 60:
             return _text(state)
         row = Table.grid(padding=(0, 1))
-        row.add_row(
-            ProgressBar(total=1.0, completed=fraction, width=20, finished_style="green"), _text(state)
-        )
+        row.add_row(ProgressBar(total=1.0, completed=fraction, width=20, finished_style="green"), _text(state))
         return row
 
 

@@ -12,9 +12,7 @@ from typing import Any
 import yaml
 
 _PACKAGE = Path(__file__).parent
-_ROOT = (
-    _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent
-)  # installed, or a checkout
+_ROOT = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent  # installed, or a checkout
 _REPRESENTATION = {"none": "h", "sem": "sem"}
 
 

@@ -21,7 +21,7 @@ def derived_seed(seed: int, stream: Stream, *steps: int | str) -> int:
 
 
 def generator(seed: int, stream: Stream, *steps: int | str) -> torch.Generator:
-    """A fresh CPU generator for the given place. Draw on the CPU, then move: the numbers do not depend on the device."""
+    """A fresh CPU generator for the given place. Draw on the CPU, then move: so the device does not matter."""
     return torch.Generator().manual_seed(derived_seed(seed, stream, *steps))
 
 

@@ -59,9 +59,7 @@ def render(tables: Sequence[TextTable], rows: Sequence[Row], format: str) -> str
     raise UserError(f"--format {format}: there is github, latex, csv, html, json")
 
 
-def write_tables(
-    results: Path, name: str | None, rows: Sequence[Row], tables: Sequence[TextTable]
-) -> list[Path]:
+def write_tables(results: Path, name: str | None, rows: Sequence[Row], tables: Sequence[TextTable]) -> list[Path]:
     """Write comparison.{md,csv,tex,json} into results/tables/NAME, each atomically, and return the paths.
 
     Without a name, `results` is the folder itself (`table --out`).
@@ -80,9 +78,7 @@ def _github(table: TextTable) -> str:
     parts = [f"### {_markdown(table.title)}"]
     for columns, body in _split(table, _github_cell):
         header = [_markdown(column) for column in columns]
-        parts.append(
-            tabulate(body, header, tablefmt="github", disable_numparse=True, colalign=_alignment(columns))
-        )
+        parts.append(tabulate(body, header, tablefmt="github", disable_numparse=True, colalign=_alignment(columns)))
     notes = [f"{_superscript([i])} {_markdown(note)}" for i, note in enumerate(table.notes, 1)]
     lines = [_markdown(line) for line in table.legend] + notes
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in lines)])
@@ -107,9 +103,7 @@ def _latex(table: TextTable) -> str:
     parts = []
     for columns, body in _split(table, _latex_cell):
         header = [_tex(column) for column in columns]
-        parts.append(
-            tabulate(body, header, tablefmt="latex_raw", disable_numparse=True, colalign=_alignment(columns))
-        )
+        parts.append(tabulate(body, header, tablefmt="latex_raw", disable_numparse=True, colalign=_alignment(columns)))
     notes = [f"$^{{{i}}}$ {_tex(note)}" for i, note in enumerate(table.notes, 1)]
     below = " \\\\\n".join([*map(_tex, table.legend), *notes])
     above = f"\\begin{{table}}\n\\caption{{{_tex(table.title)}}}\n"
@@ -134,9 +128,7 @@ def _html(tables: Iterable[TextTable]) -> str:
         body = [[_html_cell(cell) for cell in line] for line in table.body]
         header = [html.escape(column) for column in table.columns]
         alignment = _alignment(table.columns)
-        parts.append(
-            str(tabulate(body, header, tablefmt="unsafehtml", disable_numparse=True, colalign=alignment))
-        )
+        parts.append(str(tabulate(body, header, tablefmt="unsafehtml", disable_numparse=True, colalign=alignment)))
         notes = [f"<sup>{i}</sup> {html.escape(note)}" for i, note in enumerate(table.notes, 1)]
         lines = [*map(html.escape, table.legend), *notes]
         parts.append("\n".join(["<ul>", *(f"<li>{line}</li>" for line in lines), "</ul>"]))

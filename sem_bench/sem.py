@@ -1,11 +1,11 @@
 """Simplicial Embeddings and the embeddings they are compared with (Lavoie et al., ICLR 2023, section 3).
 
-An embedding stands between the backbone and the method's heads. SEM cuts z in R^(L*V) into L groups of V numbers and puts
-each group through a softmax at temperature tau.
+An embedding stands between the backbone and the method's heads. SEM cuts z in R^(L*V) into L groups of V numbers and
+puts each group through a softmax at temperature tau.
 
-Layout. The paper's order is group-major: number v of group l stands at l*V + v. A softmax over a short last axis is slow,
-so the modules work on (B, V, L), where number v of group l stands at v*L + l and the softmax runs over axis 1. Heads do
-not care. `simplicial_embedding`, `to_group_major` and `from_group_major` speak the paper's order.
+Layout. The paper's order is group-major: number v of group l stands at l*V + v. A softmax over a short last axis is
+slow, so the modules work on (B, V, L), where number v of group l stands at v*L + l and the softmax runs over axis 1.
+Heads do not care. `simplicial_embedding`, `to_group_major` and `from_group_major` speak the paper's order.
 """
 
 from torch import Tensor, nn
@@ -16,23 +16,23 @@ from sem_bench import config
 def simplicial_embedding(z: Tensor, *, L: int, V: int, tau: float) -> Tensor:
     """SEM of z (..., L*V), group-major in and out: each group of V numbers becomes a probability vector."""
     _check(z, L, V, tau)
-    return (z.unflatten(-1, (L, V)) / tau).softmax(-1).flatten(-2)
+    return (z.reshape(*z.shape[:-1], L, V) / tau).softmax(-1).flatten(-2)
 
 
 def simplex_softmax(z: Tensor, *, L: int, V: int, tau: float) -> Tensor:
     """As `simplicial_embedding`, on the modules' own order (..., V*L)."""
     _check(z, L, V, tau)
-    return (z.unflatten(-1, (V, L)) / tau).softmax(-2).flatten(-2)
+    return (z.reshape(*z.shape[:-1], V, L) / tau).softmax(-2).flatten(-2)
 
 
 def to_group_major(z: Tensor, *, L: int, V: int) -> Tensor:
     """From the modules' order (..., V*L) to the paper's (..., L*V)."""
-    return z.unflatten(-1, (V, L)).transpose(-1, -2).flatten(-2)
+    return z.reshape(*z.shape[:-1], V, L).transpose(-1, -2).flatten(-2)
 
 
 def from_group_major(z: Tensor, *, L: int, V: int) -> Tensor:
     """From the paper's order (..., L*V) to the modules' (..., V*L)."""
-    return z.unflatten(-1, (L, V)).transpose(-1, -2).flatten(-2)
+    return z.reshape(*z.shape[:-1], L, V).transpose(-1, -2).flatten(-2)
 
 
 def _check(z: Tensor, L: int, V: int, tau: float) -> None:

@@ -4,10 +4,9 @@ A job's folder is results/KIND/SLUG-DIGEST12/. Its result.json is written last a
 """
 
 import fcntl
-import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -63,7 +62,7 @@ class Store:
         return "partial" if (folder / "checkpoint.pt").exists() else "missing"
 
     def result(self, job: Job) -> dict[str, Any] | None:
-        """The job's result, or None where there is none that holds: whole, of this job, made from the data that is there."""
+        """The job's result, if it is whole, of this job, and made from the data that is there; else None."""
         result = read_json(self.folder(job) / "result.json")
         if not isinstance(result, dict) or result.get("schema") != SCHEMA or result.get("digest") != job.digest:
             return None
@@ -135,9 +134,9 @@ class Store:
         found = read_json(self._fingerprint_file(data))
         return found if isinstance(found, dict) else None
 
-    def write_fingerprints(self, data: config.TrainingData, fingerprints: dict[str, str]) -> None:
+    def write_fingerprints(self, data: config.TrainingData, fingerprints: Mapping[str, str]) -> None:
         """Remember the content of each split."""
-        write_json(self._fingerprint_file(data), fingerprints)
+        write_json(self._fingerprint_file(data), dict(fingerprints))
 
     def _fingerprint_file(self, data: config.TrainingData) -> Path:
         # Drawn data depends on the libraries that draw, so another version of them has to be looked at anew.
@@ -169,5 +168,3 @@ def check_writable(root: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"--results {root}: cannot write there ({error.strerror})") from None
-
-

@@ -147,9 +147,7 @@ class _Layout:
         return cells + [TextCell()] * (width - len(cells))
 
     def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:
-        return tuple(
-            dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes)
-        )
+        return tuple(dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes))
 
     def _legend(self, *, pools: bool) -> list[str]:
         counts = sorted({row["n"] for row in self.rows if row["mean"] is not None})
@@ -189,9 +187,7 @@ def _gain(gain: Interval, *, n: int, marks: tuple[int, ...] = ()) -> TextCell:
         return TextCell(HOLE, marks=marks)
     if low is None or high is None:
         return TextCell(f"{mean:+.1f}", marks=marks)
-    return TextCell(
-        f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]", bold=n >= 3 and (low > 0 or high < 0), marks=marks
-    )
+    return TextCell(f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]", bold=n >= 3 and (low > 0 or high < 0), marks=marks)
 
 
 def _method(row: Row) -> str:
@@ -199,9 +195,7 @@ def _method(row: Row) -> str:
 
 
 def _embedding(row: Row) -> str:
-    settings = [
-        f"{name}={row['embedding_config'][name]}" for name in ("L", "V") if name in row["embedding_config"]
-    ]
+    settings = [f"{name}={row['embedding_config'][name]}" for name in ("L", "V") if name in row["embedding_config"]]
     return str(row["embedding"]) + (f" ({', '.join(settings)})" if settings else "")
 
 

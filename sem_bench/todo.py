@@ -11,7 +11,7 @@ Rerun = Literal["missing", "failed", "all"]
 
 
 def selection(jobs: Sequence[Job], store: Store, rerun: Rerun, only: Sequence[str] = ()) -> list[Job]:
-    """The jobs to do. `all` does again what `only` names (everything, where it names nothing); inputs only where they lack."""
+    """The jobs to do. `all` does again what `only` names, or everything; inputs only where they lack."""
     lacking = {job.digest for job in jobs if store.status(job) != "done"}
     if rerun == "all":
         again = {job.digest for job in jobs if not only or named(job, only)}
@@ -26,7 +26,9 @@ def selection(jobs: Sequence[Job], store: Store, rerun: Rerun, only: Sequence[st
 def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool) -> list[Job]:
     """The jobs that can be done. Raises UserError where data are absent, unless that is allowed."""
     absent = {job.digest: job.absent_files() for job in jobs if store.status(job) != "done"}
-    lines = {f"no data for {job.cell.dataset!r}: {file} is absent" for job in jobs for file in absent.get(job.digest, [])}
+    lines = {
+        f"no data for {job.cell.dataset!r}: {file} is absent" for job in jobs for file in absent.get(job.digest, [])
+    }
     if lines and not allow_missing:
         raise UserError([*sorted(lines), "--allow-missing goes on without the cells concerned"])
     return [job for job in jobs if not absent.get(job.digest)]

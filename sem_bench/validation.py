@@ -65,17 +65,21 @@ def _line(model: type[BaseModel], document: Document, details: ErrorDetails) -> 
 
 
 def _present(data: object, loc: Location) -> Location:
-    """Pydantic's location without the parts that the file does not have (an index where one mapping stands for a list)."""
+    """Pydantic's location without what the file does not have: an index where one mapping stands for a list."""
     found: list[str | int] = []
     for position, part in enumerate(loc):
-        if isinstance(data, dict) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        elif position < len(loc) - 1:
+        inside = _child(data, part)
+        if inside is None and position < len(loc) - 1:
             continue
         found.append(part)
+        data = inside[0] if inside else None
     return tuple(found)
+
+
+def _child(data: object, part: str | int) -> tuple[object] | None:
+    if isinstance(data, dict) and part in data:
+        return (data[part],)
+    return (data[part],) if isinstance(data, list) and isinstance(part, int) and part < len(data) else None
 
 
 def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> str:

@@ -21,14 +21,14 @@ class Workspace:
 
 
 def choose_device(name: str) -> torch.device:
-    """"auto" takes a GPU where there is one."""
+    """ "auto" takes a GPU where there is one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
 
 
 def precision(device: torch.device) -> str:
-    """"bf16" where the hardware multiplies bfloat16 faster than float32, else "fp32"."""
+    """ "bf16" where the hardware multiplies bfloat16 faster than float32, else "fp32"."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     able = torch.cpu.get_capabilities()

@@ -1,6 +1,7 @@
 """Backbones, encoder, randomness, optimisers: shapes, seeds and schedules."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,11 +12,22 @@ from sem_bench import backbones, config, optimisers
 from sem_bench.encoder import Encoder
 from sem_bench.randomness import derived_seed, generator, initialisation
 
+EMBEDDINGS: list[dict[str, Any]] = [
+    {},
+    {"type": "sem", "L": 4, "V": 3, "tau": 1.0},
+    {"type": "linear", "L": 8, "V": 2},
+]
 
-def pretrain_job(seed: int = 0, **embedding: object) -> config.PretrainJob:
+
+def pretrain_job(seed: int = 0, **embedding: Any) -> config.PretrainJob:
     view = config.Augmentation()
     training = config.Training(
-        epochs=4, batch_size=128, optimizer=config.Optimizer(name="sgd", lr=0.4), warmup_epochs=1, min_lr=0.01, views=[view, view]
+        epochs=4,
+        batch_size=128,
+        optimizer=config.Optimizer(name="sgd", lr=0.4),
+        warmup_epochs=1,
+        min_lr=0.01,
+        views=[view, view],
     )
     return config.PretrainJob(
         method=config.MethodRef(name="simclr", class_name="SimCLR", code="0"),
@@ -37,7 +49,12 @@ def pretrain_job(seed: int = 0, **embedding: object) -> config.PretrainJob:
 @pytest.mark.parametrize(
     ("name", "out_dim", "last_map", "parameters"),
     # last_map: side of the last feature map for 32 px; parameters: counted by hand from the layers' shapes
-    [("resnet10w16s2", 128, 2, 307_536), ("resnet10w16", 128, 4, 307_536), ("resnet18", 512, 4, 11_168_832), ("resnet50", 2048, 4, 23_500_352)],
+    [
+        ("resnet10w16s2", 128, 2, 307_536),
+        ("resnet10w16", 128, 4, 307_536),
+        ("resnet18", 512, 4, 11_168_832),
+        ("resnet50", 2048, 4, 23_500_352),
+    ],
 )
 def test_backbones(name: str, out_dim: int, last_map: int, parameters: int) -> None:
     backbone = backbones.build(name, image_size=32).eval()
@@ -50,15 +67,12 @@ def test_backbones(name: str, out_dim: int, last_map: int, parameters: int) -> N
 
 
 def test_large_images_keep_the_imagenet_stem() -> None:
-    network = backbones.build("resnet18", image_size=224).network
+    network: Any = backbones.build("resnet18", image_size=224).network
     assert network.conv1.kernel_size == (7, 7) and isinstance(network.maxpool, torch.nn.MaxPool2d)
 
 
 def test_the_backbone_starts_alike_in_all_arms() -> None:
-    states = [
-        Encoder.build(pretrain_job(**embedding)).backbone.state_dict()
-        for embedding in ({}, {"type": "sem", "L": 4, "V": 3, "tau": 1.0}, {"type": "linear", "L": 8, "V": 2})
-    ]
+    states = [Encoder.build(pretrain_job(**embedding)).backbone.state_dict() for embedding in EMBEDDINGS]
     for state in states[1:]:
         assert all(torch.equal(state[key], states[0][key]) for key in states[0])
     other = Encoder.build(pretrain_job(seed=1)).backbone.state_dict()
@@ -104,7 +118,7 @@ def test_learning_rate_schedule() -> None:
 
 @pytest.mark.parametrize("name", ["sgd", "lars", "adamw"])
 def test_biases_and_norms_do_not_decay(name: str) -> None:
-    module = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+    module: Any = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
     settings = config.Optimizer.model_validate({"name": name, "lr": 0.1, "weight_decay": 0.5})
     training = pretrain_job().training.model_copy(update={"optimizer": settings})
     optimizer = optimisers.build(module, training)

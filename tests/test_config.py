@@ -27,17 +27,45 @@ def problems(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 
 
 MISTAKES = {
-    "unknown key": ("methods: [simclr]", "metods: [simclr]", "suite.yaml:4: unknown key 'metods' in grid; did you mean 'methods'?"),
+    "unknown key": (
+        "methods: [simclr]",
+        "metods: [simclr]",
+        "suite.yaml:4: unknown key 'metods' in grid; did you mean 'methods'?",
+    ),
     "unknown top key": ("name: tiny", "name: tiny\nseed: 3", "suite.yaml:2: unknown key 'seed'; did you mean 'seeds'?"),
     "duplicate key": ("seeds: [0]", "seeds: [0]\nseeds: [1]", "suite.yaml:3: "),
-    "wrong type": ("epochs: 2", "epochs: many", "suite.yaml:8: pretrain.epochs: should be a valid integer, found 'many'"),
-    "number as text": ("epochs: 2", "epochs: '2'", "suite.yaml:8: pretrain.epochs: should be a valid integer, found '2'"),
-    "float for int": ("epochs: 2", "epochs: 2.5", "suite.yaml:8: pretrain.epochs: should be a valid integer, found 2.5"),
-    "bool for int": ("epochs: 2", "epochs: true", "suite.yaml:8: pretrain.epochs: should be a valid integer, found True"),
-    "negative": ("epochs: 2", "epochs: -1", "suite.yaml:8: pretrain.epochs: should be greater than or equal to 0, found -1"),
+    "wrong type": (
+        "epochs: 2",
+        "epochs: many",
+        "suite.yaml:8: pretrain.epochs: should be a valid integer, found 'many'",
+    ),
+    "number as text": (
+        "epochs: 2",
+        "epochs: '2'",
+        "suite.yaml:8: pretrain.epochs: should be a valid integer, found '2'",
+    ),
+    "float for int": (
+        "epochs: 2",
+        "epochs: 2.5",
+        "suite.yaml:8: pretrain.epochs: should be a valid integer, found 2.5",
+    ),
+    "bool for int": (
+        "epochs: 2",
+        "epochs: true",
+        "suite.yaml:8: pretrain.epochs: should be a valid integer, found True",
+    ),
+    "negative": (
+        "epochs: 2",
+        "epochs: -1",
+        "suite.yaml:8: pretrain.epochs: should be greater than or equal to 0, found -1",
+    ),
     "method": ("[simclr]", "[simclar]", "suite.yaml:4: unknown method 'simclar'; did you mean 'simclr'?"),
     "data set": ("[toy]", "[tay]", "suite.yaml:7: unknown dataset 'tay'; did you mean 'toy'?"),
-    "backbone": ("[resnet10w16s2]", "[resnet81]", "suite.yaml:6: unknown backbone 'resnet81'; did you mean 'resnet18'?"),
+    "backbone": (
+        "[resnet10w16s2]",
+        "[resnet81]",
+        "suite.yaml:6: unknown backbone 'resnet81'; did you mean 'resnet18'?",
+    ),
     "embedding": (
         "sem: {L: 4, V: 3}",
         "wide: {type: sme, L: 4, V: 3}",
@@ -48,9 +76,21 @@ MISTAKES = {
         "wide: {L: 4, V: 3}",
         "suite.yaml:5: missing key 'type' in grid.embeddings.wide",
     ),
-    "recipe": ("recipe: quick", "recipe: quik", "suite.yaml:8: method 'simclr' has no recipe 'quik'; did you mean 'quick'?"),
-    "V too small": ("V: 3", "V: 1", "suite.yaml:5: grid.embeddings.sem.V: should be greater than or equal to 2, found 1"),
-    "L too small": ("L: 4", "L: 0", "suite.yaml:5: grid.embeddings.sem.L: should be greater than or equal to 1, found 0"),
+    "recipe": (
+        "recipe: quick",
+        "recipe: quik",
+        "suite.yaml:8: method 'simclr' has no recipe 'quik'; did you mean 'quick'?",
+    ),
+    "V too small": (
+        "V: 3",
+        "V: 1",
+        "suite.yaml:5: grid.embeddings.sem.V: should be greater than or equal to 2, found 1",
+    ),
+    "L too small": (
+        "L: 4",
+        "L: 0",
+        "suite.yaml:5: grid.embeddings.sem.L: should be greater than or equal to 1, found 0",
+    ),
     "too wide": (
         "L: 4, V: 3",
         "L: 1048576, V: 2",
@@ -66,15 +106,31 @@ MISTAKES = {
         "V: 3, tau_target: -1",
         "suite.yaml:5: grid.embeddings.sem.tau_target: should be greater than 0, found -1",
     ),
-    "tau of the grid": ("tau: [0.3, 1.0]", "tau: [0.3, 0]", "suite.yaml:10: evaluate.probe.tau[1]: should be greater than 0, found 0"),
+    "tau of the grid": (
+        "tau: [0.3, 1.0]",
+        "tau: [0.3, 0]",
+        "suite.yaml:10: evaluate.probe.tau[1]: should be greater than 0, found 0",
+    ),
     "empty tau": ("tau: [0.3, 1.0]", "tau: []", "suite.yaml:10: evaluate.probe.tau: must not be empty"),
-    "fraction": ("[1.0, 0.05]", "[1.5]", "suite.yaml:10: evaluate.probe.fractions[0]: should be less than or equal to 1, found 1.5"),
+    "fraction": (
+        "[1.0, 0.05]",
+        "[1.5]",
+        "suite.yaml:10: evaluate.probe.fractions[0]: should be less than or equal to 1, found 1.5",
+    ),
     "empty seeds": ("seeds: [0]", "seeds: []", "suite.yaml:2: seeds: must not be empty"),
     "repeated seed": ("seeds: [0]", "seeds: [0, 1, 0]", "suite.yaml:2: seeds: 0 stands there twice"),
     "empty grid": ("methods: [simclr]", "methods: []", "suite.yaml:4: grid.methods: must not be empty"),
-    "no grids": (SUITE[SUITE.index("grid:") : SUITE.index("pretrain:")], "grid: []\n", "suite.yaml:3: grid: must not be empty"),
+    "no grids": (
+        SUITE[SUITE.index("grid:") : SUITE.index("pretrain:")],
+        "grid: []\n",
+        "suite.yaml:3: grid: must not be empty",
+    ),
     "missing key": ("seeds: [0]\n", "", "suite.yaml:1: missing key 'seeds'"),
-    "name": ("name: tiny", "name: ../tiny", "suite.yaml:1: name: '../tiny' is no name: letters, digits, '.', '_' and '-' only"),
+    "name": (
+        "name: tiny",
+        "name: ../tiny",
+        "suite.yaml:1: name: '../tiny' is no name: letters, digits, '.', '_' and '-' only",
+    ),
     "batch": (
         "batch_size: 50",
         "batch_size: 500",
@@ -107,12 +163,32 @@ def test_all_mistakes_of_all_files_at_once(folder: Path, capsys: pytest.CaptureF
 
 
 CARD_MISTAKES = {
-    "class missing from a superclass": ("cold: [blue, grey]", "cold: [blue]", "datasets/toy.yaml:6: superclasses must hold every class once; look at 'grey'"),
-    "strange superclass member": ("[blue, grey]", "[blue, gray]", "datasets/toy.yaml:6: superclasses must hold every class once; look at 'gray'"),
-    "repeated class": ("[red, green, blue, grey]", "[red, red, blue, grey]", "datasets/toy.yaml:5: classes: 'red' stands there twice"),
+    "class missing from a superclass": (
+        "cold: [blue, grey]",
+        "cold: [blue]",
+        "datasets/toy.yaml:6: superclasses must hold every class once; look at 'grey'",
+    ),
+    "strange superclass member": (
+        "[blue, grey]",
+        "[blue, gray]",
+        "datasets/toy.yaml:6: superclasses must hold every class once; look at 'gray'",
+    ),
+    "repeated class": (
+        "[red, green, blue, grey]",
+        "[red, red, blue, grey]",
+        "datasets/toy.yaml:5: classes: 'red' stands there twice",
+    ),
     "no test split": (", test: 80", "", "datasets/toy.yaml:3: splits needs train and test"),
-    "std of zero": ("std: [0.25,", "std: [0,", "datasets/toy.yaml:7: normalise.std[0]: should be greater than 0, found 0"),
-    "unknown source": ("{type: python}", "{type: pyton}", "datasets/toy.yaml:2: source.type: unknown type 'pyton'; did you mean 'python'?"),
+    "std of zero": (
+        "std: [0.25,",
+        "std: [0,",
+        "datasets/toy.yaml:7: normalise.std[0]: should be greater than 0, found 0",
+    ),
+    "unknown source": (
+        "{type: python}",
+        "{type: pyton}",
+        "datasets/toy.yaml:2: source.type: unknown type 'pyton'; did you mean 'python'?",
+    ),
 }
 
 
@@ -167,10 +243,22 @@ def test_mistakes_in_a_method_card(folder: Path, capsys: pytest.CaptureFixture[s
     assert main(["plan", "suite.yaml"]) == 0
     capsys.readouterr()
     for right, wrong, expected in (
-        ("class: Mine", "class: Mime", "methods/mine.yaml:1: methods/mine.py has no class 'Mime'; did you mean 'Mine'?"),
+        (
+            "class: Mine",
+            "class: Mime",
+            "methods/mine.yaml:1: methods/mine.py has no class 'Mime'; did you mean 'Mine'?",
+        ),
         ("{hidden: 8}", "{hiden: 8}", "methods/mine.yaml:11: Mine takes no parameter 'hiden'; did you mean 'hidden'?"),
-        ("name: sgd", "name: sdg", "methods/mine.yaml:9: recipes.quick.optimizer.name: unknown name 'sdg'; did you mean 'sgd'?"),
-        ("views: [{}, {}]", "views: [{crop_scale: [1.0, 0.2]}]", "methods/mine.yaml:10: recipes.quick.views[0].crop_scale: [1, 0.2] is reversed"),
+        (
+            "name: sgd",
+            "name: sdg",
+            "methods/mine.yaml:9: recipes.quick.optimizer.name: unknown name 'sdg'; did you mean 'sgd'?",
+        ),
+        (
+            "views: [{}, {}]",
+            "views: [{crop_scale: [1.0, 0.2]}]",
+            "methods/mine.yaml:10: recipes.quick.views[0].crop_scale: [1, 0.2] is reversed",
+        ),
         ("    source: ours\n", "", "methods/mine.yaml:5: missing key 'source' in recipes.quick"),
     ):
         assert right in METHOD_YAML

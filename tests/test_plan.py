@@ -21,7 +21,11 @@ from tests.conftest import SUITE, TOY_PY, TOY_YAML, write
 
 REPOSITORY = Path(__file__).parent.parent
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=12,
 )
@@ -64,7 +68,10 @@ def test_an_example_that_must_never_change() -> None:
     text = '{"config":{"lr":0.3},"kind":"probe"}'
     assert canonical_json({"kind": "probe", "config": {"lr": 0.3}}) == text
     # sha256sum of that text
-    assert digest({"kind": "probe", "config": {"lr": 0.3}}) == "9277c2ee7fe07e6f6a526171813e9ba1dda81bc1417175331eb9c2aebf74a2ef"
+    assert (
+        digest({"kind": "probe", "config": {"lr": 0.3}})
+        == "9277c2ee7fe07e6f6a526171813e9ba1dda81bc1417175331eb9c2aebf74a2ef"
+    )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10, deadline=None)
@@ -101,7 +108,13 @@ def test_values_at_their_default_are_left_out(folder: Path) -> None:
 
 def test_what_changes_the_result_changes_the_digest(folder: Path) -> None:
     before = digests()
-    for assignment in ("seeds=[1]", "pretrain.epochs=3", "pretrain.lr=0.01", "pretrain.weight_decay=0.5", "pretrain.batch_size=20"):
+    for assignment in (
+        "seeds=[1]",
+        "pretrain.epochs=3",
+        "pretrain.lr=0.01",
+        "pretrain.weight_decay=0.5",
+        "pretrain.batch_size=20",
+    ):
         assert not before & digests(assignment), assignment
     write(folder, "datasets/toy.yaml", TOY_YAML.replace("{type: python}", "{type: python, arguments: {noise: 10}}"))
     assert not before & digests()
@@ -167,7 +180,18 @@ def test_plan_text_and_json(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["plan", "suite.yaml", "--format", "json"]) == 0
     entries = json.loads(capsys.readouterr().out)
     assert len(entries) == 8
-    assert list(entries[0]) == ["kind", "slug", "digest", "status", "method", "embedding", "ip", "backbone", "dataset", "seed"]
+    assert list(entries[0]) == [
+        "kind",
+        "slug",
+        "digest",
+        "status",
+        "method",
+        "embedding",
+        "ip",
+        "backbone",
+        "dataset",
+        "seed",
+    ]
     assert entries[0]["status"] == "missing" and len(entries[0]["digest"]) == 64
     assert not (folder / "results").exists()  # looking changes nothing
 
@@ -188,7 +212,9 @@ def seconds(*arguments: str) -> float:
     for _ in range(3):
         began = time.perf_counter()
         command = [sys.executable, "-m", "sem_bench", *arguments]
-        subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY, env={**os.environ, "PYTHONSAFEPATH": ""})
+        subprocess.run(
+            command, check=True, capture_output=True, cwd=REPOSITORY, env={**os.environ, "PYTHONSAFEPATH": ""}
+        )
         times.append(time.perf_counter() - began)
     return min(times)
 

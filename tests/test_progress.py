@@ -227,9 +227,7 @@ def test_an_interrupted_run_ends_tidily(live: bool) -> None:
         raise KeyboardInterrupt
     assert "interrupted: 1 done, 0 reused, 0 failed, 0 blocked in 3.0 s" in run.lines[-1]
     if live:
-        assert run.stream.getvalue().rindex("\x1b[?25h") > run.stream.getvalue().rindex(
-            "\x1b[?25l"
-        )  # the cursor
+        assert run.stream.getvalue().rindex("\x1b[?25h") > run.stream.getvalue().rindex("\x1b[?25l")  # the cursor
 
 
 def play_live(run: Run) -> None:

@@ -103,11 +103,7 @@ def test_there_are_no_other_tables() -> None:
 
 
 def test_comparable_numbers_are_unambiguous() -> None:
-    keys = [
-        (e.dataset, e.backbone, e.method, e.ip, e.embedding, e.epochs, e.column)
-        for e in entries()
-        if e.epochs
-    ]
+    keys = [(e.dataset, e.backbone, e.method, e.ip, e.embedding, e.epochs, e.column) for e in entries() if e.epochs]
     assert len(set(keys)) == len(keys)
 
 

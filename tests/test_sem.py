@@ -95,5 +95,10 @@ def test_modules() -> None:
     expected = sem.simplicial_embedding(sem.to_group_major(z, L=3, V=4), L=3, V=4, tau=0.5)
     assert torch.allclose(sem.to_group_major(module(h), L=3, V=4), expected)
     assert not torch.allclose(module(h, module.tau_target), module(h))
+    assert module.out_dim == linear.out_dim == 12
+
+
+def test_no_embedding() -> None:
+    h = torch.randn(8, 5)
     none = sem.build(config.Embedding(type="none"), 5)
-    assert torch.equal(none(h), h) and none.out_dim == 5 and module.out_dim == linear.out_dim == 12
+    assert torch.equal(none(h), h) and none.out_dim == 5

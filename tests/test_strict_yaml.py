@@ -233,9 +233,7 @@ def test_aliases_are_copies_and_keep_the_line_where_the_value_is_written() -> No
 
 
 def test_alias_bomb_ends_quickly() -> None:
-    levels = [
-        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise("abcdefghijklmnopqrst")
-    ]
+    levels = [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise("abcdefghijklmnopqrst")]
     started = time.perf_counter()
     (problem,) = problems("\n".join([f"a: &a [{'x, ' * 9}]", *levels]))
     assert "alias bomb" in problem
@@ -319,9 +317,7 @@ _NUMBER_ONLY_HERE = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 texts = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\x85\u2028\u2029"), max_size=20),
     st.text(alphabet="-:#?[]{},&*!|>'\"%@` \n\t=<~0\\", max_size=8),
-    st.sampled_from(
-        ["yes", "null", "~", "010", "0x1F", "2026-11-21", "<<", "=", " x ", "10:30", "1_0", ".inf"]
-    ),
+    st.sampled_from(["yes", "null", "~", "010", "0x1F", "2026-11-21", "<<", "=", " x ", "10:30", "1_0", ".inf"]),
 ).filter(lambda text: not _NUMBER_ONLY_HERE.fullmatch(text))
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
 documents = st.recursive(

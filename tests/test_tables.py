@@ -76,12 +76,11 @@ class Tree:
     ) -> Path:
         """An evaluation job with its pretraining; no figures, no result. Returns the job's folder."""
         settings = embedding_config or SETTINGS.get(embedding, SEM)
-        place = (
-            PLACE | {"ip": None, "embedding": embedding, "embedding_config": settings} | cell | {"seed": seed}
-        )
+        place = PLACE | {"ip": None, "embedding": embedding, "embedding_config": settings} | cell | {"seed": seed}
         slug = f"{place['method']}-{embedding}-s{seed}"
         pretrain, evaluation = digest("pretrain", place), digest(kind, place, end, config)
         entry = {"kind": kind, "slug": slug + end, "digest": evaluation, "inputs": {"pretrain": pretrain}}
+        entry |= {"fraction": config["fraction"]} if config and "fraction" in config else {}
         self.jobs += [
             {"kind": "pretrain", "slug": slug, "digest": pretrain, "inputs": {}} | place,
             entry | place,
@@ -188,9 +187,7 @@ def test_each_representation_is_compared_with_h_of_none(tree: Tree) -> None:
     tree.job([figure(53, "z"), figure(51, "h")], seed=0, embedding="linear")
     fixed = figure(55, "sem", metric="top1_fixed_tau", tau_d=1.0)
     tree.job([figure(56, "sem", tau_d=0.3), figure(52, "h"), fixed], seed=0, embedding="sem")
-    gains = {
-        (row["embedding"], row["representation"], row["metric"]): row["gain"] for row in rows(tree.write())
-    }
+    gains = {(row["embedding"], row["representation"], row["metric"]): row["gain"] for row in rows(tree.write())}
     assert gains == {
         ("none", "h", "top1"): None,
         ("linear", "z", "top1"): 3,
@@ -250,9 +247,7 @@ def test_draws_are_averaged_within_a_seed_first(tree: Tree) -> None:
     def draws(values: Sequence[float], representation: str) -> list[Row]:
         return [figure(v, representation, column="1%", fraction=0.01, draw=i) for i, v in enumerate(values)]
 
-    for seed, (base, arm) in enumerate(
-        [([10, 20, 30, 40, 50], [31, 32, 33, 34, 35]), ([1, 2, 3, 4, 5], [7] * 5)]
-    ):
+    for seed, (base, arm) in enumerate([([10, 20, 30, 40, 50], [31, 32, 33, 34, 35]), ([1, 2, 3, 4, 5], [7] * 5)]):
         tree.job(draws(base, "h"), seed=seed)
         tree.job(draws(arm, "sem"), seed=seed, embedding="sem")
     none, sem = (find(rows(tree.write()), embedding=label, column="1%") for label in ("none", "sem"))
@@ -463,9 +458,7 @@ def test_the_reason_is_that_of_the_fraction(tree: Tree) -> None:
 def test_tau_d_is_given_where_all_agree(tree: Tree) -> None:
     for seed, taus in enumerate([[0.3, 1.0], [0.3, 0.3]]):
         agreed = figure(50, "sem", tau_d=1.0)
-        chosen = [
-            figure(40, "sem", column="1%", fraction=0.01, draw=i, tau_d=tau) for i, tau in enumerate(taus)
-        ]
+        chosen = [figure(40, "sem", column="1%", fraction=0.01, draw=i, tau_d=tau) for i, tau in enumerate(taus)]
         tree.job([agreed, *chosen], seed=seed, embedding="sem")
     full, small = rows(tree.write())
     assert (full["tau_d"], full["notes"][:-1]) == (1.0, [])
@@ -557,9 +550,7 @@ def test_the_layout(tree: Tree) -> None:
     for method, none, sem in (("simclr", [50, 52, 54], [53, 56, 60]), ("byol", [60, 61, 62], [62, 61, 63])):
         tree.arm([*none], method=method)
         for seed, value in enumerate(sem):
-            tree.job(
-                [figure(value, "sem"), figure(value - 1, "h")], seed=seed, embedding="sem", method=method
-            )
+            tree.job([figure(value, "sem"), figure(value - 1, "h")], seed=seed, embedding="sem", method=method)
     (table,) = comparison(rows(tree.write()))
     assert table.title == "quick: shapes, resnet10w16s2, recipe quick, 10 epochs"
     assert table.columns == ["method", "embedding", "100%", "gain", "h 100%"]
@@ -573,8 +564,7 @@ def test_the_layout(tree: Tree) -> None:
     ]
     assert table.legend[0] == "n = 3 seeds; top-1 in percent, mean ± standard deviation over seeds"
     assert any(
-        line.startswith("probe: l2 logistic regression on frozen features; test read once")
-        for line in table.legend
+        line.startswith("probe: l2 logistic regression on frozen features; test read once") for line in table.legend
     )
     assert table.notes == []
 
@@ -582,9 +572,7 @@ def test_the_layout(tree: Tree) -> None:
 @pytest.mark.parametrize(
     ("sem", "bold"), [([53, 54], False), ([53, 54, 55], True), ([53, 54, 20], False), ([47, 48, 49], True)]
 )
-def test_bold_needs_three_seeds_and_an_interval_without_zero(
-    tree: Tree, sem: list[float], bold: bool
-) -> None:
+def test_bold_needs_three_seeds_and_an_interval_without_zero(tree: Tree, sem: list[float], bold: bool) -> None:
     tree.arm([50, 51, 52][: len(sem)])
     tree.arm([*sem], "sem")
     (table,) = comparison(rows(tree.write()))
@@ -781,9 +769,7 @@ def test_no_part_of_a_split_table_is_too_wide_or_lost(widths: list[int]) -> None
     text = render([TextTable("t", columns, groups, [line], [], [])], [], "github")
     table = [row for row in text.splitlines() if row.startswith("|")]
     assert max(map(len, table)) <= WIDTH
-    shown = [
-        cell.strip() for row in table if row.startswith("| byol") for cell in row.strip("|").split("|")[2:]
-    ]
+    shown = [cell.strip() for row in table if row.startswith("| byol") for cell in row.strip("|").split("|")[2:]]
     assert shown == ["x" * width for width in widths]
 
 
@@ -808,7 +794,5 @@ def test_no_rows_make_empty_files(tree: Tree) -> None:
 
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, sem_bench.render; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "torchvision", "sklearn", "scipy", "numpy", "pydantic"} & set(loaded)

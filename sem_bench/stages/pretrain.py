@@ -1,7 +1,7 @@
 """Self-supervised pretraining: a short loop in plain torch.
 
-What a step sees depends on (seed, stream, step) alone, so a run that was killed goes on from its checkpoint as if nothing
-had happened, and all arms see the same images, orders and augmentations.
+What a step sees depends on (seed, stream, step) alone, so a run that was killed goes on from its checkpoint as if
+nothing had happened, and all arms see the same images, orders and augmentations.
 """
 
 import csv

@@ -1,0 +1,313 @@
+"""A whole run through the command line: from suite.yaml to a table, again, with failures, with kills."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sem_bench.cli import main
+from tests.conftest import SUITE, TOY_PY, write
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def results(folder: Path, kind: str = "*") -> dict[str, Any]:
+    """The metrics of every job under results/, by KIND/FOLDER."""
+    found = sorted((folder / "results").glob(f"{kind}/*/result.json"))
+    return {f"{p.parent.parent.name}/{p.parent.name}": json.loads(p.read_text())["metrics"] for p in found}
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """When each result was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "results").glob("*/*/result.json")}
+
+
+def process(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "sem_bench", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml"]) == 0
+    output = capsys.readouterr()
+    table = output.out
+    assert "simclr" in table and "sem (L=4, V=3)" in table and "100%" in table and "5%" in table and "kNN" in table
+    assert "8 done, 0 reused, 0 failed, 0 blocked" in output.err
+    found = results(folder)
+    assert len(found) == 8
+    for name, metrics in found.items():
+        if name.startswith("probe"):
+            assert all(0 <= row["value"] <= 100 for row in metrics["rows"])
+            assert {row["representation"] for row in metrics["rows"]} == ({"h", "sem"} if "sem4x3" in name else {"h"})
+    for suffix in ("md", "csv", "tex", "json"):
+        assert (folder / f"results/tables/tiny/comparison.{suffix}").stat().st_size > 100
+    manifest = json.loads((folder / "results/suites/tiny.json").read_text())
+    assert len(manifest["jobs"]) == 8 and manifest["suite"]["name"] == "tiny"
+
+    before = written(folder)
+    assert main(["run", "suite.yaml"]) == 0
+    again = capsys.readouterr()
+    assert again.out == table
+    assert "0 done, 8 reused" in again.err
+    assert written(folder) == before
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "8 jobs: 8 done" in capsys.readouterr().out
+    assert main(["table", "results"]) == 0
+    assert capsys.readouterr().out == table
+
+
+def test_the_files_of_a_job(folder: Path) -> None:
+    assert main(["run", "suite.yaml", "--only", "knn/simclr-sem", "5pc"]) == 0
+    assert {name.split("/")[0] for name in results(folder)} == {"pretrain", "knn", "probe"}
+    pretrain = next((folder / "results/pretrain").glob("*sem*"))
+    log = (pretrain / "log.csv").read_text().splitlines()
+    assert log[0] == "epoch,loss,lr,seconds,images_per_second" and len(log) == 3
+    result = json.loads((pretrain / "result.json").read_text())
+    assert set(result) == {"schema", "kind", "digest", "config", "inputs", "metrics", "provenance"}
+    assert pretrain.name.endswith(result["digest"][:12])
+    provenance = result["provenance"]
+    assert provenance["device"] == "cpu" and provenance["precision"] in ("fp32", "bf16") and provenance["seconds"] > 0
+    assert len(provenance["data"]["train"]) == 64 and provenance["versions"]["torch"] == torch.__version__
+    assert json.loads((pretrain / "config.json").read_text())["seed"] == 0
+    assert json.loads((pretrain / "state.json").read_text())["state"] == "done"
+    probe = next((folder / "results/probe").glob("*sem*"))
+    rows = json.loads((probe / "result.json").read_text())["metrics"]["rows"]
+    # 5 draws of (h, sem, sem at the pretraining temperature), 80 test images each, 8 to a byte
+    assert len(rows) == 15 and (probe / "predictions.bin").stat().st_size == 15 * 10
+    assert len(torch.load(probe / "head.pt", weights_only=True)) == 15
+
+
+def test_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--only", "knn/simclr-none"]) == 0
+    assert sorted(name.split("/")[0] for name in results(folder)) == ["knn", "pretrain"]
+    assert "—" in capsys.readouterr().out  # holes are shown, not hidden
+    assert main(["run", "suite.yaml", "--only", "byol"]) == 2
+    assert "--only 'byol': no job's name contains it" in capsys.readouterr().err
+
+
+BROKEN_LOSS = '''
+"""SimCLR that fails on demand."""
+
+from pathlib import Path
+
+from sem_bench.method import Method
+
+
+class Fragile(Method):
+    def __init__(self, encoder, *, hidden=4):
+        super().__init__(encoder)
+
+    def forward(self, batch):
+        return tuple(self.encoder(view) for view in batch.views)
+
+    def loss(self, first, second):
+        if Path("break").exists() and first.shape[1] != 12:
+            raise RuntimeError("it broke")
+        if Path("nan").exists():
+            return (first * float("nan")).mean()
+        return ((first - second) ** 2).mean()
+'''
+FRAGILE = """
+class: Fragile
+summary: fails on demand
+source: this test
+recipes:
+  quick:
+    source: this test
+    epochs: 1
+    batch_size: 50
+    optimizer: {name: sgd, lr: 0.1}
+    views: [{}, {flip: 0.5}]
+    sem: {tau: 1}
+"""
+
+
+def test_a_failing_job_is_recorded_and_the_others_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "methods/fragile.py", BROKEN_LOSS)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[fragile]"))
+    (folder / "break").touch()
+    assert main(["run", "suite.yaml"]) == 1  # the arm without embedding fails, with all that needs it
+    output = capsys.readouterr()
+    assert "it broke" in output.err and "4 of 8 jobs failed" in output.err
+    assert "—" in output.out
+    errors = list((folder / "results").glob("*/*/error.txt"))
+    assert len(errors) == 1 and "RuntimeError: it broke" in errors[0].read_text()
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "8 jobs: 4 done, 3 missing, 1 failed" in capsys.readouterr().out
+
+    (folder / "break").unlink()
+    before = written(folder)
+    assert main(["run", "suite.yaml", "--rerun", "failed"]) == 0
+    assert before.items() <= written(folder).items()
+    assert not list((folder / "results").glob("*/*/error.txt"))
+    capsys.readouterr()
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "8 jobs: 8 done" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_a_number_fails_the_job(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "methods/fragile.py", BROKEN_LOSS)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    (folder / "nan").touch()
+    assert main(["run", "suite.yaml", "--set", "grid.methods=[fragile]", "--only", "pretrain/"]) == 1
+    assert "the loss is nan in epoch 0, step 0 of 8" in capsys.readouterr().err
+
+
+def test_rerun_all_replaces_results_and_keeps_them_on_failure(folder: Path) -> None:
+    write(folder, "methods/fragile.py", BROKEN_LOSS)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    arguments = ["run", "suite.yaml", "--set", "grid.methods=[fragile]"]
+    assert main(arguments) == 0
+    before, numbers = written(folder), results(folder)
+    assert main([*arguments, "--rerun", "all", "--only", "knn/"]) == 0
+    after = written(folder)
+    assert {path.parent.parent.name for path in after if after[path] != before[path]} == {"knn"}
+    assert main([*arguments, "--rerun", "all"]) == 0
+    assert all(after[path] != time_ns for path, time_ns in written(folder).items())
+    assert results(folder) == numbers
+    (folder / "break").touch()
+    assert main([*arguments, "--rerun", "all", "--only", "pretrain/fragile-none"]) == 1
+    assert results(folder) == numbers
+
+
+def test_epochs_zero_is_the_random_backbone(folder: Path) -> None:
+    assert main(["run", "suite.yaml", "--set", "pretrain.epochs=0", "--only", "knn/simclr-none"]) == 0
+    pretrain = next(iter(results(folder, "pretrain").values()))
+    assert pretrain["steps"] == 0 and pretrain["loss"] is None
+
+
+def test_results_of_other_data_are_not_reused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Data read from a file: the card and the code stay the same when the file changes.
+    reading = TOY_PY.replace("noise=40", "noise=None").replace(
+        "rng = np", 'noise = float(open("noise.txt").read())\n    rng = np'
+    )
+    write(folder, "datasets/toy.py", reading)
+    write(folder, "noise.txt", "40")
+    arguments = ["run", "suite.yaml", "--only", "knn/simclr-none"]
+    assert main(arguments) == 0
+    first = results(folder)
+    write(folder, "noise.txt", "90")
+    for known in (folder / "results/cache/data").iterdir():
+        known.unlink()
+    from sem_bench import data
+
+    data.forget()
+    assert main(arguments) == 0
+    assert "2 done" in capsys.readouterr().err.splitlines()[-1]
+    second = results(folder)
+    assert first.keys() == second.keys() and first != second
+
+
+def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for right, wrong, expected in (
+        ("% 4", "% 5", "label 4, but the card names 4 classes, 0 to 3"),
+        ("% 4", "% 3", "no image of class 'grey'"),
+        (".astype(np.uint8)", "", "images are float64 (200, 16, 16, 3)"),
+        ("(count, image_size,", "(count, image_size + 1,", "images are uint8 (200, 17, 16, 3)"),
+        ("labels\n", "list(labels)\n", "expected numpy arrays"),
+    ):
+        assert right in TOY_PY
+        write(
+            folder,
+            "datasets/toy.py",
+            TOY_PY.replace("return pixels", "labels = labels\n    return pixels").replace(right, wrong),
+        )
+        from sem_bench import data
+
+        data.forget()
+        assert main(["run", "suite.yaml"]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("datasets/toy.py: load(") and expected in lines[0]
+
+
+KILLED = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 30, batch_size: 50")
+
+
+def test_killed_at_random_moments_the_numbers_stay_the_same(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write(folder, "suite.yaml", KILLED)
+    undisturbed = tmp_path_factory.mktemp("undisturbed")
+    assert main(["run", "suite.yaml", "--results", str(undisturbed / "results")]) == 0
+    expected = results(undisturbed)
+    pace = sum(json.loads(p.read_text())["provenance"]["seconds"] for p in undisturbed.glob("results/*/*/result.json"))
+
+    order, kills, partial = random.Random(0), 0, 0
+    while kills < 4:
+        run = process(folder, "run", "suite.yaml")
+        # importing torch takes seconds, so wait for the first sign of work before the clock starts
+        seen = len(list((folder / "results").glob("*/*/state.json")))
+        while run.poll() is None and not _working(folder, seen):
+            time.sleep(0.05)
+        time.sleep(order.uniform(0.0, pace / 3))
+        if run.poll() is not None:
+            break
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        kills += 1
+        partial += any(
+            not (p.parent / "result.json").exists() for p in (folder / "results").glob("pretrain/*/checkpoint.pt")
+        )
+    assert kills >= 2 and partial >= 1
+    last = process(folder, "run", "suite.yaml")
+    _, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors
+    assert results(folder) == expected
+    predictions = {p.parent.name: p.read_bytes() for p in (folder / "results").glob("probe/*/predictions.bin")}
+    assert predictions == {p.parent.name: p.read_bytes() for p in undisturbed.glob("results/probe/*/predictions.bin")}
+    assert not list((folder / "results").rglob("*.tmp"))
+
+
+def _working(folder: Path, seen: int) -> bool:
+    states = [json.loads(path.read_text()) for path in (folder / "results").glob("*/*/state.json")]
+    return len(states) > seen or any(
+        state["state"] == "running" and time.time() - _stamp(state) < 2 for state in states
+    )
+
+
+def _stamp(state: dict[str, str]) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(state["at"]).timestamp()
+
+
+def test_interrupted(folder: Path) -> None:
+    write(folder, "suite.yaml", KILLED.replace("epochs: 30", "epochs: 3000"))
+    run = process(folder, "run", "suite.yaml")
+    while not list((folder / "results").glob("pretrain/*/checkpoint.pt")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "Traceback" not in errors and "all that is done is kept" in errors
+    planned = process(folder, "plan", "suite.yaml")
+    assert "1 partial" in planned.communicate(timeout=30)[0]
+
+
+def test_two_runs_at_once_share_the_work(folder: Path) -> None:
+    write(folder, "suite.yaml", KILLED)
+    runs = [process(folder, "run", "suite.yaml") for _ in range(2)]
+    outputs = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0]
+    assert len(results(folder)) == 8
