@@ -1,8 +1,9 @@
 """The embedded data set `shapes`: 20 figures in 5 families, drawn on the fly with numpy and Pillow.
 
 The class fixes the figure; position, size, rotation, stretch, polarity, tint, contrast, clutter and noise are
-drawn anew for every image. The palette is near-grey and the background plain on purpose: instance discrimination
-takes the cheapest cue that survives augmentation, and strong hues or background textures are such cues.
+drawn anew for every image. The palette is near-grey and the background plain on purpose: instance
+discrimination takes the cheapest cue that survives augmentation, and strong hues or background textures are such
+cues. The ranges are calibrated (docs/LOG.md): changing one changes the data set.
 Image i of a split depends on (split, seed, i) alone, so a smaller data set is a prefix of a larger one.
 """
 
@@ -22,9 +23,7 @@ SUPERSAMPLING = 4
 
 Floats = NDArray[np.float64]
 Range = tuple[float, float]
-Figure = tuple[
-    tuple[int, Floats], ...
-]  # polygons in the unit disc (y down), one over another: 1 inks, 0 erases
+Figure = tuple[tuple[int, Floats], ...]  # polygons in the unit disc (y down), one over another: 1 inks, 0 erases
 
 
 def _regular(n: int, *, radius: float = 1.0, start: float = -90.0) -> Floats:
@@ -77,9 +76,7 @@ _FAMILIES: dict[str, dict[str, Figure]] = {
     "letters": {
         "tee": _ink(_box(-0.85, -0.85, 0.85, -0.37), _box(-0.24, -0.85, 0.24, 0.9)),
         "ell": _ink(_box(-0.7, -0.9, -0.22, 0.9), _box(-0.7, 0.42, 0.7, 0.9)),
-        "aitch": _ink(
-            _box(-0.8, -0.85, -0.32, 0.85), _box(0.32, -0.85, 0.8, 0.85), _box(-0.8, -0.24, 0.8, 0.24)
-        ),
+        "aitch": _ink(_box(-0.8, -0.85, -0.32, 0.85), _box(0.32, -0.85, 0.8, 0.85), _box(-0.8, -0.24, 0.8, 0.24)),
         "plus": _ink(_box(-0.95, -0.24, 0.95, 0.24), _box(-0.24, -0.95, 0.24, 0.95)),
     },
     "dots": {
@@ -99,11 +96,11 @@ SUPERCLASSES: dict[str, list[str]] = {family: list(members) for family, members 
 class Nuisances:
     """What varies inside a class: lengths in units of the image's side, grey levels in [0, 1]."""
 
-    diameter: Range = (0.42, 0.9)
-    rotation: float = 40.0  # degrees, either way
+    diameter: Range = (0.4, 0.85)
+    rotation: float = 45.0  # degrees, either way
     stretch: float = 0.15  # log of the aspect ratio, either way
     background: Range = (0.42, 0.58)
-    contrast: Range = (0.17, 0.35)
+    contrast: Range = (0.2, 0.35)
     inverted: float = 0.5  # share of figures darker than their background
     tint: float = 0.012  # standard deviation of each channel of each colour
     clutter: tuple[int, int] = (0, 3)  # number of small strokes under the figure
@@ -149,7 +146,7 @@ def _strokes(rng: np.random.Generator, nuisances: Nuisances) -> Figure:
     count = rng.integers(*nuisances.clutter, endpoint=True)
     centres, angles = rng.uniform(size=(count, 2)), rng.uniform(0.0, 180.0, size=count)
     lengths = rng.uniform(*nuisances.clutter_length, size=count)
-    # Four points 12 degrees off the axis, two at each end, span a bar five times as long as thick.
+    # Four points 12 degrees off the axis, two at each end, span a bar about five times as long as thick.
     bars = (
         np.add(np.stack([length / 2 * _regular(1, start=a + off)[0] for off in (-12, 12, 168, 192)]), centre)
         for centre, a, length in zip(centres, angles, lengths, strict=True)
@@ -158,7 +155,7 @@ def _strokes(rng: np.random.Generator, nuisances: Nuisances) -> Figure:
 
 
 def _coverage(figure: Figure, image_size: int) -> Floats:
-    """The share (image_size, image_size, 1) of each pixel that a figure in the unit square inks, anti-aliased."""
+    """The share (image_size, image_size, 1) of each pixel that a figure in the unit square inks."""
     side = SUPERSAMPLING * image_size
     canvas = Image.new("L", (side, side))
     pen = ImageDraw.Draw(canvas)
@@ -167,9 +164,7 @@ def _coverage(figure: Figure, image_size: int) -> Floats:
     return np.asarray(canvas.reduce(SUPERSAMPLING), np.float64)[..., None] / 255
 
 
-def load(
-    split: str, *, count: int, image_size: int = 32, seed: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def load(split: str, *, count: int, image_size: int = 32, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (count, image_size, image_size, 3) and labels (count,) of a split; the classes take turns."""
     if split not in SPLITS:
         raise UserError(f"shapes has no split {split!r}; it has {', '.join(SPLITS)}")
@@ -181,9 +176,7 @@ def load(
     return images, labels
 
 
-def contact_sheet(
-    path: Path, *, columns: int = 12, image_size: int = 32, zoom: int = 2, seed: int = 0
-) -> None:
+def contact_sheet(path: Path, *, columns: int = 12, image_size: int = 32, zoom: int = 2, seed: int = 0) -> None:
     """Save a PNG of train images, one row a class in the order of CLASSES."""
     rows, side = len(CLASSES), image_size + 2
     images, _ = load("train", count=rows * columns, image_size=image_size, seed=seed)

@@ -223,11 +223,6 @@ class DatasetCard(Model):
             raise ValueError(f"superclasses must hold every class once; look at {odd[0]!r}")
         return self
 
-    def superclass_of(self) -> list[int]:
-        """The superclass index of each class, in the order of `classes`; empty without superclasses."""
-        index = {member: i for i, group in enumerate(self.superclasses.values()) for member in group}
-        return [index[name] for name in self.classes] if index else []
-
 
 # --- suites ----------------------------------------------------------------------------------------------------------
 

@@ -72,10 +72,9 @@ def _do(
     job: Job, inputs: dict[str, Path], store: Store, device: torch.device, reporter: Reporter, *, afresh: bool
 ) -> tuple[str, str]:
     """One job, under its lock: its status and a word about it. Another process may have done it meanwhile."""
-    done = store.result(job) is not None
-    if done and not afresh:
+    if not afresh and store.result(job) is not None:
         return "reused", "done by another process"
-    with store.workplace(job, afresh=done) as folder:
+    with store.workplace(job) as folder:
         workspace = Workspace(
             folder=folder,
             inputs=inputs,

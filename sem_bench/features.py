@@ -44,7 +44,6 @@ class Features:
     """The features of a pretrained encoder on one labelled data set."""
 
     encoder: Encoder
-    embedding: config.Embedding
     train: data.Split
     test: data.Split
     h_train: Tensor  # (N, d) float32 on the device
@@ -61,6 +60,13 @@ class Features:
         embedding = self.encoder.embedding
         assert isinstance(embedding, sem.LinearEmbedding)
         return Representation("z", None, embedding.logits)
+
+    def representations(self, tau: float | None) -> list[Representation]:
+        """h, and what the arm's embedding makes of it: z without a softmax, SEM at `tau` with one."""
+        if isinstance(self.encoder.embedding, sem.SimplicialEmbedding):
+            assert tau is not None, "a job on a SEM encoder names its temperature"
+            return [self.h, self.sem(tau)]
+        return [self.h, self.z] if isinstance(self.encoder.embedding, sem.LinearEmbedding) else [self.h]
 
     def sem(self, tau_d: float) -> Representation:
         """SEM at a temperature."""
@@ -80,7 +86,7 @@ def load(labelled: config.LabelledData, workspace: Workspace) -> Features:
         name: _cached(encoder, labelled, split, _cache_file(workspace, source, name, split), workspace.device)
         for name, split in splits.items()
     }
-    return Features(encoder, job.embedding, splits["train"], splits["test"], h["train"], h["test"])
+    return Features(encoder, splits["train"], splits["test"], h["train"], h["test"])
 
 
 def _cache_file(workspace: Workspace, source: Path, name: str, split: data.Split) -> Path:

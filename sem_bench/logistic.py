@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 WIDEST_GRAM = 4096  # rows of the largest Gram matrix that is decomposed: seconds on a CPU
 SMALL = 2**20  # entries up to which a tall matrix is rotated as a whole, and solved in float64
 ROWS = 4096  # rows of a larger matrix at a time
-STACKED = 2**21  # entries, each counted once a penalty, of the data sets that are solved side by side
+STACKED = 2**20  # entries, each counted once a penalty, of the data sets that are solved side by side
 LOGITS = 2**19  # logits at a time: few enough to stay in a processor's cache
 MEMORY = 10  # steps that L-BFGS remembers
 BACKTRACKS = 12
@@ -175,9 +175,7 @@ def _sums(parts: Iterable[Problem], weights: Tensor, present: Tensor) -> tuple[T
             logits = (x @ inner.view(p * C, -1).T).view(-1, p, C).transpose(0, 1) if shared else x @ inner.mT
             logits += bias
             truth = y.expand(p, -1)[..., None]
-            logits -= logits.gather(
-                2, truth
-            )  # relative to the true class, so that a small loss keeps its digits
+            logits -= logits.gather(2, truth)  # relative to the true class, so that a small loss keeps its digits
             top = logits.amax(2, keepdim=True)
             probability = logits.sub_(top).exp_()
             total = probability.sum(2, keepdim=True)
@@ -233,9 +231,7 @@ def _minimise(
             history = [(step[stay], change[stay], inverse[stay]) for step, change, inverse in history]
         if not len(left):
             break
-        moved, stuck, (value, new_gradient, spread) = _search(
-            objective, left, weights, value, direction, slope
-        )
+        moved, stuck, (value, new_gradient, spread) = _search(objective, left, weights, value, direction, slope)
         step, change = moved - weights, new_gradient - gradient
         inner = _dot(step, change)  # positive, since the objective is strictly convex, but for rounding
         history = [*history[-MEMORY + 1 :], (step, change, torch.where(inner > 0, 1 / inner, 0.0))]
@@ -243,9 +239,7 @@ def _minimise(
     return final, ends
 
 
-def _direction(
-    gradient: Tensor, diagonal: Tensor, history: Sequence[tuple[Tensor, Tensor, Tensor]]
-) -> Tensor:
+def _direction(gradient: Tensor, diagonal: Tensor, history: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
     """- (inverse Hessian) gradient, by the two-loop recursion started from a multiple of 1 / diagonal."""
     result = -gradient
     factors = []
@@ -368,13 +362,9 @@ def _checked(l2: Sequence[float]) -> list[float]:
 
 def _check(x: Tensor, y: Tensor, classes: int) -> None:
     if x.ndim != 2 or y.shape != x.shape[:1] or not x.numel():
-        raise ValueError(
-            f"features (n, d) and labels (n,) expected, not {tuple(x.shape)} and {tuple(y.shape)}"
-        )
+        raise ValueError(f"features (n, d) and labels (n,) expected, not {tuple(x.shape)} and {tuple(y.shape)}")
     if not torch.isfinite(x).all():
         row, column = (~torch.isfinite(x)).nonzero()[0].tolist()
-        raise ValueError(
-            f"features must be finite, but row {row}, column {column} is {x[row, column].item()}"
-        )
+        raise ValueError(f"features must be finite, but row {row}, column {column} is {x[row, column].item()}")
     if y.min() < 0 or y.max() >= classes:
         raise ValueError(f"labels must lie in 0..{classes - 1}, not {y.min().item()}..{y.max().item()}")

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-_PACKAGE = Path(__file__).parent
-_ROOT = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent  # installed, or a checkout
+from sem_bench.cards import BUILTIN
+
 _REPRESENTATION = {"none": "h", "sem": "sem"}
 
 
@@ -36,7 +36,7 @@ class Entry:
 @cache
 def entries() -> tuple[Entry, ...]:
     """Every number of every table, in the order of print."""
-    paths = sorted((_ROOT / "results" / "published").glob("*.yaml"))
+    paths = sorted((BUILTIN / "results" / "published").glob("*.yaml"))
     return tuple(entry for path in paths for entry in _read(path))
 
 

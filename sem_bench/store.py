@@ -80,11 +80,11 @@ class Store:
             yield
 
     @contextmanager
-    def workplace(self, job: Job, *, afresh: bool) -> Iterator[Path]:
-        """The folder to work in. `afresh` works beside an old result and replaces it only at the end."""
+    def workplace(self, job: Job) -> Iterator[Path]:
+        """The folder to work in. Where there is a result, even one of other data, that is beside it until the end."""
         folder = self.folder(job)
         self._recover(folder)
-        if not afresh:
+        if not (folder / "result.json").exists():
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "error.txt").unlink(missing_ok=True)
             yield folder

@@ -153,7 +153,7 @@ def test_jitter_in_each_order() -> None:
     p = identity(24)._replace(
         jitter=torch.ones(24, dtype=torch.bool),
         order=orders,
-        factors=torch.tensor([1.6, 0.5, 1.9]).expand(24, 3),
+        factors=torch.tensor([1.6, 1.8, 1.9]).expand(24, 3),
         hue=torch.full((24,), 0.3),
     )
     views = augmenter(View())(images, p)
@@ -168,6 +168,11 @@ def test_blur(size: int) -> None:
     images = photos(8, size, size)
     views, parameters = draw(view, images)
     assert_like_torchvision(views, images, view, parameters)
+
+
+def test_blur_kernel_is_a_tenth_of_the_image() -> None:
+    sizes = {8: 3, 32: 3, 64: 7, 96: 9, 224: 23}
+    assert {size: 2 * augment.blur_radius(size) + 1 for size in sizes} == sizes
 
 
 @pytest.mark.parametrize("setting", ["grey", "solarize"])

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_the_files_of_a_job(folder: Path) -> None:
     assert pretrain.name.endswith(result["digest"][:12])
     provenance = result["provenance"]
     assert provenance["device"] == "cpu" and provenance["precision"] in ("fp32", "bf16") and provenance["seconds"] > 0
-    assert len(provenance["data"]["train"]) == 64 and provenance["versions"]["torch"] == torch.__version__
+    assert len(provenance["data"]["train"]) == 64 and provenance["versions"]["torch"] == version("torch")
     assert json.loads((pretrain / "config.json").read_text())["seed"] == 0
     assert json.loads((pretrain / "state.json").read_text())["state"] == "done"
     probe = next((folder / "results/probe").glob("*sem*"))
@@ -106,6 +107,7 @@ def test_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
 BROKEN_LOSS = '''
 """SimCLR that fails on demand."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 from sem_bench.method import Method

@@ -89,7 +89,7 @@ def test_modules() -> None:
     torch.manual_seed(0)
     linear = sem.build(config.Embedding(type="linear", L=3, V=4), 5)
     assert isinstance(module, sem.SimplicialEmbedding) and isinstance(linear, sem.LinearEmbedding)
-    assert module.linear.bias is None  # as in the original code
+    assert [name for name, _ in module.linear.named_parameters()] == ["weight"]  # no bias, as in the original code
     z = module.logits(h)
     assert torch.equal(z, linear(h))  # the control is SEM without its softmax, from the same weights
     expected = sem.simplicial_embedding(sem.to_group_major(z, L=3, V=4), L=3, V=4, tau=0.5)

@@ -35,6 +35,7 @@ class Training:
 
     method: Method
     optimizer: torch.optim.Optimizer
+    data: str  # fingerprint of the training images
     step: int = 0
     losses: list[float] = field(default_factory=list)  # of the current epoch
     log: list[list[float]] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Training:
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
         state = {
+            "data": self.data,
             "step": self.step,
             "losses": self.losses,
             "log": self.log,
@@ -50,9 +52,8 @@ class Training:
         }
         write_atomic(path, lambda file: torch.save(state, file))
 
-    def restore(self, path: Path, device: torch.device) -> None:
-        """Go on from a checkpoint."""
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `save` wrote."""
         self.step, self.losses, self.log = state["step"], state["losses"], state["log"]
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -67,12 +68,12 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     training, device = job.training, workspace.device
     method = build_method(job, workspace.code["method"], classes=int(train.labels.max()) + 1).to(device)
     method = method.to(memory_format=torch.channels_last)
-    state = Training(method, optimisers.build(method, training))
+    state = Training(method, optimisers.build(method, training), train.fingerprint)
     checkpoint = workspace.folder / "checkpoint.pt"
-    if checkpoint.exists():
-        if finished := _finished(checkpoint, device):
-            return finished
-        state.restore(checkpoint, device)
+    if found := _load(checkpoint, train.fingerprint, device):
+        if "encoder" in found:  # a kill came between the last checkpoint and the result
+            return _metrics(found)
+        state.restore(found)
     method.train()
 
     steps_per_epoch = len(images) // training.batch_size
@@ -97,6 +98,7 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
             saver(state)
         workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
     final = {
+        "data": train.fingerprint,
         "step": total,
         "log": state.log,
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
@@ -201,10 +203,12 @@ def _end_epoch(state: Training, epoch: int, seconds: float, training: config.Tra
     state.losses = []
 
 
-def _finished(checkpoint: Path, device: torch.device) -> dict[str, Any] | None:
-    """The metrics, where a kill came between the last checkpoint and the result."""
-    state = torch.load(checkpoint, map_location=device, weights_only=True)
-    return _metrics(state) if "encoder" in state else None
+def _load(checkpoint: Path, data: str, device: torch.device) -> dict[str, Any] | None:
+    """A checkpoint of these data; none where the images have changed since."""
+    if not checkpoint.exists():
+        return None
+    state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+    return state if state["data"] == data else None
 
 
 def _metrics(final: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,136 @@
+"""Linear probe on frozen features at one fraction of the labels (docs/protocol.md, Probe)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sem_bench import config, features, selection
+from sem_bench.features import Features, Representation
+from sem_bench.files import write_atomic
+from sem_bench.randomness import derived_seed
+from sem_bench.workspace import Workspace
+
+FEW_LABELS = 0.1  # below this fraction several subsets are drawn
+DRAWS = 5
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A figure to report: the representations among which the probe chooses, and the penalties."""
+
+    metric: str
+    representations: list[Representation]
+    l2: list[float]
+
+
+def run(job: config.ProbeJob, workspace: Workspace) -> dict[str, Any]:
+    """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
+    found = features.load(job.data, workspace)
+    contests = _contests(job, found)
+    draws = DRAWS if job.fraction < FEW_LABELS else 1
+    rows: list[dict[str, Any]] = []
+    heads: list[dict[str, Any]] = []
+    packed: list[bytes] = []
+    for draw in range(draws):
+        labelled = _labelled(found, job, draw)
+        for contest in contests:
+            row, head, right = _probe(job, found, contest, labelled, draw)
+            rows.append(row)
+            heads.append(head)
+            packed.append(np.packbits(right).tobytes())
+            workspace.progress(len(rows), draws * len(contests), f"{row['representation']} {row['value']:.1f} %")
+    write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
+    write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
+    layout = f"{len(rows)} rows of {job.data.test} bits, each row padded to bytes"
+    return {"rows": rows, "labels": len(labelled), "predictions": layout}
+
+
+def _contests(job: config.ProbeJob, found: Features) -> list[Contest]:
+    """What the arm reports: h; z of a linear embedding; SEM with tau_d searched and, apart, as in pretraining."""
+    if not job.tau:
+        return [Contest("top1", [one], job.fixed_l2) for one in found.representations(None)]
+    assert job.fixed_tau is not None, "an arm with temperatures has one in pretraining"
+    return [
+        Contest("top1", [found.h], job.fixed_l2),
+        Contest("top1", [found.sem(tau) for tau in job.tau], job.l2),
+        Contest("top1_fixed_tau", [found.sem(job.fixed_tau)], job.fixed_l2),
+    ]
+
+
+def _labelled(found: Features, job: config.ProbeJob, draw: int) -> selection.Rows:
+    """The training rows whose labels the probe may read."""
+    seed = derived_seed(job.seed, "split", "subset", draw)
+    return selection.stratified_subset(found.train.labels.numpy(), job.fraction, seed=seed)
+
+
+def _probe(
+    job: config.ProbeJob, found: Features, contest: Contest, labelled: selection.Rows, draw: int
+) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.bool_]]:
+    """Choose, refit, and read the test images once: the row, the head, and which test images it gets right."""
+    scales = {one.tau_d: one.scale(found.h_train) for one in contest.representations}
+    choice = selection.select(
+        [(one.tau_d, _reader(one, scales[one.tau_d], found.h_train)) for one in contest.representations],
+        lambda rows: found.train.labels[torch.from_numpy(rows)].numpy(),
+        labelled,
+        classes=len(job.data.classes),
+        l2=contest.l2,
+        validation="holdout" if job.fraction == 1 else "folds",
+        seed=derived_seed(job.seed, "split", "validation", draw),
+    )
+    chosen = next(one for one in contest.representations if one.tau_d == choice.key)
+    scale = scales[choice.key]
+    parts = found.h_test.split(features.CHUNK)
+    predicted = torch.cat([choice.head.predict(chosen.of(part) * scale).argmax(1).cpu() for part in parts])
+    right = (predicted == found.test.labels).numpy()
+    validated = choice.accuracy == choice.accuracy  # NaN where nothing could be validated
+    row = {
+        "column": f"{100 * job.fraction:g}%",
+        "fraction": job.fraction,
+        "draw": draw,
+        "metric": contest.metric,
+        "representation": chosen.name,
+        "tau_d": choice.key,
+        "l2": choice.l2,
+        "candidates": len(contest.representations) * len(contest.l2),
+        "validation": 100 * choice.accuracy if validated else None,
+        "value": 100 * float(right.mean()),
+        "superclass": _superclass_accuracy(predicted, found.test.labels, job.data),
+        "notes": _notes(choice),
+    }
+    head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
+    head |= {"scale": scale, "weight": choice.head.weight.cpu(), "bias": choice.head.bias.cpu()}
+    return row, head, right
+
+
+def _reader(representation: Representation, scale: float, h: Tensor) -> "selection.Reader":
+    return lambda rows: representation.of(h[torch.from_numpy(rows).to(h.device)]) * scale
+
+
+def _superclass_accuracy(predicted: Tensor, labels: Tensor, data: config.LabelledData) -> float | None:
+    """Percent of images whose predicted class has the right superclass; None without superclasses."""
+    if not data.superclasses:
+        return None
+    of = torch.tensor(superclass_of(data.classes, data.superclasses))
+    return 100 * float((of[predicted] == of[labels]).double().mean())
+
+
+def superclass_of(classes: Sequence[str], superclasses: dict[str, list[str]]) -> list[int]:
+    """The superclass index of each class."""
+    index = {member: i for i, group in enumerate(superclasses.values()) for member in group}
+    return [index[name] for name in classes]
+
+
+def _notes(choice: selection.Choice) -> list[str]:
+    notes = list(choice.notes)
+    if choice.l2_on_edge:
+        notes.append("l2 on the edge of its grid")
+    if choice.key_on_edge:
+        notes.append("tau_d on the edge of its grid")
+    if not choice.converged:
+        notes.append("the probe did not converge")
+    return notes
