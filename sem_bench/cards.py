@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 from sem_bench.config import DatasetCard, MethodCard, Model
-from sem_bench.digest import code_digest
+from sem_bench.digest import code_digest, digest
 from sem_bench.errors import UserError
 from sem_bench.files import shown
 from sem_bench.strict_yaml import Document, read
@@ -78,8 +78,8 @@ class Library:
 
 
 def load_code(path: Path) -> ModuleType:
-    """Run a card's Python file as a module of its own."""
-    name = f"sem_bench_cards.{path.parent.name}.{path.stem}_{abs(hash(path.resolve())):x}"
+    """Run a card's Python file as a module of its own; anew when it has changed."""
+    name = f"sem_bench_cards.{path.parent.name}.{path.stem}_{digest([str(path.resolve()), path.read_text()])[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None

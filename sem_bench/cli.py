@@ -131,10 +131,9 @@ def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace)
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
     from sem_bench.estimates import estimate
     from sem_bench.progress import reporter
-    from sem_bench.store import data_of
     from sem_bench.todo import selection
 
-    if any(store.fingerprints(data_of(job)) is None for job in jobs):
+    if any(store.fingerprints(job) is None for job in jobs):
         from sem_bench import executors
 
         executors.refresh_fingerprints(jobs, store)

@@ -1,6 +1,8 @@
 """Data sets in memory: uint8 images and labels, checked against their card."""
 
 import hashlib
+import traceback
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from torch import Tensor
 from sem_bench import config
 from sem_bench.cards import load_code
 from sem_bench.errors import UserError
+from sem_bench.files import shown
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
@@ -33,7 +36,7 @@ def load(data: config.TrainingData, split: SplitName, *, code: Path) -> Split:
     count = data.train if split == "train" else test
     found = _load(code, split, count, data.image_size, tuple(sorted(data.source.arguments.items())))
     if isinstance(data, config.LabelledData):
-        _check_classes(found.labels, data.classes, where=f"{code.name}: load({split!r})")
+        _check_classes(found.labels, data.classes, where=f"{shown(code)}: load({split!r})")
     return found
 
 
@@ -41,11 +44,9 @@ def load(data: config.TrainingData, split: SplitName, *, code: Path) -> Split:
 def _load(
     code: Path, split: SplitName, count: int, size: int, arguments: tuple[tuple[str, config.Scalar], ...]
 ) -> Split:
-    images, labels = load_code(code).load(split, count=count, image_size=size, **dict(arguments))
-    where, expected = (
-        f"{code.name}: load({split!r})",
-        f"images uint8 {(count, size, size, 3)}, integer labels {(count,)}",
-    )
+    images, labels = _arrays(code, split, {"count": count, "image_size": size} | dict(arguments))
+    where = f"{shown(code)}: load({split!r})"
+    expected = f"images uint8 {(count, size, size, 3)}, integer labels {(count,)}"
     if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
         raise UserError(f"{where}: expected numpy arrays, {expected}")
     if images.dtype != np.uint8 or images.shape != (count, size, size, 3):
@@ -56,6 +57,19 @@ def _load(
     content.update(np.ascontiguousarray(labels, dtype=np.int64).tobytes())
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return Split(pixels, torch.from_numpy(labels.astype(np.int64)), content.hexdigest())
+
+
+def _arrays(code: Path, split: SplitName, arguments: Mapping[str, config.Scalar]) -> tuple[object, object]:
+    """What the card's code gives. Its errors are the user's, so they come with its own line."""
+    try:
+        images, labels = load_code(code).load(split, **arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == code), 1)
+        raise UserError(f"{shown(code)}:{line}: load({split!r}): {type(error).__name__}: {error}") from error
+    return images, labels
 
 
 def _check_classes(labels: Tensor, classes: list[str], *, where: str) -> None:

@@ -36,10 +36,12 @@ def refresh_fingerprints(jobs: Sequence[Job], store: Store) -> None:
     for job in jobs:
         described = data_of(job)
         key = repr(described)
-        if key not in seen and store.fingerprints(described) is None:
+        if key not in seen and store.fingerprints(job) is None:
             splits = data.SPLITS if isinstance(described, LabelledData) else data.SPLITS[:1]
-            found: dict[str, str] = {name: data.load(described, name, code=job.code["dataset"]).fingerprint for name in splits}
-            store.write_fingerprints(described, found)
+            found: dict[str, str] = {
+                name: data.load(described, name, code=job.code["dataset"]).fingerprint for name in splits
+            }
+            store.write_fingerprints(job, found)
         seen.add(key)
 
 

@@ -99,7 +99,7 @@ def fit_many(
 def fit_chunks(
     chunks: Chunks, *, classes: int, l2: Sequence[float], tolerance: float = 1e-7, max_iter: int = 1000
 ) -> Fit:
-    """Fit features that are recomputed in each pass, as `fit` does: a pass for the moments, then about one an iteration.
+    """Fit features that are recomputed in each pass, as `fit` does: a pass for moments, then about one an iteration.
 
     Memory: three copies of a chunk, three d x d matrices in float64 where d <= 4096, and for the solver about
     26 * len(l2) * classes * d numbers in float32.
@@ -295,7 +295,7 @@ def _principal(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _moments(chunks: Chunks, classes: int) -> tuple[int, Tensor, Tensor, Tensor, Tensor | None]:
-    """Rows, classes that have a label, mean (d,), variances (r,) along axes (d, r); None: features too wide to rotate."""
+    """Rows, classes that have a label, mean (d,), variances (r,) along axes (d, r), or along features if too wide."""
     rows, present, total, second = 0, torch.tensor(0), torch.tensor(0.0), torch.tensor(0.0)
     for x, y in chunks():
         _check(x, y, classes)

@@ -38,6 +38,8 @@ class Store:
 
     def by_digest(self, kind: str, digest: str) -> Path | None:
         """The folder of a finished job, or None."""
+        if digest[:12] not in self._existing(kind):
+            del self._folders[kind]  # another process may have made it meanwhile
         folder = self._existing(kind).get(digest[:12])
         return folder if folder is not None and (folder / "result.json").exists() else None
 
@@ -67,7 +69,7 @@ class Store:
         if not isinstance(result, dict) or result.get("schema") != SCHEMA or result.get("digest") != job.digest:
             return None
         used = result.get("provenance", {}).get("data") or {}
-        here = self.fingerprints(data_of(job)) or used
+        here = self.fingerprints(job) or used
         return result if all(here.get(split) == value for split, value in used.items()) else None
 
     @contextmanager
@@ -129,23 +131,31 @@ class Store:
         write_json(path, manifest)
         return path
 
-    def fingerprints(self, data: config.TrainingData) -> dict[str, str] | None:
-        """What is known of the data's content, by split; None before its first use here."""
-        found = read_json(self._fingerprint_file(data))
+    def fingerprints(self, job: Job) -> dict[str, str] | None:
+        """What is known of the content of the job's data, by split; None before its first use here."""
+        found = read_json(self._fingerprint_file(job))
         return found if isinstance(found, dict) else None
 
-    def write_fingerprints(self, data: config.TrainingData, fingerprints: Mapping[str, str]) -> None:
+    def write_fingerprints(self, job: Job, fingerprints: Mapping[str, str]) -> None:
         """Remember the content of each split."""
-        write_json(self._fingerprint_file(data), dict(fingerprints))
+        write_json(self._fingerprint_file(job), dict(fingerprints))
 
-    def _fingerprint_file(self, data: config.TrainingData) -> Path:
-        # Drawn data depends on the libraries that draw, so another version of them has to be looked at anew.
-        libraries = {name: version(name) for name in ("numpy", "pillow")}
-        fields = config.TrainingData.model_validate(
-            {name: getattr(data, name) for name in config.TrainingData.model_fields}
-        )
-        known = digest({"data": config.resolved(fields), "test": getattr(data, "test", None), "libraries": libraries})
-        return self.root / "cache" / "data" / f"{data.name}-{known[:12]}.json"
+    def _fingerprint_file(self, job: Job) -> Path:
+        data = data_of(job)
+        identity = {
+            "data": config.resolved(data),
+            "files": [[str(file), file.stat().st_size] for path in job.files for file in _files(path)],
+            # Drawn data depends on the libraries that draw, so another version of them has to be looked at anew.
+            "libraries": {name: version(name) for name in ("numpy", "pillow")},
+        }
+        return self.root / "cache" / "data" / f"{data.name}-{digest(identity)[:12]}.json"
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or all files below a folder."""
+    return (
+        sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path] if path.exists() else []
+    )
 
 
 def data_of(job: Job) -> config.TrainingData:

@@ -6,7 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # other processes of a test may share the cores
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # a second thread gains nothing here, and two processes with two each crawl
 
 TOY_PY = '''
 """Coloured noise: the class is the mean colour."""

@@ -53,6 +53,15 @@ FULL = View(
 )
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from more threads, and lose much where other processes share the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def augmenter(view: View) -> BatchAugment:
     return BatchAugment(view, mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -292,15 +301,6 @@ class Moments:
         """The largest difference in units of its standard error: of 600 numbers, by chance about 3."""
         error = (self.variance / self.count + other.variance / other.count).sqrt()
         return ((self.mean - other.mean).abs() / (error + 1e-4)).max().item()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors gain nothing from more threads, and lose much where other processes share the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 WATCHED = replace(FULL, size=10, crop_scale=(0.3, 1.0), blur_sigma=(0.5, 2.0))

@@ -7,8 +7,11 @@ import shlex
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from sem_bench.cards import Library, load_code
 from sem_bench.cli import main
 
 REPOSITORY = Path(__file__).parent.parent
@@ -47,8 +50,22 @@ def test_links_lead_somewhere() -> None:
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+def contact_sheet(path: Path) -> None:
+    """What the default suite's images look like."""
+    card = Library(REPOSITORY).dataset("shapes")
+    load_code(card.code).contact_sheet(path, columns=8, zoom=1, **card.content.source.arguments)
+
+
+def test_the_contact_sheet_is_that_of_the_card(tmp_path: Path) -> None:
+    contact_sheet(tmp_path / "sheet.png")
+    mine, shown = (np.asarray(Image.open(path)) for path in (tmp_path / "sheet.png", REPOSITORY / "docs/shapes.png"))
+    assert mine.shape == shown.shape
+    assert np.abs(mine.astype(int) - shown).max() <= 2  # another processor may round differently
+
+
 def rewrite() -> None:
     """Put today's output into the documents."""
+    contact_sheet(REPOSITORY / "docs/shapes.png")
     for document in DOCUMENTS:
         text = document.read_text()
         document.write_text(SHOWN.sub(lambda match: match[1] + output(match[2]) + match[4], text))

@@ -1,6 +1,6 @@
 """Linear probe on frozen features at one fraction of the labels (docs/protocol.md, Probe)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,26 +31,26 @@ class Contest:
 def run(job: config.ProbeJob, workspace: Workspace) -> dict[str, Any]:
     """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
     found = features.load(job.data, workspace)
-    contests = _contests(job, found)
+    reported = contests(job, found)
     draws = DRAWS if job.fraction < FEW_LABELS else 1
     rows: list[dict[str, Any]] = []
     heads: list[dict[str, Any]] = []
     packed: list[bytes] = []
     for draw in range(draws):
-        labelled = _labelled(found, job, draw)
-        for contest in contests:
-            row, head, right = _probe(job, found, contest, labelled, draw)
+        labelled = labelled_rows(found, job, draw)
+        for contest in reported:
+            row, head, right = probe(job, found, contest, labelled, draw)
             rows.append(row)
             heads.append(head)
             packed.append(np.packbits(right).tobytes())
-            workspace.progress(len(rows), draws * len(contests), f"{row['representation']} {row['value']:.1f} %")
+            workspace.progress(len(rows), draws * len(reported), f"{row['representation']} {row['value']:.1f} %")
     write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
     write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
     layout = f"{len(rows)} rows of {job.data.test} bits, each row padded to bytes"
     return {"rows": rows, "labels": len(labelled), "predictions": layout}
 
 
-def _contests(job: config.ProbeJob, found: Features) -> list[Contest]:
+def contests(job: config.ProbeJob, found: Features) -> list[Contest]:
     """What the arm reports: h; z of a linear embedding; SEM with tau_d searched and, apart, as in pretraining."""
     if not job.tau:
         return [Contest("top1", [one], job.fixed_l2) for one in found.representations(None)]
@@ -62,13 +62,13 @@ def _contests(job: config.ProbeJob, found: Features) -> list[Contest]:
     ]
 
 
-def _labelled(found: Features, job: config.ProbeJob, draw: int) -> selection.Rows:
+def labelled_rows(found: Features, job: config.ProbeJob, draw: int) -> selection.Rows:
     """The training rows whose labels the probe may read."""
     seed = derived_seed(job.seed, "split", "subset", draw)
     return selection.stratified_subset(found.train.labels.numpy(), job.fraction, seed=seed)
 
 
-def _probe(
+def probe(
     job: config.ProbeJob, found: Features, contest: Contest, labelled: selection.Rows, draw: int
 ) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.bool_]]:
     """Choose, refit, and read the test images once: the row, the head, and which test images it gets right."""
@@ -87,7 +87,6 @@ def _probe(
     parts = found.h_test.split(features.CHUNK)
     predicted = torch.cat([choice.head.predict(chosen.of(part) * scale).argmax(1).cpu() for part in parts])
     right = (predicted == found.test.labels).numpy()
-    validated = choice.accuracy == choice.accuracy  # NaN where nothing could be validated
     row = {
         "column": f"{100 * job.fraction:g}%",
         "fraction": job.fraction,
@@ -97,9 +96,9 @@ def _probe(
         "tau_d": choice.key,
         "l2": choice.l2,
         "candidates": len(contest.representations) * len(contest.l2),
-        "validation": 100 * choice.accuracy if validated else None,
+        "validation": None if choice.accuracy is None else 100 * choice.accuracy,
         "value": 100 * float(right.mean()),
-        "superclass": _superclass_accuracy(predicted, found.test.labels, job.data),
+        "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
         "notes": _notes(choice),
     }
     head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
@@ -107,11 +106,11 @@ def _probe(
     return row, head, right
 
 
-def _reader(representation: Representation, scale: float, h: Tensor) -> "selection.Reader":
+def _reader(representation: Representation, scale: float, h: Tensor) -> Callable[[selection.Rows], Tensor]:
     return lambda rows: representation.of(h[torch.from_numpy(rows).to(h.device)]) * scale
 
 
-def _superclass_accuracy(predicted: Tensor, labels: Tensor, data: config.LabelledData) -> float | None:
+def superclass_accuracy(predicted: Tensor, labels: Tensor, data: config.LabelledData) -> float | None:
     """Percent of images whose predicted class has the right superclass; None without superclasses."""
     if not data.superclasses:
         return None
