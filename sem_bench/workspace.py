@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from sem_bench.errors import UserError
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -21,14 +23,16 @@ class Workspace:
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto" takes a GPU where there is one."""
+    """The device of a name; "auto" takes a GPU where there is one. Raises UserError for "cuda" without one."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here")
     return torch.device(name)
 
 
 def precision(device: torch.device) -> str:
-    """ "bf16" where the hardware multiplies bfloat16 faster than float32, else "fp32"."""
+    """What to compute in: "bf16" where the hardware multiplies bfloat16 faster than float32, else "fp32"."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     able = torch.cpu.get_capabilities()

@@ -105,6 +105,12 @@ def test_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--only 'byol': no job's name contains it" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "--device cuda: torch finds no CUDA device here"
+
+
 BROKEN_LOSS = '''
 """SimCLR that fails on demand."""
 
