@@ -262,7 +262,7 @@ class ProbeSettings(Model):
 
     fractions: Fractions = [1.0, 0.01]
     tau: Temperatures = [0.1, 0.3, 1.0, 3.0, 10.0]
-    l2: Penalties = [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
+    l2: Penalties = [1e-7, 2e-6, 3e-5, 5e-4, 1e-2]
 
 
 class KnnSettings(Model):

@@ -7,8 +7,7 @@ recomputes features that are too wide to keep. All penalties share each pass ove
 The solver is L-BFGS (Liu & Nocedal 1989) on the principal axes of the centred features, where the Hessian is
 close to diagonal. It starts from 1 / (s_c * lambda_j + l2): lambda_j is the variance along axis j, and the scale
 s_c = sqrt(mean p_c (1 - p_c)) / 2 lies between the Hessian's mean and Boehning's bound on it (1992). A problem
-has converged once the predicted decrease, -gradient . direction / 2, is at most `tolerance` times the objective
-(1e-6 at the least in float32).
+has converged once the predicted decrease, -gradient . direction / 2, is at most `tolerance` times the objective.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +25,7 @@ STACKED = 2**20  # entries, each counted once a penalty, of the data sets that a
 LOGITS = 2**19  # logits at a time: few enough to stay in a processor's cache
 MEMORY = 10  # steps that L-BFGS remembers
 BACKTRACKS = 12
+RISE = 1e-4  # of the objective, that its rounding in float32 can feign
 
 Problem = tuple[Tensor, Tensor]
 """Features (n, d) and labels (n,)."""
@@ -80,6 +80,7 @@ def fit_many(
     max_iter: int = 1000,
 ) -> list[Fit]:
     """Fit several data sets, each as `fit` does; small ones of equal length are solved side by side."""
+    _check_penalties(l2)
     for x, y in problems:
         _check(x, y, classes)
     fits: dict[int, Fit] = {}
@@ -104,6 +105,7 @@ def fit_chunks(
     Memory: three copies of a chunk, three d x d matrices in float64 where d <= 4096, and for the solver about
     26 * len(l2) * classes * d numbers in float32.
     """
+    _check_penalties(l2)
     rows, present, mean, variances, axes = _moments(chunks, classes)
 
     def loss(weights: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,7 +113,7 @@ def fit_chunks(
         value, gradient, spread = _sums(parts, _on_features(weights, axes), present)
         return value / rows, _on_axes(gradient, axes) / rows, spread / rows
 
-    penalties = torch.tensor(_checked(l2), dtype=mean.dtype, device=mean.device)
+    penalties = torch.tensor(l2, dtype=mean.dtype, device=mean.device)
     variances = variances.expand(len(l2), -1)
     weights, ends = _minimise(loss, penalties, variances, classes, tolerance, max_iter)
     return _fit(_on_features(weights, axes), mean, present, ends)
@@ -144,7 +146,7 @@ def _fit_stack(
         value, gradient, spread = _sums([data], weights, present[owner])
         return value / n, gradient / n, spread / n
 
-    penalties = torch.tensor(_checked(l2), dtype=torch.float64, device=x.device).repeat(len(problems))
+    penalties = torch.tensor(l2, dtype=torch.float64, device=x.device).repeat(len(problems))
     variances_ = variances_.repeat_interleave(len(l2), 0)
     weights, ends = _minimise(loss, penalties, variances_, classes, tolerance, max_iter)
     fits = []
@@ -207,7 +209,6 @@ def _minimise(
         shrinkage = weights * penalty[which]
         return value + _dot(weights, shrinkage).double() / 2, gradient + shrinkage, spread
 
-    tolerance = max(tolerance, _noise(variances))
     final = variances.new_zeros(P, classes, r + 1)
     ends = [(False, 0, 0.0)] * P
     left = torch.arange(P, device=l2.device)  # the problems still in the batch
@@ -261,9 +262,9 @@ def _search(
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Backtracking from a full step: new weights, who found no acceptable step, and the objective there.
 
-    A step is accepted by its decrease (Armijo) or, where that drowns in rounding, its slope (Hager & Zhang 2005).
+    A step is accepted for the decrease (Armijo) or, as that can drown in rounding, for the slope at its end (Hager &
+    Zhang 2005): on a convex function it shows the minimum along the line to be near.
     """
-    noise = _noise(weights)
     length = torch.ones_like(slope)
     moved = weights + direction
     new_value, gradient, spread = objective(moved, which)
@@ -271,7 +272,7 @@ def _search(
     for _ in range(BACKTRACKS):
         new_slope = _dot(gradient, direction).double()
         lower = new_value <= value + 1e-4 * length * slope
-        flat = (new_value <= value + noise * value) & (new_slope <= -0.8 * slope)
+        flat = (new_value <= (1 + RISE) * value) & (new_slope <= -0.8 * slope)
         stuck = ~(lower | flat)
         if not stuck.any():
             break
@@ -341,11 +342,6 @@ def _present(y: Tensor, classes: int) -> Tensor:
     return torch.bincount(y, minlength=classes) > 0
 
 
-def _noise(like: Tensor) -> float:
-    """The relative error of an objective that is computed in this precision."""
-    return 10 * torch.finfo(like.dtype).eps
-
-
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.einsum("pi,pi->p", a.flatten(1), b.flatten(1))
 
@@ -354,10 +350,9 @@ def _each(factor: Tensor) -> Tensor:
     return factor[:, None, None]
 
 
-def _checked(l2: Sequence[float]) -> list[float]:
+def _check_penalties(l2: Sequence[float]) -> None:
     if not l2 or not all(0 < value < float("inf") for value in l2):
         raise ValueError(f"penalties must be positive and finite, not {list(l2)}")
-    return list(l2)
 
 
 def _check(x: Tensor, y: Tensor, classes: int) -> None:

@@ -6,7 +6,7 @@ prove that no others are. The subset itself is drawn with the labels of all rows
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -31,6 +31,7 @@ Representation = tuple[float | None, Features]
 
 HOLDOUT = 0.1  # of the labels, for validation
 MOST_FOLDS = 5
+ROUGH, EXACT = 1e-4, 1e-7  # tolerances of the candidates' fits and of the chosen head's
 IN_MEMORY = 2**30  # entries of features above which they are recomputed in each pass
 CHUNK = 1024  # rows at a time, then
 FEW_ROWS = 1024  # up to so many rows, all candidates are fitted side by side
@@ -64,15 +65,15 @@ def stratified_subset(labels: npt.ArrayLike, fraction: float, *, seed: int) -> R
     """Sorted rows: of each class with n_c of them, max(1, round(fraction * n_c)) at random."""
     if not 0 < fraction <= 1:
         raise ValueError(f"a fraction lies in (0, 1], not {fraction}")
-    return np.sort(np.concatenate([rows[: max(1, round(fraction * len(rows)))] for rows in _shuffled(labels, seed)]))
+    return np.sort(_joined(rows[: max(1, round(fraction * len(rows)))] for rows in _shuffled(labels, seed)))
 
 
 def stratified_holdout(labels: npt.ArrayLike, share: float, *, seed: int) -> Split:
     """Sorted positions to fit and to validate on: of each class about `share`, at least 1 on each side if it has 2."""
     if not 0 < share < 1:
         raise ValueError(f"a share lies in (0, 1), not {share}")
-    held = [rows[: min(max(1, round(share * len(rows))), len(rows) - 1)] for rows in _shuffled(labels, seed)]
-    validation = np.sort(np.concatenate(held))
+    held = (rows[: min(max(1, round(share * len(rows))), len(rows) - 1)] for rows in _shuffled(labels, seed))
+    validation = np.sort(_joined(held))
     return np.setdiff1d(np.arange(np.size(labels)), validation), validation
 
 
@@ -84,7 +85,7 @@ def stratified_folds(labels: npt.ArrayLike, k: int, *, seed: int) -> list[Split]
     if k < 2:
         raise ValueError(f"at least 2 folds, not {k}")
     # Dealing on from one class to the next keeps the folds equally long.
-    dealt = np.concatenate([rows for rows in _shuffled(labels, seed) if len(rows) >= 2])
+    dealt = _joined(rows for rows in _shuffled(labels, seed) if len(rows) >= 2)
     everyone = np.arange(np.size(labels))
     return [(np.setdiff1d(everyone, dealt[i::k]), np.sort(dealt[i::k])) for i in range(k)]
 
@@ -115,7 +116,7 @@ def select(
         best, column = min(np.argwhere(right == right.max()).tolist(), key=lambda at: (-l2[at[1]], at[0]))
         strength = l2[column]
     key, of = representations[best]
-    final = next(_solve([(lambda at: of(rows[at]), np.arange(len(rows)))], labels, classes, [strength]))
+    final = next(_solve([(lambda at: of(rows[at]), np.arange(len(rows)))], labels, classes, [strength], EXACT))
     return Choice(
         key=key,
         l2=strength,
@@ -152,7 +153,7 @@ def _validate(
     right, unfinished = np.zeros((len(representations), len(l2)), dtype=np.int64), 0
     features = [_features(of, rows) for _, of in representations]
     tasks = list(product(range(len(features)), splits))
-    fits = _solve([(features[i], fitted) for i, (fitted, _) in tasks], labels, classes, l2)
+    fits = _solve([(features[i], fitted) for i, (fitted, _) in tasks], labels, classes, l2, ROUGH)
     for (i, (_, held)), fit in zip(tasks, fits, strict=True):
         unfinished += fit.converged.count(False)
         for part in _parts(held):
@@ -170,7 +171,9 @@ def _features(of: Features, rows: Rows) -> Features:
     return lambda at: small[torch.from_numpy(at).to(small.device)]
 
 
-def _solve(tasks: Sequence[tuple[Features, Rows]], labels: Rows, classes: int, l2: Sequence[float]) -> Iterator[Fit]:
+def _solve(
+    tasks: Sequence[tuple[Features, Rows]], labels: Rows, classes: int, l2: Sequence[float], tolerance: float
+) -> Iterator[Fit]:
     """The fits on the given positions: all at once where rows are few, else one after the other."""
 
     def problem(x: Features, at: Rows) -> Problem:
@@ -178,14 +181,14 @@ def _solve(tasks: Sequence[tuple[Features, Rows]], labels: Rows, classes: int, l
         return features, torch.from_numpy(labels[at]).to(features.device)
 
     if len(labels) <= FEW_ROWS:
-        yield from fit_many([problem(x, at) for x, at in tasks], classes=classes, l2=l2)
+        yield from fit_many([problem(x, at) for x, at in tasks], classes=classes, l2=l2, tolerance=tolerance)
         return
     for x, at in tasks:
         if len(at) * x(at[:1]).shape[1] <= IN_MEMORY:
-            yield fit_many([problem(x, at)], classes=classes, l2=l2)[0]
+            yield fit_many([problem(x, at)], classes=classes, l2=l2, tolerance=tolerance)[0]
         else:
             parts = partial(map, partial(problem, x), _parts(at))
-            yield fit_chunks(parts, classes=classes, l2=l2)
+            yield fit_chunks(parts, classes=classes, l2=l2, tolerance=tolerance)
 
 
 def _parts(at: Rows) -> list[Rows]:
@@ -197,3 +200,7 @@ def _shuffled(labels: npt.ArrayLike, seed: int) -> Iterator[Rows]:
     labels, random = np.asarray(labels), np.random.default_rng(seed)
     for label in np.unique(labels):
         yield random.permutation(np.flatnonzero(labels == label))
+
+
+def _joined(parts: Iterable[Rows]) -> Rows:
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])

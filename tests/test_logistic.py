@@ -26,7 +26,7 @@ def slope(head: Head, x: Tensor, y: Tensor, l2: float) -> float:
     present = torch.unique(y)
     weight = head.weight[present].double().requires_grad_()
     bias = head.bias[present].double().requires_grad_()
-    objective(weight, bias, x, torch.searchsorted(present, y), l2).backward()  # type: ignore[no-untyped-call]
+    objective(weight, bias, x, torch.searchsorted(present, y), l2).backward()
     assert weight.grad is not None and bias.grad is not None
     return max(weight.grad.abs().max().item(), bias.grad.abs().max().item())
 
@@ -57,17 +57,17 @@ def same(one: Fit, other: Fit, *, within: float) -> None:
 @pytest.mark.parametrize("way", ["memory", "chunks"])
 @pytest.mark.parametrize("data", ["tall", "wide", "separable", "simplices"])
 def test_equals_scikit_learn(data: str, way: str) -> None:
-    draw = {
-        "tall": lambda n, seed: blobs(n, 24, 10, spread=1.6, seed=seed),
-        "wide": lambda n, seed: blobs(n // 10, 160, 10, spread=1.6, seed=seed),
-        "separable": lambda n, seed: blobs(n, 24, 10, spread=0.3, seed=seed),
-        "simplices": lambda n, seed: simplices(n, 12, 8, 10, seed=seed),
-    }[data]
-    (x, y), (x_test, y_test) = draw(1000, 1), draw(20000 if data == "wide" else 2000, 2)
+    def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
+        if data == "simplices":
+            return simplices(n, 12, 8, 10, seed=seed)
+        return blobs(n, 160 if data == "wide" else 24, 10, spread=0.3 if data == "separable" else 1.6, seed=seed)
+
+    (x, y), (x_test, y_test) = draw(100 if data == "wide" else 1000, 1), draw(2000, 2)
     if way == "memory":
         found = fit(x, y, classes=10, l2=PENALTIES)
     else:
-        found = fit_chunks(lambda: zip(x.split(300), y.split(300), strict=True), classes=10, l2=PENALTIES)
+        parts = list(zip(torch.split(x, 300), torch.split(y, 300), strict=True))
+        found = fit_chunks(lambda: parts, classes=10, l2=PENALTIES)
     assert all(found.converged)
     for head, l2, value in zip(found.heads, PENALTIES, found.objective, strict=True):
         reference = LogisticRegression(C=1 / (len(x) * l2), tol=1e-7, max_iter=50_000)
@@ -77,7 +77,6 @@ def test_equals_scikit_learn(data: str, way: str) -> None:
         assert value == pytest.approx(best, rel=1e-5)
         ours = head.predict(x_test).argmax(1)
         theirs = torch.tensor(reference.predict(x_test.double().numpy()))
-        assert len(y_test) >= 2000
         assert (ours == theirs).float().mean() >= 0.995
         assert abs((ours == y_test).float().mean() - (theirs == y_test).float().mean()) <= 0.005
 
@@ -184,7 +183,7 @@ def test_chunks_are_read_about_once_an_iteration() -> None:
     def chunks() -> Iterator[tuple[Tensor, Tensor]]:
         nonlocal passes
         passes += 1
-        yield from zip(x.split(100), y.split(100), strict=True)
+        yield from zip(torch.split(x, 100), torch.split(y, 100), strict=True)
 
     found = fit_chunks(chunks, classes=4, l2=PENALTIES)
     assert all(found.converged)
@@ -216,7 +215,7 @@ def test_stopping_early_is_reported() -> None:
 def test_features_that_are_not_finite_are_named(value: float, way: str) -> None:
     x, y = blobs(10, 3, 2, spread=1.0)
     x[4, 2] = value
-    with pytest.raises(ValueError, match=f"row 4, column 2 is {value}"):
+    with pytest.raises(ValueError, match=rf"row 4, column 2 is {value}"):
         if way == "memory":
             fit(x, y, classes=2, l2=[1.0])
         else:
@@ -226,7 +225,7 @@ def test_features_that_are_not_finite_are_named(value: float, way: str) -> None:
 def test_senseless_input_is_refused() -> None:
     x, y = blobs(10, 3, 2, spread=1.0)
     for bad in (y - 1, y + 1):
-        with pytest.raises(ValueError, match="labels must lie in 0..1"):
+        with pytest.raises(ValueError, match="labels must lie in"):
             fit(x, bad, classes=2, l2=[1.0])
     for penalties in ([0.0], [-1.0], [math.inf], [math.nan], []):
         with pytest.raises(ValueError, match="penalties must be positive"):

@@ -1,0 +1,248 @@
+"""The probe's selection: splits that are stratified and seeded, and no label read that must not be."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from sem_bench import selection
+from sem_bench.logistic import fit, fit_many
+from sem_bench.selection import (
+    Choice,
+    Rows,
+    l2_grid,
+    select,
+    stratified_folds,
+    stratified_holdout,
+    stratified_subset,
+)
+
+LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
+PENALTIES = [1e-6, 1e-4, 1e-2, 1e2]
+CLASSES = 4
+
+
+def per_class(labels: Rows, rows: Rows) -> Rows:
+    return np.bincount(labels[rows], minlength=5)
+
+
+def test_the_grid_is_even_in_its_logarithm() -> None:
+    assert l2_grid(1e-6, 1e-2, 5) == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
+    assert l2_grid(1e-6, 1e-2, 1) == [pytest.approx(1e-4)]
+    grid = l2_grid(1e-6, 1e-2, 25)
+    assert (len(grid), grid[0], grid[-1]) == (25, 1e-6, 1e-2)
+    np.testing.assert_allclose(np.diff(np.log(grid)), np.log(1e4) / 24, rtol=1e-4)
+    for low, high, count in ((0.0, 1.0, 3), (2.0, 1.0, 3), (1.0, float("inf"), 3), (1.0, 2.0, 0)):
+        with pytest.raises(ValueError, match="a grid needs"):
+            l2_grid(low, high, count)
+
+
+@given(LABELS, st.floats(0.01, 1.0), st.integers(0, 2**63 - 1))
+def test_a_subset_has_its_share_of_each_class(labels: Rows, fraction: float, seed: int) -> None:
+    rows = stratified_subset(labels, fraction, seed=seed)
+    assert (np.diff(rows) > 0).all()
+    counts = np.bincount(labels, minlength=5)
+    wanted = [max(1, round(fraction * count)) if count else 0 for count in counts]
+    assert per_class(labels, rows).tolist() == wanted
+    np.testing.assert_array_equal(rows, stratified_subset(labels, fraction, seed=seed))
+
+
+@given(LABELS, st.floats(0.05, 0.95), st.integers(0, 2**63 - 1))
+def test_a_holdout_parts_the_rows_and_leaves_each_class_on_both_sides(labels: Rows, share: float, seed: int) -> None:
+    fitted, held = stratified_holdout(labels, share, seed=seed)
+    assert sorted([*fitted, *held]) == list(range(len(labels)))
+    counts = np.bincount(labels, minlength=5)
+    for count, left, right in zip(counts, per_class(labels, fitted), per_class(labels, held), strict=True):
+        if count >= 2:
+            assert left >= 1 and right >= 1
+            assert abs(right - share * count) <= 1
+        else:
+            assert right == 0
+
+
+@given(LABELS, st.integers(2, 5), st.integers(0, 2**63 - 1))
+def test_folds_validate_on_each_row_once(labels: Rows, k: int, seed: int) -> None:
+    counts = np.bincount(labels, minlength=5)
+    folds = stratified_folds(labels, k, seed=seed)
+    assert len(folds) == k
+    assert sorted(np.concatenate([held for _, held in folds])) == np.flatnonzero(counts[labels] >= 2).tolist()
+    sizes = [len(held) for _, held in folds]
+    assert max(sizes) - min(sizes) <= 1
+    for fitted, held in folds:
+        assert sorted([*fitted, *held]) == list(range(len(labels)))
+        spread = per_class(labels, held) - np.where(counts >= 2, counts, 0) / k
+        assert (np.abs(spread) < 1).all()
+
+
+def test_seeds_draw_differently() -> None:
+    labels = np.arange(100) % 4
+    assert len({stratified_subset(labels, 0.5, seed=seed).tobytes() for seed in range(20)}) == 20
+    assert len({stratified_holdout(labels, 0.5, seed=seed)[1].tobytes() for seed in range(20)}) == 20
+    assert len({stratified_folds(labels, 2, seed=seed)[0][1].tobytes() for seed in range(20)}) == 20
+
+
+def test_senseless_shares_are_refused() -> None:
+    for fraction in (0.0, 1.5):
+        with pytest.raises(ValueError, match="a fraction lies in"):
+            stratified_subset([0, 1], fraction, seed=0)
+    for share in (0.0, 1.0):
+        with pytest.raises(ValueError, match="a share lies in"):
+            stratified_holdout([0, 1], share, seed=0)
+    with pytest.raises(ValueError, match="at least 2 folds"):
+        stratified_folds([0, 1], 1, seed=0)
+
+
+class World:
+    """Rows with labels, and three representations: tau_d 1 shows the label in noise, the others in more of it."""
+
+    def __init__(self, n: int = 400, width: int = 12) -> None:
+        random = torch.Generator().manual_seed(0)
+        self.labels = np.arange(n) % CLASSES
+        centres = torch.randn(CLASSES, width, generator=random)[torch.from_numpy(self.labels)]
+        noise = torch.randn(n, width, generator=random)
+        self.features = {tau: centres + blur * noise for tau, blur in ((0.1, 9.0), (1.0, 1.0), (10.0, 4.0))}
+        self.read: set[int] = set()
+        self.seen: set[int] = set()
+
+    def labels_of(self, rows: Rows) -> Rows:
+        self.read |= set(rows.tolist())
+        return self.labels[rows]
+
+    def features_of(self, tau: float) -> Callable[[Rows], Tensor]:
+        def of(rows: Rows) -> Tensor:
+            self.seen |= set(rows.tolist())
+            return self.features[tau][torch.from_numpy(rows)]
+
+        return of
+
+    def select(self, rows: Rows, validation: Literal["holdout", "folds"] = "folds", seed: int = 0) -> Choice:
+        representations = [(tau, self.features_of(tau)) for tau in self.features]
+        return select(
+            representations, self.labels_of, rows, classes=CLASSES, l2=PENALTIES, validation=validation, seed=seed
+        )
+
+
+def equal(one: Choice, other: Choice) -> bool:
+    return (
+        (one.key, one.l2, one.accuracy, one.accuracies) == (other.key, other.l2, other.accuracy, other.accuracies)
+        and torch.equal(one.head.weight, other.head.weight)
+        and torch.equal(one.head.bias, other.head.bias)
+    )
+
+
+@pytest.mark.parametrize("validation", ["holdout", "folds"])
+def test_the_best_on_validation_is_chosen_and_refitted_on_all(validation: Literal["holdout", "folds"]) -> None:
+    world = World()
+    rows = np.arange(0, 400, 3)
+    labels = world.labels[rows]
+    choice = world.select(rows, validation, seed=5)
+    splits = (
+        [stratified_holdout(labels, 0.1, seed=5)] if validation == "holdout" else stratified_folds(labels, 5, seed=5)
+    )
+    expected = []
+    for x in world.features.values():
+        right, total = np.zeros(len(PENALTIES)), 0
+        for fitted, held in splits:
+            y = torch.from_numpy(labels)
+            found = fit(x[rows[fitted]], y[fitted], classes=CLASSES, l2=PENALTIES)
+            right += [(head.predict(x[rows[held]]).argmax(1) == y[held]).sum().item() for head in found.heads]
+            total += len(held)
+        expected.append((right / total).tolist())
+    assert choice.accuracies == expected
+    assert choice.key == 1.0
+    assert choice.accuracy == max(map(max, expected)) == expected[1][PENALTIES.index(choice.l2)]
+    refit = fit(world.features[1.0][rows], torch.from_numpy(labels), classes=CLASSES, l2=[choice.l2]).heads[0]
+    torch.testing.assert_close(choice.head.weight, refit.weight)
+    assert (choice.key_on_edge, choice.converged, choice.notes) == (False, True, [])
+
+
+def test_of_equals_the_strongest_penalty_then_the_first_representation() -> None:
+    world = World(80)
+    world.features = {tau: torch.from_numpy(np.eye(4)[world.labels]).float() for tau in (0.1, 1.0, 10.0)}
+    choice = world.select(np.arange(80))
+    assert choice.accuracies == [[1.0] * 4] * 3
+    assert (choice.key, choice.l2, choice.key_on_edge, choice.l2_on_edge) == (0.1, 1e2, True, True)
+
+
+def test_a_grid_of_one_has_no_edge() -> None:
+    world = World(80)
+    one = [(None, world.features_of(1.0))]
+    choice = select(one, world.labels_of, np.arange(80), classes=4, l2=[1e-3], validation="holdout", seed=0)
+    assert (choice.key, choice.l2, choice.key_on_edge, choice.l2_on_edge) == (None, 1e-3, False, False)
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.05, 0.2])
+def test_no_label_outside_the_subset_is_read(fraction: float) -> None:
+    world = World()
+    rows = stratified_subset(world.labels, fraction, seed=3)
+    before = world.select(rows)
+    assert world.read == world.seen == set(rows.tolist())
+    outside = np.setdiff1d(np.arange(400), rows)
+    world.labels[outside] = 3 - world.labels[outside]
+    assert equal(world.select(rows), before)
+
+
+def test_a_label_inside_the_subset_counts() -> None:
+    world = World()
+    rows = stratified_subset(world.labels, 0.05, seed=3)
+    before = world.select(rows)
+    world.labels[rows] = np.random.default_rng(0).permutation(world.labels[rows])
+    assert not equal(world.select(rows), before)
+
+
+def test_where_nothing_can_be_validated_the_middle_is_taken() -> None:
+    world = World()
+    choice = world.select(stratified_subset(world.labels, 0.01, seed=0))
+    assert (choice.key, choice.l2, choice.accuracy, choice.accuracies) == (1.0, 1e-2, None, [])
+    assert (choice.key_on_edge, choice.l2_on_edge) == (False, False)
+    assert choice.notes == ["no selection: 4 of 4 classes have a single label; middle of the grids"]
+
+
+def test_a_class_with_a_single_label_does_not_stop_the_others() -> None:
+    world = World()
+    world.labels[:] = np.where(np.arange(400) == 7, 3, world.labels % 3)
+    choice = world.select(np.arange(100))
+    assert choice.key == 1.0
+    assert choice.notes == ["1 of 4 classes have a single label, on which nothing is validated"]
+
+
+@pytest.mark.parametrize(
+    "setting", [{"FEW_ROWS": 0}, {"FEW_ROWS": 0, "IN_MEMORY": 0, "CHUNK": 32}], ids=["one by one", "streamed"]
+)
+def test_large_data_give_the_same_choice(setting: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    rows = np.arange(0, 400, 2)
+    before = world.select(rows, "holdout")
+    for name, value in setting.items():
+        monkeypatch.setattr(selection, name, value)
+    after = world.select(rows, "holdout")
+    assert (after.key, after.l2, after.accuracies) == (before.key, before.l2, before.accuracies)
+    torch.testing.assert_close(after.head.weight, before.head.weight, rtol=0.02, atol=0.02)
+
+
+def test_wide_features_of_few_rows_give_the_choice_of_the_plain_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(width=700)
+    rows = np.arange(60)
+    before = world.select(rows)
+    monkeypatch.setattr(selection, "compress", lambda x: x)
+    after = world.select(rows)
+    assert (after.key, after.l2, after.accuracies) == (before.key, before.l2, before.accuracies)
+
+
+def test_fits_that_did_not_converge_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "fit_many", partial(fit_many, max_iter=0))
+    choice = World().select(np.arange(100))
+    assert not choice.converged
+    assert any("candidate fits did not converge" in note for note in choice.notes)
+
+
+def test_labels_may_be_a_tensor() -> None:
+    labels: npt.ArrayLike = torch.arange(20) % 2
+    assert per_class(np.asarray(labels), stratified_subset(labels, 0.5, seed=0))[:2].tolist() == [5, 5]
