@@ -87,13 +87,11 @@ class Store:
         folder = self.folder(job)
         self._recover(folder)
         if not (folder / "result.json").exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "error.txt").unlink(missing_ok=True)
+            _tidy(folder)
             yield folder
         else:
             beside, old = folder.with_name(f"{folder.name}.rerun"), folder.with_name(f"{folder.name}.old")
-            beside.mkdir(parents=True, exist_ok=True)
-            (beside / "error.txt").unlink(missing_ok=True)
+            _tidy(beside)
             yield beside
             if (beside / "result.json").exists():  # else the old result stays
                 folder.rename(old)
@@ -149,6 +147,13 @@ class Store:
             "libraries": {name: version(name) for name in ("numpy", "pillow")},
         }
         return self.root / "cache" / "data" / f"{data.name}-{digest(identity)[:12]}.json"
+
+
+def _tidy(folder: Path) -> None:
+    """Make the folder, or clear away what a failed or killed run left that nobody needs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / "error.txt", *folder.glob(".*.tmp")):
+        path.unlink(missing_ok=True)
 
 
 def _files(path: Path) -> list[Path]:

@@ -200,6 +200,15 @@ def test_compressed_features_have_the_same_optimum() -> None:
     torch.testing.assert_close(other.heads[0].predict(small), one.heads[0].predict(x), rtol=1e-3, atol=1e-3)
 
 
+def test_steps_are_shortened_where_full_ones_diverge() -> None:
+    random = torch.Generator().manual_seed(1)
+    x, y = torch.randn(60, 10, generator=random), torch.randint(3, (60,), generator=random)
+    x[0] *= 1000
+    found = fit(x, y, classes=3, l2=[1e-9, 1e-6, 1e-3])
+    assert all(found.converged)
+    assert max(found.objective) < 0.8  # log 3 = 1.1 at the start
+
+
 def test_stopping_early_is_reported() -> None:
     x, y = blobs(300, 20, 5, spread=1.0)
     found = fit(x, y, classes=5, l2=[1e-6, 10.0], max_iter=3)

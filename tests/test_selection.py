@@ -169,6 +169,11 @@ def test_of_equals_the_strongest_penalty_then_the_first_representation() -> None
     choice = world.select(np.arange(80))
     assert choice.accuracies == [[1.0] * 4] * 3
     assert (choice.key, choice.l2, choice.key_on_edge, choice.l2_on_edge) == (0.1, 1e2, True, True)
+    world.labels[:60] = 0  # now small features under a strong penalty leave the decision to the bias
+    world.features = {tau: scale * torch.from_numpy(np.eye(4)[world.labels]) for tau, scale in ((0.1, 1), (1.0, 1e3))}
+    choice = world.select(np.arange(80))
+    assert choice.accuracies == [[1.0, 1.0, 1.0, 0.8125], [1.0] * 4]
+    assert (choice.key, choice.l2, choice.key_on_edge, choice.l2_on_edge) == (1.0, 1e2, True, True)
 
 
 def test_a_grid_of_one_has_no_edge() -> None:
