@@ -148,6 +148,8 @@ def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace)
             return []
         from sem_bench import executors
 
+        if warning := executors.busy():
+            progress.message(warning)
         outcome = executors.run(chosen, store, afresh=options.rerun == "all", device=options.device, reporter=progress)
     return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in executors.GOOD]
 

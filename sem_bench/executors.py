@@ -4,6 +4,7 @@ The store decides what is done; a job that fails is recorded and the others go o
 """
 
 import importlib
+import os
 import platform
 import resource
 import subprocess
@@ -45,6 +46,16 @@ def refresh_fingerprints(jobs: Sequence[Job], store: Store) -> None:
         seen.add(key)
 
 
+def busy() -> str:
+    """A word of warning where other programs keep the cores busy, for then threads spend their time waiting."""
+    cores, load = torch.get_num_threads(), os.getloadavg()[0]
+    if cores == 1 or load < cores / 2:
+        return ""
+    return (
+        f"other programs use the cores (load {load:.1f}): if this is slow, OMP_NUM_THREADS=1 can be many times faster"
+    )
+
+
 def run(jobs: Sequence[Job], store: Store, *, afresh: bool, device: str, reporter: Reporter) -> dict[str, str]:
     """Do the jobs in order; returns digest -> "done", "reused", "failed" or "blocked" (an input failed)."""
     outcome: dict[str, str] = {}
@@ -74,7 +85,7 @@ def _do(
     job: Job, inputs: dict[str, Path], store: Store, device: torch.device, reporter: Reporter, *, afresh: bool
 ) -> tuple[str, str]:
     """One job, under its lock: its status and a word about it. Another process may have done it meanwhile."""
-    if not afresh and store.result(job) is not None:
+    if not afresh and store.usable(job):
         return "reused", "done by another process"
     with store.workplace(job) as folder:
         workspace = Workspace(

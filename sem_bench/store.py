@@ -54,6 +54,12 @@ class Store:
             self._folders[kind] = {path.name[-12:]: path for path in found if path.suffix not in (".rerun", ".old")}
         return self._folders[kind]
 
+    def usable(self, job: Job) -> bool:
+        """Whether other jobs can build on it: done, and its checkpoint, if it writes one, was not deleted since."""
+        return self.result(job) is not None and (
+            job.kind != "pretrain" or (self.folder(job) / "checkpoint.pt").exists()
+        )
+
     def status(self, job: Job) -> Status:
         """What is there of a job."""
         if self.result(job) is not None:

@@ -15,12 +15,18 @@ def selection(jobs: Sequence[Job], store: Store, rerun: Rerun, only: Sequence[st
     lacking = {job.digest for job in jobs if store.status(job) != "done"}
     if rerun == "all":
         again = {job.digest for job in jobs if not only or named(job, only)}
-        return [job for job in jobs if job.digest in lacking | again]
+        return with_inputs(jobs, store, lacking | again)
     if rerun == "failed":
         failed = {job.digest for job in jobs if store.status(job) == "failed"}
         after = {job.digest for job in jobs if failed & set(job.inputs.values())}
-        return [job for job in jobs if job.digest in lacking & (failed | after)]
-    return [job for job in jobs if job.digest in lacking]
+        return with_inputs(jobs, store, lacking & (failed | after))
+    return with_inputs(jobs, store, lacking)
+
+
+def with_inputs(jobs: Sequence[Job], store: Store, wanted: set[str]) -> list[Job]:
+    """The wanted jobs, and those of their inputs on which nothing can be built."""
+    inputs = {digest for job in jobs if job.digest in wanted for digest in job.inputs.values()}
+    return [job for job in jobs if job.digest in wanted or (job.digest in inputs and not store.usable(job))]
 
 
 def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool) -> list[Job]:

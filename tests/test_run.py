@@ -198,6 +198,24 @@ def test_rerun_all_replaces_results_and_keeps_them_on_failure(folder: Path) -> N
     assert results(folder) == numbers
 
 
+def test_deleted_or_damaged_files_are_made_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "suite.yaml", "--only", "simclr-none"]
+    assert main(arguments) == 0
+    numbers = results(folder)
+    (pretrain,) = (folder / "results/pretrain").glob("*none*")
+    (knn,) = (folder / "results/knn").glob("*none*")
+    (pretrain / "checkpoint.pt").unlink()  # to save disk, say: a result on which nothing has to be built
+    assert main(arguments) == 0
+    assert "0 done, 4 reused" in capsys.readouterr().err.splitlines()[-1]
+    (knn / "result.json").write_text('{"schema": 1, "kind"')
+    assert main(arguments) == 0
+    assert "2 done, 2 reused" in capsys.readouterr().err.splitlines()[-1]
+    (pretrain / "result.json").unlink()
+    (pretrain / "checkpoint.pt").write_bytes(b"no checkpoint")
+    assert main(arguments) == 0
+    assert results(folder) == numbers
+
+
 def test_epochs_zero_is_the_random_backbone(folder: Path) -> None:
     assert main(["run", "suite.yaml", "--set", "pretrain.epochs=0", "--only", "knn/simclr-none"]) == 0
     pretrain = next(iter(results(folder, "pretrain").values()))

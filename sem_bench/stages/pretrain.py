@@ -10,6 +10,7 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from types import SimpleNamespace
 from typing import Any
 
@@ -204,11 +205,12 @@ def _end_epoch(state: Training, epoch: int, seconds: float, training: config.Tra
 
 
 def _load(checkpoint: Path, data: str, device: torch.device) -> dict[str, Any] | None:
-    """A checkpoint of these data; none where the images have changed since."""
-    if not checkpoint.exists():
+    """A checkpoint of these data; None where there is none, the images have changed since, or the file is damaged."""
+    try:
+        state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError):
         return None
-    state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-    return state if state["data"] == data else None
+    return state if state.get("data") == data else None
 
 
 def _metrics(final: dict[str, Any]) -> dict[str, Any]:
