@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NoReturn
 from sem_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from sem_bench.plan import Job, Plan
+    from sem_bench.jobs import Job
+    from sem_bench.plan import Plan
     from sem_bench.store import Store
 
 FORMATS = ("github", "latex", "csv", "html", "json")

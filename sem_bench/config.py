@@ -1,7 +1,7 @@
 """The schema of every file and of every job's configuration: what is allowed, its defaults and its bounds.
 
 A digest leaves out fields at their default (see `resolved`), so a new field with a default keeps old results valid;
-changing a default changes what old digests mean: raise the version of the stages that read it (sem_bench.plan).
+changing a default changes what old digests mean: raise the version of the stages that read it (sem_bench.jobs).
 """
 
 from typing import Annotated, Any, Literal, Self

@@ -6,7 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sem_bench.errors import UserError
-from sem_bench.plan import Job, read_plan
+from sem_bench.jobs import Job
+from sem_bench.plan import read_plan
 from sem_bench.store import data_of
 
 PACKAGES = ("torch", "torchvision", "lightly", "optuna", "numpy", "pillow", "pydantic", "scikit-learn")

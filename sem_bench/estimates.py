@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from sem_bench.config import PretrainJob, ProbeJob
-from sem_bench.plan import Job
+from sem_bench.jobs import Job
 from sem_bench.store import Store, data_of
 
 # Images a second through one training step of SimCLR on two cores with bfloat16, at 32 px; other sizes by area.

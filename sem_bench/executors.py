@@ -22,7 +22,7 @@ import torch
 from sem_bench import data
 from sem_bench.config import LabelledData
 from sem_bench.files import write_json
-from sem_bench.plan import Job
+from sem_bench.jobs import Job
 from sem_bench.progress import Reporter
 from sem_bench.store import SCHEMA, Store, data_of, now
 from sem_bench.workspace import Workspace, choose_device, precision

@@ -9,7 +9,8 @@ from tabulate import tabulate
 from sem_bench.cards import Library
 from sem_bench.config import BACKBONES, EMBEDDINGS
 from sem_bench.estimates import estimate
-from sem_bench.plan import Job, Plan
+from sem_bench.jobs import Job
+from sem_bench.plan import Plan
 from sem_bench.progress import human_seconds
 from sem_bench.store import Store
 

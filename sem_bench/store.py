@@ -17,7 +17,8 @@ from sem_bench import config
 from sem_bench.digest import digest
 from sem_bench.errors import UserError
 from sem_bench.files import read_json, write_atomic, write_json
-from sem_bench.plan import Job, Plan
+from sem_bench.jobs import Job
+from sem_bench.plan import Plan
 
 SCHEMA = 1
 Status = Literal["done", "failed", "partial", "missing"]

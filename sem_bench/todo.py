@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sem_bench.errors import UserError
-from sem_bench.plan import Job, named
+from sem_bench.jobs import Job, named
 from sem_bench.store import Store
 
 Rerun = Literal["missing", "failed", "all"]

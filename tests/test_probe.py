@@ -15,7 +15,8 @@ from sem_bench import config, features
 from sem_bench.cards import Library, load_code
 from sem_bench.cli import main
 from sem_bench.features import Features
-from sem_bench.plan import Job, read_plan
+from sem_bench.jobs import Job
+from sem_bench.plan import read_plan
 from sem_bench.stages import probe
 from sem_bench.store import Store
 from sem_bench.workspace import Workspace

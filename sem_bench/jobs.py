@@ -1,0 +1,86 @@
+"""Jobs: the nodes of a plan.
+
+A job is known by its digest: the kind, the stage's version, the configuration that matters to the stage and the digests
+of its inputs. Nothing else enters: no order, time, machine, device, label or suite name. Two arms or two suites that
+need the same pretraining share it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sem_bench import config
+from sem_bench.config import Model
+from sem_bench.digest import digest
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A kind of job. Raise `version` whenever the same configuration would give other results."""
+
+    version: int
+    config: type[Model]
+
+
+# The code of a stage is the module of this name in sem_bench/stages/.
+STAGES = {
+    "pretrain": Stage(1, config.PretrainJob),
+    "probe": Stage(1, config.ProbeJob),
+    "knn": Stage(1, config.KnnJob),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a job stands in the suite's tables, in the suite's own words."""
+
+    method: str
+    embedding: str  # the suite's label
+    embedding_config: dict[str, Any]
+    ip: dict[str, Any] | None
+    backbone: str
+    dataset: str
+    recipe: str
+    epochs: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A node of the plan."""
+
+    kind: str
+    slug: str
+    config: Model
+    inputs: dict[str, str]  # role -> digest
+    cell: Cell
+    code: dict[str, Path]  # "method" and "dataset" -> the .py to load
+    files: tuple[Path, ...] = ()  # what the data set needs on disk
+
+    def absent_files(self) -> list[Path]:
+        """The files of its data set that are not on disk."""
+        return [file for file in self.files if not file.exists()]
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hexadecimal digits."""
+        content = {
+            "kind": self.kind,
+            "version": STAGES[self.kind].version,
+            "config": config.resolved(self.config),
+            "inputs": self.inputs,
+        }
+        return digest(content)
+
+    def manifest_entry(self) -> dict[str, Any]:
+        """The job as results/suites/NAME.json holds it."""
+        entry = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
+        fraction = getattr(self.config, "fraction", None)
+        return entry | vars(self.cell) | ({} if fraction is None else {"fraction": fraction})
+
+
+def named(job: Job, texts: Sequence[str]) -> bool:
+    """Whether KIND/SLUG contains one of the texts."""
+    return any(text in f"{job.kind}/{job.slug}" for text in texts)
