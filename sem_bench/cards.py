@@ -16,12 +16,10 @@ from typing import Generic, TypeVar
 from sem_bench.config import DatasetCard, MethodCard, Model
 from sem_bench.digest import code_digest, digest
 from sem_bench.errors import UserError
-from sem_bench.files import shown
+from sem_bench.files import BUILTIN, shown
 from sem_bench.strict_yaml import Document, read
 from sem_bench.validation import at, did_you_mean, validate
 
-_PACKAGE = Path(__file__).parent
-BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent
 FOLDERS = {"method": "methods", "dataset": "datasets", "sweep": "sweeps"}
 C = TypeVar("C", bound=Model)
 

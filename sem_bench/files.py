@@ -1,10 +1,13 @@
-"""Atomic writes: a file is there whole or not at all, also after a power cut."""
+"""Files: where ours are, and writes that leave a file whole or not at all, also after a power cut."""
 
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+
+_PACKAGE = Path(__file__).parent
+BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent  # installed, or a checkout
 
 
 def shown(path: Path) -> Path:

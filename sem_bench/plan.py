@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sem_bench import cards
 from sem_bench.arms import Arm
 from sem_bench.assignments import assign
 from sem_bench.cards import Library
 from sem_bench.config import BACKBONES, Suite
 from sem_bench.errors import UserError
+from sem_bench.files import BUILTIN
 from sem_bench.jobs import Job, named
 from sem_bench.strict_yaml import read
 from sem_bench.validation import Document, at, did_you_mean, validate
@@ -43,8 +43,8 @@ class Plan:
 
 def read_plan(path: Path, assignments: Sequence[str] = ()) -> Plan:
     """The plan of a suite file, after `--set` assignments. Raises UserError with every mistake of every file."""
-    if not path.exists() and path.parent == Path() and (cards.BUILTIN / path).exists():
-        path = cards.BUILTIN / path
+    if not path.exists() and path.parent == Path() and (BUILTIN / path).exists():
+        path = BUILTIN / path
     document, problems = assign(read(path), assignments)
     library = Library(path.parent)
     problems += _unknown_names(document, library)

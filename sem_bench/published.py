@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from sem_bench.cards import BUILTIN
+from sem_bench.files import BUILTIN
 
 _REPRESENTATION = {"none": "h", "sem": "sem"}
 
