@@ -16,7 +16,7 @@ from sem_bench.cli import main
 
 REPOSITORY = Path(__file__).parent.parent
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-SHOWN = re.compile(r"(<!-- output: python -m sem_bench (.+?) -->\n```text\n)(.*?)(\n```)", re.DOTALL)
+SHOWN = re.compile(r"(<!-- output: python -m sem_bench (.+?) -->\n```text\n)(.*?)(```)", re.DOTALL)
 
 
 def output(command: str) -> str:
@@ -24,7 +24,7 @@ def output(command: str) -> str:
     printed = io.StringIO()
     with contextlib.chdir(REPOSITORY), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         main(shlex.split(command))
-    return printed.getvalue().rstrip("\n")
+    return printed.getvalue().rstrip("\n") + "\n"
 
 
 def shown() -> list[tuple[str, str, str]]:
@@ -36,6 +36,7 @@ def shown() -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize(("document", "command", "text"), shown(), ids=[f"{d}: {c}" for d, c, _ in shown()])
 def test_shown_output(document: str, command: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
     assert output(command) == text
 
 
