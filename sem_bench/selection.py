@@ -5,7 +5,6 @@ class). Then a refit on every labelled row. Labels are read through an accessor 
 prove that no others are. The subset itself is drawn with the labels of all rows, as any stratified draw is.
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -50,15 +49,6 @@ class Choice:
     head: Head
     converged: bool  # of the head's fit
     notes: list[str]
-
-
-def l2_grid(low: float, high: float, count: int) -> list[float]:
-    """`count` penalties from low to high, evenly spaced in their logarithm; a single one lies in the middle."""
-    if not (0 < low <= high < math.inf and count >= 1):
-        raise ValueError(f"a grid needs 0 < low <= high and count >= 1, not {low}, {high}, {count}")
-    if count == 1:
-        return [math.sqrt(low * high)]
-    return [float(f"{value:.6g}") for value in np.geomspace(low, high, count)]
 
 
 def stratified_subset(labels: npt.ArrayLike, fraction: float, *, seed: int) -> Rows:

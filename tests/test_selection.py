@@ -17,7 +17,6 @@ from sem_bench.logistic import fit, fit_many
 from sem_bench.selection import (
     Choice,
     Rows,
-    l2_grid,
     select,
     stratified_folds,
     stratified_holdout,
@@ -31,17 +30,6 @@ CLASSES = 4
 
 def per_class(labels: Rows, rows: Rows) -> Rows:
     return np.bincount(labels[rows], minlength=5)
-
-
-def test_the_grid_is_even_in_its_logarithm() -> None:
-    assert l2_grid(1e-6, 1e-2, 5) == [1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
-    assert l2_grid(1e-6, 1e-2, 1) == [pytest.approx(1e-4)]
-    grid = l2_grid(1e-6, 1e-2, 25)
-    assert (len(grid), grid[0], grid[-1]) == (25, 1e-6, 1e-2)
-    np.testing.assert_allclose(np.diff(np.log(grid)), np.log(1e4) / 24, rtol=1e-4)
-    for low, high, count in ((0.0, 1.0, 3), (2.0, 1.0, 3), (1.0, float("inf"), 3), (1.0, 2.0, 0)):
-        with pytest.raises(ValueError, match="a grid needs"):
-            l2_grid(low, high, count)
 
 
 @given(LABELS, st.floats(0.01, 1.0), st.integers(0, 2**63 - 1))
