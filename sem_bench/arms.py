@@ -3,6 +3,7 @@
 Here the suite, the method's recipe and the data card become the resolved configuration of each job.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,10 +37,9 @@ class Arm:
                 probe = self._probe(settings, fraction, seed)
                 yield self._job("probe", seed, probe, inputs, suffix=f"-{fraction * 100:g}pc")
         if knn := self.suite.evaluate.knn:
-            tau = self.embedding.tau
-            yield self._job(
-                "knn", seed, config.KnnJob(data=self._labelled, tau=tau, k=knn.k, temperature=knn.temperature), inputs
-            )
+            data = self._labelled.model_copy(update={"superclasses": {}})  # no vote reads them
+            votes = config.KnnJob(data=data, tau=self.embedding.tau, k=knn.k, temperature=knn.temperature)
+            yield self._job("knn", seed, votes, inputs)
 
     @property
     def _recipe(self) -> config.Recipe:
@@ -86,7 +86,7 @@ class Arm:
             fraction=fraction,
             tau=settings.tau if heated else [],
             fixed_tau=self.embedding.tau,
-            l2=settings.l2,
+            l2=settings.l2 if heated else [],
             fixed_l2=finer(settings.l2, len(settings.tau) * len(settings.l2)),
             seed=seed,
         )
@@ -107,7 +107,7 @@ class Arm:
     def dataset_files(self) -> tuple[Path, ...]:
         """Where the card's files should be."""
         folder = self.dataset.code.parent.parent
-        return tuple(folder / Path(name).expanduser() for name in self.dataset.content.files)
+        return tuple(folder / os.path.expanduser(name) for name in self.dataset.content.files)  # noqa: PTH111 - never raises
 
     @property
     def _labelled(self) -> config.LabelledData:

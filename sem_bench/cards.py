@@ -50,7 +50,9 @@ class Library:
 
     def names(self, kind: str) -> list[str]:
         """The names of all cards of a kind ("method", "dataset")."""
-        return sorted({path.stem for root in self.roots for path in (root / FOLDERS[kind]).glob("*.yaml")})
+        return sorted(
+            {path.stem for root in self.roots for path in (root / FOLDERS[kind]).glob("*.yaml") if path.exists()}
+        )
 
     def method(self, name: str) -> Card[MethodCard]:
         """The card of a method. Raises UserError for a faulty one, KeyError for an unknown one."""
@@ -112,6 +114,8 @@ def _check_method(card: Card[MethodCard]) -> None:
     if init is None or init.args.kwarg is not None:
         return
     taken = {a.arg: default is None for a, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)}
+    plain = init.args.args[2:]  # after self and the encoder
+    taken |= {a.arg: i < len(plain) - len(init.args.defaults) for i, a in enumerate(plain)}
     if card.content.labels:
         taken.pop("classes", None)  # comes from the data set
     problems = []

@@ -31,12 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)  # noqa: T201
         return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader went away, as in `... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"{error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 2
     except KeyboardInterrupt:
         print("interrupted; all that is done is kept", file=sys.stderr)  # noqa: T201
         return 130
-    except BrokenPipeError:  # the reader went away, as in `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -124,7 +127,8 @@ def _run(options: argparse.Namespace) -> int:
     if failed:
         print(f"{len(failed)} of {len(jobs)} jobs failed:", file=sys.stderr)  # noqa: T201
         for job, status in failed:
-            print(f"  {job.kind}/{job.slug}: {status}", file=sys.stderr)  # noqa: T201
+            where = f", see {store.folder(job) / 'error.txt'}" if status == "failed" else " by a failed input"
+            print(f"  {job.kind}/{job.slug}: {status}{where}", file=sys.stderr)  # noqa: T201
     return 1 if failed else 0
 
 

@@ -41,6 +41,8 @@ def _as_tuple(value: object) -> object:
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+Count = Annotated[int, Field(ge=0, le=10**6)]
+BatchSize = Annotated[int, Field(ge=2, le=10**6)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -53,9 +55,9 @@ PositiveChannels = Annotated[tuple[Positive, Positive, Positive], BeforeValidato
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)]
 Fractions = Annotated[list[Fraction], Field(min_length=1), AfterValidator(_unique)]
-Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(_unique)]
+Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(_unique), AfterValidator(sorted)]
 Scalar = bool | int | float | str
-Penalties = Annotated[list[Positive], Field(min_length=1), AfterValidator(_unique)]
+Penalties = Annotated[list[Positive], Field(min_length=1), AfterValidator(_unique), AfterValidator(sorted)]
 
 
 class Model(BaseModel):
@@ -155,8 +157,8 @@ class SemTemperatures(Model):
 class Training(Model):
     """How a method is trained."""
 
-    epochs: Annotated[int, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    batch_size: BatchSize
     optimizer: Optimizer
     warmup_epochs: NonNegative = 0.0  # linear from 0; then cosine to min_lr, both per step
     min_lr: NonNegative = 0.0
@@ -177,7 +179,6 @@ class MethodCard(Model):
     summary: str
     source: str
     class_name: Name = Field(alias="class")
-    momentum: bool = False  # has a momentum branch, in which tau_target acts
     labels: bool = False  # reads labels: a supervised reference, no self-supervised method
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
 
@@ -190,6 +191,12 @@ class PythonSource(Model):
 
     type: Literal["python"]
     arguments: dict[str, Scalar] = {}
+
+    @model_validator(mode="after")
+    def _free(self) -> Self:
+        if taken := {"split", "count", "image_size"} & self.arguments.keys():
+            raise ValueError(f"arguments must not hold {min(taken)!r}, which the card's other keys give")
+        return self
 
 
 class Normalisation(Model):
@@ -210,7 +217,6 @@ class DatasetCard(Model):
     classes: Annotated[Names, Field(min_length=2)]
     superclasses: dict[Name, Names] = {}
     normalise: Normalisation
-    metric: Literal["top1"] = "top1"
     licence: str
 
     @model_validator(mode="after")
@@ -251,8 +257,8 @@ class Pretrain(Model):
     """Which recipe, and what to change in it for every method alike."""
 
     recipe: Name
-    epochs: Annotated[int, Field(ge=0)] | None = None
-    batch_size: Annotated[int, Field(ge=2)] | None = None
+    epochs: Count | None = None
+    batch_size: BatchSize | None = None
     lr: Positive | None = None
     weight_decay: NonNegative | None = None
 
@@ -264,6 +270,12 @@ class ProbeSettings(Model):
     tau: Temperatures = [0.1, 0.3, 1.0, 3.0, 10.0]
     l2: Penalties = [1e-7, 2e-6, 3e-5, 5e-4, 1e-2]
 
+    @model_validator(mode="after")
+    def _equal_search(self) -> Self:
+        if len(self.tau) > 1 and len(self.l2) < 2:
+            raise ValueError("l2 needs two values, or arms without a temperature could not search as many")
+        return self
+
 
 class KnnSettings(Model):
     """Weighted nearest neighbours, docs/protocol.md."""
@@ -272,11 +284,16 @@ class KnnSettings(Model):
     temperature: Temperature = 0.1
 
 
+def _settings(value: object) -> object:
+    """A stage that is named without settings takes its defaults."""
+    return {} if value is None else value
+
+
 class Evaluate(Model):
     """Which stages follow pretraining."""
 
-    probe: ProbeSettings | None = None
-    knn: KnnSettings | None = None
+    probe: Annotated[ProbeSettings | None, BeforeValidator(_settings)] = None
+    knn: Annotated[KnnSettings | None, BeforeValidator(_settings)] = None
 
 
 class Suite(Model):
@@ -338,7 +355,7 @@ class ProbeJob(Model):
     fraction: Fraction
     tau: list[Temperature]  # empty: the representation has no temperature
     fixed_tau: Temperature | None  # also reported: tau_d at the pretraining tau, without search
-    l2: Penalties
+    l2: list[Positive]  # for each of `tau`
     fixed_l2: Penalties  # as many candidates for representations without a temperature
     seed: Seed
 

@@ -34,7 +34,7 @@ def load(data: config.TrainingData, split: SplitName, *, code: Path) -> Split:
     """A split of a data set; `code` is the card's .py. Raises UserError where it is not what the card says."""
     test = data.test if isinstance(data, config.LabelledData) else 0
     count = data.train if split == "train" else test
-    found = _load(code, split, count, data.image_size, tuple(sorted(data.source.arguments.items())))
+    found = _load(code, data.code, split, count, data.image_size, tuple(sorted(data.source.arguments.items())))
     if isinstance(data, config.LabelledData):
         _check_classes(found.labels, data.classes, where=f"{shown(code)}: load({split!r})")
     return found
@@ -42,7 +42,7 @@ def load(data: config.TrainingData, split: SplitName, *, code: Path) -> Split:
 
 @lru_cache(maxsize=8)
 def _load(
-    code: Path, split: SplitName, count: int, size: int, arguments: tuple[tuple[str, config.Scalar], ...]
+    code: Path, version: str, split: SplitName, count: int, size: int, arguments: tuple[tuple[str, config.Scalar], ...]
 ) -> Split:
     images, labels = _arrays(code, split, {"count": count, "image_size": size} | dict(arguments))
     where = f"{shown(code)}: load({split!r})"
@@ -65,7 +65,7 @@ def _arrays(code: Path, split: SplitName, arguments: Mapping[str, config.Scalar]
         images, labels = load_code(code).load(split, **arguments)
     except UserError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         frames = traceback.extract_tb(error.__traceback__)
         line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == code), 1)
         raise UserError(f"{shown(code)}:{line}: load({split!r}): {type(error).__name__}: {error}") from error
@@ -82,8 +82,3 @@ def _check_classes(labels: Tensor, classes: list[str], *, where: str) -> None:
     absent = sorted(set(range(len(classes))) - present)
     if absent:
         raise UserError(f"{where}: no image of class {classes[absent[0]]!r}")
-
-
-def forget() -> None:
-    """Drop the data kept in memory, so that the next use reads them anew."""
-    _load.cache_clear()

@@ -29,10 +29,12 @@ def code_digest(path: Path) -> str:
     """The hash of a Python file's syntax tree. Raises UserError where the file has a syntax error."""
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
+        return digest(_tree(tree))
+    except RecursionError:
+        raise UserError(f"{shown(path)}: nested too deeply") from None
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise UserError(f"{shown(path)}:{line}: not valid Python: {getattr(error, 'msg', error)}") from None
-    return digest(_tree(tree))
 
 
 def _canonical(value: object) -> object:
@@ -58,7 +60,7 @@ def _tree(node: Any) -> Any:
         return [type(node).__name__, fields]
     if isinstance(node, list):
         return [_tree(item) for item in node]
-    return node if isinstance(node, str | int | bool) else repr(node)
+    return node if isinstance(node, str | int | bool) else [type(node).__name__, repr(node)]
 
 
 def _without_docstring(node: ast.AST, name: str, value: Any) -> Any:

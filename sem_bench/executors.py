@@ -20,30 +20,28 @@ from typing import Any
 import torch
 
 from sem_bench import data
-from sem_bench.config import LabelledData
 from sem_bench.files import write_json
 from sem_bench.jobs import Job
 from sem_bench.progress import Reporter
-from sem_bench.store import SCHEMA, Store, data_of, now
+from sem_bench.store import SCHEMA, Store, data_of, now, splits_of
 from sem_bench.workspace import Workspace, choose_device, precision
 
+OUTPUTS = {  # what other jobs read
+    "pretrain": ("config.json", "checkpoint.pt"),
+    "probe": ("config.json", "head.pt", "predictions.bin"),
+    "knn": ("config.json",),
+}
 GOOD = ("done", "reused")
 LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 
 def refresh_fingerprints(jobs: Sequence[Job], store: Store) -> None:
     """Look at data whose content is not known here yet, so that results made from other data are not reused."""
-    seen = set()
     for job in jobs:
-        described = data_of(job)
-        key = repr(described)
-        if key not in seen and store.fingerprints(job) is None:
-            splits = data.SPLITS if isinstance(described, LabelledData) else data.SPLITS[:1]
-            found: dict[str, str] = {
-                name: data.load(described, name, code=job.code["dataset"]).fingerprint for name in splits
-            }
-            store.write_fingerprints(job, found)
-        seen.add(key)
+        if store.fingerprints(job) is None and not job.absent_files():
+            splits = [name for name in data.SPLITS if name in splits_of(job)]
+            loaded = {name: data.load(data_of(job), name, code=job.code["dataset"]) for name in splits}
+            store.write_fingerprints(job, {name: split.fingerprint for name, split in loaded.items()})
 
 
 def busy() -> str:
@@ -87,7 +85,7 @@ def _do(
     """One job, under its lock: its status and a word about it. Another process may have done it meanwhile."""
     if not afresh and store.usable(job):
         return "reused", "done by another process"
-    with store.workplace(job) as folder:
+    with store.workplace(job, afresh=afresh) as folder:
         workspace = Workspace(
             folder=folder,
             inputs=inputs,
@@ -102,7 +100,7 @@ def _do(
         meter = _Meter(device)
         try:
             metrics = importlib.import_module(f"sem_bench.stages.{job.kind}").run(job.config, workspace)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a method's code may call sys.exit
             store.write_failure(folder, "".join(traceback.format_exception(error)))
             store.write_state(folder, "failed")
             reason = " ".join(str(error).split())
@@ -111,6 +109,8 @@ def _do(
             store.write_state(folder, "interrupted")
             raise
         store.write_state(folder, "done")
+        if _other_data(job, store, workspace.data):
+            reporter.message(f"the data of {data_of(job).name!r} are not what they were: older results are void")
         result = {
             "schema": SCHEMA,
             "kind": job.kind,
@@ -118,10 +118,19 @@ def _do(
             "config": settings,
             "inputs": job.inputs,
             "metrics": metrics,
-            "provenance": meter.provenance() | {"data": workspace.data},
+            "provenance": meter.provenance(job.kind, workspace),
         }
         write_json(folder / "result.json", result)  # last: its existence means done
     return "done", ""
+
+
+def _other_data(job: Job, store: Store, used: dict[str, str]) -> bool:
+    """Whether a stage read other data than the store knows; the store learns it."""
+    known = store.fingerprints(job) or {}
+    changed = any(known.get(split, value) != value for split, value in used.items())
+    if changed or not known:
+        store.write_fingerprints(job, known | used)
+    return changed
 
 
 class _Meter:
@@ -133,7 +142,7 @@ class _Meter:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self, kind: str, workspace: Workspace) -> dict[str, Any]:
         """Seconds, peak memory in MiB (of the whole process on a CPU), device, precision, versions, commit, time."""
         if self.device.type == "cuda":
             peak, name = torch.cuda.max_memory_allocated(self.device) / 2**20, torch.cuda.get_device_name(self.device)
@@ -142,14 +151,18 @@ class _Meter:
             name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
         return {
             "when": now(),
-            "seconds": round(time.perf_counter() - self.began, 3),
+            "seconds": round(time.perf_counter() - self.began + workspace.earlier.get("seconds", 0.0), 3),
             "peak_memory_mib": round(peak, 1),
             "device": self.device.type,
             "device_name": name,
             "threads": torch.get_num_threads(),
-            "precision": precision(self.device),
+            "precision": precision(self.device) if kind == "pretrain" else "fp32",
             "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
             "commit": _commit(),
+            "data": workspace.data,
+            "files": {
+                name: (workspace.folder / name).stat().st_size for name in ("config.json", *OUTPUTS.get(kind, ()))
+            },
         }
 
 

@@ -83,16 +83,20 @@ def load(labelled: config.LabelledData, workspace: Workspace) -> Features:
     splits = {name: data.load(labelled, name, code=workspace.code["dataset"]) for name in data.SPLITS}
     workspace.data.update({name: split.fingerprint for name, split in splits.items()})
     h = {
-        name: _cached(encoder, labelled, split, _cache_file(workspace, source, name, split), workspace.device)
+        name: _cached(encoder, labelled, split, _cache_file(labelled, workspace, source, name, split), workspace.device)
         for name, split in splits.items()
     }
     return Features(encoder, splits["train"], splits["test"], h["train"], h["test"])
 
 
-def _cache_file(workspace: Workspace, source: Path, name: str, split: data.Split) -> Path:
+def _cache_file(
+    labelled: config.LabelledData, workspace: Workspace, source: Path, name: str, split: data.Split
+) -> Path:
     result = read_json(source / "result.json")
     device = workspace.device.type  # devices round differently
-    key = digest([result["digest"], result["provenance"]["when"], split.fingerprint, device])
+    key = digest(
+        [result["digest"], result["provenance"]["when"], split.fingerprint, labelled.normalise.model_dump(), device]
+    )
     return workspace.cache / "features" / f"{result['digest'][:12]}-{name}-{key[:12]}.npy"
 
 
@@ -101,7 +105,9 @@ def _cached(
 ) -> Tensor:
     try:
         h = np.load(file)
-    except (OSError, ValueError):
+        if h.ndim != 2 or len(h) != len(split.images):
+            raise ValueError("not these features")
+    except (OSError, ValueError, EOFError):
         h = backbone_features(encoder, labelled, split.images, device).cpu().numpy()
         write_atomic(file, lambda out: np.save(out, h))
     return torch.from_numpy(h).to(device)

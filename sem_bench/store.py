@@ -52,13 +52,15 @@ class Store:
         if kind not in self._folders:
             here = self.root / kind
             found = sorted(here.iterdir()) if here.is_dir() else []
-            self._folders[kind] = {path.name[-12:]: path for path in found if path.suffix not in (".rerun", ".old")}
+            jobs = [path for path in found if path.suffix not in (".rerun", ".old") and path.name != ".locks"]
+            self._folders[kind] = {path.name[-12:]: path for path in jobs}
         return self._folders[kind]
 
     def usable(self, job: Job) -> bool:
-        """Whether other jobs can build on it: done, and its checkpoint, if it writes one, was not deleted since."""
-        return self.result(job) is not None and (
-            job.kind != "pretrain" or (self.folder(job) / "checkpoint.pt").exists()
+        """Whether other jobs can build on it: done, and its files are still as long as they were."""
+        result, folder = self.result(job), self.folder(job)
+        return result is not None and all(
+            size == _size(folder / name) for name, size in result["provenance"]["files"].items()
         )
 
     def status(self, job: Job) -> Status:
@@ -72,33 +74,36 @@ class Store:
 
     def result(self, job: Job) -> dict[str, Any] | None:
         """The job's result, if it is whole, of this job, and made from the data that is there; else None."""
-        result = read_json(self.folder(job) / "result.json")
-        if not isinstance(result, dict) or result.get("schema") != SCHEMA or result.get("digest") != job.digest:
+        result = read_result(self.folder(job))
+        if result is None or result["digest"] != job.digest:
             return None
-        used = result.get("provenance", {}).get("data") or {}
+        used = result["provenance"]["data"]
         here = self.fingerprints(job) or used
         return result if all(here.get(split) == value for split, value in used.items()) else None
 
     @contextmanager
     def lock(self, job: Job) -> Iterator[None]:
         """Only one process works on a job; a second waits. The system drops the lock of a process that dies."""
-        folder = self.folder(job)
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as file:
+        path = self.root / job.kind / ".locks" / job.digest[:12]  # outside the folder, which may be exchanged
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     @contextmanager
-    def workplace(self, job: Job) -> Iterator[Path]:
-        """The folder to work in. Where there is a result, even one of other data, that is beside it until the end."""
+    def workplace(self, job: Job, *, afresh: bool) -> Iterator[Path]:
+        """The folder to work in, with `afresh` without what an earlier run began.
+
+        Where there is a result, even one of other data, the work goes on beside it and takes its place at the end.
+        """
         folder = self.folder(job)
         self._recover(folder)
         if not (folder / "result.json").exists():
-            _tidy(folder)
+            _tidy(folder, afresh=afresh)
             yield folder
         else:
             beside, old = folder.with_name(f"{folder.name}.rerun"), folder.with_name(f"{folder.name}.old")
-            _tidy(beside)
+            _tidy(beside, afresh=afresh)
             yield beside
             if (beside / "result.json").exists():  # else the old result stays
                 folder.rename(old)
@@ -138,28 +143,51 @@ class Store:
 
     def fingerprints(self, job: Job) -> dict[str, str] | None:
         """What is known of the content of the job's data, by split; None before its first use here."""
-        found = read_json(self._fingerprint_file(job))
-        return found if isinstance(found, dict) else None
+        found = {split: read_json(self._fingerprint_file(job, split)) for split in splits_of(job)}
+        return found if all(found.values()) else None
 
     def write_fingerprints(self, job: Job, fingerprints: Mapping[str, str]) -> None:
         """Remember the content of each split."""
-        write_json(self._fingerprint_file(job), dict(fingerprints))
+        for split, value in fingerprints.items():
+            write_json(self._fingerprint_file(job, split), value)
 
-    def _fingerprint_file(self, job: Job) -> Path:
+    def _fingerprint_file(self, job: Job, split: str) -> Path:
         data = data_of(job)
         identity = {
-            "data": config.resolved(data),
-            "files": [[str(file), file.stat().st_size] for path in job.files for file in _files(path)],
+            "data": [data.name, config.resolved(data.source), data.code, data.image_size, split, splits_of(job)[split]],
+            "files": [[str(file), *_stamp(file)] for path in job.files for file in _files(path)],
             # Drawn data depends on the libraries that draw, so another version of them has to be looked at anew.
             "libraries": {name: version(name) for name in ("numpy", "pillow")},
         }
-        return self.root / "cache" / "data" / f"{data.name}-{digest(identity)[:12]}.json"
+        return self.root / "cache" / "data" / f"{data.name}-{split}-{digest(identity)[:12]}.json"
 
 
-def _tidy(folder: Path) -> None:
-    """Make the folder, or clear away what a failed or killed run left that nobody needs."""
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The result.json of a folder, if it is whole and of this version; else None."""
+    result = read_json(folder / "result.json")
+    parts = {"kind": str, "digest": str, "metrics": dict, "provenance": dict}
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
+        return None
+    if not all(isinstance(result.get(name), type_) for name, type_ in parts.items()):
+        return None
+    return result if {"data", "files", "seconds", "when"} <= result["provenance"].keys() else None
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _tidy(folder: Path, *, afresh: bool) -> None:
+    """Make the folder, or clear away what a failed or killed run left that nobody needs; `afresh` clears all."""
+    if afresh:
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (folder / "error.txt", *folder.glob(".*.tmp")):
+    for path in (folder / "error.txt", folder / "result.json", *folder.glob(".*.tmp")):
         path.unlink(missing_ok=True)
 
 
@@ -174,6 +202,12 @@ def data_of(job: Job) -> config.TrainingData:
     """The data set that a job reads."""
     data: config.TrainingData = job.config.data  # type: ignore[attr-defined]
     return data
+
+
+def splits_of(job: Job) -> dict[str, int]:
+    """The splits that a job reads, and how many images each has."""
+    data = data_of(job)
+    return {"train": data.train} | ({"test": data.test} if isinstance(data, config.LabelledData) else {})
 
 
 def now() -> str:

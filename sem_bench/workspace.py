@@ -20,6 +20,7 @@ class Workspace:
     device: torch.device
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
     data: dict[str, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
+    earlier: dict[str, float] = field(default_factory=dict)  # "seconds" spent before this process took over
 
 
 def choose_device(name: str) -> torch.device:

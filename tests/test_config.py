@@ -117,6 +117,16 @@ MISTAKES = {
         "[1.5]",
         "suite.yaml:10: evaluate.probe.fractions[0]: should be less than or equal to 1, found 1.5",
     ),
+    "one penalty": (
+        "l2: [1e-4, 1e-2]",
+        "l2: [1e-4]",
+        "suite.yaml:10: evaluate.probe: l2 needs two values, or arms without a temperature could not search as many",
+    ),
+    "epochs without end": (
+        "epochs: 2",
+        "epochs: 99999999999",
+        "suite.yaml:8: pretrain.epochs: should be less than or equal to 1000000, found 99999999999",
+    ),
     "empty seeds": ("seeds: [0]", "seeds: []", "suite.yaml:2: seeds: must not be empty"),
     "repeated seed": ("seeds: [0]", "seeds: [0, 1, 0]", "suite.yaml:2: seeds: 0 stands there twice"),
     "empty grid": ("methods: [simclr]", "methods: []", "suite.yaml:4: grid.methods: must not be empty"),
@@ -163,6 +173,11 @@ def test_all_mistakes_of_all_files_at_once(folder: Path, capsys: pytest.CaptureF
 
 
 CARD_MISTAKES = {
+    "an argument of the engine's": (
+        "{type: python}",
+        "{type: python, arguments: {count: 3}}",
+        "datasets/toy.yaml:2: arguments must not hold 'count', which the card's other keys give",
+    ),
     "class missing from a superclass": (
         "cold: [blue, grey]",
         "cold: [blue]",

@@ -224,3 +224,17 @@ def seconds(*arguments: str) -> float:
 def test_help_and_plan_are_quick() -> None:
     assert seconds("--help") < 0.5
     assert seconds("plan", "suite.yaml") < 3
+
+
+def test_the_order_of_grids_and_what_an_arm_does_not_read_do_not_enter(folder: Path) -> None:
+    before = plan()
+    reversed_grids = plan("evaluate.probe.tau=[1.0, 0.3]", "evaluate.probe.l2=[1e-2, 1e-4]")
+    assert {job.digest for job in before.values()} == {job.digest for job in reversed_grids.values()}
+    write(folder, "datasets/toy.yaml", TOY_YAML.replace("{warm: [red, green], cold: [blue, grey]}", "{}"))
+    changed = {name.split("/")[0] for name, job in plan().items() if job.digest != before[name].digest}
+    assert changed == {"probe"}
+
+
+def test_text_and_number_are_different_code(folder: Path) -> None:
+    number, text = write(folder, "number.py", "x = 1.5"), write(folder, "text.py", 'x = "1.5"')
+    assert code_digest(number) != code_digest(text)

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 
-from sem_bench import data
 from sem_bench.cli import main
 from tests.conftest import SUITE, TOY_PY, TOY_YAML, write
 
@@ -235,12 +234,14 @@ def test_results_of_other_data_are_not_reused(folder: Path, capsys: pytest.Captu
     assert main(arguments) == 0
     first = results(folder)
     (folder / "noise.txt").write_bytes(b"x" * 90)
-    data.forget()
-    capsys.readouterr()
-    assert main(arguments) == 0
-    assert "2 done" in capsys.readouterr().err.splitlines()[-1]
+    run = process(folder, *arguments)  # a process of its own, which has not read the old data
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 0 and "2 done" in errors.splitlines()[-1]
     second = results(folder)
     assert first.keys() == second.keys() and first != second
+    (folder / "noise.txt").unlink()
+    assert main(arguments) == 0  # all is done: nothing needs the data
+    assert "0 done, 2 reused" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,7 +257,6 @@ def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.
         code = TOY_PY.replace("return pixels", "labels = labels\n    return pixels")
         assert right in code
         write(folder, "datasets/toy.py", code.replace(right, wrong))
-        data.forget()
         assert main(["run", "suite.yaml"]) == 2
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1 and lines[0].startswith("datasets/toy.py:") and expected in lines[0]
@@ -334,3 +334,64 @@ def test_two_runs_at_once_share_the_work(folder: Path) -> None:
     assert [run.returncode for run in runs] == [0, 0], outputs
     assert outputs[0][0] == outputs[1][0]
     assert len(results(folder)) == 6
+
+
+def test_three_reruns_at_once_leave_a_whole_result(folder: Path) -> None:
+    arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-none", "--set", "pretrain.epochs=30"]
+    assert main(arguments) == 0
+    numbers = results(folder)
+    runs = [process(folder, *arguments, "--rerun", "all") for _ in range(3)]
+    outputs = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], outputs
+    (pretrain,) = (folder / "results/pretrain").glob("simclr*")
+    assert {"config.json", "checkpoint.pt", "result.json", "log.csv"} <= {path.name for path in pretrain.iterdir()}
+    assert results(folder) == numbers
+
+
+def test_rerun_all_starts_from_nothing(folder: Path) -> None:
+    arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-none", "--set", "pretrain.epochs=3000"]
+    run = process(folder, *arguments)
+    while not list((folder / "results").glob("pretrain/*/checkpoint.pt")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    (checkpoint,) = (folder / "results").glob("pretrain/*/checkpoint.pt")
+    log = checkpoint.with_name("log.csv")
+    log.write_text("old")
+    run = process(folder, *arguments, "--rerun", "all")
+    while log.exists() and log.read_text() == "old":
+        assert run.poll() is None
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+
+
+def test_data_that_change_under_a_run_are_noticed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "datasets/toy.py", TOY_PY.replace('default_rng(["train", "test"].index(split))', "default_rng()"))
+    assert main(["run", "suite.yaml", "--only", "knn/"]) == 0
+    errors = process(folder, "run", "suite.yaml").communicate(timeout=60)[1]
+    assert "the data of 'toy' are not what they were" in errors
+
+
+def test_code_that_exits_is_a_failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(
+        folder, "methods/fragile.py", BROKEN_LOSS.replace("return tuple(", "raise SystemExit(0)\n        return tuple(")
+    )
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    assert main(["run", "suite.yaml", "--set", "grid.methods=[fragile]"]) == 1
+    assert "8 of 8 jobs failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["results", "results/pretrain", "results/suites", "results/cache", "results/tables"])
+def test_a_file_where_a_folder_should_be(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, name, "a file")
+    assert main(["run", "suite.yaml", "--only", "knn/simclr-none"]) in (1, 2)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_names_that_are_too_long(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 300
+    for arguments in (["run", long], ["plan", "suite.yaml", "--results", long], ["table", long], ["doctor", long]):
+        assert main(arguments) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1

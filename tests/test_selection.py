@@ -239,3 +239,19 @@ def test_fits_that_did_not_converge_are_noted(monkeypatch: pytest.MonkeyPatch) -
 def test_labels_may_be_a_tensor() -> None:
     labels: npt.ArrayLike = torch.arange(20) % 2
     assert per_class(np.asarray(labels), stratified_subset(labels, 0.5, seed=0))[:2].tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("validation", ["holdout", "folds"])
+def test_features_that_are_all_alike_give_chance(validation: Literal["holdout", "folds"]) -> None:
+    labels = np.arange(40) % CLASSES
+    constant: Callable[[Rows], Tensor] = lambda rows: torch.ones(len(rows), 100)  # noqa: E731 - a collapsed network
+    choice = select(
+        [(None, constant)],
+        lambda rows: labels[rows],
+        np.arange(40),
+        classes=CLASSES,
+        l2=PENALTIES,
+        validation=validation,
+        seed=0,
+    )
+    assert choice.accuracy == pytest.approx(1 / CLASSES)

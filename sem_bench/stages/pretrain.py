@@ -38,6 +38,8 @@ class Training:
     optimizer: torch.optim.Optimizer
     data: str  # fingerprint of the training images
     step: int = 0
+    seconds: float = 0.0  # spent on the steps so far, by all processes that worked on it
+    epoch_began: float = 0.0  # what `seconds` was then
     losses: list[float] = field(default_factory=list)  # of the current epoch
     log: list[list[float]] = field(default_factory=list)
 
@@ -46,6 +48,8 @@ class Training:
         state = {
             "data": self.data,
             "step": self.step,
+            "seconds": self.seconds,
+            "epoch_began": self.epoch_began,
             "losses": self.losses,
             "log": self.log,
             "method": self.method.state_dict(),
@@ -56,6 +60,7 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote."""
         self.step, self.losses, self.log = state["step"], state["losses"], state["log"]
+        self.seconds, self.epoch_began = state["seconds"], state["epoch_began"]
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
 
@@ -73,15 +78,17 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     checkpoint = workspace.folder / "checkpoint.pt"
     if found := _load(checkpoint, train.fingerprint, device):
         if "encoder" in found:  # a kill came between the last checkpoint and the result
+            workspace.earlier["seconds"] = found["seconds"]
             return _metrics(found)
         state.restore(found)
+        workspace.earlier["seconds"] = state.seconds
     method.train()
 
     steps_per_epoch = len(images) // training.batch_size
     total = steps_per_epoch * training.epochs
     step_of = _Step(job, state, images, labels, steps_per_epoch, device)
     saver = _Saver(checkpoint)
-    began = time.perf_counter()
+    began = time.perf_counter() - state.seconds
     while state.step < total:
         loss = step_of()
         if not math.isfinite(loss):
@@ -89,18 +96,18 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
         state.losses.append(loss)
         state.step += 1
+        state.seconds = time.perf_counter() - began
         epoch, rest = divmod(state.step, steps_per_epoch)
         if rest == 0:
-            seconds = time.perf_counter() - began
-            _end_epoch(state, epoch, seconds, training, steps_per_epoch)
+            _end_epoch(state, epoch, training, steps_per_epoch)
             write_atomic(workspace.folder / "log.csv", _csv(state.log))
-            began = time.perf_counter()
         if state.step < total:
             saver(state)
         workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
     final = {
         "data": train.fingerprint,
         "step": total,
+        "seconds": state.seconds,
         "log": state.log,
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "encoder": method.encoder.state_dict(),
@@ -140,6 +147,7 @@ class _Step:
     def __post_init__(self) -> None:
         job = self.job
         self.bf16 = precision(self.device) == "bf16"
+        self.order = -1, torch.empty(0)
         self.augment = [
             BatchAugment(
                 SimpleNamespace(size=job.data.image_size, **view.model_dump()),
@@ -168,9 +176,10 @@ class _Step:
         """The views of a step: a function of the seed and the step's number."""
         job, step = self.job, self.state.step
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = torch.randperm(len(self.images), generator=generator(job.seed, "order", epoch))
+        if self.order[0] != epoch:
+            self.order = epoch, torch.randperm(len(self.images), generator=generator(job.seed, "order", epoch))
         size = job.training.batch_size
-        indices = order[position * size : (position + 1) * size].to(self.device)
+        indices = self.order[1][position * size : (position + 1) * size].to(self.device)
         images = self.images[indices]
         views = []
         for number, augment in enumerate(self.augment):
@@ -196,12 +205,12 @@ class _Saver:
             self.cost = max(self.last - now, 0.05)  # at least a second between two
 
 
-def _end_epoch(state: Training, epoch: int, seconds: float, training: config.Training, steps_per_epoch: int) -> None:
+def _end_epoch(state: Training, epoch: int, training: config.Training, steps_per_epoch: int) -> None:
     mean = math.fsum(state.losses) / len(state.losses)
     lr = optimisers.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
-    images = len(state.losses) * training.batch_size
+    images, seconds = len(state.losses) * training.batch_size, state.seconds - state.epoch_began
     state.log.append([epoch, mean, lr, seconds, images / seconds])
-    state.losses = []
+    state.losses, state.epoch_began = [], state.seconds
 
 
 def _load(checkpoint: Path, data: str, device: torch.device) -> dict[str, Any] | None:
@@ -210,7 +219,7 @@ def _load(checkpoint: Path, data: str, device: torch.device) -> dict[str, Any] |
         state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError):
         return None
-    return state if state.get("data") == data else None
+    return state if isinstance(state, dict) and state.get("data") == data else None
 
 
 def _metrics(final: dict[str, Any]) -> dict[str, Any]:
