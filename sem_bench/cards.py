@@ -44,7 +44,6 @@ class Library:
 
     def __init__(self, folder: Path) -> None:
         self.roots = list(dict.fromkeys([folder.resolve(), BUILTIN.resolve()]))
-        self._shown = folder
         self._methods: dict[str, Card[MethodCard]] = {}
         self._datasets: dict[str, Card[DatasetCard]] = {}
 

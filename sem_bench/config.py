@@ -56,6 +56,7 @@ Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)]
 Fractions = Annotated[list[Fraction], Field(min_length=1), AfterValidator(_unique)]
 Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(_unique), AfterValidator(sorted)]
+SplitName = Literal["train", "test"]
 Scalar = bool | int | float | str
 Penalties = Annotated[list[Positive], Field(min_length=1), AfterValidator(_unique), AfterValidator(sorted)]
 
@@ -212,7 +213,7 @@ class DatasetCard(Model):
     summary: str
     source: PythonSource
     files: list[str] = []  # what must be on disk, from the folder above the card's; "~" is the home
-    splits: dict[Literal["train", "test"], Annotated[int, Field(ge=1)]]  # number of images
+    splits: dict[SplitName, Annotated[int, Field(ge=1)]]  # number of images
     image_size: Annotated[int, Field(ge=8, le=4096)]
     classes: Annotated[Names, Field(min_length=2)]
     superclasses: dict[Name, Names] = {}
@@ -328,6 +329,11 @@ class TrainingData(Model):
     image_size: int
     normalise: Normalisation
 
+    @property
+    def counts(self) -> dict[SplitName, int]:
+        """The splits that are read, and how many images each has."""
+        return {"train": self.train}
+
 
 class LabelledData(TrainingData):
     """A data set as evaluation sees it."""
@@ -335,6 +341,11 @@ class LabelledData(TrainingData):
     test: int
     classes: Names
     superclasses: dict[Name, Names] = {}
+
+    @property
+    def counts(self) -> dict[SplitName, int]:
+        """Both splits."""
+        return {"train": self.train, "test": self.test}
 
 
 class PretrainJob(Model):

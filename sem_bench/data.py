@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -14,11 +13,9 @@ from torch import Tensor
 
 from sem_bench import config
 from sem_bench.cards import load_code
+from sem_bench.config import SplitName
 from sem_bench.errors import UserError
 from sem_bench.files import shown
-
-SplitName = Literal["train", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -32,9 +29,9 @@ class Split:
 
 def load(data: config.TrainingData, split: SplitName, *, code: Path) -> Split:
     """A split of a data set; `code` is the card's .py. Raises UserError where it is not what the card says."""
-    test = data.test if isinstance(data, config.LabelledData) else 0
-    count = data.train if split == "train" else test
-    found = _load(code, data.code, split, count, data.image_size, tuple(sorted(data.source.arguments.items())))
+    found = _load(
+        code, data.code, split, data.counts[split], data.image_size, tuple(sorted(data.source.arguments.items()))
+    )
     if isinstance(data, config.LabelledData):
         _check_classes(found.labels, data.classes, where=f"{shown(code)}: load({split!r})")
     return found

@@ -55,14 +55,12 @@ def _devices() -> list[str]:
 def _data(job: Job) -> tuple[str, bool]:
     """Load the data and hold them against the card."""
     from sem_bench import data
-    from sem_bench.config import LabelledData
 
     described = data_of(job)
     if absent := job.absent_files():
         return f"{described.name}: NOT FOUND: {', '.join(map(str, absent))}", False
-    splits = data.SPLITS if isinstance(described, LabelledData) else data.SPLITS[:1]
     try:
-        counts = {name: len(data.load(described, name, code=job.code["dataset"]).labels) for name in splits}
+        counts = {name: len(data.load(described, name, code=job.code["dataset"]).labels) for name in described.counts}
     except UserError as error:
         return f"{described.name}: FAULTY: {error}", False
     size = described.image_size

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +20,12 @@ from typing import Any
 import torch
 
 from sem_bench import data
+from sem_bench.config import SplitName
 from sem_bench.files import write_json
 from sem_bench.jobs import Job
 from sem_bench.progress import Reporter
-from sem_bench.store import SCHEMA, Store, data_of, now, splits_of
+from sem_bench.records import SCHEMA
+from sem_bench.store import Store, data_of, now
 from sem_bench.workspace import Workspace, choose_device, precision
 
 OUTPUTS = {  # what other jobs read
@@ -39,8 +41,8 @@ def refresh_fingerprints(jobs: Sequence[Job], store: Store) -> None:
     """Look at data whose content is not known here yet, so that results made from other data are not reused."""
     for job in jobs:
         if store.fingerprints(job) is None and not job.absent_files():
-            splits = [name for name in data.SPLITS if name in splits_of(job)]
-            loaded = {name: data.load(data_of(job), name, code=job.code["dataset"]) for name in splits}
+            described = data_of(job)
+            loaded = {name: data.load(described, name, code=job.code["dataset"]) for name in described.counts}
             store.write_fingerprints(job, {name: split.fingerprint for name, split in loaded.items()})
 
 
@@ -124,12 +126,12 @@ def _do(
     return "done", ""
 
 
-def _other_data(job: Job, store: Store, used: dict[str, str]) -> bool:
+def _other_data(job: Job, store: Store, used: Mapping[SplitName, str]) -> bool:
     """Whether a stage read other data than the store knows; the store learns it."""
     known = store.fingerprints(job) or {}
     changed = any(known.get(split, value) != value for split, value in used.items())
     if changed or not known:
-        store.write_fingerprints(job, known | used)
+        store.write_fingerprints(job, {**known, **used})
     return changed
 
 
@@ -160,9 +162,7 @@ class _Meter:
             "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
             "commit": _commit(),
             "data": workspace.data,
-            "files": {
-                name: (workspace.folder / name).stat().st_size for name in ("config.json", *OUTPUTS.get(kind, ()))
-            },
+            "files": {name: (workspace.folder / name).stat().st_size for name in OUTPUTS[kind]},
         }
 
 

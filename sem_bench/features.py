@@ -80,7 +80,7 @@ def load(labelled: config.LabelledData, workspace: Workspace) -> Features:
     source = workspace.inputs["pretrain"]
     job = config.PretrainJob.model_validate(read_json(source / "config.json"))
     encoder = load_encoder(job, source / "checkpoint.pt", workspace.device)
-    splits = {name: data.load(labelled, name, code=workspace.code["dataset"]) for name in data.SPLITS}
+    splits = {name: data.load(labelled, name, code=workspace.code["dataset"]) for name in labelled.counts}
     workspace.data.update({name: split.fingerprint for name, split in splits.items()})
     h = {
         name: _cached(encoder, labelled, split, _cache_file(labelled, workspace, source, name, split), workspace.device)

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +20,8 @@ from sem_bench.errors import UserError
 from sem_bench.files import read_json, write_atomic, write_json
 from sem_bench.jobs import Job
 from sem_bench.plan import Plan
+from sem_bench.records import SCHEMA
 
-SCHEMA = 1
 Status = Literal["done", "failed", "partial", "missing"]
 
 
@@ -141,23 +142,23 @@ class Store:
         write_json(path, manifest)
         return path
 
-    def fingerprints(self, job: Job) -> dict[str, str] | None:
+    def fingerprints(self, job: Job) -> dict[config.SplitName, str] | None:
         """What is known of the content of the job's data, by split; None before its first use here."""
-        found = {split: read_json(self._fingerprint_file(job, split)) for split in splits_of(job)}
+        found = {split: read_json(self._fingerprint_file(job, split)) for split in data_of(job).counts}
         return found if all(found.values()) else None
 
-    def write_fingerprints(self, job: Job, fingerprints: Mapping[str, str]) -> None:
+    def write_fingerprints(self, job: Job, fingerprints: Mapping[config.SplitName, str]) -> None:
         """Remember the content of each split."""
         for split, value in fingerprints.items():
             write_json(self._fingerprint_file(job, split), value)
 
-    def _fingerprint_file(self, job: Job, split: str) -> Path:
+    def _fingerprint_file(self, job: Job, split: config.SplitName) -> Path:
         data = data_of(job)
         identity = {
-            "data": [data.name, config.resolved(data.source), data.code, data.image_size, split, splits_of(job)[split]],
+            "data": [data.name, config.resolved(data.source), data.code, data.image_size, split, data.counts[split]],
             "files": [[str(file), *_stamp(file)] for path in job.files for file in _files(path)],
             # Drawn data depends on the libraries that draw, so another version of them has to be looked at anew.
-            "libraries": {name: version(name) for name in ("numpy", "pillow")},
+            "libraries": _libraries(),
         }
         return self.root / "cache" / "data" / f"{data.name}-{split}-{digest(identity)[:12]}.json"
 
@@ -171,6 +172,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     if not all(isinstance(result.get(name), type_) for name, type_ in parts.items()):
         return None
     return result if {"data", "files", "seconds", "when"} <= result["provenance"].keys() else None
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {name: version(name) for name in ("numpy", "pillow")}
 
 
 def _size(path: Path) -> int | None:
@@ -202,12 +208,6 @@ def data_of(job: Job) -> config.TrainingData:
     """The data set that a job reads."""
     data: config.TrainingData = job.config.data  # type: ignore[attr-defined]
     return data
-
-
-def splits_of(job: Job) -> dict[str, int]:
-    """The splits that a job reads, and how many images each has."""
-    data = data_of(job)
-    return {"train": data.train} | ({"test": data.test} if isinstance(data, config.LabelledData) else {})
 
 
 def now() -> str:

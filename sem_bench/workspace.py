@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from sem_bench.config import SplitName
 from sem_bench.errors import UserError
 
 
@@ -19,7 +20,7 @@ class Workspace:
     cache: Path
     device: torch.device
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
-    data: dict[str, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
+    data: dict[SplitName, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
     earlier: dict[str, float] = field(default_factory=dict)  # "seconds" spent before this process took over
 
 
