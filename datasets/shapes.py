@@ -9,6 +9,7 @@ Image i of a split depends on (split, seed, i) alone, so a smaller data set is a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,18 +27,18 @@ Range = tuple[float, float]
 Figure = tuple[tuple[int, Floats], ...]  # polygons in the unit disc (y down), one over another: 1 inks, 0 erases
 
 
-def _regular(n: int, *, radius: float = 1.0, start: float = -90.0) -> Floats:
+def regular(n: int, *, radius: float = 1.0, start: float = -90.0) -> Floats:
     """Corners (n, 2) of a regular polygon, the first at `start` degrees (-90 is up)."""
     angles = np.deg2rad(start + 360.0 * np.arange(n) / n)
     return radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _disc(radius: float, *, x: float = 0.0, y: float = 0.0) -> Floats:
-    return np.add(_regular(28, radius=radius), (x, y))
+    return np.add(regular(28, radius=radius), (x, y))
 
 
 def _star(n: int, *, inner: float) -> Floats:
-    points = _regular(2 * n)
+    points = regular(2 * n)
     points[1::2] *= inner
     return points
 
@@ -57,8 +58,8 @@ def _dots(radius: float, *centres: Range) -> Figure:
 _FAMILIES: dict[str, dict[str, Figure]] = {
     "solids": {
         "disc": _ink(_disc(0.85)),
-        "dome": _ink(np.add(_regular(33, start=180.0)[:17], (0.0, 0.4))),
-        "triangle": _ink(_regular(3)),
+        "dome": _ink(np.add(regular(33, start=180.0)[:17], (0.0, 0.4))),
+        "triangle": _ink(regular(3)),
         "square": _ink(_box(-0.75, -0.75, 0.75, 0.75)),
     },
     "rings": {
@@ -112,14 +113,29 @@ class Nuisances:
 STANDARD = Nuisances()
 
 
+def coverage(figure: Figure, image_size: int) -> Floats:
+    """The share (image_size, image_size, 1) of each pixel that a figure in the unit square inks."""
+    side = SUPERSAMPLING * image_size
+    canvas = Image.new("L", (side, side))
+    pen = ImageDraw.Draw(canvas)
+    for ink, points in figure:
+        pen.polygon((side * points).ravel().tolist(), fill=255 * ink)
+    return np.asarray(canvas.reduce(SUPERSAMPLING), np.float64)[..., None] / 255
+
+
 def draw(
-    name: str, rng: np.random.Generator, *, image_size: int = 32, nuisances: Nuisances = STANDARD
+    name: str,
+    rng: np.random.Generator,
+    *,
+    image_size: int = 32,
+    nuisances: Nuisances = STANDARD,
+    render: Callable[[Figure, int], Floats] = coverage,
 ) -> NDArray[np.uint8]:
-    """One image (image_size, image_size, 3) of the class `name`."""
+    """One image (image_size, image_size, 3) of the class `name`; `render` makes the posed figure's mask."""
     ranges = (nuisances.diameter, nuisances.background, nuisances.contrast, nuisances.noise)
     diameter, background, contrast, noise = (rng.uniform(low, high) for low, high in ranges)
-    figure = _coverage(_pose(_FIGURES[name], diameter, rng, nuisances), image_size)
-    clutter = _coverage(_strokes(rng, nuisances), image_size)
+    figure = render(_pose(_FIGURES[name], diameter, rng, nuisances), image_size)
+    clutter = coverage(_strokes(rng, nuisances), image_size)
 
     # One grey level each for background, clutter and figure; the figure covers the clutter.
     signs = np.where(rng.random(2) < (0.5, nuisances.inverted), -1.0, 1.0)
@@ -148,20 +164,10 @@ def _strokes(rng: np.random.Generator, nuisances: Nuisances) -> Figure:
     lengths = rng.uniform(*nuisances.clutter_length, size=count)
     # Four points 12 degrees off the axis, two at each end, span a bar about five times as long as thick.
     bars = (
-        np.add(np.stack([length / 2 * _regular(1, start=a + off)[0] for off in (-12, 12, 168, 192)]), centre)
+        np.add(np.stack([length / 2 * regular(1, start=a + off)[0] for off in (-12, 12, 168, 192)]), centre)
         for centre, a, length in zip(centres, angles, lengths, strict=True)
     )
     return _ink(*bars)
-
-
-def _coverage(figure: Figure, image_size: int) -> Floats:
-    """The share (image_size, image_size, 1) of each pixel that a figure in the unit square inks."""
-    side = SUPERSAMPLING * image_size
-    canvas = Image.new("L", (side, side))
-    pen = ImageDraw.Draw(canvas)
-    for ink, points in figure:
-        pen.polygon((side * points).ravel().tolist(), fill=255 * ink)
-    return np.asarray(canvas.reduce(SUPERSAMPLING), np.float64)[..., None] / 255
 
 
 def load(split: str, *, count: int, image_size: int = 32, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -3,16 +3,15 @@
 Here the suite, the method's recipe and the data card become the resolved configuration of each job.
 """
 
-import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 from sem_bench import config
 from sem_bench.cards import Card
-from sem_bench.config import DatasetCard, Embedding, MethodCard, Model, Suite
+from sem_bench.config import Embedding, MethodCard, Model, Suite
+from sem_bench.dataset import DataSet
 from sem_bench.jobs import Cell, Job
 
 
@@ -25,21 +24,23 @@ class Arm:
     label: str
     asked: Embedding
     backbone: str
-    dataset: Card[DatasetCard]
+    dataset: DataSet  # of pretraining
+    evaluated: DataSet  # often the same
+    images: config.Images
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
-        pretrain = self._job("pretrain", seed, self._pretraining(seed))
+        pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset)
         yield pretrain
         inputs = {"pretrain": pretrain.digest}
         if settings := self.suite.evaluate.probe:
             for fraction in settings.fractions:
                 probe = self._probe(settings, fraction, seed)
-                yield self._job("probe", seed, probe, inputs, suffix=f"-{fraction * 100:g}pc")
+                yield self._job("probe", seed, probe, self.evaluated, inputs, suffix=f"-{fraction * 100:g}pc")
         if knn := self.suite.evaluate.knn:
             data = self._labelled.model_copy(update={"superclasses": {}})  # no vote reads them
             votes = config.KnnJob(data=data, tau=self.embedding.tau, k=knn.k, temperature=knn.temperature)
-            yield self._job("knn", seed, votes, inputs)
+            yield self._job("knn", seed, votes, self.evaluated, inputs)
 
     @property
     def _recipe(self) -> config.Recipe:
@@ -74,7 +75,7 @@ class Arm:
             training=self.training,
             embedding=self.embedding,
             backbone=self.backbone,
-            data=config.TrainingData(**self._data),
+            data=self.dataset.training(self._limits.pretrain),
             seed=seed,
         )
 
@@ -92,34 +93,40 @@ class Arm:
         )
 
     @cached_property
-    def _data(self) -> dict[str, Any]:
-        card = self.dataset.content
-        return {
-            "name": self.dataset.name,
-            "source": card.source,
-            "code": self.dataset.code_digest,
-            "train": card.splits["train"],
-            "image_size": card.image_size,
-            "normalise": card.normalise,
-        }
+    def _limits(self) -> config.Images:
+        """How many images each stage uses."""
+        same = self.evaluated.name == self.dataset.name
+        asked = self.images
+        return asked if not same else asked.model_copy(update={"pretrain": asked.pretrain or asked.train})
 
     @cached_property
-    def dataset_files(self) -> tuple[Path, ...]:
-        """Where the card's files should be."""
-        folder = self.dataset.code.parent.parent
-        return tuple(folder / os.path.expanduser(name) for name in self.dataset.content.files)  # noqa: PTH111 - never raises
-
-    @property
     def _labelled(self) -> config.LabelledData:
-        card = self.dataset.content
-        return config.LabelledData(
-            **self._data, test=card.splits["test"], classes=card.classes, superclasses=card.superclasses
-        )
+        return self.evaluated.labelled(self._limits.train, self._limits.test)
+
+    @cached_property
+    def data_label(self) -> str:
+        """The data in a word or two: which set, evaluated on which, and how many images where not all are used."""
+        limits, text = self._limits, self.dataset.name
+        if self.evaluated.name != self.dataset.name:
+            text += f" > {self.evaluated.name}"
+        used = {"pretrain": limits.pretrain, "train": limits.train, "test": limits.test}
+        if limits.pretrain == limits.train:
+            del used["pretrain"]
+        said = ", ".join(f"{count} {name}" for name, count in used.items() if count is not None)
+        return f"{text} ({said})" if said else text
 
     def _job(
-        self, kind: str, seed: int, settings: Model, inputs: dict[str, str] | None = None, *, suffix: str = ""
+        self,
+        kind: str,
+        seed: int,
+        settings: Model,
+        data: DataSet,
+        inputs: dict[str, str] | None = None,
+        *,
+        suffix: str = "",
     ) -> Job:
-        slug = f"{self.method.name}-{_short(self.embedding)}-{self.backbone}-{self.dataset.name}"
+        seen = re.sub(r"[^A-Za-z0-9._]+", "-", self.data_label).strip("-")
+        slug = f"{self.method.name}-{_short(self.embedding)}-{self.backbone}-{seen}"
         slug += f"-e{self.training.epochs}-s{seed}{suffix}"
         cell = Cell(
             method=self.method.name,
@@ -127,13 +134,12 @@ class Arm:
             embedding_config=self.embedding.model_dump(exclude_none=True),
             ip=None,
             backbone=self.backbone,
-            dataset=self.dataset.name,
+            dataset=self.data_label,
             recipe=self.suite.pretrain.recipe,
             epochs=self.training.epochs,
             seed=seed,
         )
-        code = {"method": self.method.code, "dataset": self.dataset.code}
-        return Job(kind, slug, settings, inputs or {}, cell, code, self.dataset_files)
+        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, data.place)
 
 
 def _short(embedding: Embedding) -> str:

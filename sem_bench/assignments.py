@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sem_bench.errors import UserError
-from sem_bench.strict_yaml import Document, parse
+from sem_bench.strict_yaml import parse
+from sem_bench.validation import Document
 
 Location = tuple[str | int, ...]
 

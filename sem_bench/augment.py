@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 ASPECT = (3 / 4, 4 / 3)
@@ -74,14 +75,20 @@ class BatchAugment:
         self.mean, self.std = mean, std
 
     def sample(self, batch_size: int, *, height: int, width: int, generator: torch.Generator) -> Parameters:
-        """Draw the parameters of a batch; each depends on the generator and on its own setting, no other."""
+        """Draw the parameters of a batch of images of one size."""
+        return self.parameters(uniform(batch_size, generator), torch.tensor([[height, width]]).expand(batch_size, 2))
+
+    def parameters(self, uniform: Tensor, sides: Tensor) -> Parameters:
+        """Parameters from the numbers of `uniform` (B, n) and the heights and widths (B, 2) of the images.
+
+        Each depends on its own row and on its own setting, no other.
+        """
         s = self.settings
-        uniform = torch.rand(batch_size, 2 * TRIES + 16, dtype=torch.float64, generator=generator)
         areas, aspects, corner, order, factors, rest = torch.split(uniform, [TRIES, TRIES, 2, 4, 3, 7], dim=1)
         flip, jitter, hue, grey, blur, sigma, solarize = rest.unbind(1)
         strength = torch.tensor([s.brightness, s.contrast, s.saturation], dtype=torch.float64)
         return Parameters(
-            box=_crop_boxes(areas, aspects, corner, height=height, width=width, scale=s.crop_scale),
+            box=_crop_boxes(areas, aspects, corner, sides.double(), scale=s.crop_scale),
             flip=flip < s.flip,
             jitter=jitter < s.jitter,
             order=order.argsort(1),
@@ -93,8 +100,11 @@ class BatchAugment:
             solarize=solarize < s.solarize,
         )
 
-    def __call__(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Augment and normalise: uint8 (B, 3, H, W) -> float32 (B, 3, size, size) on the same device."""
+    def __call__(self, images: Tensor, parameters: Parameters, *, cropped: bool = False) -> Tensor:
+        """Augment and normalise: uint8 (B, 3, H, W) -> float32 (B, 3, size, size) on the same device.
+
+        With `cropped` the images are what `crop` made: crop and flip are done.
+        """
         batch, channels, height, width = images.shape
         size, device = self.settings.size, images.device
         views = torch.empty(batch, channels, size, size, device=device)
@@ -103,15 +113,24 @@ class BatchAugment:
         with torch.autocast(device.type, enabled=False):  # it would round images to bfloat16 in every product
             for start in range(0, batch, step):
                 rows = slice(start, start + step)
-                self._fill(views[rows], images[rows], parameters.rows(rows))
+                self._fill(views[rows], images[rows], parameters.rows(rows), cropped=cropped)
         return views
 
-    def _fill(self, views: Tensor, images: Tensor, parameters: Parameters) -> None:
+    def crop(self, image: Image.Image, parameters: Parameters, row: int) -> Image.Image:
+        """Crop, resize and flip one image with Pillow, which rounds to 8 bits: for images of various sizes."""
+        size, filters = self.settings.size, Image.Resampling
+        top, left, height, width = parameters.box[row].tolist()
+        kind = filters.BICUBIC if self.settings.interpolation == "bicubic" else filters.BILINEAR
+        image = image.crop((left, top, left + width, top + height)).resize((size, size), kind)
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if parameters.flip[row] else image
+
+    def _fill(self, views: Tensor, images: Tensor, parameters: Parameters, *, cropped: bool) -> None:
         # Sorted so that each step of the jitter works in place on neighbours, see _jitter.
         group = torch.where(parameters.jitter, 3 - _hue_position(parameters), 4)
         sort = group.argsort(stable=True)
         p = parameters.rows(sort)
-        x = self._crop(images.index_select(0, _send(sort, images)) / 255, p)
+        x = images.index_select(0, _send(sort, images)) / 255
+        x = x if cropped else self._crop(x, p)
         _jitter(x, p, group.bincount(minlength=5).cumsum(0).tolist())
         _update(x, p.grey, lambda chosen: _luma(chosen).expand_as(chosen))
         _update(x, p.blur, lambda chosen: _blur(chosen, p.sigma[p.blur]))
@@ -129,6 +148,11 @@ class BatchAugment:
         across = _resize_matrices(left, box_width, flip, width, s.size, s.interpolation)
         cropped = _separable(images, down, across)
         return cropped.clamp_(0, 1) if s.interpolation == "bicubic" else cropped  # a cubic overshoots
+
+
+def uniform(batch_size: int, generator: torch.Generator) -> Tensor:
+    """The random numbers (B, n) in [0, 1) that one view of each image takes: always equally many."""
+    return torch.rand(batch_size, 2 * TRIES + 16, dtype=torch.float64, generator=generator)
 
 
 def normalise(images: Tensor, *, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -157,20 +181,23 @@ def _between(uniform: Tensor, low: Tensor | float, high: Tensor | float) -> Tens
     return low + (high - low) * uniform
 
 
-def _crop_boxes(
-    areas: Tensor, aspects: Tensor, corner: Tensor, *, height: int, width: int, scale: tuple[float, float]
-) -> Tensor:
-    """torchvision's RandomResizedCrop from uniform numbers: the first try that fits, else a central crop."""
-    area = _between(areas, *scale) * (height * width)
+def _crop_boxes(areas: Tensor, aspects: Tensor, corner: Tensor, limit: Tensor, *, scale: tuple[float, float]) -> Tensor:
+    """torchvision's RandomResizedCrop from uniform numbers: the first try that fits, else a central crop.
+
+    `limit` (B, 2) has the heights and widths of the images.
+    """
+    height, width = limit.unbind(1)
+    area = _between(areas, *scale) * (height * width)[:, None]
     aspect = _between(aspects, math.log(ASPECT[0]), math.log(ASPECT[1])).exp()
     sides = torch.stack([area / aspect, area * aspect], dim=2).sqrt().round()  # (B, TRIES, 2)
-    limit = torch.tensor([height, width], dtype=torch.float64)
-    fits = ((sides > 0) & (sides <= limit)).all(2)
+    fits = ((sides > 0) & (sides <= limit[:, None])).all(2)
     first = fits.int().argmax(1)
     drawn = sides[torch.arange(len(sides)), first]
 
-    ratio = min(max(width / height, ASPECT[0]), ASPECT[1])
-    central = torch.tensor([min(height, round(width / ratio)), min(width, round(height * ratio))]).double()
+    ratio = (width / height).clamp(*ASPECT)
+    central = torch.stack(
+        [torch.minimum(height, (width / ratio).round()), torch.minimum(width, (height * ratio).round())], 1
+    )
     some = fits.any(1, keepdim=True)
     box = torch.where(some, drawn, central)
     start = torch.where(some, (corner * (limit - box + 1)).floor(), ((limit - central) / 2).floor())

@@ -6,6 +6,7 @@ is loaded by path, under a name of its own: `methods` and `datasets` are import 
 
 import ast
 import importlib.util
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
 
-from sem_bench.config import DatasetCard, MethodCard, Model
+from sem_bench.config import DatasetCard, MethodCard, Model, PythonSource
 from sem_bench.digest import code_digest, digest
 from sem_bench.errors import UserError
 from sem_bench.files import BUILTIN, shown
@@ -31,12 +32,23 @@ class Card(Generic[C]):
     name: str
     content: C
     document: Document
-    code: Path  # the .py beside the card
+    path: Path  # of the YAML file
+
+    @cached_property
+    def code(self) -> Path:
+        """The .py beside the card: NAME.py, unless the card names another."""
+        source = getattr(self.content, "source", None)
+        name = source.code if isinstance(source, PythonSource) else None
+        return self.path.with_name(name or f"{self.name}.py")
 
     @cached_property
     def code_digest(self) -> str:
-        """The hash of the code's syntax tree."""
-        return code_digest(self.code)
+        """The hash of the code's syntax tree; of all files that it uses, where it names some."""
+        source = getattr(self.content, "source", None)
+        others = source.uses if isinstance(source, PythonSource) else []
+        if not others:
+            return code_digest(self.code)
+        return digest([code_digest(path) for path in (self.code, *map(self.path.with_name, others))])
 
 
 class Library:
@@ -64,16 +76,24 @@ class Library:
         """The card of a data set. Raises UserError for a faulty one, KeyError for an unknown one."""
         if name not in self._datasets:
             self._datasets[name] = self._read("dataset", name, DatasetCard)
-            _check_dataset(self._datasets[name])
+            _check_dataset(self._datasets[name], self)
         return self._datasets[name]
 
+    def find(self, kind: str, name: str) -> Path | None:
+        """The file of a card, or None."""
+        paths = (root / FOLDERS[kind] / f"{name}.yaml" for root in self.roots)
+        return next((path for path in paths if path.exists()), None)
+
     def _read(self, kind: str, name: str, model: type[C]) -> Card[C]:
-        for root in self.roots:
-            path = root / FOLDERS[kind] / f"{name}.yaml"
-            if path.exists():
-                document = read(shown(path))
-                return Card(name, validate(model, document), document, path.with_suffix(".py"))
-        raise KeyError(name)
+        if (path := self.find(kind, name)) is None:
+            raise KeyError(name)
+        return read_card(name, path, model)
+
+
+def read_card(name: str, path: Path, model: type[C]) -> Card[C]:
+    """A card by its file, without looking at what it refers to."""
+    document = read(shown(path))
+    return Card(name, validate(model, document), document, path)
 
 
 def load_code(path: Path) -> ModuleType:
@@ -131,7 +151,60 @@ def _check_method(card: Card[MethodCard]) -> None:
         raise UserError(problems)
 
 
-def _check_dataset(card: Card[DatasetCard]) -> None:
-    functions = _definitions(card, ast.FunctionDef)
-    if "load" not in functions:
-        raise UserError(at(card.document, ("source",), f"{shown(card.code)} has no function 'load'"))
+def _check_dataset(card: Card[DatasetCard], library: Library) -> None:
+    """What the card refers to is there: code, paths, a class of torchvision, other cards. Data are not looked at."""
+    source, here = card.content.source, ("source",)
+    if source.type == "python":
+        for name in source.uses:
+            if not card.path.with_name(name).is_file():
+                raise UserError(at(card.document, (*here, "uses"), f"{shown(card.path.with_name(name))} is missing"))
+        if "load" not in _definitions(card, ast.FunctionDef):
+            raise UserError(at(card.document, here, f"{shown(card.code)} has no function 'load'"))
+    elif source.type in ("folder", "npz") and not source.path:
+        raise UserError(at(card.document, here, "missing key 'path' in source"))
+    elif source.type == "torchvision" and source.class_name not in (known := _torchvision_classes()):
+        text = f"torchvision has no data set {source.class_name!r}{did_you_mean(source.class_name, known)}"
+        raise UserError(at(card.document, (*here, "class"), text))
+    elif source.type == "corrupted":
+        _check_base(card, source.of, library)
+    for key, name in card.content.shifts.items():
+        _check_shift(card, key, name, library)
+
+
+def _torchvision_classes() -> list[str]:
+    """The names that torchvision.datasets exports, without the seconds that its import takes."""
+    package = importlib.util.find_spec("torchvision")
+    assert package is not None and package.origin is not None
+    text = (Path(package.origin).parent / "datasets" / "__init__.py").read_text()
+    return re.findall(r'"(\w+)"', text[text.index("__all__") :])
+
+
+def _check_base(card: Card[DatasetCard], name: str, library: Library) -> None:
+    place = ("source", "of")
+    try:
+        base = library.dataset(name).content
+    except KeyError:
+        text = f"unknown dataset {name!r}{did_you_mean(name, library.names('dataset'))}"
+        raise UserError(at(card.document, place, text)) from None
+    if not base.labelled:
+        raise UserError(at(card.document, place, f"{name!r} has no labelled test images to corrupt"))
+
+
+def _check_shift(card: Card[DatasetCard], key: str, name: str, library: Library) -> None:
+    place, base = ("shifts", key), card.content
+    path = library.find("dataset", name)
+    if path is None:
+        text = f"unknown dataset {name!r}{did_you_mean(name, library.names('dataset'))}"
+        raise UserError(at(card.document, place, text))
+    other = read_card(name, path, DatasetCard).content  # not through the library: a corrupted set reads its base
+    if other.source.type == "corrupted":
+        if other.source.of != card.name:
+            raise UserError(at(card.document, place, f"{name!r} is made of {other.source.of!r}"))
+        return
+    strange = [one for one in other.classes or [] if one not in (base.classes or [])]
+    if strange:
+        text = f"{name!r} has a class {strange[0]!r} that {card.name!r} lacks"
+        raise UserError(at(card.document, place, text + did_you_mean(strange[0], base.classes or [])))
+    if "test" not in other.splits or other.image_size != base.image_size:
+        text = f"{name!r} needs a test split and images of {base.image_size} px, as {card.name!r}"
+        raise UserError(at(card.document, place, text))

@@ -4,6 +4,7 @@ Imports stay inside the commands: `--help` answers at once, and nothing but `run
 """
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from sem_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from sem_bench.executors import Limits
     from sem_bench.jobs import Job
     from sem_bench.plan import Plan
     from sem_bench.store import Store
@@ -60,6 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     run.add_argument("--allow-missing", action="store_true", help="go on without the cells whose data are absent")
+    run.add_argument(
+        "--memory",
+        metavar="GIB",
+        type=_positive,
+        default=2.0,
+        help="images of a split that stay in memory; larger data are read while they are used; default: 2",
+    )
+    run.add_argument("--workers", metavar="N", type=_count, help="threads that read images; default: the cores")
 
     plan = commands.add_parser("plan", help="what a suite means: its jobs, their state and the time they take")
     plan.set_defaults(command=_plan)
@@ -83,12 +93,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="versions, devices, disk space, and the data of a suite")
     doctor.set_defaults(command=_doctor)
     doctor.add_argument("suite", metavar="SUITE", type=Path, nargs="?")
+    _data_argument(doctor)
     doctor.add_argument("--results", metavar="DIR", type=Path, default=Path("results"))
     return parser
 
 
 def _suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", metavar="SUITE", type=Path)
+    _data_argument(parser)
     parser.add_argument("--results", metavar="DIR", type=Path, default=Path("results"), help="default: results")
     parser.add_argument(
         "--set",
@@ -98,6 +110,28 @@ def _suite_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="set a value of the suite, such as pretrain.epochs=5; may be given again",
     )
+
+
+def _data_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        default=Path(os.environ.get("SEM_BENCH_DATA") or "data"),
+        help="where the cards' paths start; default: $SEM_BENCH_DATA, else data",
+    )
+
+
+def _positive(text: str) -> float:
+    if not 0 < (value := float(text)) < math.inf:
+        raise ValueError
+    return value
+
+
+def _count(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise ValueError
+    return value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
     from sem_bench.todo import with_data
 
     signal.signal(signal.SIGTERM, _interrupt)
-    plan = read_plan(options.suite, options.assignments)
+    plan = read_plan(options.suite, options.assignments, data=options.data)
     jobs = plan.only(options.only) if options.only else plan.unique()
     store = Store(options.results)
     jobs = with_data(jobs, store, allow_missing=options.allow_missing)
@@ -141,7 +175,7 @@ def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace)
     if any(store.fingerprints(job) is None for job in jobs):
         from sem_bench import executors
 
-        executors.refresh_fingerprints(jobs, store)
+        executors.refresh_fingerprints(jobs, store, _limits(options))
     chosen = selection(jobs, store, options.rerun, options.only or ())
     waiting = {job.digest for job in chosen}
     reused = [job for job in jobs if job.digest not in waiting and store.status(job) == "done"]
@@ -155,8 +189,21 @@ def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace)
 
         if warning := executors.busy():
             progress.message(warning)
-        outcome = executors.run(chosen, store, afresh=options.rerun == "all", device=options.device, reporter=progress)
+        outcome = executors.run(
+            chosen,
+            store,
+            afresh=options.rerun == "all",
+            device=options.device,
+            limits=_limits(options),
+            reporter=progress,
+        )
     return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in executors.GOOD]
+
+
+def _limits(options: argparse.Namespace) -> "Limits":
+    from sem_bench.executors import Limits
+
+    return Limits(memory=int(options.memory * 2**30), workers=options.workers or os.cpu_count() or 1)
 
 
 def _print_tables(plan: "Plan", store: "Store") -> None:
@@ -174,7 +221,7 @@ def _plan(options: argparse.Namespace) -> int:
     from sem_bench.plan import read_plan
     from sem_bench.store import Store
 
-    plan = read_plan(options.suite, options.assignments)
+    plan = read_plan(options.suite, options.assignments, data=options.data)
     show = as_json if options.format == "json" else as_text
     print(show(plan, Store(options.results)))  # noqa: T201
     return 0
@@ -206,7 +253,7 @@ def _list(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from sem_bench.doctor import report
 
-    text, healthy = report(options.suite, options.results)
+    text, healthy = report(options.suite, options.results, options.data)
     print(text)  # noqa: T201
     return 0 if healthy else 2
 

@@ -58,13 +58,17 @@ Fractions = Annotated[list[Fraction], Field(min_length=1), AfterValidator(_uniqu
 Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(_unique), AfterValidator(sorted)]
 SplitName = Literal["train", "test"]
 Scalar = bool | int | float | str
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$", max_length=60)]
+# Where files lie on this machine: from the data folder, "~" is the home. It enters no digest and no result.
+Where = Annotated[str, Field(exclude=True)]
+ImageSize = Annotated[int, Field(ge=8, le=4096)]
 Penalties = Annotated[list[Positive], Field(min_length=1), AfterValidator(_unique), AfterValidator(sorted)]
 
 
 class Model(BaseModel):
     """Strict, closed and frozen: "2" is no number, an unknown key is an error, nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, serialize_by_alias=True)
 
 
 def resolved(model: BaseModel) -> dict[str, Any]:
@@ -188,16 +192,59 @@ class MethodCard(Model):
 
 
 class PythonSource(Model):
-    """`load(split, **arguments)` in the .py beside the card gives (images uint8 (N, H, W, 3), labels int (N,))."""
+    """`load(split, **arguments)` in a .py beside the card gives (images uint8 (N, H, W, 3), labels int (N,))."""
 
     type: Literal["python"]
+    code: FileName | None = None  # None: NAME.py
+    uses: Annotated[list[FileName], AfterValidator(_unique)] = []  # other files beside the card that the code loads
     arguments: dict[str, Scalar] = {}
 
     @model_validator(mode="after")
     def _free(self) -> Self:
-        if taken := {"split", "count", "image_size"} & self.arguments.keys():
+        if taken := {"split", "count", "image_size", "root"} & self.arguments.keys():
             raise ValueError(f"arguments must not hold {min(taken)!r}, which the card's other keys give")
         return self
+
+
+class FolderSource(Model):
+    """Image files: PATH/SPLIT/CLASS/FILE, or anywhere below PATH/SPLIT where the card names no classes."""
+
+    type: Literal["folder"]
+    path: Where = ""
+    archive: Where = ""  # what PATH is unpacked from while it is absent
+
+
+class NpzSource(Model):
+    """Arrays in one .npz: images uint8 (N, S, S, 3) or grey (N, S, S), labels of an integer type (N,) or (N, 1)."""
+
+    type: Literal["npz"]
+    path: Where = ""
+    images: str = "{split}_images"
+    labels: str = "{split}_labels"
+
+
+class TorchvisionSource(Model):
+    """A data set class of torchvision.datasets."""
+
+    type: Literal["torchvision"]
+    class_name: Name = Field(alias="class")
+    path: Where = ""  # what the class gets as `root`
+    download: Annotated[bool, Field(exclude=True)] = False  # let the class fetch what is absent
+    arguments: dict[SplitName, dict[str, Scalar]] = {}  # of the class, by split; else from its own `train` or `split`
+
+
+class CorruptedSource(Model):
+    """The test images of another data set, corrupted (sem_bench.corruptions)."""
+
+    type: Literal["corrupted"]
+    of: Name
+    corruptions: Names
+    severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1), AfterValidator(_unique)]
+
+
+Source = Annotated[
+    PythonSource | FolderSource | NpzSource | TorchvisionSource | CorruptedSource, Field(discriminator="type")
+]
 
 
 class Normalisation(Model):
@@ -208,27 +255,59 @@ class Normalisation(Model):
 
 
 class DatasetCard(Model):
-    """datasets/NAME.yaml; for `source: {type: python}` NAME.py stands beside it."""
+    """datasets/NAME.yaml. Without classes it serves pretraining only, without a train split as a shifted test set."""
 
     summary: str
-    source: PythonSource
-    files: list[str] = []  # what must be on disk, from the folder above the card's; "~" is the home
-    splits: dict[SplitName, Annotated[int, Field(ge=1)]]  # number of images
-    image_size: Annotated[int, Field(ge=8, le=4096)]
-    classes: Annotated[Names, Field(min_length=2)]
+    source: Source
+    files: list[str] = []  # what must be on disk beside what the source names, from the data folder
+    splits: dict[SplitName, Annotated[int, Field(ge=1)]] = {}  # number of images
+    image_size: ImageSize | None = None  # what a network sees
+    resize: ImageSize | None = None  # evaluation: the shorter side before the central crop; None: image_size
+    reduce: ImageSize | None = None  # every image is reduced to this square once, when it is read
+    classes: Annotated[Names, Field(min_length=2)] | None = None
     superclasses: dict[Name, Names] = {}
-    normalise: Normalisation
+    shifts: dict[Name, Name] = {}  # v2, r, a, c: the card of the shifted test set
+    normalise: Normalisation | None = None
     licence: str
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if set(self.splits) != {"train", "test"}:
-            raise ValueError("splits needs train and test")
-        members = [member for group in self.superclasses.values() for member in group]
-        if self.superclasses and sorted(members) != sorted(self.classes):
-            odd = sorted(set(members) ^ set(self.classes)) or [m for m in members if members.count(m) > 1]
-            raise ValueError(f"superclasses must hold every class once; look at {odd[0]!r}")
+    def _complete(self) -> Self:
+        own = {"splits": self.splits, "image_size": self.image_size, "classes": self.classes}
+        if self.source.type == "corrupted":
+            given = [key for key, value in own.items() if value]
+            if given:
+                raise ValueError(f"{given[0]} comes from {self.source.of!r}, which the corrupted set is made of")
+            return self
+        for key in ("splits", "image_size"):
+            if not own[key]:
+                raise ValueError(f"missing key {key!r}")
+        if "train" in self.splits and self.normalise is None:
+            raise ValueError("missing key 'normalise'")
         return self
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.source.type == "corrupted":
+            return self
+        if self.classes is None and set(self.splits) != {"train"}:
+            raise ValueError("splits: a data set without classes has only train, for pretraining")
+        if self.classes is None and (self.superclasses or self.shifts):
+            raise ValueError("a data set without classes has no superclasses and no shifts")
+        if self.shifts and len(self.splits) < 2:
+            raise ValueError("shifts belong to a data set with train and test")
+        members = [member for group in self.superclasses.values() for member in group]
+        if self.superclasses and sorted(members) != sorted(self.classes or []):
+            odd = sorted(set(members) ^ set(self.classes or [])) or [m for m in members if members.count(m) > 1]
+            raise ValueError(f"superclasses must hold every class once; look at {odd[0]!r}")
+        for key, size in (("resize", self.resize), ("reduce", self.reduce)):
+            if size is not None and self.image_size is not None and size < self.image_size:
+                raise ValueError(f"{key}: {size} is below image_size, {self.image_size}")
+        return self
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it can be evaluated on: classes, train and test."""
+        return self.classes is not None and len(self.splits) == 2
 
 
 # --- suites ----------------------------------------------------------------------------------------------------------
@@ -245,6 +324,19 @@ def _typed(embeddings: object) -> object:
     }
 
 
+def _settings(value: object) -> object:
+    """What is named without settings takes its defaults."""
+    return {} if value is None else value
+
+
+class Images(Model):
+    """How many images to use, of each class in proportion; a larger choice holds a smaller one."""
+
+    pretrain: Annotated[int, Field(ge=1)] | None = None  # None: as `train` where both come from one data set
+    train: Annotated[int, Field(ge=1)] | None = None  # labelled
+    test: Annotated[int, Field(ge=1)] | None = None
+
+
 class Grid(Model):
     """The arms: every method with every embedding on every backbone and data set."""
 
@@ -252,6 +344,8 @@ class Grid(Model):
     embeddings: Annotated[dict[Name, Embedding], Field(min_length=1), BeforeValidator(_typed)]
     backbones: Names
     datasets: Names
+    evaluate_on: Name | None = None  # another data set than that of pretraining
+    images: Annotated[Images, BeforeValidator(_settings)] = Images()
 
 
 class Pretrain(Model):
@@ -285,11 +379,6 @@ class KnnSettings(Model):
     temperature: Temperature = 0.1
 
 
-def _settings(value: object) -> object:
-    """A stage that is named without settings takes its defaults."""
-    return {} if value is None else value
-
-
 class Evaluate(Model):
     """Which stages follow pretraining."""
 
@@ -298,9 +387,10 @@ class Evaluate(Model):
 
 
 class Suite(Model):
-    """A suite file."""
+    """A suite file, after its profile."""
 
     name: Name
+    profile: Name | None = None
     seeds: Seeds
     grid: Annotated[list[Grid], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)]
     pretrain: Pretrain
@@ -319,26 +409,48 @@ class MethodRef(Model):
     labels: bool = False
 
 
-class TrainingData(Model):
-    """A data set as pretraining sees it."""
+class Data(Model):
+    """What matters of a data set to whoever reads it."""
 
     name: Name
-    source: PythonSource
-    code: str
-    train: int
+    source: Source
+    code: str  # hash of the source's code; "" where it has none
     image_size: int
     normalise: Normalisation
+    resize: int | None = None
+    reduce: int | None = None
 
     @property
     def counts(self) -> dict[SplitName, int]:
         """The splits that are read, and how many images each has."""
+        raise NotImplementedError
+
+    def used(self, split: SplitName) -> int:
+        """How many of a split's images are used."""
+        return self.counts[split]
+
+
+class TrainingData(Data):
+    """A data set as pretraining sees it."""
+
+    train: int
+    limit: int | None = None  # use so many of its training images
+
+    @property
+    def counts(self) -> dict[SplitName, int]:
+        """Train alone."""
         return {"train": self.train}
+
+    def used(self, split: SplitName) -> int:
+        """How many of a split's images are used."""
+        return self.limit or self.train
 
 
 class LabelledData(TrainingData):
     """A data set as evaluation sees it."""
 
     test: int
+    test_limit: int | None = None
     classes: Names
     superclasses: dict[Name, Names] = {}
 
@@ -346,6 +458,22 @@ class LabelledData(TrainingData):
     def counts(self) -> dict[SplitName, int]:
         """Both splits."""
         return {"train": self.train, "test": self.test}
+
+    def used(self, split: SplitName) -> int:
+        """How many of a split's images are used."""
+        return self.test_limit or self.test if split == "test" else super().used(split)
+
+
+class ShiftedData(Data):
+    """A test set of another distribution: some of the base set's classes, prepared as the base set."""
+
+    test: int
+    classes: Names
+
+    @property
+    def counts(self) -> dict[SplitName, int]:
+        """Test alone."""
+        return {"test": self.test}
 
 
 class PretrainJob(Model):

@@ -1,81 +1,206 @@
-"""Data sets in memory: uint8 images and labels, checked against their card."""
+"""Data sets for whoever trains or evaluates: in memory where they fit, else read image by image."""
 
 import hashlib
-import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+import math
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from typing import TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from sem_bench import config
-from sem_bench.cards import load_code
 from sem_bench.config import SplitName
-from sem_bench.errors import UserError
-from sem_bench.files import shown
+from sem_bench.dataset import Place
+from sem_bench.digest import digest
+from sem_bench.sources import Labels, Opened, open_split
+
+MEMORY = 2 * 2**30  # bytes of uint8 pixels that a split may take, unless the user says otherwise
+CHUNK = 1024  # images of an evaluation at a time
+AHEAD = 2  # chunks of work for each worker, read before they are asked for
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, 3, S, S) and labels int64 (N,), with the SHA-256 of both."""
+    """The images of a split that are used, in a fixed order."""
 
-    images: Tensor
-    labels: Tensor
+    labels: Tensor  # int64 (N,); -1 where there are none
     fingerprint: str
+    image_size: int
+    resize: int
+    images: Tensor | None  # uint8 (N, 3, H, W) where all are in memory
+    read: Callable[[int], Image.Image]  # one image, RGB; safe in threads
+    workers: int = 1
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def prepared(self) -> Iterator[Tensor]:
+        """What evaluation sees: uint8 (n, 3, S, S), CHUNK images at a time."""
+        size = self.image_size
+        starts = range(0, len(self), CHUNK)
+        if self.images is not None and self.images.shape[2:] == (size, size) and self.resize == size:
+            yield from self.images.split(CHUNK)
+            return
+        rows = [range(start, min(start + CHUNK, len(self))) for start in starts]
+        parts = ordered(self._prepare, [part for chunk in rows for part in pieces(chunk)], workers=self.workers)
+        for chunk in rows:
+            yield torch.cat([next(parts) for _ in pieces(chunk)])
+
+    def _prepare(self, rows: Sequence[int]) -> Tensor:
+        return as_tensor([central(self.read(row), resize=self.resize, size=self.image_size) for row in rows])
 
 
-def load(data: config.TrainingData, split: SplitName, *, code: Path) -> Split:
-    """A split of a data set; `code` is the card's .py. Raises UserError where it is not what the card says."""
-    found = _load(
-        code, data.code, split, data.counts[split], data.image_size, tuple(sorted(data.source.arguments.items()))
-    )
-    if isinstance(data, config.LabelledData):
-        _check_classes(found.labels, data.classes, where=f"{shown(code)}: load({split!r})")
-    return found
+def load(data: config.Data, split: SplitName, place: Place, *, memory: int = MEMORY, workers: int = 1) -> Split:
+    """A split of a data set. Raises UserError where it is not what the card says."""
+    key = digest([config.resolved(data), split, list(map(str, (place.code, *place.needs))), memory, workers])
+    return _load(_Request(key, data, split, place, memory, workers))
 
 
-@lru_cache(maxsize=8)
-def _load(
-    code: Path, version: str, split: SplitName, count: int, size: int, arguments: tuple[tuple[str, config.Scalar], ...]
-) -> Split:
-    images, labels = _arrays(code, split, {"count": count, "image_size": size} | dict(arguments))
-    where = f"{shown(code)}: load({split!r})"
-    expected = f"images uint8 {(count, size, size, 3)}, integer labels {(count,)}"
-    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
-        raise UserError(f"{where}: expected numpy arrays, {expected}")
-    if images.dtype != np.uint8 or images.shape != (count, size, size, 3):
-        raise UserError(f"{where}: images are {images.dtype} {images.shape}; expected {expected}")
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
-        raise UserError(f"{where}: labels are {labels.dtype} {labels.shape}; expected {expected}")
-    content = hashlib.sha256(np.ascontiguousarray(images).tobytes())
+def corrupted(data: config.ShiftedData, place: Place, *, name: str, severity: int) -> Split:
+    """The test images of a corrupted data set: those of its base, as evaluation sees them, then corrupted."""
+    from sem_bench import corruptions
+
+    assert place.base is not None
+    base = load(place.base[0], "test", place.base[1])
+    images = [
+        torch.from_numpy(
+            corruptions.corrupt(
+                part.permute(0, 2, 3, 1).contiguous().numpy(), name=name, severity=severity, first=number * CHUNK
+            )
+        ).permute(0, 3, 1, 2)
+        for number, part in enumerate(base.prepared())
+    ]
+    return _resident(replace(base, resize=data.image_size), torch.cat(images).contiguous())
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is loaded; equal requests have equal keys."""
+
+    key: str
+    data: config.Data = field(compare=False)
+    split: SplitName = field(compare=False)
+    place: Place = field(compare=False)
+    memory: int = field(compare=False)
+    workers: int = field(compare=False)
+
+
+@lru_cache(maxsize=4)
+def _load(request: _Request) -> Split:
+    data, split = request.data, request.split
+    opened = open_split(data, split, request.place)
+    rows = chosen(opened, data.used(split))
+    read = partial(_read, opened, rows, data.reduce)
+    labels = np.full(len(rows), -1) if opened.labels is None else opened.labels[rows]
+    size = data.image_size
+    found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, request.workers)
+    images = _all_images(opened, rows, found, data.reduce, request.memory)
+    fingerprint = opened.fingerprint or _content(images, labels)
+    found = replace(found, fingerprint=fingerprint if len(rows) == opened.count else digest([fingerprint, len(rows)]))
+    return found if images is None else _resident(found, images)
+
+
+def _read(opened: Opened, rows: Labels, reduce: int | None, row: int) -> Image.Image:
+    image = opened.read(int(rows[row]))
+    return image if reduce is None else central(image, resize=reduce, size=reduce)
+
+
+def _resident(split: Split, images: Tensor) -> Split:
+    return replace(split, images=images, read=lambda row: Image.fromarray(images[row].permute(1, 2, 0).numpy()))
+
+
+def chosen(opened: Opened, count: int) -> Labels:
+    """Sorted rows: `count` of them, of each class in proportion, the same for all seeds.
+
+    A larger choice holds a smaller one: rows are ranked at random inside their class, and ranks compared as shares.
+    """
+    labels = np.zeros(opened.count, np.int64) if opened.labels is None else opened.labels
+    order = np.random.default_rng(0).permutation(opened.count)
+    share = np.empty(opened.count)
+    for label in np.unique(labels):
+        members = order[labels[order] == label]
+        share[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return np.sort(np.argsort(share, kind="stable")[:count])
+
+
+def _all_images(opened: Opened, rows: Labels, found: Split, reduce: int | None, memory: int) -> Tensor | None:
+    """uint8 (N, 3, H, W) if all images have one size and fit into the memory; else None."""
+    if opened.arrays is not None and reduce is None:
+        fits = math.prod(opened.arrays.shape[1:]) * len(rows) <= memory
+        return torch.from_numpy(np.ascontiguousarray(opened.arrays[rows].transpose(0, 3, 1, 2))) if fits else None
+    first = found.read(0)
+    if len(rows) * first.width * first.height * 3 > memory:
+        return None
+    images = torch.empty(len(rows), 3, first.height, first.width, dtype=torch.uint8)
+
+    def fill(part: Sequence[int]) -> bool:
+        for row in part:
+            image = found.read(row)
+            if image.size != first.size:
+                return False
+            images[row] = as_tensor([image])[0]
+        return True
+
+    for whole in ordered(fill, pieces(range(len(rows))), workers=found.workers):
+        if not whole:
+            return None
+    return images
+
+
+def _content(images: Tensor | None, labels: Labels) -> str:
+    content = hashlib.sha256(b"" if images is None else images.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
     content.update(np.ascontiguousarray(labels, dtype=np.int64).tobytes())
-    pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    return Split(pixels, torch.from_numpy(labels.astype(np.int64)), content.hexdigest())
+    return content.hexdigest()
 
 
-def _arrays(code: Path, split: SplitName, arguments: Mapping[str, config.Scalar]) -> tuple[object, object]:
-    """What the card's code gives. Its errors are the user's, so they come with its own line."""
-    try:
-        images, labels = load_code(code).load(split, **arguments)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == code), 1)
-        raise UserError(f"{shown(code)}:{line}: load({split!r}): {type(error).__name__}: {error}") from error
-    return images, labels
+# --- single images ---------------------------------------------------------------------------------------------------
 
 
-def _check_classes(labels: Tensor, classes: list[str], *, where: str) -> None:
-    present = set(labels.tolist())
-    strange = sorted(present - set(range(len(classes))))
-    if strange:
-        raise UserError(
-            f"{where}: label {strange[0]}, but the card names {len(classes)} classes, 0 to {len(classes) - 1}"
-        )
-    absent = sorted(set(range(len(classes))) - present)
-    if absent:
-        raise UserError(f"{where}: no image of class {classes[absent[0]]!r}")
+def central(image: Image.Image, *, resize: int, size: int) -> Image.Image:
+    """The shorter side reduced or enlarged to `resize`, then the central square: torchvision's Resize, CenterCrop."""
+    if image.size == (resize, resize) == (size, size):
+        return image
+    short, long = sorted(image.size)
+    if short != resize:
+        other = int(resize * long / short)
+        wide = image.width >= image.height
+        image = image.resize((other, resize) if wide else (resize, other), Image.Resampling.BILINEAR)
+    left, top = (round((side - size) / 2) for side in image.size)
+    return image.crop((left, top, left + size, top + size))
+
+
+def as_tensor(images: Sequence[Image.Image]) -> Tensor:
+    """uint8 (n, 3, H, W) of RGB images of one size."""
+    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2).contiguous()
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+def pieces(rows: range, size: int = 16) -> list[range]:
+    """Parts of a few images each: what a worker does at a time."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def ordered(work: Callable[[A], B], parts: Iterable[A], *, workers: int) -> Generator[B]:
+    """The results in order, a few parts ahead. Threads: Pillow decodes and resizes without the interpreter's lock."""
+    waiting: deque[Future[B]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="images") as pool:
+        try:
+            for part in parts:
+                waiting.append(pool.submit(work, part))
+                if len(waiting) > AHEAD * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

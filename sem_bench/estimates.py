@@ -25,12 +25,13 @@ def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
 def work(job: Job) -> float:
     """Seconds by the table."""
     data = data_of(job)
+    images = data.used("train")
     if isinstance(job.config, PretrainJob):
-        images = data.train * job.config.training.epochs * (data.image_size / 32) ** 2
-        return 0.5 + images / IMAGES_PER_SECOND.get(job.config.backbone, 70.0)
+        seen = images * job.config.training.epochs * (data.image_size / 32) ** 2
+        return 0.5 + seen / IMAGES_PER_SECOND.get(job.config.backbone, 70.0)
     if isinstance(job.config, ProbeJob):
-        return EVALUATION_SECONDS * data.train / 5000
-    return 0.5 * EVALUATION_SECONDS * data.train / 5000
+        return EVALUATION_SECONDS * images / 5000
+    return 0.5 * EVALUATION_SECONDS * images / 5000
 
 
 def _alike(job: Job) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -37,12 +38,23 @@ GOOD = ("done", "reused")
 LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 
-def refresh_fingerprints(jobs: Sequence[Job], store: Store) -> None:
+@dataclass(frozen=True)
+class Limits:
+    """What a process may take."""
+
+    memory: int = data.MEMORY  # bytes of images of a split
+    workers: int = 1  # threads that read images
+
+
+def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
     """Look at data whose content is not known here yet, so that results made from other data are not reused."""
     for job in jobs:
-        if store.fingerprints(job) is None and not job.absent_files():
+        if store.fingerprints(job) is None and not job.place.absent():
             described = data_of(job)
-            loaded = {name: data.load(described, name, code=job.code["dataset"]) for name in described.counts}
+            loaded = {
+                name: data.load(described, name, job.place, memory=limits.memory, workers=limits.workers)
+                for name in described.counts
+            }
             store.write_fingerprints(job, {name: split.fingerprint for name, split in loaded.items()})
 
 
@@ -56,7 +68,9 @@ def busy() -> str:
     )
 
 
-def run(jobs: Sequence[Job], store: Store, *, afresh: bool, device: str, reporter: Reporter) -> dict[str, str]:
+def run(
+    jobs: Sequence[Job], store: Store, *, afresh: bool, device: str, limits: Limits, reporter: Reporter
+) -> dict[str, str]:
     """Do the jobs in order; returns digest -> "done", "reused", "failed" or "blocked" (an input failed)."""
     outcome: dict[str, str] = {}
     chosen = choose_device(device)
@@ -70,7 +84,7 @@ def run(jobs: Sequence[Job], store: Store, *, afresh: bool, device: str, reporte
             reporter.job_started(job.digest, job.kind, job.slug)
             with store.lock(job):
                 found = {kind: folder for kind, folder in inputs.items() if folder is not None}
-                status, summary = _do(job, found, store, chosen, reporter, afresh=afresh)
+                status, summary = _do(job, found, store, chosen, limits, reporter, afresh=afresh)
         outcome[job.digest] = status
         seconds = time.perf_counter() - began
         reporter.job_finished(job.digest, status, seconds=seconds, summary=summary, label=job.slug)
@@ -82,7 +96,14 @@ def _failed(outcome: dict[str, str], digest: str) -> bool:
 
 
 def _do(
-    job: Job, inputs: dict[str, Path], store: Store, device: torch.device, reporter: Reporter, *, afresh: bool
+    job: Job,
+    inputs: dict[str, Path],
+    store: Store,
+    device: torch.device,
+    limits: Limits,
+    reporter: Reporter,
+    *,
+    afresh: bool,
 ) -> tuple[str, str]:
     """One job, under its lock: its status and a word about it. Another process may have done it meanwhile."""
     if not afresh and store.usable(job):
@@ -91,9 +112,12 @@ def _do(
         workspace = Workspace(
             folder=folder,
             inputs=inputs,
-            code=job.code,
+            method_code=job.method_code,
+            place=job.place,
             cache=store.root / "cache",
             device=device,
+            memory=limits.memory,
+            workers=limits.workers,
             progress=lambda at, total, note: reporter.job_progress(job.digest, at, total, note=note),
         )
         settings = job.config.model_dump(mode="json")
@@ -162,6 +186,7 @@ class _Meter:
             "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
             "commit": _commit(),
             "data": workspace.data,
+            **({"speed": workspace.speed} if workspace.speed else {}),
             "files": {name: (workspace.folder / name).stat().st_size for name in OUTPUTS[kind]},
         }
 

@@ -5,7 +5,7 @@ and SEM are recomputed from it where they are needed: 65,000 numbers an image ar
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,8 +80,7 @@ def load(labelled: config.LabelledData, workspace: Workspace) -> Features:
     source = workspace.inputs["pretrain"]
     job = config.PretrainJob.model_validate(read_json(source / "config.json"))
     encoder = load_encoder(job, source / "checkpoint.pt", workspace.device)
-    splits = {name: data.load(labelled, name, code=workspace.code["dataset"]) for name in labelled.counts}
-    workspace.data.update({name: split.fingerprint for name, split in splits.items()})
+    splits = {name: workspace.load(labelled, name) for name in labelled.counts}
     h = {
         name: _cached(encoder, labelled, split, _cache_file(labelled, workspace, source, name, split), workspace.device)
         for name, split in splits.items()
@@ -94,9 +93,8 @@ def _cache_file(
 ) -> Path:
     result = read_json(source / "result.json")
     device = workspace.device.type  # devices round differently
-    key = digest(
-        [result["digest"], result["provenance"]["when"], split.fingerprint, labelled.normalise.model_dump(), device]
-    )
+    seen = [split.fingerprint, labelled.normalise.model_dump(), labelled.image_size, labelled.resize, labelled.reduce]
+    key = digest([result["digest"], result["provenance"]["when"], seen, device])
     return workspace.cache / "features" / f"{result['digest'][:12]}-{name}-{key[:12]}.npy"
 
 
@@ -105,17 +103,19 @@ def _cached(
 ) -> Tensor:
     try:
         h = np.load(file)
-        if h.ndim != 2 or len(h) != len(split.images):
+        if h.ndim != 2 or len(h) != len(split):
             raise ValueError("not these features")
     except (OSError, ValueError, EOFError):
-        h = backbone_features(encoder, labelled, split.images, device).cpu().numpy()
+        h = backbone_features(encoder, labelled, split.prepared(), device).cpu().numpy()
         write_atomic(file, lambda out: np.save(out, h))
     return torch.from_numpy(h).to(device)
 
 
 @torch.no_grad()
-def backbone_features(encoder: Encoder, labelled: config.TrainingData, images: Tensor, device: torch.device) -> Tensor:
-    """h (N, d) float32 of uint8 images (N, 3, S, S)."""
+def backbone_features(
+    encoder: Encoder, labelled: config.Data, chunks: Iterable[Tensor], device: torch.device
+) -> Tensor:
+    """h (N, d) float32 of uint8 images, which come in chunks (n, 3, S, S)."""
     settings = labelled.normalise
     encoder = encoder.to(memory_format=torch.channels_last)
     parts = [
@@ -124,6 +124,6 @@ def backbone_features(encoder: Encoder, labelled: config.TrainingData, images: T
                 memory_format=torch.channels_last
             )
         )
-        for part in images.split(CHUNK)
+        for part in chunks
     ]
     return torch.cat(parts)

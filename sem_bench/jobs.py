@@ -13,6 +13,7 @@ from typing import Any
 
 from sem_bench import config
 from sem_bench.config import Model
+from sem_bench.dataset import Place
 from sem_bench.digest import digest
 
 
@@ -56,12 +57,8 @@ class Job:
     config: Model
     inputs: dict[str, str]  # role -> digest
     cell: Cell
-    code: dict[str, Path]  # "method" and "dataset" -> the .py to load
-    files: tuple[Path, ...] = ()  # what the data set needs on disk
-
-    def absent_files(self) -> list[Path]:
-        """The files of its data set that are not on disk."""
-        return [file for file in self.files if not file.exists()]
+    method_code: Path  # the .py to load
+    place: Place  # of the data set that it reads
 
     @cached_property
     def digest(self) -> str:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sem_bench import profiles
 from sem_bench.arms import Arm
 from sem_bench.assignments import assign
 from sem_bench.cards import Library
-from sem_bench.config import BACKBONES, Suite
+from sem_bench.config import BACKBONES, Grid, Suite
+from sem_bench.dataset import DataSet
 from sem_bench.errors import UserError
 from sem_bench.files import BUILTIN
 from sem_bench.jobs import Job, named
@@ -41,13 +43,19 @@ class Plan:
         return [job for key, job in jobs.items() if key in wanted]
 
 
-def read_plan(path: Path, assignments: Sequence[str] = ()) -> Plan:
-    """The plan of a suite file, after `--set` assignments. Raises UserError with every mistake of every file."""
-    if not path.exists() and path.parent == Path() and (BUILTIN / path).exists():
+def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path("data")) -> Plan:
+    """The plan of a suite file, after its profile and `--set` assignments; `data` is the folder of the users' data.
+
+    Raises UserError with every mistake of every file.
+    """
+    if not path.exists() and not path.is_absolute() and (BUILTIN / path).exists():
         path = BUILTIN / path
-    document, problems = assign(read(path), assignments)
+    written = read(path)
+    chosen, others = profiles.split(assignments)
+    problems = profiles.problems(written, but=chosen)
+    document, wrong = assign(profiles.with_profile(written, chosen), others)
     library = Library(path.parent)
-    problems += _unknown_names(document, library)
+    problems += wrong + _unknown_names(document, library)
     suite = None
     try:
         suite = validate(Suite, document)
@@ -55,21 +63,23 @@ def read_plan(path: Path, assignments: Sequence[str] = ()) -> Plan:
         problems += error.problems
     if suite is not None and not problems:
         problems += _recipe_problems(suite, document, library)
+        problems += _data_problems(suite, document, library)
     if problems or suite is None:
         raise UserError(sorted(set(problems), key=problems.index))
-    return Plan(suite, list(_jobs(suite, library)))
+    return Plan(suite, list(_jobs(suite, library, data)))
 
 
-def _jobs(suite: Suite, library: Library) -> Iterator[Job]:
+def _jobs(suite: Suite, library: Library, root: Path) -> Iterator[Job]:
     for seed in suite.seeds:
         for grid in suite.grid:
-            for dataset in grid.datasets:
+            for name in grid.datasets:
+                dataset, evaluated = (
+                    DataSet(library.dataset(one), library, root) for one in (name, grid.evaluate_on or name)
+                )
                 for backbone in grid.backbones:
-                    for method in grid.methods:
+                    for method in map(library.method, grid.methods):
                         for label, embedding in grid.embeddings.items():
-                            arm = Arm(
-                                suite, library.method(method), label, embedding, backbone, library.dataset(dataset)
-                            )
+                            arm = Arm(suite, method, label, embedding, backbone, dataset, evaluated, grid.images)
                             yield from arm.jobs(seed)
 
 
@@ -92,17 +102,17 @@ def _unknown_names(document: Document, library: Library) -> list[str]:
         for key, kind, load in (
             ("methods", "method", library.method),
             ("datasets", "dataset", library.dataset),
+            ("evaluate_on", "dataset", library.dataset),
             ("backbones", "backbone", None),
         ):
             names = grid.get(key)
-            for i, name in enumerate(names if isinstance(names, list) else []):
+            for i, name in enumerate(names if isinstance(names, list) else [names]):
                 if not isinstance(name, str):
                     continue
                 known = list(BACKBONES) if load is None else library.names(kind)
                 if name not in known:
-                    problems.append(
-                        at(document, (*location, key, i), f"unknown {kind} {name!r}{did_you_mean(name, known)}")
-                    )
+                    here = (*location, key, i) if isinstance(names, list) else (*location, key)
+                    problems.append(at(document, here, f"unknown {kind} {name!r}{did_you_mean(name, known)}"))
                 elif load is not None:
                     try:
                         load(name)
@@ -120,14 +130,55 @@ def _recipe_problems(suite: Suite, document: Document, library: Library) -> list
                 f"method {name!r} has no recipe {suite.pretrain.recipe!r}{did_you_mean(suite.pretrain.recipe, recipes)}"
             )
             problems.append(at(document, ("pretrain", "recipe"), text))
-    if problems:
-        return problems
-    for grid in suite.grid:
-        for method in grid.methods:
-            size = suite.pretrain.batch_size or library.method(method).content.recipes[suite.pretrain.recipe].batch_size
-            for name in grid.datasets:
-                count = library.dataset(name).content.splits["train"]
-                if size > count:
-                    text = f"{method}'s batch of {size} is larger than the {count} training images of {name!r}"
-                    problems.append(at(document, ("pretrain", "batch_size"), text))
     return problems
+
+
+def _data_problems(suite: Suite, document: Document, library: Library) -> list[str]:
+    """What each grid wants of its data sets, and they cannot give."""
+    problems = []
+    for i, grid in enumerate(suite.grid):
+        here: tuple[str | int, ...] = ("grid", i) if isinstance(document.data["grid"], list) else ("grid",)  # type: ignore[index]
+        for j, name in enumerate(grid.datasets):
+            for key, text in _mismatches(suite, grid, name, library):
+                place = ("pretrain", key) if key == "batch_size" else (*here, *key.split("."))
+                problems.append(at(document, (*here, "datasets", j) if key == "datasets" else place, text))
+    return problems
+
+
+def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) for pretraining on a data set and evaluating as the grid says."""
+    card = library.dataset(name).content
+    target = grid.evaluate_on or name
+    evaluated = library.dataset(target).content
+    if "train" not in card.splits:
+        yield "datasets", f"{name!r} is a shifted test set: it has no train split"
+        return
+    stages = [stage for stage, settings in suite.evaluate if settings is not None]
+    if stages and not evaluated.labelled:
+        where = "evaluate_on" if grid.evaluate_on else "datasets"
+        hint = "" if grid.evaluate_on else "; `evaluate_on` names the data set to evaluate on"
+        yield where, f"{target!r} has no labelled train and test images, which {stages[0]} needs{hint}"
+        return
+    if card.image_size != evaluated.image_size:
+        yield "evaluate_on", f"{target!r} has images of {evaluated.image_size} px, {name!r} of {card.image_size} px"
+    labelling = [method for method in grid.methods if library.method(method).content.labels]
+    if labelling and card.classes is None:
+        yield "datasets", f"{labelling[0]} reads labels, which {name!r} does not have"
+    limits, counts = grid.images, card.splits["train"]
+    pretrain = limits.pretrain or (limits.train if target == name else None)
+    for key, limit, available, of in (
+        ("pretrain", limits.pretrain, counts, name),
+        ("train", limits.train, evaluated.splits.get("train", 0), target),
+        ("test", limits.test, evaluated.splits.get("test", 0), target),
+    ):
+        if limit is not None and limit > available:
+            split = "test" if key == "test" else "training"
+            yield f"images.{key}", f"grid.images.{key}: {limit}, but {of!r} has {available} {split} images"
+    for key, limit in (("train", limits.train), ("test", limits.test)):
+        if limit is not None and limit < len(evaluated.classes or []):
+            yield f"images.{key}", f"grid.images.{key}: {limit} images for {len(evaluated.classes or [])} classes"
+    for method in grid.methods:
+        size = suite.pretrain.batch_size or library.method(method).content.recipes[suite.pretrain.recipe].batch_size
+        count = min(pretrain or counts, counts)
+        if size > count:
+            yield "batch_size", f"{method}'s batch of {size} is larger than the {count} training images of {name!r}"

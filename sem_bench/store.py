@@ -23,6 +23,7 @@ from sem_bench.plan import Plan
 from sem_bench.records import SCHEMA
 
 Status = Literal["done", "failed", "partial", "missing"]
+Stamp = tuple[str, int, int]  # path, bytes, modification time in nanoseconds
 
 
 class Store:
@@ -33,6 +34,7 @@ class Store:
             raise UserError(f"--results {root}: this is a file, not a folder")
         self.root = root
         self._folders: dict[str, dict[str, Path]] = {}
+        self._stamps: dict[Path, list[Stamp]] = {}
 
     def folder(self, job: Job) -> Path:
         """Where the job's files are, or will be."""
@@ -154,13 +156,20 @@ class Store:
 
     def _fingerprint_file(self, job: Job, split: config.SplitName) -> Path:
         data = data_of(job)
+        described = [data.name, config.resolved(data.source), data.code, data.image_size, data.reduce]
         identity = {
-            "data": [data.name, config.resolved(data.source), data.code, data.image_size, split, data.counts[split]],
-            "files": [[str(file), *_stamp(file)] for path in job.files for file in _files(path)],
+            "data": [*described, split, data.counts[split], data.used(split)],
+            "files": [self._stamp(path) for path in job.place.needs],
             # Drawn data depends on the libraries that draw, so another version of them has to be looked at anew.
             "libraries": _libraries(),
         }
         return self.root / "cache" / "data" / f"{data.name}-{split}-{digest(identity)[:12]}.json"
+
+    def _stamp(self, path: Path) -> list[Stamp]:
+        """Names, sizes and times of a file, or of all files below a folder; looked at once a command."""
+        if path not in self._stamps:
+            self._stamps[path] = sorted(_stamps(path))
+        return self._stamps[path]
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -183,9 +192,19 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
+def _stamps(path: Path) -> Iterator[Stamp]:
+    """By hand, for speed: some folders have a million files."""
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    yield from _stamps(Path(entry.path))
+                else:
+                    status = entry.stat(follow_symlinks=False)
+                    yield entry.path, status.st_size, status.st_mtime_ns
+    elif path.exists():
+        status = path.stat()
+        yield str(path), status.st_size, status.st_mtime_ns
 
 
 def _tidy(folder: Path, *, afresh: bool) -> None:
@@ -197,16 +216,9 @@ def _tidy(folder: Path, *, afresh: bool) -> None:
         path.unlink(missing_ok=True)
 
 
-def _files(path: Path) -> list[Path]:
-    """A file, or all files below a folder."""
-    return (
-        sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path] if path.exists() else []
-    )
-
-
-def data_of(job: Job) -> config.TrainingData:
+def data_of(job: Job) -> config.Data:
     """The data set that a job reads."""
-    data: config.TrainingData = job.config.data  # type: ignore[attr-defined]
+    data: config.Data = job.config.data  # type: ignore[attr-defined]
     return data
 
 

@@ -97,6 +97,11 @@ def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> 
         return f"{where}: unknown {key} {value!r}{did_you_mean(value, expected)}"
     if kind == "value_error":
         return f"{where}: {details['ctx']['error']}" if where else str(details["ctx"]["error"])
+    if kind == "union_tag_not_found":
+        return f"missing key 'type' in {where}"
+    if kind == "union_tag_invalid":
+        known = details["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{where}.type: unknown type {details['ctx']['tag']!r}{did_you_mean(details['ctx']['tag'], known)}"
     if kind == "string_pattern_mismatch":
         return f"{where}: {value!r} is no name: letters, digits, '.', '_' and '-' only"
     if kind == "too_short":
@@ -139,6 +144,8 @@ def _below(annotation: Any, part: str | int) -> Any:
             for name, field in choice.model_fields.items():
                 if part in (name, field.alias):
                     return field.annotation
+            if "type" in choice.model_fields and part in get_args(choice.model_fields["type"].annotation):
+                return choice  # the member of a union that its type names
         origin, arguments = get_origin(choice), get_args(choice)
         if origin is list and isinstance(part, int):
             return arguments[0]

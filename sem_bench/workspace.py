@@ -6,7 +6,10 @@ from pathlib import Path
 
 import torch
 
+from sem_bench import config
 from sem_bench.config import SplitName
+from sem_bench.data import MEMORY, Split, load
+from sem_bench.dataset import Place
 from sem_bench.errors import UserError
 
 
@@ -16,12 +19,22 @@ class Workspace:
 
     folder: Path
     inputs: dict[str, Path]  # role -> folder of the finished job
-    code: dict[str, Path]  # "method", "dataset" -> .py
+    method_code: Path
+    place: Place  # of the data set
     cache: Path
     device: torch.device
+    memory: int = MEMORY  # bytes of images that may stay in memory, for each split
+    workers: int = 1  # threads that read images
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
     data: dict[SplitName, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
     earlier: dict[str, float] = field(default_factory=dict)  # "seconds" spent before this process took over
+    speed: dict[str, float] = field(default_factory=dict)  # of a pretraining
+
+    def load(self, described: config.Data, split: SplitName) -> Split:
+        """A split of the job's data set; its fingerprint is remembered."""
+        found = load(described, split, self.place, memory=self.memory, workers=self.workers)
+        self.data[split] = found.fingerprint
+        return found
 
 
 def choose_device(name: str) -> torch.device:

@@ -193,7 +193,7 @@ CARD_MISTAKES = {
         "[red, red, blue, grey]",
         "datasets/toy.yaml:5: classes: 'red' stands there twice",
     ),
-    "no test split": (", test: 80", "", "datasets/toy.yaml:3: splits needs train and test"),
+    "no test split": (", test: 80", "", "suite.yaml:7: 'toy' has no labelled train and test images, which probe needs"),
     "std of zero": (
         "std: [0.25,",
         "std: [0,",

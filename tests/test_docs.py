@@ -54,6 +54,7 @@ def test_links_lead_somewhere() -> None:
 def contact_sheet(path: Path) -> None:
     """What the default suite's images look like."""
     card = Library(REPOSITORY).dataset("shapes")
+    assert card.content.source.type == "python"
     load_code(card.code).contact_sheet(path, columns=8, zoom=1, **card.content.source.arguments)
 
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from sem_bench import config, features
-from sem_bench.cards import Library, load_code
+from sem_bench import config, data, features
+from sem_bench.cards import Library
 from sem_bench.cli import main
+from sem_bench.dataset import DataSet
 from sem_bench.features import Features
 from sem_bench.jobs import Job
 from sem_bench.plan import read_plan
@@ -40,14 +41,12 @@ def test_parity_with_scikit_learn(folder: Path) -> None:
     (row,) = found["metrics"]["rows"]
     assert row["l2"] == l2
 
-    card = BUILTIN.dataset("shapes").content
-    assert card.splits["test"] >= 2000
+    shapes = DataSet(BUILTIN.dataset("shapes"), BUILTIN, Path("data"))
+    described = shapes.labelled()
+    assert described.test >= 2000
     labels, h = {}, {}
-    for split, count in card.splits.items():
-        arguments = card.source.arguments
-        labels[split] = load_code(BUILTIN.dataset("shapes").code).load(split, count=count, image_size=32, **arguments)[
-            1
-        ]
+    for split in described.counts:
+        labels[split] = data.load(described, split, shapes.place).labels.numpy()
         h[split] = np.load(next((folder / "results/cache/features").glob(f"*-{split}-*.npy"))).astype(np.float64)
     scale = np.sqrt(len(h["train"]) / (h["train"] ** 2).sum())
     reference = LogisticRegression(C=1 / (len(h["train"]) * l2), tol=1e-8, max_iter=5000)
@@ -75,7 +74,8 @@ def done(folder: Path) -> Callable[[str], tuple[Job, Features]]:
         store = Store(Path("results"))
         source = store.by_digest("pretrain", job.inputs["pretrain"])
         assert source is not None
-        workspace = Workspace(folder, {"pretrain": source}, job.code, folder / "cache", torch.device("cpu"))
+        cpu, cache = torch.device("cpu"), folder / "cache"
+        workspace = Workspace(folder, {"pretrain": source}, job.method_code, job.place, cache, cpu)
         return job, features.load(job.config.data, workspace)  # type: ignore[attr-defined]
 
     return find

@@ -80,7 +80,7 @@ def test_the_files_of_a_job(folder: Path) -> None:
     assert {name.split("/")[0] for name in results(folder)} == {"pretrain", "knn", "probe"}
     pretrain = next((folder / "results/pretrain").glob("*sem*"))
     log = (pretrain / "log.csv").read_text().splitlines()
-    assert log[0] == "epoch,loss,lr,seconds,images_per_second" and len(log) == 3
+    assert log[0] == "epoch,loss,lr,seconds,images_per_second,augmentation_share" and len(log) == 3
     result = json.loads((pretrain / "result.json").read_text())
     assert set(result) == {"schema", "kind", "digest", "config", "inputs", "metrics", "provenance"}
     assert pretrain.name.endswith(result["digest"][:12])
@@ -226,20 +226,20 @@ def test_results_of_other_data_are_not_reused(folder: Path, capsys: pytest.Captu
     write(
         folder,
         "datasets/toy.py",
-        TOY_PY.replace("rng = np", 'noise = len(np.fromfile("noise.txt", np.uint8))\n    rng = np'),
+        TOY_PY.replace("noise=40", "root").replace("rng =", 'noise = (root / "noise.txt").stat().st_size\n    rng ='),
     )
     write(folder, "datasets/toy.yaml", TOY_YAML + "files: [noise.txt]\n")
-    (folder / "noise.txt").write_bytes(b"x" * 40)
+    write(folder, "data/noise.txt", "x" * 40)
     arguments = ["run", "suite.yaml", "--only", "knn/simclr-none"]
     assert main(arguments) == 0
     first = results(folder)
-    (folder / "noise.txt").write_bytes(b"x" * 90)
+    write(folder, "data/noise.txt", "x" * 90)
     run = process(folder, *arguments)  # a process of its own, which has not read the old data
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 0 and "2 done" in errors.splitlines()[-1]
     second = results(folder)
     assert first.keys() == second.keys() and first != second
-    (folder / "noise.txt").unlink()
+    (folder / "data/noise.txt").unlink()
     assert main(arguments) == 0  # all is done: nothing needs the data
     assert "0 done, 2 reused" in capsys.readouterr().err.splitlines()[-1]
 

@@ -11,23 +11,22 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from types import SimpleNamespace
+from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from sem_bench import config, data, optimisers
-from sem_bench.augment import BatchAugment
+from sem_bench import config, optimisers
 from sem_bench.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.files import write_atomic
-from sem_bench.method import Batch, Method
-from sem_bench.randomness import generator, initialisation
+from sem_bench.method import Method
+from sem_bench.randomness import initialisation
+from sem_bench.views import Views
 from sem_bench.workspace import Workspace, precision
 
 SAVING_SHARE = 0.05  # a checkpoint is written when the time since the last one makes it cost no more than this
-LOG = ("epoch", "loss", "lr", "seconds", "images_per_second")
+LOG = ("epoch", "loss", "lr", "seconds", "images_per_second", "augmentation_share")
 
 
 @dataclass
@@ -40,6 +39,7 @@ class Training:
     step: int = 0
     seconds: float = 0.0  # spent on the steps so far, by all processes that worked on it
     epoch_began: float = 0.0  # what `seconds` was then
+    augmenting: float = 0.0  # seconds of the current epoch that went into its views, or into waiting for them
     losses: list[float] = field(default_factory=list)  # of the current epoch
     log: list[list[float]] = field(default_factory=list)
 
@@ -50,6 +50,7 @@ class Training:
             "step": self.step,
             "seconds": self.seconds,
             "epoch_began": self.epoch_began,
+            "augmenting": self.augmenting,
             "losses": self.losses,
             "log": self.log,
             "method": self.method.state_dict(),
@@ -60,37 +61,51 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote."""
         self.step, self.losses, self.log = state["step"], state["losses"], state["log"]
-        self.seconds, self.epoch_began = state["seconds"], state["epoch_began"]
+        self.seconds, self.epoch_began, self.augmenting = (
+            state[name] for name in ("seconds", "epoch_began", "augmenting")
+        )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
 def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     """Train, and leave checkpoint.pt with the encoder and log.csv."""
-    train = data.load(job.data, "train", code=workspace.code["dataset"])
-    workspace.data["train"] = train.fingerprint
-    images, labels = train.images.to(workspace.device), train.labels.to(workspace.device)
-
+    train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
-    method = build_method(job, workspace.code["method"], classes=int(train.labels.max()) + 1).to(device)
+    method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1).to(device)
     method = method.to(memory_format=torch.channels_last)
     state = Training(method, optimisers.build(method, training), train.fingerprint)
     checkpoint = workspace.folder / "checkpoint.pt"
     if found := _load(checkpoint, train.fingerprint, device):
         if "encoder" in found:  # a kill came between the last checkpoint and the result
-            workspace.earlier["seconds"] = found["seconds"]
-            return _metrics(found)
+            return _finish(found, workspace, earlier=found["seconds"])
         state.restore(found)
-        workspace.earlier["seconds"] = state.seconds
+    earlier = state.seconds
     method.train()
 
-    steps_per_epoch = len(images) // training.batch_size
-    total = steps_per_epoch * training.epochs
-    step_of = _Step(job, state, images, labels, steps_per_epoch, device)
-    saver = _Saver(checkpoint)
+    total = len(train) // training.batch_size * training.epochs
+    with Views(job, train, device, first=state.step, last=total) as views:
+        _train(state, job, views, total, workspace)
+    final = {
+        "data": train.fingerprint,
+        "step": total,
+        "seconds": state.seconds,
+        "log": state.log,
+        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+        "encoder": method.encoder.state_dict(),
+    }
+    write_atomic(checkpoint, lambda file: torch.save(final, file))
+    return _finish(final, workspace, earlier=earlier)
+
+
+def _train(state: Training, job: config.PretrainJob, views: Views, total: int, workspace: Workspace) -> None:
+    """All the steps that are left."""
+    training, steps_per_epoch = job.training, views.steps_per_epoch
+    step = _Step(job, state, views, workspace.device)
+    saver = _Saver(workspace.folder / "checkpoint.pt")
     began = time.perf_counter() - state.seconds
     while state.step < total:
-        loss = step_of()
+        loss = step()
         if not math.isfinite(loss):
             epoch = state.step // steps_per_epoch
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
@@ -104,17 +119,17 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
         if state.step < total:
             saver(state)
         workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
-    final = {
-        "data": train.fingerprint,
-        "step": total,
-        "seconds": state.seconds,
-        "log": state.log,
-        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
-        "encoder": method.encoder.state_dict(),
-    }
-    write_atomic(checkpoint, lambda file: torch.save(final, file))
-    write_atomic(workspace.folder / "log.csv", _csv(state.log))
-    return _metrics(final)
+
+
+def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:
+    """The log, the speed, and the metrics of a finished run."""
+    log = final["log"]
+    write_atomic(workspace.folder / "log.csv", _csv(log))
+    workspace.earlier["seconds"] = earlier
+    if log:
+        names = ("seconds_per_epoch", "images_per_second", "augmentation_share")
+        workspace.speed.update({name: round(median(row[i] for row in log), 4) for i, name in enumerate(names, 3)})
+    return {"steps": final["step"], "loss": log[-1][1] if log else None, "parameters": final["parameters"]}
 
 
 def build_method(job: config.PretrainJob, code: Path, *, classes: int) -> Method:
@@ -139,30 +154,21 @@ class _Step:
 
     job: config.PretrainJob
     state: Training
-    images: Tensor
-    labels: Tensor
-    steps_per_epoch: int
+    views: Views
     device: torch.device
 
     def __post_init__(self) -> None:
-        job = self.job
         self.bf16 = precision(self.device) == "bf16"
-        self.order = -1, torch.empty(0)
-        self.augment = [
-            BatchAugment(
-                SimpleNamespace(size=job.data.image_size, **view.model_dump()),
-                mean=job.data.normalise.mean,
-                std=job.data.normalise.std,
-            )
-            for view in job.training.views
-        ]
+        self.steps_per_epoch = self.views.steps_per_epoch
 
     def __call__(self) -> float:
         state, training = self.state, self.job.training
         lr = optimisers.lr_at(training, step=state.step, steps_per_epoch=self.steps_per_epoch)
         for group in state.optimizer.param_groups:
             group["lr"] = lr
-        batch = self.batch()
+        began = time.perf_counter()
+        batch = self.views.batch(state.step)
+        state.augmenting += time.perf_counter() - began
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = state.method(batch)
         loss = state.method.loss(*(output.float() for output in outputs))
@@ -171,22 +177,6 @@ class _Step:
         state.optimizer.step()
         state.method.after_step(state.step, training.epochs * self.steps_per_epoch)
         return float(loss.detach())
-
-    def batch(self) -> Batch:
-        """The views of a step: a function of the seed and the step's number."""
-        job, step = self.job, self.state.step
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if self.order[0] != epoch:
-            self.order = epoch, torch.randperm(len(self.images), generator=generator(job.seed, "order", epoch))
-        size = job.training.batch_size
-        indices = self.order[1][position * size : (position + 1) * size].to(self.device)
-        images = self.images[indices]
-        views = []
-        for number, augment in enumerate(self.augment):
-            source = generator(job.seed, "augment", step, number)
-            parameters = augment.sample(size, height=images.shape[2], width=images.shape[3], generator=source)
-            views.append(augment(images, parameters).contiguous(memory_format=torch.channels_last))
-        return Batch(views, indices, self.labels[indices] if job.method.labels else None)
 
 
 @dataclass
@@ -209,8 +199,8 @@ def _end_epoch(state: Training, epoch: int, training: config.Training, steps_per
     mean = math.fsum(state.losses) / len(state.losses)
     lr = optimisers.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
     images, seconds = len(state.losses) * training.batch_size, state.seconds - state.epoch_began
-    state.log.append([epoch, mean, lr, seconds, images / seconds])
-    state.losses, state.epoch_began = [], state.seconds
+    state.log.append([epoch, mean, lr, seconds, images / seconds, state.augmenting / seconds])
+    state.losses, state.epoch_began, state.augmenting = [], state.seconds, 0.0
 
 
 def _load(checkpoint: Path, data: str, device: torch.device) -> dict[str, Any] | None:
@@ -220,11 +210,6 @@ def _load(checkpoint: Path, data: str, device: torch.device) -> dict[str, Any] |
     except (OSError, RuntimeError, EOFError, UnpicklingError):
         return None
     return state if isinstance(state, dict) and state.get("data") == data else None
-
-
-def _metrics(final: dict[str, Any]) -> dict[str, Any]:
-    log = final["log"]
-    return {"steps": final["step"], "loss": log[-1][1] if log else None, "parameters": final["parameters"]}
 
 
 def _csv(rows: list[list[float]]) -> str:

@@ -46,7 +46,7 @@ def run(job: config.ProbeJob, workspace: Workspace) -> dict[str, Any]:
             workspace.progress(len(rows), draws * len(reported), f"{row['representation']} {row['value']:.1f} %")
     write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
     write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
-    layout = f"{len(rows)} rows of {job.data.test} bits, each row padded to bytes"
+    layout = f"{len(rows)} rows of {len(found.test)} bits, each row padded to bytes"
     return {"rows": rows, "labels": len(labelled), "predictions": layout}
 
 

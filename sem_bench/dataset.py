@@ -1,0 +1,114 @@
+"""A data set: what of its card enters a digest, and where it is on this machine."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sem_bench import config
+from sem_bench.cards import Card, Library
+from sem_bench.config import DatasetCard
+from sem_bench.digest import digest
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a data set is read with, beside the description that a digest sees."""
+
+    card: Path  # the YAML file, which messages name
+    code: Path  # the .py of a python source
+    root: Path  # the data folder
+    classes: tuple[str, ...] | None = None  # in the order of the labels
+    needs: tuple[Path, ...] = ()  # what must be on disk
+    archive: Path | None = None  # what they can be unpacked from
+    base: "tuple[config.LabelledData, Place] | None" = None  # what a corrupted set is made of
+
+    def absent(self) -> list[Path]:
+        """What must be on disk and is not."""
+        if self.base is not None:
+            return self.base[1].absent()
+        if self.archive is not None and self.archive.exists():
+            return []
+        return [path for path in self.needs if not path.exists()]
+
+
+class DataSet:
+    """A data set of the library, its files below `root`."""
+
+    def __init__(self, card: Card[DatasetCard], library: Library, root: Path) -> None:
+        self.name, self.card = card.name, card.content
+        self._card, self._library, self._root = card, library, root
+
+    def training(self, limit: int | None = None) -> config.TrainingData:
+        """As pretraining sees it: the first `limit` of its training images, or all."""
+        return config.TrainingData(**self._common, train=self.card.splits["train"], limit=self._limit("train", limit))
+
+    def labelled(self, limit: int | None = None, test_limit: int | None = None) -> config.LabelledData:
+        """As evaluation sees it."""
+        assert self.card.classes is not None
+        return config.LabelledData(
+            **self._common,
+            train=self.card.splits["train"],
+            limit=self._limit("train", limit),
+            test=self.card.splits["test"],
+            test_limit=self._limit("test", test_limit),
+            classes=self.card.classes,
+            superclasses=self.card.superclasses,
+        )
+
+    def shift(self, name: str) -> "tuple[config.ShiftedData, Place]":
+        """One of its shifted test sets: as robustness sees it, and where it is. Normalised as this data set."""
+        other = DataSet(self._library.dataset(self.card.shifts[name]), self._library, self._root)
+        source, base = other.card.source, self._common
+        common = base | other._common | {key: base[key] for key in ("image_size", "normalise", "resize", "reduce")}
+        if source.type == "corrupted":
+            corrupted = self.labelled()
+            common["code"] = digest(config.resolved(corrupted))
+            return config.ShiftedData(**common, test=corrupted.test, classes=corrupted.classes), other.place
+        assert other.card.classes is not None
+        return config.ShiftedData(**common, test=other.card.splits["test"], classes=other.card.classes), other.place
+
+    def _limit(self, split: config.SplitName, limit: int | None) -> int | None:
+        return None if limit == self.card.splits[split] else limit
+
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        card = self.card
+        return {
+            "name": self.name,
+            "source": card.source,
+            "code": self._card.code_digest if card.source.type == "python" else "",
+            "image_size": card.image_size,
+            "normalise": card.normalise,
+            "resize": card.resize,
+            "reduce": card.reduce,
+        }
+
+    @cached_property
+    def place(self) -> Place:
+        """Where it is on this machine."""
+        card, source = self.card, self.card.source
+        base = None
+        if source.type == "corrupted":
+            below = DataSet(self._library.dataset(source.of), self._library, self._root)
+            base = below.labelled(), below.place
+        names, archive = list(card.files), None
+        if source.type in ("folder", "npz") or (source.type == "torchvision" and source.path and not source.download):
+            names.append(source.path)
+        if source.type == "folder" and source.archive:
+            archive = located(self._root, source.archive)
+        return Place(
+            card=self._card.path,
+            code=self._card.code,
+            root=self._root,
+            classes=None if card.classes is None else tuple(card.classes),
+            needs=tuple(located(self._root, name) for name in names),
+            archive=archive,
+            base=base,
+        )
+
+
+def located(root: Path, name: str) -> Path:
+    """A path of a card: from the data folder, "~" is the home. Never raises."""
+    return root / os.path.expanduser(name)  # noqa: PTH111 - Path.expanduser raises for an unknown user

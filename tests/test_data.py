@@ -1,0 +1,573 @@
+"""Real data: every kind of source through the command line, damaged ones, subsets, and data larger than memory."""
+
+import gzip
+import json
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import CenterCrop, Compose, Resize
+
+from sem_bench import config, data
+from sem_bench.cards import Library
+from sem_bench.cli import main
+from sem_bench.data import AHEAD, Split, central, chosen
+from sem_bench.dataset import DataSet
+from sem_bench.plan import read_plan
+from sem_bench.sources import Opened
+from sem_bench.views import Views
+from tests.conftest import SUITE, write
+
+PHOTOS = """
+summary: squares of colour
+source: {type: folder, path: photos}
+splits: {train: 60, test: 30}
+image_size: 16
+classes: [red, green, blue]
+normalise: {mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
+licence: none needed
+"""
+COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
+SMALL = SUITE.replace("[toy]", "[photos]").replace("batch_size: 50", "batch_size: 20")
+RUN = ["run", "suite.yaml", "--only", "simclr-sem"]
+
+
+def photos(folder: Path, *, ending: str = "png", size: tuple[int, int] = (16, 16), mixed: bool = False) -> Path:
+    """data/photos: noise around the colour of the class, 20 training and 10 test images of each."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 20), ("test", 10)):
+        for name, colour in COLOURS.items():
+            place = folder / "data/photos" / split / name
+            place.mkdir(parents=True)
+            for i in range(count):
+                width, height = (size[0] + i % 5, size[1] + i % 3) if mixed else size
+                pixels = rng.normal(colour, 40, (height, width, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{i:02}.{ending}")
+    return folder / "data/photos"
+
+
+@pytest.fixture
+def here(folder: Path) -> Path:
+    """A user's folder with a suite on data/photos."""
+    write(folder, "suite.yaml", SMALL)
+    write(folder, "datasets/photos.yaml", PHOTOS)
+    return folder
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line that a refused run says."""
+    capsys.readouterr()
+    assert main(RUN) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def result(folder: Path, kind: str) -> dict[str, Any]:
+    (path,) = folder.glob(f"results/{kind}/*/result.json")
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
+
+
+def opened(folder: Path, name: str = "photos", **limits: int) -> tuple[config.LabelledData, DataSet]:
+    """A data set of the user's folder."""
+    library = Library(folder)
+    found = DataSet(library.dataset(name), library, folder / "data")
+    return found.labelled(**limits), found
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos(here)
+    (here / "data/photos/train/red/.DS_Store").write_text("no image")
+    (here / "data/photos/train/red/notes.txt").write_text("no image")
+    assert main(RUN) == 0
+    assert "sem (L=4, V=3)" in capsys.readouterr().out
+    split = data.load(*_load_arguments(here, "train"))
+    assert split.images is not None and split.images.shape == (60, 3, 16, 16)
+    for label, name in enumerate(["red", "green", "blue"]):  # the card's order, which is not the alphabet's
+        mean = split.images[split.labels == label].double().mean((0, 2, 3))
+        assert np.allclose(mean, COLOURS[name], atol=4)
+    assert main(RUN) == 0
+    assert "0 done, 4 reused" in capsys.readouterr().err
+    photos_moved = here / "elsewhere"
+    (here / "data").rename(photos_moved)
+    assert main([*RUN, "--data", str(photos_moved)]) == 0  # where data lie is not what they are
+    assert "0 done, 4 reused" in capsys.readouterr().err
+
+
+def _load_arguments(here: Path, split: config.SplitName) -> tuple[config.Data, config.SplitName, Any]:
+    described, found = opened(here)
+    return described, split, found.place
+
+
+def test_files_that_changed_void_the_results(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    top = photos(here)
+    assert main(RUN) == 0
+    Image.new("RGB", (16, 16)).save(top / "train/red/00.png")
+    assert main(RUN) == 0
+    assert "4 done, 0 reused" in capsys.readouterr().err
+
+
+UNLABELLED = """
+summary: anything
+source: {type: folder, path: snaps}
+splits: {train: 40}
+image_size: 16
+normalise: {mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
+licence: none needed
+"""
+
+
+def test_pretraining_without_labels_and_evaluating_elsewhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "datasets/snaps.yaml", UNLABELLED)
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = folder / f"data/snaps/train/{'a/b' if i % 2 else 'c'}/{i}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(path)
+    write(folder, "suite.yaml", SUITE.replace("[toy]", "[snaps]").replace("size: 50", "size: 20"))
+    assert main(["plan", "suite.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "suite.yaml:7: 'snaps' has no labelled train and test images, which probe needs; "
+        "`evaluate_on` names the data set to evaluate on\n"
+    )
+    both = ["--set", "grid.evaluate_on=toy"]
+    assert main([*RUN, *both]) == 0
+    assert "tiny: snaps > toy, resnet10w16s2" in capsys.readouterr().out
+    pretrain, knn = result(folder, "pretrain"), result(folder, "knn")
+    assert pretrain["config"]["data"]["name"] == "snaps" and knn["config"]["data"]["name"] == "toy"
+    assert pretrain["provenance"]["data"].keys() == {"train"}
+    assert main(["plan", "suite.yaml", *both, "--set", "grid.methods=[supervised]"]) == 2
+    assert "supervised reads labels, which 'snaps' does not have" in capsys.readouterr().err
+    assert main(["plan", "suite.yaml", "--set", "grid.evaluate_on=tyo"]) == 2
+    assert "unknown dataset 'tyo'; did you mean 'toy'?" in capsys.readouterr().err
+
+
+def arrays(folder: Path, **changes: Any) -> None:
+    """data/photos.npz as MedMNIST writes it: labels in a column."""
+    rng = np.random.default_rng(0)
+    content: dict[str, Any] = {}
+    for split, count in (("train", 60), ("test", 30)):
+        content[f"{split}_images"] = rng.integers(0, 255, (count, 16, 16, 3), np.uint8)
+        content[f"{split}_labels"] = np.arange(count)[:, None] % 3
+    content |= changes
+    (folder / "data").mkdir(exist_ok=True)
+    np.savez(folder / "data/photos.npz", **{k: v for k, v in content.items() if v is not None})
+
+
+NPZ = PHOTOS.replace("{type: folder, path: photos}", "{type: npz, path: photos.npz}")
+
+
+def test_arrays(here: Path) -> None:
+    write(here, "datasets/photos.yaml", NPZ)
+    grey = np.random.default_rng(1).integers(0, 255, (60, 16, 16), np.uint8)
+    arrays(here, train_images=grey)
+    assert main(RUN) == 0
+    split = data.load(*_load_arguments(here, "train"))
+    assert split.images is not None
+    assert torch.equal(split.images, torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1))
+    assert split.labels.tolist() == [i % 3 for i in range(60)]
+
+
+TORCHVISION = PHOTOS.replace("{type: folder, path: photos}", "{type: torchvision, class: MNIST, path: tv}").replace(
+    "[red, green, blue]",
+    "[0_zero, 1_one, 2_two, 3_three, 4_four, 5_five, 6_six, 7_seven, 8_eight, 9_nine]",
+)
+
+
+def mnist(folder: Path) -> None:
+    """data/tv/MNIST/raw in the published format, with 60 and 30 images of 16 px."""
+    raw = folder / "data/tv/MNIST/raw"
+    raw.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for prefix, count in (("train", 60), ("t10k", 30)):
+        pixels = rng.integers(0, 255, (count, 16, 16), np.uint8)
+        head = b"".join(number.to_bytes(4, "big") for number in (0x803, count, 16, 16))
+        (raw / f"{prefix}-images-idx3-ubyte").write_bytes(head + pixels.tobytes())
+        head = b"".join(number.to_bytes(4, "big") for number in (0x801, count))
+        (raw / f"{prefix}-labels-idx1-ubyte").write_bytes(head + (np.arange(count, dtype=np.uint8) % 10).tobytes())
+
+
+def test_a_class_of_torchvision(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here, "datasets/photos.yaml", TORCHVISION)
+    assert main(RUN) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "no data for 'photos': data/tv is absent"
+    mnist(here)
+    assert main(RUN) == 0
+    split = data.load(*_load_arguments(here, "test"))
+    assert split.images is not None and split.images.shape == (30, 3, 16, 16)
+    assert split.labels.tolist() == [i % 10 for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "expected"),
+    [
+        ("class: MNIST", "class: MNITS", "datasets/photos.yaml:2: torchvision has no data set 'MNITS'; did you mean"),
+        ("1_one", "one", "datasets/photos.yaml: torchvision's MNIST, train: class 1 is '1 - one', but the card says"),
+        (
+            "path: tv",
+            "path: empty",
+            "datasets/photos.yaml: torchvision's MNIST, train: RuntimeError: Dataset not found",
+        ),
+        ("train: 60", "train: 61", "torchvision's MNIST, train: 60 images, but datasets/photos.yaml says train: 61"),
+        ("path: tv", "path: tv, arguments: {train: {big: true}}", "TypeError"),
+    ],
+)
+def test_a_class_of_torchvision_that_does_not_fit(
+    here: Path, capsys: pytest.CaptureFixture[str], right: str, wrong: str, expected: str
+) -> None:
+    mnist(here)
+    (here / "data/empty").mkdir()
+    assert right in TORCHVISION
+    write(here, "datasets/photos.yaml", TORCHVISION.replace(right, wrong))
+    assert expected in one_line(capsys)
+
+
+def test_an_archive_is_unpacked_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    top = photos(here)
+    with zipfile.ZipFile(here / "data/photos.zip", "w") as file:
+        for path in sorted(top.rglob("*.png")):
+            file.write(path, f"some-top-folder/{path.relative_to(top)}")
+    top.rename(here / "before")
+    write(here, "datasets/photos.yaml", PHOTOS.replace("path: photos", "path: photos, archive: photos.zip"))
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "no data" not in capsys.readouterr().out
+    assert main(RUN) == 0
+    assert sorted(p.name for p in top.rglob("*.png")) == sorted(p.name for p in (here / "before").rglob("*.png"))
+    (here / "data/photos.zip").unlink()
+    assert main(RUN) == 0
+    assert "0 done, 4 reused" in capsys.readouterr().err
+
+
+# --- damaged input ---------------------------------------------------------------------------------------------------
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def _empty(path: Path) -> None:
+    for file in path.iterdir():
+        file.unlink()
+
+
+FOLDER_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "truncated": (
+        lambda top: _cut(top / "test/blue/03.jpg"),
+        "data/photos/test/blue/03.jpg: damaged image (image file",
+    ),
+    "no image": (
+        lambda top: (top / "train/red/05.jpg").write_text("<html>"),
+        "data/photos/train/red/05.jpg: not an im",
+    ),
+    "empty file": (
+        lambda top: (top / "train/red/05.jpg").write_bytes(b""),
+        "data/photos/train/red/05.jpg: not an image",
+    ),
+    "empty class": (lambda top: _empty(top / "train/green"), "data/photos/train/green: no image in the folder of this"),
+    "class missing in test": (
+        lambda top: (top / "test/blue").rename(top / "blue"),
+        "data/photos/test: no folder for class 'blue'",
+    ),
+    "misspelt class": (
+        lambda top: (top / "train/green").rename(top / "train/gren"),
+        "data/photos/train/gren: no class of the card; did you mean 'green'?",
+    ),
+    "stray image": (
+        lambda top: (top / "train/red/00.jpg").rename(top / "train/00.jpg"),
+        "data/photos/train/00.jpg: an image outside the folders of the classes",
+    ),
+    "one image less": (
+        lambda top: (top / "train/red/00.jpg").unlink(),
+        "data/photos/train: 59 images, but datasets/photos.yaml says train: 60",
+    ),
+    "no test folder": (
+        lambda top: (top / "test").rename(top / "tset"),
+        "data/photos/test: no such folder; datasets/pho",
+    ),
+    "a link to nothing": (
+        lambda top: (top / "train/red/zz.jpg").symlink_to("nowhere.jpg"),
+        "data/photos/train/red/zz.jpg: a link to nothing",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOLDER_DAMAGE)
+def test_a_damaged_folder(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damage, expected = FOLDER_DAMAGE[name]
+    damage(photos(here, ending="jpg"))
+    assert one_line(capsys).startswith(expected)
+    assert main(["doctor", "suite.yaml"]) == 2
+    assert expected in capsys.readouterr().out
+
+
+def test_a_damaged_image_that_only_a_stream_meets(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    top = photos(here, ending="jpg", mixed=True)
+    _cut(top / "train/blue/19.jpg")
+    assert main(["doctor", "suite.yaml"]) == 2
+    assert "photos: FAULTY: data/photos/train/blue/19.jpg: damaged image" in capsys.readouterr().out
+    assert main(RUN) == 1  # the images were not looked at before training; the job says which one it was
+    assert "data/photos/train/blue/19.jpg: damaged image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"train_images": np.zeros((60, 16, 16, 3))}, "data/photos.npz: train: images are float64 (60, 16, 16, 3)"),
+        (
+            {"train_images": np.zeros((60, 16, 17, 3), np.uint8)},
+            "images are uint8 (60, 16, 17, 3); expected images uint8",
+        ),
+        (
+            {"train_images": np.zeros((60, 3, 16, 16), np.uint8)},
+            "images are uint8 (60, 3, 16, 16); expected images uint8",
+        ),
+        ({"train_images": np.zeros((59, 16, 16, 3), np.uint8)}, "images are uint8 (59, 16, 16, 3)"),
+        ({"train_labels": np.zeros(60)}, "labels are float64 (60,); expected"),
+        ({"train_labels": np.zeros((60, 2), int)}, "labels are int64 (60, 2); expected"),
+        ({"train_labels": np.arange(60) % 4}, "data/photos.npz: train: label 3, but the card names 3 classes, 0 to 2"),
+        ({"test_labels": np.arange(30) % 2}, "data/photos.npz: test: no image of class 'blue'"),
+        ({"test_labels": None, "test_label": np.arange(30)}, "no array 'test_labels'; did you mean 'test_label'?"),
+        ({"train_labels": np.array([{}] * 60)}, "data/photos.npz: damaged, or no .npz (Object arrays cannot be loaded"),
+    ],
+)
+def test_arrays_that_do_not_fit(
+    here: Path, capsys: pytest.CaptureFixture[str], changes: dict[str, Any], expected: str
+) -> None:
+    write(here, "datasets/photos.yaml", NPZ)
+    arrays(here, **changes)
+    assert expected in one_line(capsys)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", gzip.compress(b"x"), "cut", "npy"])
+def test_files_that_are_no_npz(here: Path, capsys: pytest.CaptureFixture[str], content: bytes | str) -> None:
+    write(here, "datasets/photos.yaml", NPZ)
+    arrays(here)
+    path = here / "data/photos.npz"
+    if content == "npy":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    else:
+        path.write_bytes(path.read_bytes()[:5000] if isinstance(content, str) else content)
+    assert one_line(capsys).startswith("data/photos.npz: damaged, or no .npz (")
+
+
+@pytest.mark.parametrize("kind", ["traversal", "symlink"])
+def test_a_malicious_archive(here: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    write(here, "datasets/photos.yaml", PHOTOS.replace("path: photos", "path: photos, archive: photos.tar"))
+    (here / "data").mkdir()
+    with tarfile.open(here / "data/photos.tar", "w") as file:
+        member = tarfile.TarInfo("../../evil.png" if kind == "traversal" else "train/red/link.png")
+        if kind == "symlink":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(member)
+    line = one_line(capsys)
+    assert line.startswith("data/photos.tar: ") and member.name in line
+    assert [path.name for path in (here / "data").iterdir()] == ["photos.tar"]
+
+
+# --- subsets ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.data())
+def test_a_subset_is_proportionate_and_holds_every_smaller_one(labels: list[int], draw: st.DataObject) -> None:
+    here = Opened("", len(labels), np.array(labels), lambda row: Image.new("RGB", (1, 1)))
+    large = draw.draw(st.integers(1, len(labels)))
+    small = draw.draw(st.integers(1, large))
+    rows = chosen(here, large)
+    assert len(rows) == large and sorted(set(rows.tolist())) == rows.tolist()
+    assert set(chosen(here, small).tolist()) <= set(rows.tolist())
+    for label in set(labels):
+        exact = large * labels.count(label) / len(labels)
+        assert abs(sum(labels[row] == label for row in rows) - exact) <= len(set(labels))
+
+
+def test_a_suite_may_use_fewer_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos(here)
+    few = ["--set", "grid.images={train: 30, test: 12}"]
+    assert main([*RUN, *few]) == 0
+    assert "tiny: photos (30 train, 12 test), resnet10w16s2" in capsys.readouterr().out
+    assert result(here, "pretrain")["config"]["data"]["limit"] == 30
+    (probe,) = here.glob("results/probe/*100pc*/predictions.bin")
+    assert json.loads(probe.with_name("result.json").read_text())["metrics"]["predictions"].startswith("3 rows of 12 b")
+    whole = {job.digest for job in read_plan(Path("suite.yaml")).jobs}
+    assert whole == {job.digest for job in read_plan(Path("suite.yaml"), ["grid.images.train=60"]).jobs}
+    assert not whole & {job.digest for job in read_plan(Path("suite.yaml"), ["grid.images.train=30"]).jobs}
+    described, found = opened(here, limit=30)
+    split = data.load(described, "train", found.place)
+    assert torch.bincount(split.labels).tolist() == [10, 10, 10]
+    for setting, expected in (
+        ("train: 61", "suite.yaml:4: grid.images.train: 61, but 'photos' has 60 training images"),
+        ("test: 2", "grid.images.test: 2 images for 3 classes"),
+        ("train: 15", "simclr's batch of 20 is larger than the 15 training images of 'photos'"),
+        ("tests: 9", "unknown key 'tests' in grid.images; did you mean 'test'?"),
+    ):
+        assert main(["plan", "suite.yaml", "--set", f"grid.images={{{setting}}}"]) == 2
+        assert expected.removeprefix("suite.yaml:4: ") in capsys.readouterr().err
+
+
+# --- in memory and not -----------------------------------------------------------------------------------------------
+
+
+def views(here: Path, memory: int, *, first: int = 0, workers: int = 2) -> Views:
+    """The views that the suite's first pretraining sees."""
+    (job, *_) = read_plan(Path("suite.yaml")).jobs
+    assert isinstance(job.config, config.PretrainJob)
+    split = data.load(job.config.data, "train", job.place, memory=memory, workers=workers)
+    assert (split.images is None) == (memory == 1)
+    return Views(job.config, split, torch.device("cpu"), first=first, last=6)
+
+
+def test_a_stream_gives_the_views_of_memory(here: Path) -> None:
+    photos(here, size=(24, 20))
+    with views(here, 2**30) as resident, views(here, 1) as streamed:
+        for step in range(6):
+            mine, theirs = resident.batch(step), streamed.batch(step)
+            assert torch.equal(mine.indices, theirs.indices)
+            for a, b in zip(mine.views, theirs.views, strict=True):
+                assert a.shape == b.shape == (20, 3, 16, 16)
+                # Pillow rounds crops to 8 bits, 1/255 and, by the card's std, 4/255; the jitter can double that.
+                assert (a - b).abs().mean() < 4 / 255 and (a - b).abs().max() < 16 / 255
+
+
+def test_a_stream_goes_on_anywhere(here: Path) -> None:
+    photos(here, mixed=True)
+    with views(here, 1) as whole, views(here, 1, first=4, workers=1) as rest:
+        batches = [whole.batch(step) for step in range(6)]
+        for step in (4, 5):
+            assert all(torch.equal(a, b) for a, b in zip(batches[step].views, rest.batch(step).views, strict=True))
+
+
+def test_a_stream_reads_only_a_little_ahead(here: Path) -> None:
+    photos(here, mixed=True)
+    (job, *_) = read_plan(Path("suite.yaml")).jobs
+    assert isinstance(job.config, config.PretrainJob)
+    split = data.load(job.config.data, "train", job.place)
+    reads: list[int] = []
+
+    def counted(row: int) -> Image.Image:
+        reads.append(row)
+        return split.read(row)
+
+    counting = Split(split.labels, "", 16, 16, None, counted, workers=2)
+    with Views(job.config, counting, torch.device("cpu"), first=0, last=600) as stream:
+        stream.batch(0)
+        stream.batch(1)
+    assert 40 <= len(reads) <= 40 + (AHEAD * 2 + 2) * 16
+
+
+@pytest.mark.parametrize("memory", ["0.000001", "1"])
+def test_a_whole_run_on_images_of_many_sizes(here: Path, memory: str) -> None:
+    photos(here, mixed=True, ending="jpg")
+    write(here, "datasets/photos.yaml", PHOTOS.replace("image_size: 16", "image_size: 16\nresize: 18"))
+    assert main([*RUN, "--memory", memory, "--workers", "2"]) == 0
+    split = data.load(*_load_arguments(here, "test"))
+    assert split.images is None
+    reference = Compose([Resize(18), CenterCrop(16)])
+    with Image.open(here / "data/photos/test/blue/03.jpg") as image:
+        expected = np.asarray(reference(image))
+    assert np.array_equal(next(split.prepared())[3].permute(1, 2, 0).numpy(), expected)
+
+
+@given(st.integers(8, 40), st.integers(8, 40), st.integers(8, 24), st.integers(0, 8))
+def test_evaluation_sees_what_torchvision_would_show(width: int, height: int, size: int, more: int) -> None:
+    pixels = np.random.default_rng(width).integers(0, 255, (height, width, 3), np.uint8)
+    image = Image.fromarray(pixels)
+    reference = Compose([Resize(size + more), CenterCrop(size)])
+    assert np.array_equal(np.asarray(central(image, resize=size + more, size=size)), np.asarray(reference(image)))
+
+
+def test_reduced_images_stay_in_memory(here: Path) -> None:
+    photos(here, size=(40, 30), mixed=True)
+    write(here, "datasets/photos.yaml", PHOTOS.replace("image_size: 16", "image_size: 16\nreduce: 20"))
+    split = data.load(*_load_arguments(here, "train"))
+    assert split.images is not None and split.images.shape == (60, 3, 20, 20)
+    assert main(RUN) == 0
+
+
+def test_the_same_features_from_memory_and_from_a_stream(here: Path) -> None:
+    photos(here)
+    assert main([*RUN, "--set", "pretrain.epochs=0", "--results", "a/results"]) == 0
+    assert main([*RUN, "--set", "pretrain.epochs=0", "--results", "b/results", "--memory", "0.000001"]) == 0
+    for kind in ("knn", "probe"):
+        mine, theirs = (
+            {path.parent.name: json.loads(path.read_text())["metrics"] for path in (here / part).rglob("result.json")}
+            for part in (f"a/results/{kind}", f"b/results/{kind}")
+        )
+        assert mine and mine == theirs
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--memory", "0"), ("--memory", "-1"), ("--memory", "much"), ("--workers", "0")]
+)
+def test_limits_that_are_none(here: Path, capsys: pytest.CaptureFixture[str], option: str, value: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*RUN, option, value])
+    assert stopped.value.code == 2
+    assert f"argument {option}: invalid" in capsys.readouterr().err
+
+
+# --- profiles --------------------------------------------------------------------------------------------------------
+
+PROFILES = (
+    SUITE
+    + """
+profile: short
+profiles:
+  short: {pretrain: {epochs: 1}}
+  long: {name: tiny_long, seeds: [3], pretrain: {epochs: 7}}
+"""
+)
+
+
+def test_a_suite_with_profiles(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "suite.yaml", PROFILES)
+    for settings, name, epochs, seed in (
+        ([], "tiny", 1, 0),
+        (["profile=long"], "tiny_long", 7, 3),
+        (["pretrain.epochs=2", "profile=long", "seeds=[4]"], "tiny_long", 2, 4),
+    ):
+        plan = read_plan(Path("suite.yaml"), settings)
+        job = plan.jobs[0]
+        assert (plan.suite.name, job.cell.epochs, job.cell.seed) == (name, epochs, seed)
+        assert plan.suite.profile == ("long" if settings else "short")
+    assert {j.digest for j in read_plan(Path("suite.yaml"), ["pretrain.epochs=2", "profile=short"]).jobs} == {
+        j.digest for j in read_plan(write(folder, "plain.yaml", SUITE)).jobs
+    }
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "expected"),
+    [
+        ("profile: short", "profile: shrot", "suite.yaml:13: unknown profile 'shrot'; did you mean 'short'?"),
+        ("profile: short", "", "suite.yaml:14: `profile` names none of them"),
+        ("epochs: 1}}", "epoch: 1}}", "suite.yaml:15: unknown key 'epoch' in pretrain; did you mean 'epochs'?"),
+        ("epochs: 7}}", "epochs: many}}", "suite.yaml:16: pretrain.epochs: should be a valid integer, found 'many'"),
+        (
+            "short: {pretrain: {epochs: 1}}",
+            "short: 3",
+            "suite.yaml:14: profiles: expected names, and below each the va",
+        ),
+    ],
+)
+def test_mistakes_in_profiles(
+    folder: Path, capsys: pytest.CaptureFixture[str], right: str, wrong: str, expected: str
+) -> None:
+    assert right in PROFILES
+    write(folder, "suite.yaml", PROFILES.replace(right, wrong))
+    assert main(["plan", "suite.yaml"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith(expected)
+    assert main(["plan", "suite.yaml", "--set", "profile=lon"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) <= 2
