@@ -86,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=FORMATS, default="github")
     table.add_argument("--out", metavar="DIR", type=Path, help="write the tables there instead of printing them")
 
+    keep = commands.add_parser("record", help="keep what the tables of a suite stand on, for docs to quote")
+    keep.set_defaults(command=_record)
+    keep.add_argument("results", metavar="DIR", type=Path)
+    keep.add_argument("folder", metavar="INTO", type=Path, help="such as docs/records/NAME")
+    keep.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
+
     listing = commands.add_parser("list", help="what a suite can name")
     listing.set_defaults(command=_list)
     listing.add_argument("what", choices=LISTS)
@@ -240,6 +246,14 @@ def _table(options: argparse.Namespace) -> int:
         render.write_tables(options.out, None, rows, found)
     else:
         print(render.render(found, rows, options.format))  # noqa: T201
+    return 0
+
+
+def _record(options: argparse.Namespace) -> int:
+    from sem_bench.keep import record
+
+    count = record(options.results, options.folder, suite=options.suite)
+    print(f"{options.folder}: the results of {count} jobs; `table {options.folder}` prints them")  # noqa: T201
     return 0
 
 

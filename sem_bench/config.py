@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from sem_bench.validation import did_you_mean
+
 MAX_WIDTH = 2**20  # the largest L*V
 
 EMBEDDINGS = {
@@ -20,6 +22,20 @@ BACKBONES = {
     "resnet50": "torchvision's ResNet-50, 2048 features; 3x3 stem without pooling up to 64 px",
     "resnet10w16": "one basic block a stage, widths 16 to 128, 128 features; 3x3 stem",
     "resnet10w16s2": "resnet10w16 with a stride-2 stem: four times fewer operations",
+}
+CORRUPTIONS = {
+    "gaussian_noise": "normal noise on every number",
+    "shot_noise": "Poisson noise of few photons",
+    "impulse_noise": "black and white numbers",
+    "defocus_blur": "a disc for each point",
+    "motion_blur": "a line for each point",
+    "zoom_blur": "zooming while the shutter is open",
+    "fog": "light clouds before the scene",
+    "brightness": "lighter all over",
+    "contrast": "paler differences",
+    "elastic_transform": "bent as on rubber",
+    "pixelate": "larger pixels",
+    "jpeg_compression": "JPEG at low quality",
 }
 
 
@@ -233,12 +249,19 @@ class TorchvisionSource(Model):
     arguments: dict[SplitName, dict[str, Scalar]] = {}  # of the class, by split; else from its own `train` or `split`
 
 
+def _known_corruptions(names: list[str]) -> list[str]:
+    for name in names:
+        if name not in CORRUPTIONS:
+            raise ValueError(f"unknown corruption {name!r}{did_you_mean(name, CORRUPTIONS)}")
+    return names
+
+
 class CorruptedSource(Model):
     """The test images of another data set, corrupted (sem_bench.corruptions)."""
 
     type: Literal["corrupted"]
     of: Name
-    corruptions: Names
+    corruptions: Annotated[Names, AfterValidator(_known_corruptions)]
     severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1), AfterValidator(_unique)]
 
 

@@ -8,13 +8,13 @@ Image by image: what happens to an image depends on its pixels, its number, the 
 import io
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sem_bench.config import CORRUPTIONS
 from sem_bench.errors import UserError
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -23,15 +23,7 @@ Pixels = NDArray[np.uint8]  # (S, S, 3)
 Floats = NDArray[np.float64]
 Values = NDArray[Any]  # (S, S, 3) on the scale 0 to 255, not yet rounded or clipped
 Rng = np.random.Generator
-
-
-@dataclass(frozen=True)
-class Corruption:
-    """A kind of damage. What its strengths measure, `apply` says."""
-
-    summary: str
-    apply: Callable[[Pixels, float, Rng], Values]
-    strengths: tuple[float, float, float, float, float]  # by severity
+Apply = Callable[[Pixels, float, Rng], Values]  # its number is one of five strengths; what it measures, each says
 
 
 def corrupt(images: Pixels, *, name: str, severity: int, first: int = 0, seed: int = 0) -> Pixels:
@@ -43,12 +35,12 @@ def corrupt(images: Pixels, *, name: str, severity: int, first: int = 0, seed: i
         raise UserError(f"no corruption {name!r}; there are {', '.join(CORRUPTIONS)}")
     if severity not in SEVERITIES:
         raise UserError(f"no severity {severity!r}; there are {', '.join(map(str, SEVERITIES))}")
-    corruption = CORRUPTIONS[name]
-    strength = corruption.strengths[severity - 1]
+    apply, strengths = _KINDS[name]
+    strength = strengths[severity - 1]
     corrupted = np.empty_like(images)
     for i, image in enumerate(images):
         rng = np.random.default_rng([seed, zlib.crc32(name.encode()), severity, first + i])
-        corrupted[i] = np.round(corruption.apply(image, strength, rng)).clip(0, 255)
+        corrupted[i] = np.round(apply(image, strength, rng)).clip(0, 255)
     return corrupted
 
 
@@ -166,17 +158,18 @@ def _clouds(side: int, rng: Rng, *, cells: tuple[int, ...] = (3, 6, 12)) -> Floa
     return np.asarray((field - field.min()) / np.ptp(field))
 
 
-CORRUPTIONS = {
-    "gaussian_noise": Corruption("normal noise on every number", _gaussian_noise, (0.04, 0.06, 0.09, 0.13, 0.18)),
-    "shot_noise": Corruption("Poisson noise of few photons", _shot_noise, (300, 150, 70, 35, 18)),
-    "impulse_noise": Corruption("black and white numbers", _impulse_noise, (0.01, 0.02, 0.04, 0.08, 0.14)),
-    "defocus_blur": Corruption("a disc for each point", _defocus_blur, (0.015, 0.025, 0.04, 0.055, 0.075)),
-    "motion_blur": Corruption("a line for each point", _motion_blur, (0.06, 0.1, 0.15, 0.2, 0.27)),
-    "zoom_blur": Corruption("zooming while the shutter is open", _zoom_blur, (0.1, 0.18, 0.26, 0.35, 0.45)),
-    "fog": Corruption("light clouds before the scene", _fog, (0.12, 0.2, 0.3, 0.4, 0.5)),
-    "brightness": Corruption("lighter all over", _brightness, (0.06, 0.12, 0.18, 0.25, 0.33)),
-    "contrast": Corruption("paler differences", _contrast, (0.8, 0.65, 0.5, 0.37, 0.25)),
-    "elastic_transform": Corruption("bent as on rubber", _elastic_transform, (0.03, 0.05, 0.07, 0.09, 0.12)),
-    "pixelate": Corruption("larger pixels", _pixelate, (0.8, 0.65, 0.5, 0.4, 0.3)),
-    "jpeg_compression": Corruption("JPEG at low quality", _jpeg_compression, (60, 35, 20, 12, 6)),
+_KINDS: dict[str, tuple[Apply, tuple[float, ...]]] = {
+    "gaussian_noise": (_gaussian_noise, (0.04, 0.06, 0.09, 0.13, 0.18)),
+    "shot_noise": (_shot_noise, (300, 150, 70, 35, 18)),
+    "impulse_noise": (_impulse_noise, (0.01, 0.02, 0.04, 0.08, 0.14)),
+    "defocus_blur": (_defocus_blur, (0.015, 0.025, 0.04, 0.055, 0.075)),
+    "motion_blur": (_motion_blur, (0.06, 0.1, 0.15, 0.2, 0.27)),
+    "zoom_blur": (_zoom_blur, (0.1, 0.18, 0.26, 0.35, 0.45)),
+    "fog": (_fog, (0.12, 0.2, 0.3, 0.4, 0.5)),
+    "brightness": (_brightness, (0.06, 0.12, 0.18, 0.25, 0.33)),
+    "contrast": (_contrast, (0.8, 0.65, 0.5, 0.37, 0.25)),
+    "elastic_transform": (_elastic_transform, (0.03, 0.05, 0.07, 0.09, 0.12)),
+    "pixelate": (_pixelate, (0.8, 0.65, 0.5, 0.4, 0.3)),
+    "jpeg_compression": (_jpeg_compression, (60, 35, 20, 12, 6)),
 }
+assert set(_KINDS) == set(CORRUPTIONS), "config.CORRUPTIONS lists what there is"

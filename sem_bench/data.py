@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sem_bench import config
+from sem_bench import config, corruptions
 from sem_bench.config import SplitName
 from sem_bench.dataset import Place
 from sem_bench.digest import digest
@@ -66,8 +66,6 @@ def load(data: config.Data, split: SplitName, place: Place, *, memory: int = MEM
 
 def corrupted(data: config.ShiftedData, place: Place, *, name: str, severity: int) -> Split:
     """The test images of a corrupted data set: those of its base, as evaluation sees them, then corrupted."""
-    from sem_bench import corruptions
-
     assert place.base is not None
     base = load(place.base[0], "test", place.base[1])
     images = [

@@ -3,14 +3,15 @@
 import os
 import platform
 import shutil
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sem_bench import config
+from sem_bench.dataset import DataSet, Place
 from sem_bench.errors import UserError
-from sem_bench.jobs import Job
 from sem_bench.plan import read_plan
-from sem_bench.store import data_of
 
 if TYPE_CHECKING:
     from sem_bench.data import Split
@@ -34,11 +35,11 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
     free = shutil.disk_usage(existing).free / 1e9
     lines.append(f"disk         {free:.1f} GB free at {existing}" + (" - LITTLE" if free < ENOUGH_GB else ""))
     if suite is not None:
-        jobs = read_plan(suite, data=data).unique()
-        lines.append(f"suite        {suite}: {len(jobs)} jobs")
-        for job in {job.cell.dataset: job for job in jobs if job.kind != "pretrain"}.values() or jobs[:1]:
-            line, well = _data(job)
-            lines.append(f"data         {line}")
+        plan = read_plan(suite, data=data)
+        lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
+        for name, described, place in (entry for dataset in plan.datasets for entry in _sets(dataset)):
+            line, well = _data(described, place)
+            lines.append(f"data         {name}: {line}")
             healthy = healthy and well
     return "\n".join(lines), healthy
 
@@ -62,18 +63,30 @@ def _read(split: "Split") -> int:
     return len(split) if split.images is not None else sum(len(part) for part in split.prepared())
 
 
-def _data(job: Job) -> tuple[str, bool]:
+def _sets(dataset: DataSet) -> Iterator[tuple[str, config.Data, Place]]:
+    """A data set and its shifted test sets."""
+    yield dataset.name, dataset.labelled() if dataset.card.labelled else dataset.training(), dataset.place
+    for key in dataset.card.shifts:
+        described, place = dataset.shift(key)
+        yield f"{dataset.name}/{key}", described, place
+
+
+def _data(described: config.Data, place: Place) -> tuple[str, bool]:
     """Load the data and hold them against the card."""
     from sem_bench import data
 
-    described = data_of(job)
-    if absent := job.place.absent():
-        return f"{described.name}: NOT FOUND: {', '.join(map(str, absent))}", False
+    if absent := place.absent():
+        return f"NOT FOUND: {', '.join(map(str, absent))}", False
     try:
-        counts = {
-            name: _read(data.load(described, name, job.place, workers=os.cpu_count() or 1)) for name in described.counts
-        }
+        if isinstance(described, config.ShiftedData) and described.source.type == "corrupted":
+            kinds, severities = described.source.corruptions, described.source.severities
+            made = data.corrupted(described, place, name=kinds[0], severity=severities[0])
+            text = f"{len(made)} test x {len(kinds)} corruptions x {len(severities)} severities"
+        else:
+            splits = {
+                name: _read(data.load(described, name, place, workers=os.cpu_count() or 1)) for name in described.counts
+            }
+            text = ", ".join(f"{count} {name}" for name, count in splits.items())
     except UserError as error:
-        return f"{described.name}: FAULTY: {error}", False
-    size = described.image_size
-    return f"{described.name}: " + ", ".join(f"{count} {name}" for name, count in counts.items()) + f", {size} px", True
+        return f"FAULTY: {error}", False
+    return f"{text}, {described.image_size} px", True

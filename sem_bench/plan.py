@@ -1,6 +1,6 @@
 """From a suite file to the jobs that it means, or to every mistake in it and in the cards that it names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Plan:
 
     suite: Suite
     jobs: list[Job]
+    datasets: list[DataSet]
 
     def unique(self) -> list[Job]:
         """Each job once."""
@@ -66,16 +67,16 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
         problems += _data_problems(suite, document, library)
     if problems or suite is None:
         raise UserError(sorted(set(problems), key=problems.index))
-    return Plan(suite, list(_jobs(suite, library, data)))
+    names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
+    datasets = {name: DataSet(library.dataset(name), library, data) for name in names}
+    return Plan(suite, list(_jobs(suite, library, datasets)), list(datasets.values()))
 
 
-def _jobs(suite: Suite, library: Library, root: Path) -> Iterator[Job]:
+def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet]) -> Iterator[Job]:
     for seed in suite.seeds:
         for grid in suite.grid:
             for name in grid.datasets:
-                dataset, evaluated = (
-                    DataSet(library.dataset(one), library, root) for one in (name, grid.evaluate_on or name)
-                )
+                dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
                 for backbone in grid.backbones:
                     for method in map(library.method, grid.methods):
                         for label, embedding in grid.embeddings.items():

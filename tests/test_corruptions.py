@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sem_bench.cards import load_code
-from sem_bench.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from sem_bench.config import CORRUPTIONS
+from sem_bench.corruptions import SEVERITIES, corrupt
 from sem_bench.errors import UserError
 
 DATASETS = Path(__file__).parents[1] / "datasets"

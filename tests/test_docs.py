@@ -2,10 +2,13 @@
 
 import contextlib
 import io
+import json
 import re
 import shlex
 import sys
 from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,6 +52,39 @@ def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def results(record: str, kind: str) -> list[dict[str, Any]]:
+    """The results of a kind in a record."""
+    paths = sorted((REPOSITORY / "docs/records" / record / kind).glob("*/result.json"))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def calibration() -> list[str]:
+    """The rows of the log's table of the calibration, from its record."""
+    pretrained = {result["digest"]: result for result in results("calibration", "pretrain")}
+    rows = []
+    for name, method, epochs in (("random backbone", "simclr", 0), ("BYOL", "byol", 10), ("SimCLR", "simclr", 10),
+                                 ("supervised", "supervised", 10)):  # fmt: skip
+        mine = {
+            key: found for key, found in pretrained.items()
+            if (found["config"]["method"]["name"], found["config"]["training"]["epochs"]) == (method, epochs)
+        }  # fmt: skip
+        probes = [r for r in results("calibration", "probe") if r["inputs"]["pretrain"] in mine]
+        votes = [r for r in results("calibration", "knn") if r["inputs"]["pretrain"] in mine]
+        first = [r["metrics"]["rows"][0] for r in probes if r["config"]["fraction"] == 1]
+        figures = [[row["value"] for row in first], [row["superclass"] for row in first]]
+        figures.append([r["metrics"]["rows"][0]["value"] for r in votes])
+        seconds = mean(r["provenance"]["seconds"] for r in mine.values()) if epochs else 0
+        cells = [f"{mean(values):.1f} ± {stdev(values):.1f}" for values in figures]
+        rows.append(f"| {name} | {' | '.join(cells)} | {seconds:.0f} |")
+    return rows
+
+
+def test_the_log_has_the_numbers_of_the_calibration() -> None:
+    log = (REPOSITORY / "docs/LOG.md").read_text()
+    for row in calibration():
+        assert row in log
 
 
 def contact_sheet(path: Path) -> None:

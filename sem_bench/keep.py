@@ -1,0 +1,27 @@
+"""`record`: keep what a table stands on, a few kilobytes a job, so that docs can quote it and readers reprint it."""
+
+from pathlib import Path
+
+from sem_bench.errors import UserError
+from sem_bench.files import read_json, write_atomic
+from sem_bench.records import manifests, reader
+
+
+def record(results: Path, folder: Path, *, suite: str | None) -> int:
+    """Copy a suite's manifest and the result.json of each of its jobs into `folder`, which may hold others.
+
+    Returns the number of jobs. Raises UserError where one has no result: a record has no holes.
+    """
+    (manifest,) = manifests(results, suite=suite, all_suites=False)
+    path = results / "suites" / f"{manifest.name}.json"
+    jobs = {(job["kind"], job["digest"]): f"{job['slug']}-{job['digest'][:12]}" for job in read_json(path)["jobs"]}
+    read = reader(results)
+    lacking = [f"{kind}/{name}" for (kind, key), name in jobs.items() if read(kind, key)[1]]
+    if lacking:
+        text = f"{len(lacking)} of {len(jobs)} jobs of suite {manifest.name!r} have no result, such as {lacking[0]}"
+        raise UserError(f"{results}: {text}")
+    for kind, name in {(kind, name): None for (kind, _), name in jobs.items()}:
+        found = next((results / kind).glob(f"*-{name[-12:]}"))  # another suite may have named it otherwise
+        write_atomic(folder / kind / name / "result.json", (found / "result.json").read_bytes())
+    write_atomic(folder / "suites" / path.name, path.read_bytes())  # last: it says that the rest is there
+    return len(jobs)
