@@ -101,7 +101,9 @@ class Arm:
 
     @cached_property
     def _labelled(self) -> config.LabelledData:
-        return self.evaluated.labelled(self._limits.train, self._limits.test)
+        # What the network was trained on: its input's constants are a part of it.
+        normalise = {"normalise": self.dataset.card.normalise}
+        return self.evaluated.labelled(self._limits.train, self._limits.test).model_copy(update=normalise)
 
     @cached_property
     def data_label(self) -> str:

@@ -76,7 +76,8 @@ def corrupted(data: config.ShiftedData, place: Place, *, name: str, severity: in
         ).permute(0, 3, 1, 2)
         for number, part in enumerate(base.prepared())
     ]
-    return _resident(replace(base, resize=data.image_size), torch.cat(images).contiguous())
+    fingerprint = digest([base.fingerprint, name, severity])
+    return _resident(replace(base, fingerprint=fingerprint, resize=data.image_size), torch.cat(images).contiguous())
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ summary: anything
 source: {type: folder, path: snaps}
 splits: {train: 40}
 image_size: 16
-normalise: {mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
+normalise: {mean: [0.4, 0.5, 0.6], std: [0.2, 0.3, 0.4]}
 licence: none needed
 """
 
@@ -148,6 +148,7 @@ def test_pretraining_without_labels_and_evaluating_elsewhere(folder: Path, capsy
     pretrain, knn = result(folder, "pretrain"), result(folder, "knn")
     assert pretrain["config"]["data"]["name"] == "snaps" and knn["config"]["data"]["name"] == "toy"
     assert pretrain["provenance"]["data"].keys() == {"train"}
+    assert knn["config"]["data"]["normalise"] == pretrain["config"]["data"]["normalise"]
     assert main(["plan", "suite.yaml", *both, "--set", "grid.methods=[supervised]"]) == 2
     assert "supervised reads labels, which 'snaps' does not have" in capsys.readouterr().err
     assert main(["plan", "suite.yaml", "--set", "grid.evaluate_on=tyo"]) == 2
@@ -571,3 +572,142 @@ def test_mistakes_in_profiles(
     assert len(lines) == 1 and lines[0].startswith(expected)
     assert main(["plan", "suite.yaml", "--set", "profile=lon"]) == 2
     assert len(capsys.readouterr().err.splitlines()) <= 2
+
+
+# --- shifted sets ----------------------------------------------------------------------------------------------------
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def shapes() -> DataSet:
+    library = Library(REPOSITORY)
+    return DataSet(library.dataset("shapes"), library, REPOSITORY / "data")
+
+
+@pytest.mark.parametrize(("name", "count", "classes"), [("v2", 2000, 20), ("r", 1800, 12), ("a", 1500, 10)])
+def test_the_shifts_of_shapes(name: str, count: int, classes: int) -> None:
+    described, place = shapes().shift(name)
+    base = shapes().labelled()
+    assert len(described.classes) == classes and set(described.classes) <= set(base.classes)
+    assert described.normalise == base.normalise and described.counts == {"test": count}
+    split = data.load(described, "test", place)
+    assert len(split) == count and set(split.labels.tolist()) == set(range(classes))
+    assert split.fingerprint != data.load(base, "test", shapes().place).fingerprint
+
+
+def test_the_corrupted_shapes_are_the_test_images_corrupted() -> None:
+    described, place = shapes().shift("c")
+    assert isinstance(described.source, config.CorruptedSource)
+    clean = data.load(shapes().labelled(), "test", shapes().place)
+    bright = data.corrupted(described, place, name="brightness", severity=5)
+    assert torch.equal(bright.labels, clean.labels) and bright.images is not None and clean.images is not None
+    assert bright.images.shape == clean.images.shape and bright.fingerprint != clean.fingerprint
+    lighter = bright.images.double().mean((1, 2, 3)) - clean.images.double().mean((1, 2, 3))
+    assert (lighter > 0.2 * 255).all()
+    assert torch.equal(next(bright.prepared()), bright.images[: data.CHUNK])
+
+
+SHIFT = """
+summary: some of the classes
+source: {type: folder, path: hard}
+splits: {test: 10}
+image_size: 16
+classes: [green, blue]
+licence: none needed
+"""
+CORRUPTED = """
+summary: noise
+source: {type: corrupted, of: photos, corruptions: [gaussian_noise], severities: [1, 5]}
+licence: none needed
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "expected"),
+    [
+        (
+            "hard",
+            "[green, blue]",
+            "[green, bleu]",
+            "photos.yaml:8: 'hard' has a class 'bleu' that 'photos' lacks; did you",
+        ),
+        ("hard", "image_size: 16", "image_size: 32", "photos.yaml:8: 'hard' needs a test split and images of 16 px"),
+        ("hard", "splits: {test: 10}", "", "hard.yaml:1: missing key 'splits'"),
+        ("hard", "splits: {test: 10}", "splits: {train: 10}", "hard.yaml:1: missing key 'normalise'"),
+        (
+            "noisy",
+            "gaussian_noise",
+            "gausian_noise",
+            "unknown corruption 'gausian_noise'; did you mean 'gaussian_noise'?",
+        ),
+        ("noisy", "of: photos", "of: toy", "photos.yaml:9: 'noisy' is made of 'toy'"),
+        ("noisy", "[1, 5]", "[1, 6]", "noisy.yaml:2: source.severities[1]: should be less than or equal to 5, found 6"),
+        (
+            "noisy",
+            "licence",
+            "image_size: 16\nlicence",
+            "noisy.yaml:1: image_size comes from 'photos', which the corrupted",
+        ),
+        ("photos", "v2: hard", "v2: hrad", "photos.yaml:8: unknown dataset 'hrad'; did you mean 'hard'?"),
+        ("photos", "path: photos", "pth: photos", "photos.yaml:2: unknown key 'pth' in source; did you mean 'path'?"),
+        ("photos", "path: photos", "archive: photos.zip", "photos.yaml:2: missing key 'path' in source"),
+        (
+            "photos",
+            "type: folder",
+            "type: foldr",
+            "photos.yaml:2: source.type: unknown type 'foldr'; did you mean 'folder'?",
+        ),
+        ("photos", "type: folder, ", "", "photos.yaml:2: missing key 'type' in source"),
+        ("photos", "image_size: 16", "image_size: 16\nresize: 12", "photos.yaml:1: resize: 12 is below image_size, 16"),
+        ("photos", "image_size: 16", "image_size: 16\nreduce: 12", "photos.yaml:1: reduce: 12 is below image_size, 16"),
+        (
+            "photos",
+            "classes: [red, green, blue]\n",
+            "",
+            "photos.yaml:1: splits: a data set without classes has only train",
+        ),
+        ("photos", ", test: 30", "", "photos.yaml:1: shifts belong to a data set with train and test"),
+    ],
+)
+def test_mistakes_in_cards(
+    here: Path, capsys: pytest.CaptureFixture[str], file: str, right: str, wrong: str, expected: str
+) -> None:
+    cards = {"photos": PHOTOS + "shifts: {v2: hard,\n  c: noisy}\n", "hard": SHIFT, "noisy": CORRUPTED}
+    for name, text in cards.items():
+        write(here, f"datasets/{name}.yaml", text)
+    assert main(["plan", "suite.yaml"]) == 0
+    assert right in cards[file]
+    write(here, f"datasets/{file}.yaml", cards[file].replace(right, wrong, 1))
+    assert expected in one_line(capsys)
+
+
+def test_a_shifted_set_is_nothing_to_train_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here, "datasets/photos.yaml", PHOTOS)
+    write(here, "datasets/hard.yaml", SHIFT)
+    assert main(["plan", "suite.yaml", "--set", "grid.datasets=[hard]"]) == 2
+    assert "'hard' is a shifted test set: it has no train split" in capsys.readouterr().err
+
+
+def test_code_that_a_card_uses_counts(folder: Path) -> None:
+    toy = (folder / "datasets/toy.py").read_text()
+    write(folder, "datasets/shared.py", toy)
+    write(
+        folder,
+        "datasets/toy.py",
+        """
+        from pathlib import Path
+
+        from sem_bench.cards import load_code
+
+
+        def load(split, *, count, image_size):
+            shared = load_code(Path(__file__).with_name("shared.py"))
+            return shared.load(split, count=count, image_size=image_size)
+        """,
+    )
+    card = (folder / "datasets/toy.yaml").read_text().replace("{type: python}", "{type: python, uses: [shared.py]}")
+    write(folder, "datasets/toy.yaml", card)
+    assert main(RUN) == 0
+    before = {job.digest for job in read_plan(Path("suite.yaml")).jobs}
+    write(folder, "datasets/shared.py", toy.replace("noise=40", "noise=41"))
+    assert not before & {job.digest for job in read_plan(Path("suite.yaml")).jobs}

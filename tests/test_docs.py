@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -16,6 +17,10 @@ from PIL import Image
 
 from sem_bench.cards import Library, load_code
 from sem_bench.cli import main
+from sem_bench.data import load
+from sem_bench.dataset import DataSet
+from sem_bench.plan import read_plan
+from tests import test_shifts
 
 REPOSITORY = Path(__file__).parent.parent
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -46,6 +51,23 @@ def test_shown_output(document: str, command: str, text: str, monkeypatch: pytes
 def test_the_readme_shows_the_main_things() -> None:
     commands = {command for document, command, _ in shown() if document == "README.md"}
     assert {"--help", "list methods", "list datasets", "table docs/records/quick"} <= commands
+
+
+def test_the_cards_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (REPOSITORY / "docs/data.md").read_text()
+    files = dict(re.findall(r"```(?:yaml|python)\n# ([\w/]+\.(?:yaml|py))\n(.*?)```", text, re.DOTALL))
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    library = Library(tmp_path)
+    cards = {Path(name).stem for name in files if name.startswith("datasets/") and name.endswith(".yaml")}
+    assert cards == {"birds", "snaps", "cells", "stl10", "dots", "birds_dusk", "birds_c"}
+    for name in cards:
+        assert library.dataset(name).content.summary
+    assert {job.cell.dataset for job in read_plan(Path("suite.yaml")).jobs} == {"snaps > birds"}
+    dots = DataSet(library.dataset("dots"), library, tmp_path)
+    assert len(load(dots.labelled(), "test", dots.place)) == 100
 
 
 def test_links_lead_somewhere() -> None:
@@ -94,9 +116,10 @@ def contact_sheet(path: Path) -> None:
     load_code(card.code).contact_sheet(path, columns=8, zoom=1, **card.content.source.arguments)
 
 
-def test_the_contact_sheet_is_that_of_the_card(tmp_path: Path) -> None:
-    contact_sheet(tmp_path / "sheet.png")
-    mine, shown = (np.asarray(Image.open(path)) for path in (tmp_path / "sheet.png", REPOSITORY / "docs/shapes.png"))
+@pytest.mark.parametrize(("draw", "name"), [(contact_sheet, "shapes.png"), (test_shifts.contact_sheet, "shifts.png")])
+def test_the_pictures_show_the_data(draw: Callable[[Path], None], name: str, tmp_path: Path) -> None:
+    draw(tmp_path / "sheet.png")
+    mine, shown = (np.asarray(Image.open(path)) for path in (tmp_path / "sheet.png", REPOSITORY / "docs" / name))
     assert mine.shape == shown.shape
     assert np.abs(mine.astype(int) - shown).max() <= 2  # another processor may round differently
 
@@ -104,6 +127,7 @@ def test_the_contact_sheet_is_that_of_the_card(tmp_path: Path) -> None:
 def rewrite() -> None:
     """Put today's output into the documents."""
     contact_sheet(REPOSITORY / "docs/shapes.png")
+    test_shifts.contact_sheet(REPOSITORY / "docs/shifts.png")
     for document in DOCUMENTS:
         text = document.read_text()
         document.write_text(SHOWN.sub(lambda match: match[1] + output(match[2]) + match[4], text))
