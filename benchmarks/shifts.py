@@ -1,0 +1,54 @@
+"""How hard are the shifted test sets of shapes? The heads of a finished suite on them, as they are.
+
+    python -m sem_bench run suites/calibration.yaml --set 'grid.methods=[supervised, simclr]'
+    python benchmarks/shifts.py suites/calibration.yaml
+
+Percent right among a set's own classes (the others' logits masked), mean over the suite's seeds, for each method without
+an embedding, with its 100 % head.
+"""
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+import torch
+
+from sem_bench import config, data, features
+from sem_bench.files import read_json
+from sem_bench.plan import read_plan
+from sem_bench.stages.pretrain import load_encoder
+from sem_bench.store import Store
+
+CPU = torch.device("cpu")
+
+
+def main(suite: Path, results: Path) -> None:
+    """Print a row for each set."""
+    plan, store = read_plan(suite), Store(results)
+    (shapes,) = plan.datasets
+    labelled = shapes.labelled()
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for job in plan.unique():
+        settings = job.config
+        probe = store.by_digest("probe", job.digest) if isinstance(settings, config.ProbeJob) else None
+        source = store.by_digest("pretrain", job.inputs["pretrain"]) if probe else None
+        if probe is None or source is None or getattr(settings, "fraction", 0) < 1:
+            continue
+        pretrained = config.PretrainJob.model_validate(read_json(source / "config.json"))
+        encoder = load_encoder(pretrained, source / "checkpoint.pt", CPU)
+        head = torch.load(probe / "head.pt", weights_only=True)[0]
+        for name in ("test", "v2", "r", "a"):
+            described, place = (labelled, shapes.place) if name == "test" else shapes.shift(name)
+            split = data.load(described, "test", place)
+            h = features.backbone_features(encoder, labelled, split.prepared(), CPU)
+            own = torch.tensor([labelled.classes.index(one) for one in described.classes])  # type: ignore[attr-defined]
+            logits = (head["scale"] * h) @ head["weight"][own].T + head["bias"][own]
+            right = (logits.argmax(1) == split.labels).double().mean()
+            figures[name][job.cell.method].append(100 * float(right))
+    for name, methods in figures.items():
+        print(name, {method: round(mean(values), 1) for method, values in methods.items()})  # noqa: T201
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "results"))
