@@ -43,6 +43,11 @@ class Method(nn.Module):
         """Called after optimiser step `step` (from 0) of `total`: the place for momentum updates."""
 
 
+def still(weight: Tensor) -> Tensor:
+    """The weight, with a gradient of 0. Without any, fused optimisers would not find its momentum later."""
+    return weight.detach() + 0 * weight
+
+
 def momentum_copy(module: N) -> N:
     """A copy for a momentum branch: same weights, no gradients.
 

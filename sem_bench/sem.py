@@ -8,7 +8,11 @@ slow, so the modules work on (B, V, L), where number v of group l stands at v*L 
 Heads do not care. `simplicial_embedding`, `to_group_major` and `from_group_major` speak the paper's order.
 """
 
+import math
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sem_bench import config
 
@@ -85,6 +89,26 @@ class SimplicialEmbedding(LinearEmbedding):
         """h (B, in_dim) -> (B, V*L) in float32, at `tau` or else the module's own temperature."""
         return simplex_softmax(self.logits(h).float(), L=self.L, V=self.V, tau=self.tau if tau is None else tau)
 
+    @torch.no_grad()
+    def entropy(self, h: Tensor) -> float:
+        """Mean entropy of the simplices of h (B, in_dim) at tau, as a share of log V: 0 is one-hot, 1 is uniform."""
+        logs = (self.logits(h).float().unflatten(1, (self.V, self.L)) / self.tau).log_softmax(1)
+        return float(-(logs.exp() * logs).sum(1).mean()) / math.log(self.V)
+
+
+class GumbelEmbedding(SimplicialEmbedding):
+    """SEM with one-hot samples in training: straight-through Gumbel-softmax (Jang et al., ICLR 2017, section 2.2).
+
+    In eval mode there is no noise and nothing is sampled: it is SEM.
+    """
+
+    def forward(self, h: Tensor, tau: float | None = None) -> Tensor:
+        """h (B, in_dim) -> (B, V*L) in float32: in training one 1 in each simplex, with the gradient of the softmax."""
+        if not self.training:
+            return super().forward(h, tau)
+        z = self.logits(h).float().unflatten(1, (self.V, self.L))
+        return F.gumbel_softmax(z, self.tau if tau is None else tau, hard=True, dim=1).flatten(1)
+
 
 def build(settings: config.Embedding, in_dim: int) -> NoEmbedding | LinearEmbedding:
     """The embedding of a configuration whose temperatures are resolved."""
@@ -94,4 +118,5 @@ def build(settings: config.Embedding, in_dim: int) -> NoEmbedding | LinearEmbedd
     if settings.type == "linear":
         return LinearEmbedding(in_dim, L=settings.L, V=settings.V)
     assert settings.tau is not None
-    return SimplicialEmbedding(in_dim, L=settings.L, V=settings.V, tau=settings.tau, tau_target=settings.tau_target)
+    kind = GumbelEmbedding if settings.type == "gumbel" else SimplicialEmbedding
+    return kind(in_dim, L=settings.L, V=settings.V, tau=settings.tau, tau_target=settings.tau_target)

@@ -53,12 +53,30 @@ def test_the_readme_shows_the_main_things() -> None:
     assert {"--help", "list methods", "list datasets", "table docs/records/quick"} <= commands
 
 
-def test_the_cards_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (REPOSITORY / "docs/data.md").read_text()
+def written(document: str, folder: Path) -> set[str]:
+    """The files that a document shows, each under the name in its first line, put into a folder."""
+    text = (REPOSITORY / "docs" / document).read_text()
     files = dict(re.findall(r"```(?:yaml|python)\n# ([\w/]+\.(?:yaml|py))\n(.*?)```", text, re.DOTALL))
     for name, content in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+    return set(files)
+
+
+def test_the_method_in_the_docs_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert written("extending.md", tmp_path) == {"methods/repel.py", "methods/repel.yaml", "suite.yaml"}
+    monkeypatch.chdir(tmp_path)
+    few = ["--set", "grid.images={train: 400, test: 100}", "--only", "knn/repel"]
+    assert main(["run", "suite.yaml", *few]) == 0
+    assert "repel" in capsys.readouterr().out
+    assert main(["doctor", "suite.yaml"]) == 0
+    assert "repel sem: well" in capsys.readouterr().out
+
+
+def test_the_cards_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = written("data.md", tmp_path)
     monkeypatch.chdir(tmp_path)
     library = Library(tmp_path)
     cards = {Path(name).stem for name in files if name.startswith("datasets/") and name.endswith(".yaml")}

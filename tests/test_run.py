@@ -80,7 +80,8 @@ def test_the_files_of_a_job(folder: Path) -> None:
     assert {name.split("/")[0] for name in results(folder)} == {"pretrain", "knn", "probe"}
     pretrain = next((folder / "results/pretrain").glob("*sem*"))
     log = (pretrain / "log.csv").read_text().splitlines()
-    assert log[0] == "epoch,loss,lr,seconds,images_per_second,augmentation_share" and len(log) == 3
+    speed, health = "seconds,images_per_second,augmentation_share", "feature_std,effective_rank,simplex_entropy"
+    assert log[0] == f"epoch,loss,lr,{speed},{health}" and len(log) == 3
     result = json.loads((pretrain / "result.json").read_text())
     assert set(result) == {"schema", "kind", "digest", "config", "inputs", "metrics", "provenance"}
     assert pretrain.name.endswith(result["digest"][:12])

@@ -8,25 +8,29 @@ import csv
 import io
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
 from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sem_bench import config, optimisers
+from sem_bench.augment import normalise
 from sem_bench.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.files import write_atomic
+from sem_bench.health import SAMPLE, Health, measure
 from sem_bench.method import Method
-from sem_bench.randomness import initialisation
+from sem_bench.randomness import derived_seed, initialisation
 from sem_bench.views import Views
 from sem_bench.workspace import Workspace, precision
 
 SAVING_SHARE = 0.05  # a checkpoint is written when the time since the last one makes it cost no more than this
 LOG = ("epoch", "loss", "lr", "seconds", "images_per_second", "augmentation_share")
+HEALTH = tuple(field.name for field in fields(Health))
 
 
 @dataclass
@@ -41,7 +45,7 @@ class Training:
     epoch_began: float = 0.0  # what `seconds` was then
     augmenting: float = 0.0  # seconds of the current epoch that went into its views, or into waiting for them
     losses: list[float] = field(default_factory=list)  # of the current epoch
-    log: list[list[float]] = field(default_factory=list)
+    log: list[list[float | None]] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
@@ -84,13 +88,17 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     method.train()
 
     total = len(train) // training.batch_size * training.epochs
+    sample = normalise(
+        train.sample(SAMPLE).to(device), mean=job.data.normalise.mean, std=job.data.normalise.std
+    ).contiguous(memory_format=torch.channels_last)
     with Views(job, train, device, first=state.step, last=total) as views:
-        _train(state, job, views, total, workspace)
+        _train(state, job, views, sample, workspace)
     final = {
         "data": train.fingerprint,
         "step": total,
         "seconds": state.seconds,
         "log": state.log,
+        "health": asdict(measure(method.encoder, sample)),
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "encoder": method.encoder.state_dict(),
     }
@@ -98,10 +106,11 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     return _finish(final, workspace, earlier=earlier)
 
 
-def _train(state: Training, job: config.PretrainJob, views: Views, total: int, workspace: Workspace) -> None:
+def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tensor, workspace: Workspace) -> None:
     """All the steps that are left."""
     training, steps_per_epoch = job.training, views.steps_per_epoch
-    step = _Step(job, state, views, workspace.device)
+    total = steps_per_epoch * training.epochs
+    step = Step(job, state, views, workspace.device)
     saver = _Saver(workspace.folder / "checkpoint.pt")
     began = time.perf_counter() - state.seconds
     while state.step < total:
@@ -114,7 +123,7 @@ def _train(state: Training, job: config.PretrainJob, views: Views, total: int, w
         state.seconds = time.perf_counter() - began
         epoch, rest = divmod(state.step, steps_per_epoch)
         if rest == 0:
-            _end_epoch(state, epoch, training, steps_per_epoch)
+            _end_epoch(state, epoch, training, steps_per_epoch, measure(state.method.encoder, sample))
             write_atomic(workspace.folder / "log.csv", _csv(state.log))
         if state.step < total:
             saver(state)
@@ -129,7 +138,13 @@ def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> d
     if log:
         names = ("seconds_per_epoch", "images_per_second", "augmentation_share")
         workspace.speed.update({name: round(median(row[i] for row in log), 4) for i, name in enumerate(names, 3)})
-    return {"steps": final["step"], "loss": log[-1][1] if log else None, "parameters": final["parameters"]}
+    return {
+        "steps": final["step"],
+        "loss": log[-1][1] if log else None,
+        "parameters": final["parameters"],
+        "health": final["health"],
+        "notes": Health(**final["health"]).notes(),
+    }
 
 
 def build_method(job: config.PretrainJob, code: Path, *, classes: int) -> Method:
@@ -149,7 +164,7 @@ def load_encoder(job: config.PretrainJob, checkpoint: Path, device: torch.device
 
 
 @dataclass
-class _Step:
+class Step:
     """One optimiser step."""
 
     job: config.PretrainJob
@@ -162,6 +177,7 @@ class _Step:
         self.steps_per_epoch = self.views.steps_per_epoch
 
     def __call__(self) -> float:
+        """Do it; returns the loss."""
         state, training = self.state, self.job.training
         lr = optimisers.lr_at(training, step=state.step, steps_per_epoch=self.steps_per_epoch)
         for group in state.optimizer.param_groups:
@@ -169,6 +185,7 @@ class _Step:
         began = time.perf_counter()
         batch = self.views.batch(state.step)
         state.augmenting += time.perf_counter() - began
+        torch.manual_seed(derived_seed(self.job.seed, "noise", state.step))  # for what a method or embedding draws
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = state.method(batch)
         loss = state.method.loss(*(output.float() for output in outputs))
@@ -195,11 +212,12 @@ class _Saver:
             self.cost = max(self.last - now, 0.05)  # at least a second between two
 
 
-def _end_epoch(state: Training, epoch: int, training: config.Training, steps_per_epoch: int) -> None:
+def _end_epoch(state: Training, epoch: int, training: config.Training, steps_per_epoch: int, health: Health) -> None:
     mean = math.fsum(state.losses) / len(state.losses)
     lr = optimisers.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
     images, seconds = len(state.losses) * training.batch_size, state.seconds - state.epoch_began
-    state.log.append([epoch, mean, lr, seconds, images / seconds, state.augmenting / seconds])
+    speed = [seconds, images / seconds, state.augmenting / seconds]
+    state.log.append([epoch, mean, lr, *speed, *asdict(health).values()])
     state.losses, state.epoch_began, state.augmenting = [], state.seconds, 0.0
 
 
@@ -212,9 +230,9 @@ def _load(checkpoint: Path, data: str, device: torch.device) -> dict[str, Any] |
     return state if isinstance(state, dict) and state.get("data") == data else None
 
 
-def _csv(rows: list[list[float]]) -> str:
+def _csv(rows: list[list[float | None]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(LOG)
-    writer.writerows([int(row[0]), *(f"{value:.6g}" for value in row[1:])] for row in rows)
+    writer.writerow(LOG + HEALTH)
+    writer.writerows(["" if value is None else f"{value:.6g}" for value in row] for row in rows)
     return text.getvalue()

@@ -1,0 +1,101 @@
+"""What every method must do, in every embedding; the same check runs on a user's own method in `doctor`."""
+
+from pathlib import Path
+
+import pytest
+
+from sem_bench import config, contract
+from sem_bench.cards import Library
+from sem_bench.cli import main
+from sem_bench.plan import read_plan
+from tests.conftest import SUITE, write
+
+METHODS = Library(Path(__file__).parent.parent).names("method")
+EMBEDDINGS = {
+    "none": "{}",
+    "linear": "{L: 4, V: 3}",
+    "sem": "{L: 4, V: 3, tau: 1.0, tau_target: 0.5}",
+    "gumbel": "{L: 4, V: 3, tau: 1.0}",
+}
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+@pytest.mark.parametrize("name", METHODS)
+def test_the_contract(name: str, embedding: str, folder: Path) -> None:
+    settings = [f"grid.methods=[{name}]", f"grid.embeddings={{{embedding}: {EMBEDDINGS[embedding]}}}"]
+    job = read_plan(Path("suite.yaml"), settings).jobs[0]
+    assert isinstance(job.config, config.PretrainJob)
+    assert contract.problems(job.config, job.method_code) == []
+
+
+MINE = '''
+import torch
+from torch import nn
+
+from sem_bench.method import Method
+
+
+class Mine(Method):
+    """The two views shall be alike, and their mean shall follow a running one."""
+
+    def __init__(self, encoder, *, width):
+        super().__init__(encoder)
+        self.head = nn.Linear(encoder.out_dim, width)
+        self.register_buffer("centre", torch.zeros(width))
+
+    def forward(self, batch):
+        return tuple(self.head(self.encoder(view)) for view in batch.views)
+
+    def loss(self, first, second):
+        self.latest = first.detach().mean(0)
+        return ((first - second) ** 2).mean() + ((first - self.centre) ** 2).mean()
+
+    def after_step(self, step, total):
+        self.centre.lerp_(self.latest, 0.1)
+'''
+CARD = """
+class: Mine
+summary: a method of the user's
+source: this test
+recipes:
+  quick:
+    source: this test
+    epochs: 1
+    batch_size: 50
+    optimizer: {name: sgd, lr: 0.1}
+    views: [{flip: 0.5}, {crop_scale: [0.5, 1.0]}]
+    parameters: {width: 8}
+    sem: {tau: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "expected"),
+    [
+        ("", "", "well"),
+        (
+            'self.register_buffer("centre", torch.zeros(width))',
+            "self.centre = torch.zeros(width)",
+            "it goes on otherwise",
+        ),
+        ("second) ** 2).mean() +", "second) ** 2).mean(1) +", "it fails in its first steps: RuntimeError: "),
+        ("self.encoder(view)", "self.encoder(view).detach()", "no gradient reaches encoder.backbone."),
+        ("return ((first", "return torch.inf * ((first", "the loss is inf"),
+        (
+            "self.head(",
+            "self.haed(",
+            "it fails in its first steps: AttributeError: 'Mine' object has no attribute 'haed'",
+        ),
+    ],
+)
+def test_doctor_looks_at_the_methods_of_a_suite(
+    folder: Path, capsys: pytest.CaptureFixture[str], right: str, wrong: str, expected: str
+) -> None:
+    assert right in MINE
+    write(folder, "methods/mine.py", MINE.replace(right, wrong))
+    write(folder, "methods/mine.yaml", CARD)
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[mine]"))
+    assert main(["doctor", "suite.yaml"]) == (0 if expected == "well" else 2)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("method")]
+    assert len(lines) == 2
+    assert lines[0].startswith(f"method       mine none: {expected}") and f"mine sem: {expected}" in lines[1]
