@@ -3,8 +3,8 @@
     python -m sem_bench run suites/calibration.yaml --set 'grid.methods=[supervised, simclr]'
     python benchmarks/shifts.py suites/calibration.yaml
 
-Percent right among a set's own classes (the others' logits masked), mean over the suite's seeds, for each method without
-an embedding, with its 100 % head.
+Percent right among a set's own classes (the others' logits masked), mean over the suite's seeds, for each method
+without an embedding, with its 100 % head.
 """
 
 import sys

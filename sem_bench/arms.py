@@ -57,7 +57,7 @@ class Arm:
     @cached_property
     def embedding(self) -> Embedding:
         """The embedding with its temperatures: from the suite, else from the recipe; tau_target at last from tau."""
-        if self.asked.type != "sem":
+        if not self.asked.heated:
             return self.asked
         recipe, asked = self._recipe.sem, self.asked
         tau = asked.tau or recipe.tau
@@ -81,7 +81,7 @@ class Arm:
 
     def _probe(self, settings: config.ProbeSettings, fraction: float, seed: int) -> config.ProbeJob:
         """Both kinds of representation get the same number of candidates (docs/protocol.md)."""
-        heated = self.embedding.type == "sem"
+        heated = self.embedding.heated
         return config.ProbeJob(
             data=self._labelled,
             fraction=fraction,

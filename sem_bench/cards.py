@@ -68,15 +68,20 @@ class Library:
     def method(self, name: str) -> Card[MethodCard]:
         """The card of a method. Raises UserError for a faulty one, KeyError for an unknown one."""
         if name not in self._methods:
-            self._methods[name] = self._read("method", name, MethodCard)
-            _check_method(self._methods[name])
+            card = self._read("method", name, MethodCard)
+            _check_method(card)
+            self._methods[name] = card
         return self._methods[name]
 
     def dataset(self, name: str) -> Card[DatasetCard]:
         """The card of a data set. Raises UserError for a faulty one, KeyError for an unknown one."""
         if name not in self._datasets:
             self._datasets[name] = self._read("dataset", name, DatasetCard)
-            _check_dataset(self._datasets[name], self)
+            try:  # it stands there already, for a data set and its corrupted shift look at each other
+                _check_dataset(self._datasets[name], self)
+            except UserError:
+                del self._datasets[name]
+                raise
         return self._datasets[name]
 
     def find(self, kind: str, name: str) -> Path | None:
@@ -87,13 +92,8 @@ class Library:
     def _read(self, kind: str, name: str, model: type[C]) -> Card[C]:
         if (path := self.find(kind, name)) is None:
             raise KeyError(name)
-        return read_card(name, path, model)
-
-
-def read_card(name: str, path: Path, model: type[C]) -> Card[C]:
-    """A card by its file, without looking at what it refers to."""
-    document = read(shown(path))
-    return Card(name, validate(model, document), document, path)
+        document = read(shown(path))
+        return Card(name, validate(model, document), document, path)
 
 
 def load_code(path: Path) -> ModuleType:
@@ -192,11 +192,12 @@ def _check_base(card: Card[DatasetCard], name: str, library: Library) -> None:
 
 def _check_shift(card: Card[DatasetCard], key: str, name: str, library: Library) -> None:
     place, base = ("shifts", key), card.content
-    path = library.find("dataset", name)
-    if path is None:
+    if library.find("dataset", name) is None:
         text = f"unknown dataset {name!r}{did_you_mean(name, library.names('dataset'))}"
         raise UserError(at(card.document, place, text))
-    other = read_card(name, path, DatasetCard).content  # not through the library: a corrupted set reads its base
+    if name == card.name:
+        raise UserError(at(card.document, place, f"{name!r} is no shift of itself"))
+    other = library.dataset(name).content
     if other.source.type == "corrupted":
         if other.source.of != card.name:
             raise UserError(at(card.document, place, f"{name!r} is made of {other.source.of!r}"))

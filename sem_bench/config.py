@@ -15,6 +15,7 @@ MAX_WIDTH = 2**20  # the largest L*V
 EMBEDDINGS = {
     "none": "the backbone's features go straight to the heads",
     "sem": "Linear, BatchNorm, then L softmaxes over V numbers at temperature tau",
+    "gumbel": "as sem, but one-hot samples in training (straight-through); no noise at evaluation",
     "linear": "the same Linear and BatchNorm without the softmax: the control that isolates it",
 }
 BACKBONES = {
@@ -69,6 +70,11 @@ Range = Annotated[tuple[NonNegative, NonNegative], BeforeValidator(_as_tuple), A
 Channels = Annotated[tuple[NonNegative, NonNegative, NonNegative], BeforeValidator(_as_tuple)]
 PositiveChannels = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_as_tuple)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(_unique)]
+ClassName = Annotated[
+    str, Field(pattern=r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$", max_length=100)
+]  # also that of a folder
+Classes = Annotated[list[ClassName], Field(min_length=2), AfterValidator(_unique)]
+Members = Annotated[list[ClassName], Field(min_length=1), AfterValidator(_unique)]
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)]
 Fractions = Annotated[list[Fraction], Field(min_length=1), AfterValidator(_unique)]
 Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(_unique), AfterValidator(sorted)]
@@ -98,7 +104,7 @@ def resolved(model: BaseModel) -> dict[str, Any]:
 class Embedding(Model):
     """What stands between backbone and heads. `tau` and `tau_target` left open come from the method's recipe."""
 
-    type: Literal["none", "sem", "linear"]
+    type: Literal["none", "sem", "gumbel", "linear"]
     L: Annotated[int, Field(ge=1)] | None = None
     V: Annotated[int, Field(ge=2)] | None = None
     tau: Temperature | None = None
@@ -124,6 +130,11 @@ class Embedding(Model):
         return self
 
     @property
+    def heated(self) -> bool:
+        """Whether it has a temperature."""
+        return self.type in ("sem", "gumbel")
+
+    @property
     def width(self) -> int:
         """L*V; 0 without an embedding."""
         return (self.L or 0) * (self.V or 0)
@@ -135,6 +146,7 @@ class Embedding(Model):
 class Augmentation(Model):
     """One view of an image. Fields as in torchvision's transforms; probabilities and strengths default to off."""
 
+    size: ImageSize | None = None  # pixels; None: the data set's image_size
     crop_scale: Range = (1.0, 1.0)  # share of the area (RandomResizedCrop; aspect ratio 3/4 to 4/3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     flip: Probability = 0.0
@@ -271,10 +283,17 @@ Source = Annotated[
 
 
 class Normalisation(Model):
-    """Channel mean and standard deviation in [0, 1]."""
+    """Channel mean and standard deviation of images in [0, 1]."""
 
     mean: Channels
     std: PositiveChannels
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if max(values) > 1:
+                raise ValueError(f"{key} {max(values):g} is above 1: images count from 0 to 1 here, not to 255")
+        return self
 
 
 class DatasetCard(Model):
@@ -287,17 +306,17 @@ class DatasetCard(Model):
     image_size: ImageSize | None = None  # what a network sees
     resize: ImageSize | None = None  # evaluation: the shorter side before the central crop; None: image_size
     reduce: ImageSize | None = None  # every image is reduced to this square once, when it is read
-    classes: Annotated[Names, Field(min_length=2)] | None = None
-    superclasses: dict[Name, Names] = {}
+    classes: Classes | None = None
+    superclasses: dict[ClassName, Members] = {}
     shifts: dict[Name, Name] = {}  # v2, r, a, c: the card of the shifted test set
     normalise: Normalisation | None = None
     licence: str
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        own = {"splits": self.splits, "image_size": self.image_size, "classes": self.classes}
+        own = {"splits": self.splits, "image_size": self.image_size}
         if self.source.type == "corrupted":
-            given = [key for key, value in own.items() if value]
+            given = sorted(self.model_fields_set - {"summary", "source", "licence"})
             if given:
                 raise ValueError(f"{given[0]} comes from {self.source.of!r}, which the corrupted set is made of")
             return self
@@ -306,6 +325,10 @@ class DatasetCard(Model):
                 raise ValueError(f"missing key {key!r}")
         if "train" in self.splits and self.normalise is None:
             raise ValueError("missing key 'normalise'")
+        if self.source.type == "npz" and len(self.splits) > 1:
+            for key in ("images", "labels"):
+                if "{split}" not in getattr(self.source, key):
+                    raise ValueError(f"source.{key}: without '{{split}}' in it, train and test would be the same")
         return self
 
     @model_validator(mode="after")
@@ -316,6 +339,7 @@ class DatasetCard(Model):
             raise ValueError("splits: a data set without classes has only train, for pretraining")
         if self.classes is None and (self.superclasses or self.shifts):
             raise ValueError("a data set without classes has no superclasses and no shifts")
+        _unique(list(self.shifts.values()))
         if self.shifts and len(self.splits) < 2:
             raise ValueError("shifts belong to a data set with train and test")
         members = [member for group in self.superclasses.values() for member in group]
@@ -458,6 +482,7 @@ class TrainingData(Data):
 
     train: int
     limit: int | None = None  # use so many of its training images
+    by_class: bool = True  # of each class in proportion; False: there are no classes
 
     @property
     def counts(self) -> dict[SplitName, int]:
@@ -474,8 +499,8 @@ class LabelledData(TrainingData):
 
     test: int
     test_limit: int | None = None
-    classes: Names
-    superclasses: dict[Name, Names] = {}
+    classes: Classes
+    superclasses: dict[ClassName, Members] = {}
 
     @property
     def counts(self) -> dict[SplitName, int]:
@@ -491,7 +516,7 @@ class ShiftedData(Data):
     """A test set of another distribution: some of the base set's classes, prepared as the base set."""
 
     test: int
-    classes: Names
+    classes: Classes
 
     @property
     def counts(self) -> dict[SplitName, int]:

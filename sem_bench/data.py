@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from sem_bench import config, corruptions
 from sem_bench.config import SplitName
 from sem_bench.dataset import Place
 from sem_bench.digest import digest
+from sem_bench.errors import UserError
+from sem_bench.files import shown
 from sem_bench.sources import Labels, Opened, open_split
 
 MEMORY = 2 * 2**30  # bytes of uint8 pixels that a split may take, unless the user says otherwise
@@ -54,30 +57,48 @@ class Split:
         for chunk in rows:
             yield torch.cat([next(parts) for _ in pieces(chunk)])
 
+    def sample(self, count: int) -> Tensor:
+        """`count` images, or all, evenly spread over the split, as evaluation sees them: uint8 (n, 3, S, S)."""
+        count = min(count, len(self))
+        return self._prepare([i * len(self) // count for i in range(count)])
+
     def _prepare(self, rows: Sequence[int]) -> Tensor:
         return as_tensor([central(self.read(row), resize=self.resize, size=self.image_size) for row in rows])
 
 
+def load_all(data: config.Data, place: Place, *, memory: int = MEMORY, workers: int = 1) -> dict[SplitName, Split]:
+    """All splits that are read. Raises UserError also where train and test are the same images."""
+    found = {name: load(data, name, place, memory=memory, workers=workers) for name in data.counts}
+    if len({split.fingerprint for split in found.values()}) < len(found):
+        raise UserError(f"{shown(place.card)}: train and test are the same images")
+    return found
+
+
 def load(data: config.Data, split: SplitName, place: Place, *, memory: int = MEMORY, workers: int = 1) -> Split:
     """A split of a data set. Raises UserError where it is not what the card says."""
-    key = digest([config.resolved(data), split, list(map(str, (place.code, *place.needs))), memory, workers])
+    files = [[str(path), *_changes(path)] for path in (place.code, *place.needs)]
+    key = digest([config.resolved(data), split, files, memory, workers])
     return _load(_Request(key, data, split, place, memory, workers))
 
 
-def corrupted(data: config.ShiftedData, place: Place, *, name: str, severity: int) -> Split:
-    """The test images of a corrupted data set: those of its base, as evaluation sees them, then corrupted."""
+def corrupted(
+    data: config.ShiftedData, place: Place, *, name: str, severity: int, memory: int = MEMORY, workers: int = 1
+) -> Split:
+    """The test images of a corrupted data set: its base's as evaluation sees them, corrupted when they are read."""
     assert place.base is not None
-    base = load(place.base[0], "test", place.base[1])
-    images = [
-        torch.from_numpy(
-            corruptions.corrupt(
-                part.permute(0, 2, 3, 1).contiguous().numpy(), name=name, severity=severity, first=number * CHUNK
-            )
-        ).permute(0, 3, 1, 2)
-        for number, part in enumerate(base.prepared())
-    ]
+    base = load(place.base[0], "test", place.base[1], memory=memory, workers=workers)
+
+    def read(row: int) -> Image.Image:
+        clean = np.asarray(central(base.read(row), resize=base.resize, size=base.image_size))
+        return Image.fromarray(corruptions.corrupt(clean[None], name=name, severity=severity, first=row)[0])
+
     fingerprint = digest([base.fingerprint, name, severity])
-    return _resident(replace(base, fingerprint=fingerprint, resize=data.image_size), torch.cat(images).contiguous())
+    return replace(base, fingerprint=fingerprint, resize=data.image_size, images=None, read=read)
+
+
+def _changes(path: Path) -> list[int]:
+    """What an edit of a file would change."""
+    return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
 
 
 @dataclass(frozen=True)
@@ -102,8 +123,12 @@ def _load(request: _Request) -> Split:
     size = data.image_size
     found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, request.workers)
     images = _all_images(opened, rows, found, data.reduce, request.memory)
-    fingerprint = opened.fingerprint or _content(images, labels)
-    found = replace(found, fingerprint=fingerprint if len(rows) == opened.count else digest([fingerprint, len(rows)]))
+    if opened.fingerprint is None:
+        fingerprint = _content(map(found.read, range(len(rows))), labels)
+    else:
+        whole = len(rows) == opened.count
+        fingerprint = opened.fingerprint if whole else digest([opened.fingerprint, len(rows)])
+    found = replace(found, fingerprint=fingerprint)
     return found if images is None else _resident(found, images)
 
 
@@ -117,7 +142,7 @@ def _resident(split: Split, images: Tensor) -> Split:
 
 
 def chosen(opened: Opened, count: int) -> Labels:
-    """Sorted rows: `count` of them, of each class in proportion, the same for all seeds.
+    """Sorted rows: `count` of them, of each class in proportion but at least one, the same for all seeds.
 
     A larger choice holds a smaller one: rows are ranked at random inside their class, and ranks compared as shares.
     """
@@ -127,6 +152,7 @@ def chosen(opened: Opened, count: int) -> Labels:
     for label in np.unique(labels):
         members = order[labels[order] == label]
         share[members] = (np.arange(len(members)) + 0.5) / len(members)
+        share[members[0]] = 0.0
     return np.sort(np.argsort(share, kind="stable")[:count])
 
 
@@ -154,8 +180,11 @@ def _all_images(opened: Opened, rows: Labels, found: Split, reduce: int | None, 
     return images
 
 
-def _content(images: Tensor | None, labels: Labels) -> str:
-    content = hashlib.sha256(b"" if images is None else images.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
+def _content(images: Iterable[Image.Image], labels: Labels) -> str:
+    """The fingerprint of what has no files of its own: all its pixels, whether they fit into memory or not."""
+    content = hashlib.sha256()
+    for image in images:
+        content.update(image.tobytes())
     content.update(np.ascontiguousarray(labels, dtype=np.int64).tobytes())
     return content.hexdigest()
 

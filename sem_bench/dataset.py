@@ -16,21 +16,22 @@ from sem_bench.digest import digest
 class Place:
     """What a data set is read with, beside the description that a digest sees."""
 
+    name: str
+    splits: tuple[config.SplitName, ...]
     card: Path  # the YAML file, which messages name
     code: Path  # the .py of a python source
     root: Path  # the data folder
     classes: tuple[str, ...] | None = None  # in the order of the labels
     needs: tuple[Path, ...] = ()  # what must be on disk
-    archive: Path | None = None  # what they can be unpacked from
+    archive: Path | None = None  # what the last of them can be unpacked from
     base: "tuple[config.LabelledData, Place] | None" = None  # what a corrupted set is made of
 
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
         if self.base is not None:
             return self.base[1].absent()
-        if self.archive is not None and self.archive.exists():
-            return []
-        return [path for path in self.needs if not path.exists()]
+        packed = self.archive is not None and self.archive.exists()
+        return [path for path in (self.needs[:-1] if packed else self.needs) if not path.exists()]
 
 
 class DataSet:
@@ -41,8 +42,17 @@ class DataSet:
         self._card, self._library, self._root = card, library, root
 
     def training(self, limit: int | None = None) -> config.TrainingData:
-        """As pretraining sees it: the first `limit` of its training images, or all."""
-        return config.TrainingData(**self._common, train=self.card.splits["train"], limit=self._limit("train", limit))
+        """As pretraining sees it: `limit` of its training images, or all. Nothing of how evaluation reads it."""
+        source = self.card.source
+        if source.type == "torchvision":
+            own = {name: values for name, values in source.arguments.items() if name == "train"}
+            source = source.model_copy(update={"arguments": own})
+        return config.TrainingData(
+            **self._common | {"source": source, "resize": None},
+            train=self.card.splits["train"],
+            limit=self._limit("train", limit),
+            by_class=self.card.classes is not None,
+        )
 
     def labelled(self, limit: int | None = None, test_limit: int | None = None) -> config.LabelledData:
         """As evaluation sees it."""
@@ -81,7 +91,7 @@ class DataSet:
             "code": self._card.code_digest if card.source.type == "python" else "",
             "image_size": card.image_size,
             "normalise": card.normalise,
-            "resize": card.resize,
+            "resize": None if card.resize == card.image_size else card.resize,
             "reduce": card.reduce,
         }
 
@@ -94,11 +104,15 @@ class DataSet:
             below = DataSet(self._library.dataset(source.of), self._library, self._root)
             base = below.labelled(), below.place
         names, archive = list(card.files), None
-        if source.type in ("folder", "npz") or (source.type == "torchvision" and source.path and not source.download):
+        if source.type in ("folder", "npz"):
             names.append(source.path)
+        elif source.type == "torchvision" and not source.download:
+            names.append(source.path or self.name)
         if source.type == "folder" and source.archive:
             archive = located(self._root, source.archive)
         return Place(
+            name=self.name,
+            splits=tuple(card.splits),
             card=self._card.path,
             code=self._card.code,
             root=self._root,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sem_bench import config
 from sem_bench.dataset import DataSet, Place
 from sem_bench.errors import UserError
-from sem_bench.plan import read_plan
+from sem_bench.plan import Plan, read_plan
 
 if TYPE_CHECKING:
     from sem_bench.data import Split
@@ -35,8 +35,14 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
     free = shutil.disk_usage(existing).free / 1e9
     lines.append(f"disk         {free:.1f} GB free at {existing}" + (" - LITTLE" if free < ENOUGH_GB else ""))
     if suite is not None:
+        from sem_bench import contract
+
         plan = read_plan(suite, data=data)
         lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
+        for arm, (job, code) in _arms(plan).items():
+            wrong = contract.problems(job, code)
+            lines += [f"method       {arm}: {problem}" for problem in wrong] or [f"method       {arm}: well"]
+            healthy = healthy and not wrong
         for name, described, place in (entry for dataset in plan.datasets for entry in _sets(dataset)):
             line, well = _data(described, place)
             lines.append(f"data         {name}: {line}")
@@ -63,6 +69,15 @@ def _read(split: "Split") -> int:
     return len(split) if split.images is not None else sum(len(part) for part in split.prepared())
 
 
+def _arms(plan: Plan) -> dict[str, tuple[config.PretrainJob, Path]]:
+    """A pretraining of each method with each embedding, and the method's code."""
+    return {
+        f"{job.cell.method} {job.cell.embedding}": (job.config, job.method_code)
+        for job in plan.unique()
+        if isinstance(job.config, config.PretrainJob)
+    }
+
+
 def _sets(dataset: DataSet) -> Iterator[tuple[str, config.Data, Place]]:
     """A data set and its shifted test sets."""
     yield dataset.name, dataset.labelled() if dataset.card.labelled else dataset.training(), dataset.place
@@ -83,10 +98,8 @@ def _data(described: config.Data, place: Place) -> tuple[str, bool]:
             made = data.corrupted(described, place, name=kinds[0], severity=severities[0])
             text = f"{len(made)} test x {len(kinds)} corruptions x {len(severities)} severities"
         else:
-            splits = {
-                name: _read(data.load(described, name, place, workers=os.cpu_count() or 1)) for name in described.counts
-            }
-            text = ", ".join(f"{count} {name}" for name, count in splits.items())
+            splits = data.load_all(described, place, workers=os.cpu_count() or 1)
+            text = ", ".join(f"{_read(split)} {name}" for name, split in splits.items())
     except UserError as error:
         return f"FAULTY: {error}", False
     return f"{text}, {described.image_size} px", True

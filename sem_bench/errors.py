@@ -3,9 +3,15 @@
 from collections.abc import Iterable
 
 
+def _line(text: str) -> str:
+    """One line that every terminal can show: file names may hold newlines, and bytes that are no text."""
+    printable = text.encode("utf-8", "backslashreplace").decode()
+    return printable.replace("\n", "\\n").replace("\r", "\\r")
+
+
 class UserError(Exception):
     """A mistake in what the user gave us (file, option, data). The command line prints its lines and exits with 2."""
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        self.problems = [_line(text) for text in ([problems] if isinstance(problems, str) else problems)]
         super().__init__("\n".join(self.problems))

@@ -51,10 +51,7 @@ def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> N
     for job in jobs:
         if store.fingerprints(job) is None and not job.place.absent():
             described = data_of(job)
-            loaded = {
-                name: data.load(described, name, job.place, memory=limits.memory, workers=limits.workers)
-                for name in described.counts
-            }
+            loaded = data.load_all(described, job.place, memory=limits.memory, workers=limits.workers)
             store.write_fingerprints(job, {name: split.fingerprint for name, split in loaded.items()})
 
 
@@ -118,6 +115,7 @@ def _do(
             device=device,
             memory=limits.memory,
             workers=limits.workers,
+            afresh=afresh,
             progress=lambda at, total, note: reporter.job_progress(job.digest, at, total, note=note),
         )
         settings = job.config.model_dump(mode="json")
@@ -186,6 +184,7 @@ class _Meter:
             "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
             "commit": _commit(),
             "data": workspace.data,
+            "images": workspace.images,
             **({"speed": workspace.speed} if workspace.speed else {}),
             "files": {name: (workspace.folder / name).stat().st_size for name in OUTPUTS[kind]},
         }

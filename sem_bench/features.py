@@ -23,6 +23,7 @@ from sem_bench.stages.pretrain import load_encoder
 from sem_bench.workspace import Workspace
 
 CHUNK = 1024  # images at a time
+_MADE: set[Path] = set()  # by this process: good enough for `--rerun all`
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,9 @@ def load(labelled: config.LabelledData, workspace: Workspace) -> Features:
     source = workspace.inputs["pretrain"]
     job = config.PretrainJob.model_validate(read_json(source / "config.json"))
     encoder = load_encoder(job, source / "checkpoint.pt", workspace.device)
-    splits = {name: workspace.load(labelled, name) for name in labelled.counts}
+    splits = workspace.load_all(labelled)
     h = {
-        name: _cached(encoder, labelled, split, _cache_file(labelled, workspace, source, name, split), workspace.device)
+        name: _cached(encoder, labelled, split, _cache_file(labelled, workspace, source, name, split), workspace)
         for name, split in splits.items()
     }
     return Features(encoder, splits["train"], splits["test"], h["train"], h["test"])
@@ -99,16 +100,19 @@ def _cache_file(
 
 
 def _cached(
-    encoder: Encoder, labelled: config.LabelledData, split: data.Split, file: Path, device: torch.device
+    encoder: Encoder, labelled: config.LabelledData, split: data.Split, file: Path, workspace: Workspace
 ) -> Tensor:
     try:
+        if workspace.afresh and file not in _MADE:
+            raise FileNotFoundError("made by an earlier run")
         h = np.load(file)
         if h.ndim != 2 or len(h) != len(split):
             raise ValueError("not these features")
     except (OSError, ValueError, EOFError):
-        h = backbone_features(encoder, labelled, split.prepared(), device).cpu().numpy()
+        h = backbone_features(encoder, labelled, split.prepared(), workspace.device).cpu().numpy()
         write_atomic(file, lambda out: np.save(out, h))
-    return torch.from_numpy(h).to(device)
+        _MADE.add(file)
+    return torch.from_numpy(h).to(workspace.device)
 
 
 @torch.no_grad()

@@ -51,25 +51,30 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     """
     if not path.exists() and not path.is_absolute() and (BUILTIN / path).exists():
         path = BUILTIN / path
-    written = read(path)
+    written, library = read(path), Library(path.parent)
     chosen, others = profiles.split(assignments)
-    problems = profiles.problems(written, but=chosen)
-    document, wrong = assign(profiles.with_profile(written, chosen), others)
-    library = Library(path.parent)
-    problems += wrong + _unknown_names(document, library)
-    suite = None
-    try:
-        suite = validate(Suite, document)
-    except UserError as error:
-        problems += error.problems
-    if suite is not None and not problems:
-        problems += _recipe_problems(suite, document, library)
-        problems += _data_problems(suite, document, library)
+    document, problems = assign(profiles.with_profile(written, chosen), others)
+    suite, found = _checked(document, library)
+    problems += found
+    for name in profiles.others(written, chosen):  # nobody would see their mistakes before choosing them
+        problems += _checked(profiles.with_profile(written, name), library)[1]
     if problems or suite is None:
         raise UserError(sorted(set(problems), key=problems.index))
     names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
     datasets = {name: DataSet(library.dataset(name), library, data) for name in names}
     return Plan(suite, list(_jobs(suite, library, datasets)), list(datasets.values()))
+
+
+def _checked(document: Document, library: Library) -> tuple[Suite | None, list[str]]:
+    """The suite, and everything that is wrong with it and with the cards that it names."""
+    problems = _unknown_names(document, library)
+    try:
+        suite = validate(Suite, document)
+    except UserError as error:
+        return None, problems + error.problems
+    if not problems:
+        problems = _recipe_problems(suite, document, library)
+    return suite, problems or _data_problems(suite, document, library)
 
 
 def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet]) -> Iterator[Job]:

@@ -5,17 +5,16 @@
       small: {grid: {backbones: [resnet10w16]}, pretrain: {epochs: 20}}
       full: {grid: {backbones: [resnet18]}, pretrain: {epochs: 200}}
 
-The values of a profile replace those of the suite, key by key. `--set profile=full` chooses another one; other `--set`s
-come after the profile.
+The values of a profile replace those of the suite, key by key; it adds and replaces, and takes nothing away. `--set
+profile=full` chooses another one; other `--set`s come after the profile.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sem_bench.config import Suite
 from sem_bench.errors import UserError
-from sem_bench.validation import Document, at, did_you_mean, validate
+from sem_bench.validation import Document, at, did_you_mean
 
 Location = tuple[str | int, ...]
 
@@ -44,25 +43,21 @@ def split(assignments: Sequence[str]) -> tuple[str | None, list[str]]:
     return (chosen[-1] if chosen else None), others
 
 
-def problems(document: Document, *, but: str | None) -> list[str]:
-    """What is wrong in the profiles that are not chosen: nobody would see it before he chose them."""
-    data = document.data
-    if not isinstance(data, dict) or not isinstance(data.get("profiles"), dict):
-        return []
-    found = []
-    for name in data["profiles"]:
-        if name != (but or data.get("profile")):
-            try:
-                validate(Suite, with_profile(document, name))
-            except UserError as error:
-                found += error.problems
-    return found
+def others(document: Document, chosen: str | None) -> list[str]:
+    """The names of the profiles that are not chosen."""
+    data = document.data if isinstance(document.data, dict) else {}
+    profiles = data.get("profiles")
+    return [name for name in profiles if name != (chosen or data.get("profile"))] if isinstance(profiles, dict) else []
 
 
 def with_profile(document: Document, chosen: str | None = None) -> Profiled:
     """The suite with the profile of that name, or the one it names. Raises UserError for an unknown one."""
     data = document.data
     if not isinstance(data, dict) or "profiles" not in data:
+        if chosen is not None:
+            raise UserError(f"--set profile={chosen}: {document.place(())} has no profiles")
+        if isinstance(data, dict) and "profile" in data:
+            raise UserError(at(document, ("profile",), "`profile` names one of `profiles`, and there are none"))
         return Profiled(document, data, {})
     profiles = data["profiles"]
     if not isinstance(profiles, dict) or not all(isinstance(values, dict) for values in profiles.values()):

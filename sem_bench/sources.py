@@ -5,10 +5,13 @@ Whatever is wrong with a user's files is a UserError of one line that names the 
 
 import hashlib
 import inspect
+import os
 import re
+import stat
 import traceback
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,9 @@ from sem_bench.archives import unpack
 from sem_bench.cards import load_code
 from sem_bench.config import SplitName
 from sem_bench.dataset import Place, located
+from sem_bench.digest import digest
 from sem_bench.errors import UserError
-from sem_bench.files import shown
+from sem_bench.files import files_below, shown
 from sem_bench.validation import did_you_mean
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
@@ -74,11 +78,16 @@ def _open_folder(data: config.Data, split: SplitName, place: Place) -> Opened:
     assert isinstance(data.source, config.FolderSource)
     top = located(place.root, data.source.path)
     if not top.exists() and place.archive is not None:
-        unpack(place.archive, top)
+        try:
+            unpack(place.archive, top)
+        except UserError:
+            if not top.exists():  # else another process was faster
+                raise
     folder = top / split
     if not folder.is_dir():
         raise UserError(f"{shown(folder)}: no such folder; {shown(place.card)} needs it for its {split} images")
-    names = sorted(_image_files(folder))
+    found = dict(sorted(_image_files(folder)))
+    names = list(found)
     labels = None
     if place.classes is not None:
         _check_folders(folder, place.classes)
@@ -90,26 +99,29 @@ def _open_folder(data: config.Data, split: SplitName, place: Place) -> Opened:
                 raise UserError(f"{shown(folder / name)}: no image in the folder of this class")
     if not names:
         raise UserError(f"{shown(folder)}: no image; endings looked for: {' '.join(ENDINGS)}")
-    listing = "\n".join(f"{name}\t{(folder / name).stat().st_size}" for name in names)
     return Opened(
         where=str(shown(folder)),
         count=len(names),
         labels=labels,
         read=lambda row: read_image(folder / names[row]),
-        fingerprint=hashlib.sha256(listing.encode()).hexdigest(),
+        fingerprint=_listing(found),
     )
 
 
-def _image_files(folder: Path) -> Iterator[str]:
-    """Images anywhere below the folder, as POSIX paths from there; hidden files and folders are left out."""
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in name.parts)
-        if path.suffix.lower() not in ENDINGS or hidden or path.is_dir():
+def _listing(files: Mapping[str, int]) -> str:
+    """The fingerprint of files: their names and sizes."""
+    return hashlib.sha256(os.fsencode("\n".join(f"{name}\t{size}" for name, size in files.items()))).hexdigest()
+
+
+def _image_files(folder: Path) -> Iterator[tuple[str, int]]:
+    """Images anywhere below the folder: POSIX path from there, and bytes. Hidden files and folders are left out."""
+    for path, status in files_below(folder):
+        name = Path(path).relative_to(folder)
+        if name.suffix.lower() not in ENDINGS or any(part.startswith(".") for part in name.parts):
             continue
-        if not path.exists():
-            raise UserError(f"{shown(path)}: a link to nothing")
-        yield name.as_posix()
+        if stat.S_ISLNK(status.st_mode):
+            raise UserError(f"{shown(Path(path))}: a link to nothing")
+        yield name.as_posix(), status.st_size
 
 
 def _check_folders(folder: Path, classes: Sequence[str]) -> None:
@@ -134,11 +146,15 @@ def read_image(path: Path) -> Image.Image:
     """An image file in RGB. Raises UserError where it is absent, no image, or damaged."""
     try:
         with Image.open(path) as image:
+            if image.mode.startswith(("I", "F")):
+                raise UserError(f"{shown(path)}: more than 8 bits a channel (mode {image.mode}); convert it first")
             if image.mode == "P" and "transparency" in image.info:
                 return image.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
             return image.convert("RGB")
     except UnidentifiedImageError:
         raise UserError(f"{shown(path)}: not an image") from None
+    except PermissionError:
+        raise UserError(f"{shown(path)}: may not be read") from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         raise UserError(f"{shown(path)}: damaged image ({_said(error)})") from None
 
@@ -160,10 +176,10 @@ def _open_npz(data: config.Data, split: SplitName, place: Place) -> Opened:
                 labels = _array(file, data.source.labels.replace("{split}", split), path)
     except FileNotFoundError:
         raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{shown(path)}: damaged, or no .npz ({_said(error)})") from None
     if isinstance(images, np.ndarray) and images.ndim == 3:
-        images = np.repeat(images[..., None], 3, axis=3)
+        images = np.broadcast_to(images[..., None], (*images.shape, 3))  # grey, not copied
     if isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     return _from_arrays(data, split, images, labels, where=f"{shown(path)}: {split}", place=place)
@@ -192,7 +208,7 @@ def _from_arrays(
         if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
             raise UserError(f"{where}: labels are {labels.dtype} {labels.shape}; expected {expected}")
         chosen = labels.astype(np.int64)
-    return Opened(where, count, chosen, lambda row: Image.fromarray(images[row]), images)
+    return Opened(where, count, chosen, lambda row: Image.fromarray(np.ascontiguousarray(images[row])), images)
 
 
 # --- code beside the card --------------------------------------------------------------------------------------------
@@ -228,9 +244,14 @@ def _open_torchvision(data: config.Data, split: SplitName, place: Place) -> Open
     class_ = getattr(torchvision.datasets, source.class_name)
     where = f"{shown(place.card)}: torchvision's {source.class_name}, {split}"
     taken = inspect.signature(class_).parameters
-    arguments: dict[str, Any] = dict(source.arguments.get(split) or _split_argument(taken, split))
+    by_split = {name: _split_argument(taken, name) | source.arguments.get(name, {}) for name in place.splits}
+    if any(by_split[name] == by_split[split] for name in by_split if name != split):
+        text = "nothing tells train and test apart: the class takes no split, so the card's `arguments` must"
+        raise UserError(f"{where}: {text}")
+    arguments: dict[str, Any] = dict(by_split[split])
+    root = located(place.root, source.path or place.name)
     if "root" in taken:
-        arguments["root"] = located(place.root, source.path)
+        arguments["root"] = root
     if "download" in taken:
         arguments["download"] = source.download
     try:
@@ -242,7 +263,11 @@ def _open_torchvision(data: config.Data, split: SplitName, place: Place) -> Open
         raise UserError(f"{where}: {type(error).__name__}: {_said(error)}") from None
     if place.classes is not None:
         _check_names(getattr(dataset, "classes", None), place.classes, where)
-    return Opened(where, len(dataset), labels, lambda row: _item(dataset, row, where))
+    fingerprint = None
+    if root.is_dir():
+        files = {Path(path).relative_to(root).as_posix(): status.st_size for path, status in files_below(root)}
+        fingerprint = digest([source.class_name, by_split[split], _listing(dict(sorted(files.items())))])
+    return Opened(where, len(dataset), labels, lambda row: _item(dataset, row, where), fingerprint=fingerprint)
 
 
 def _split_argument(taken: Any, split: SplitName) -> dict[str, Any]:

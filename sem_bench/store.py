@@ -4,6 +4,7 @@ A job's folder is results/KIND/SLUG-DIGEST12/. Its result.json is written last a
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -17,13 +18,12 @@ from typing import Any, Literal
 from sem_bench import config
 from sem_bench.digest import digest
 from sem_bench.errors import UserError
-from sem_bench.files import read_json, write_atomic, write_json
+from sem_bench.files import files_below, read_json, write_atomic, write_json
 from sem_bench.jobs import Job
 from sem_bench.plan import Plan
 from sem_bench.records import SCHEMA
 
 Status = Literal["done", "failed", "partial", "missing"]
-Stamp = tuple[str, int, int]  # path, bytes, modification time in nanoseconds
 
 
 class Store:
@@ -34,7 +34,7 @@ class Store:
             raise UserError(f"--results {root}: this is a file, not a folder")
         self.root = root
         self._folders: dict[str, dict[str, Path]] = {}
-        self._stamps: dict[Path, list[Stamp]] = {}
+        self._stamps: dict[Path, str] = {}
 
     def folder(self, job: Job) -> Path:
         """Where the job's files are, or will be."""
@@ -151,6 +151,7 @@ class Store:
 
     def write_fingerprints(self, job: Job, fingerprints: Mapping[config.SplitName, str]) -> None:
         """Remember the content of each split."""
+        self._stamps.clear()  # reading it may have unpacked or downloaded it
         for split, value in fingerprints.items():
             write_json(self._fingerprint_file(job, split), value)
 
@@ -165,10 +166,10 @@ class Store:
         }
         return self.root / "cache" / "data" / f"{data.name}-{split}-{digest(identity)[:12]}.json"
 
-    def _stamp(self, path: Path) -> list[Stamp]:
-        """Names, sizes and times of a file, or of all files below a folder; looked at once a command."""
+    def _stamp(self, path: Path) -> str:
+        """The stamp of a file or folder; looked at once a command, for a folder may have a million files."""
         if path not in self._stamps:
-            self._stamps[path] = sorted(_stamps(path))
+            self._stamps[path] = _stamp(path)
         return self._stamps[path]
 
 
@@ -192,19 +193,12 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _stamps(path: Path) -> Iterator[Stamp]:
-    """By hand, for speed: some folders have a million files."""
-    if path.is_dir():
-        with os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    yield from _stamps(Path(entry.path))
-                else:
-                    status = entry.stat(follow_symlinks=False)
-                    yield entry.path, status.st_size, status.st_mtime_ns
-    elif path.exists():
-        status = path.stat()
-        yield str(path), status.st_size, status.st_mtime_ns
+def _stamp(path: Path) -> str:
+    """A hash of the names, sizes and times of a file, or of all files below a folder."""
+    alone = [(str(path), path.stat())] if path.is_file() else []
+    found = sorted(files_below(path)) if path.is_dir() else alone
+    lines = "\n".join(f"{name}\t{status.st_size}\t{status.st_mtime_ns}" for name, status in found)
+    return hashlib.sha256(os.fsencode(lines)).hexdigest()
 
 
 def _tidy(folder: Path, *, afresh: bool) -> None:

@@ -68,6 +68,8 @@ def _present(data: object, loc: Location) -> Location:
     """Pydantic's location without what the file does not have: an index where one mapping stands for a list."""
     found: list[str | int] = []
     for position, part in enumerate(loc):
+        if isinstance(data, dict) and part not in data and data.get("type") == part:
+            continue  # pydantic names the member of a union by its type
         inside = _child(data, part)
         if inside is None and position < len(loc) - 1:
             continue
@@ -105,7 +107,8 @@ def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> 
     if kind == "string_pattern_mismatch":
         return f"{where}: {value!r} is no name: letters, digits, '.', '_' and '-' only"
     if kind == "too_short":
-        return f"{where}: must not be empty"
+        least = details["ctx"]["min_length"]
+        return f"{where}: must not be empty" if least == 1 else f"{where}: needs at least {least}"
     if kind == "finite_number":
         return f"{where}: {value} is not a finite number"
     message = details["msg"].removeprefix("Input ")

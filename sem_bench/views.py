@@ -34,7 +34,7 @@ class Views:
         self.images = None if split.images is None else split.images.to(device)
         self.augment = [
             BatchAugment(
-                SimpleNamespace(size=job.data.image_size, **view.model_dump()),
+                SimpleNamespace(**view.model_dump() | {"size": view.size or job.data.image_size}),
                 mean=job.data.normalise.mean,
                 std=job.data.normalise.std,
             )

@@ -8,7 +8,7 @@ import torch
 
 from sem_bench import config
 from sem_bench.config import SplitName
-from sem_bench.data import MEMORY, Split, load
+from sem_bench.data import MEMORY, Split, load, load_all
 from sem_bench.dataset import Place
 from sem_bench.errors import UserError
 
@@ -25,16 +25,29 @@ class Workspace:
     device: torch.device
     memory: int = MEMORY  # bytes of images that may stay in memory, for each split
     workers: int = 1  # threads that read images
+    afresh: bool = False  # trust no cache
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
     data: dict[SplitName, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
     earlier: dict[str, float] = field(default_factory=dict)  # "seconds" spent before this process took over
+    images: dict[SplitName, str] = field(default_factory=dict)  # split -> "in memory" or "streamed"
     speed: dict[str, float] = field(default_factory=dict)  # of a pretraining
 
     def load(self, described: config.Data, split: SplitName) -> Split:
-        """A split of the job's data set; its fingerprint is remembered."""
+        """A split of the job's data set; its fingerprint is remembered, and whether it is in memory."""
         found = load(described, split, self.place, memory=self.memory, workers=self.workers)
-        self.data[split] = found.fingerprint
+        self._remember(split, found)
         return found
+
+    def load_all(self, described: config.Data) -> dict[SplitName, Split]:
+        """All its splits."""
+        found = load_all(described, self.place, memory=self.memory, workers=self.workers)
+        for split, images in found.items():
+            self._remember(split, images)
+        return found
+
+    def _remember(self, split: SplitName, images: Split) -> None:
+        self.data[split] = images.fingerprint
+        self.images[split] = "streamed" if images.images is None else "in memory"
 
 
 def choose_device(name: str) -> torch.device:

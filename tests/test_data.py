@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from sem_bench import config, data
+from sem_bench import config, corruptions, data, features
 from sem_bench.cards import Library
 from sem_bench.cli import main
 from sem_bench.data import AHEAD, Split, central, chosen
@@ -465,6 +467,7 @@ def test_a_stream_reads_only_a_little_ahead(here: Path) -> None:
     with Views(job.config, counting, torch.device("cpu"), first=0, last=600) as stream:
         stream.batch(0)
         stream.batch(1)
+        time.sleep(0.5)  # the workers would go on if nothing held them
     assert 40 <= len(reads) <= 40 + (AHEAD * 2 + 2) * 16
 
 
@@ -507,6 +510,9 @@ def test_the_same_features_from_memory_and_from_a_stream(here: Path) -> None:
             for part in (f"a/results/{kind}", f"b/results/{kind}")
         )
         assert mine and mine == theirs
+    used = [json.loads(next((here / part).glob("results/knn/*/result.json")).read_text()) for part in ("a", "b")]
+    assert [result["provenance"]["images"]["test"] for result in used] == ["in memory", "streamed"]
+    assert used[0]["provenance"]["data"] == used[1]["provenance"]["data"]
 
 
 @pytest.mark.parametrize(
@@ -599,12 +605,15 @@ def test_the_corrupted_shapes_are_the_test_images_corrupted() -> None:
     described, place = shapes().shift("c")
     assert isinstance(described.source, config.CorruptedSource)
     clean = data.load(shapes().labelled(), "test", shapes().place)
-    bright = data.corrupted(described, place, name="brightness", severity=5)
-    assert torch.equal(bright.labels, clean.labels) and bright.images is not None and clean.images is not None
-    assert bright.images.shape == clean.images.shape and bright.fingerprint != clean.fingerprint
-    lighter = bright.images.double().mean((1, 2, 3)) - clean.images.double().mean((1, 2, 3))
-    assert (lighter > 0.2 * 255).all()
-    assert torch.equal(next(bright.prepared()), bright.images[: data.CHUNK])
+    noisy = data.corrupted(described, place, name="gaussian_noise", severity=5)
+    assert torch.equal(noisy.labels, clean.labels) and noisy.fingerprint != clean.fingerprint
+    assert clean.images is not None
+    pixels = clean.images.permute(0, 2, 3, 1).numpy()
+    expected = corruptions.corrupt(pixels, name="gaussian_noise", severity=5)  # all at once
+    assert np.array_equal(torch.cat(list(noisy.prepared())).permute(0, 2, 3, 1).numpy(), expected)
+    other = DataSet(Library(REPOSITORY).dataset("shapes"), Library(REPOSITORY), REPOSITORY)
+    other.card = other.card.model_copy(update={"splits": {"train": 5000, "test": 1999}})
+    assert other.shift("c")[0].code != described.code  # another base, other corrupted images
 
 
 SHIFT = """
@@ -711,3 +720,147 @@ def test_code_that_a_card_uses_counts(folder: Path) -> None:
     before = {job.digest for job in read_plan(Path("suite.yaml")).jobs}
     write(folder, "datasets/shared.py", toy.replace("noise=40", "noise=41"))
     assert not before & {job.digest for job in read_plan(Path("suite.yaml")).jobs}
+
+
+# --- what a review found ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("memory", ["0.000001", "1"])
+def test_arrays_are_known_by_their_content_in_memory_or_not(
+    here: Path, capsys: pytest.CaptureFixture[str], memory: str
+) -> None:
+    write(here, "datasets/photos.yaml", NPZ)
+    arrays(here)
+    command = ["run", "suite.yaml", "--only", "knn/simclr-sem"]
+    assert main([*command, "--memory", memory]) == 0
+    assert main(command) == 0  # with other limits
+    assert "0 done, 2 reused" in capsys.readouterr().err
+    arrays(here, train_images=np.random.default_rng(9).integers(0, 255, (60, 16, 16, 3), np.uint8))
+    assert main([*command, "--memory", memory]) == 0
+    assert "2 done, 0 reused" in capsys.readouterr().err
+
+
+def test_train_and_test_must_differ(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos(here)
+    same = PHOTOS.replace("test: 30", "test: 60")
+    for source, expected in (
+        ("{type: torchvision, class: ImageFolder, path: photos/train}", "nothing tells train and test apart"),
+        ("{type: npz, path: photos.npz, images: images}", "source.images: without '{split}' in it, train and test"),
+        ("{type: folder, path: photos}", "datasets/photos.yaml: train and test are the same images"),
+    ):
+        write(here, "datasets/photos.yaml", same.replace("{type: folder, path: photos}", source))
+        if "folder" in source:
+            for path in (here / "data/photos/test").rglob("*.png"):
+                path.unlink()
+            for path in (here / "data/photos/train").rglob("*.png"):
+                (here / "data/photos/test" / path.parent.name / path.name).symlink_to(path)
+        assert expected in one_line(capsys)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F", "I"])
+def test_images_of_more_than_8_bits_are_refused(here: Path, capsys: pytest.CaptureFixture[str], mode: str) -> None:
+    top = photos(here, ending="tiff")
+    Image.new(mode, (16, 16)).save(top / "train/red/03.tiff")
+    assert one_line(capsys).startswith("data/photos/train/red/03.tiff: more than 8 bits a channel (mode ")
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])
+def test_images_of_other_modes_become_rgb(here: Path, mode: str) -> None:
+    top = photos(here, ending="tiff")
+    with Image.open(top / "train/red/03.tiff") as image:
+        image.convert(mode).save(top / "train/red/03.tiff")
+    split = data.load(*_load_arguments(here, "train"))
+    assert split.images is not None and split.images.shape == (60, 3, 16, 16)
+
+
+def test_rerun_all_trusts_no_cache(here: Path) -> None:
+    top = photos(here, ending="bmp")  # an edit that changes neither name nor size
+    command = ["run", "suite.yaml", "--only", "knn/simclr-none"]
+    assert main(command) == 0
+    before = result(here, "knn")["metrics"]["rows"][0]["value"]
+    rng = np.random.default_rng(0)
+    for path in top.rglob("*.bmp"):
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(path)
+    data._load.cache_clear()  # as in a new process
+    features._MADE.clear()
+    assert main([*command, "--rerun", "all"]) == 0
+    assert result(here, "knn")["metrics"]["rows"][0]["value"] < before
+
+
+def test_folders_as_people_have_them(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    top = photos(here)
+    (top / "train/red").rename(here / "elsewhere")
+    (top / "train/red").symlink_to(here / "elsewhere")
+    for split in ("train", "test"):
+        (top / split / "green").rename(top / split / "Grün, 2")
+    (top / "train/blue/00.png").rename(os.fsdecode(os.fsencode(top / "train/blue") + b"/\xff\n.png"))
+    write(here, "datasets/photos.yaml", PHOTOS.replace("green", '"Grün, 2"'))
+    assert main(RUN) == 0
+    assert main(["doctor", "suite.yaml"]) == 0
+    damaged = os.fsencode(top / "train/blue") + b"/\xff\n.png"
+    with open(damaged, "wb") as file:
+        file.write(b"no image")
+    data._load.cache_clear()
+    assert one_line(capsys) == r"data/photos/train/blue/\udcff\n.png: not an image"
+
+
+def test_what_evaluation_reads_is_not_pretrainings(here: Path) -> None:
+    def digests() -> dict[str, str]:
+        return {f"{job.kind}/{job.slug}": job.digest for job in read_plan(Path("suite.yaml")).jobs}
+
+    before = digests()
+    write(here, "datasets/photos.yaml", PHOTOS + "resize: 16\n")
+    assert digests() == before  # the default
+    write(here, "datasets/photos.yaml", PHOTOS + "resize: 20\n")
+    changed = {name for name, digest in digests().items() if before[name] != digest}
+    assert {name.split("/")[0] for name in changed} == {"probe", "knn"}
+    write(here, "datasets/photos.yaml", PHOTOS + "reduce: 20\n")
+    assert not set(digests().values()) & set(before.values())
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "expected"),
+    [
+        (
+            "mean: [0.5",
+            "mean: [127.5",
+            "photos.yaml:6: normalise: mean 127.5 is above 1: images count from 0 to 1 here",
+        ),
+        ("[red, green, blue]", "[red]", "photos.yaml:5: classes: needs at least 2"),
+        (
+            "type: folder, path: photos",
+            "type: python, arguments: {count: 3}",
+            "photos.yaml:2: source: arguments must not",
+        ),
+        ("licence", "shifts: {v2: photos}\nlicence", "photos.yaml:7: 'photos' is no shift of itself"),
+        ("licence", "shifts: {v2: hard, a: hard}\nlicence", "photos.yaml:1: 'hard' stands there twice"),
+        ("licence", "shifts: {v2: coded}\nlicence", "datasets/coded.yaml:1: the code datasets/coded.py is missing"),
+    ],
+)
+def test_more_mistakes_in_cards(
+    here: Path, capsys: pytest.CaptureFixture[str], right: str, wrong: str, expected: str
+) -> None:
+    write(here, "datasets/hard.yaml", SHIFT)
+    write(here, "datasets/coded.yaml", SHIFT.replace("{type: folder, path: hard}", "{type: python}"))
+    assert right in PHOTOS
+    write(here, "datasets/photos.yaml", PHOTOS.replace(right, wrong))
+    assert expected in one_line(capsys)
+
+
+def test_profiles_that_are_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "suite.yaml", "--set", "profile=full"]) == 2
+    assert "has no profiles" in capsys.readouterr().err
+    write(folder, "suite.yaml", SUITE + "profile: full\n")
+    assert main(["plan", "suite.yaml"]) == 2
+    assert capsys.readouterr().err.startswith("suite.yaml:12: `profile` names one of `profiles`, and there are none")
+    write(folder, "suite.yaml", PROFILES.replace("seeds: [3]", "grid: {methods: [simklr]}"))
+    assert main(["plan", "suite.yaml"]) == 2
+    assert capsys.readouterr().err == "suite.yaml:16: unknown method 'simklr'; did you mean 'simclr'?\n"
+
+
+def test_files_are_wanted_beside_an_archive(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(here, "data/photos.zip", "")
+    card = PHOTOS.replace("path: photos", "path: photos, archive: photos.zip") + "files: [labels.csv]\n"
+    write(here, "datasets/photos.yaml", card)
+    assert main(RUN) == 2
+    assert capsys.readouterr().err.splitlines()[0] == "no data for 'photos': data/labels.csv is absent"
