@@ -1,0 +1,48 @@
+"""Embeddings: what stands between backbone and heads."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sem_bench.config.fields import Model, Temperature
+
+MAX_WIDTH = 2**20  # the largest L*V
+
+
+class Embedding(Model):
+    """What stands between backbone and heads. `tau` and `tau_target` left open come from the method's recipe."""
+
+    type: Literal["none", "sem", "gumbel", "linear"]
+    L: Annotated[int, Field(ge=1)] | None = None
+    V: Annotated[int, Field(ge=2)] | None = None
+    tau: Temperature | None = None
+    tau_target: Temperature | None = None
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        sized = {"L": self.L, "V": self.V}
+        heated = {"tau": self.tau, "tau_target": self.tau_target}
+        if self.type == "none":
+            given = [key for key, value in (sized | heated).items() if value is not None]
+            if given:
+                raise ValueError(f"embedding type none takes no {' or '.join(given)}")
+            return self
+        absent = [key for key, value in sized.items() if value is None]
+        if absent:
+            raise ValueError(f"embedding type {self.type} needs {' and '.join(absent)}")
+        if self.width > MAX_WIDTH:
+            raise ValueError(f"L*V = {self.width} is above the limit of {MAX_WIDTH}")
+        given = [key for key, value in heated.items() if value is not None]
+        if self.type == "linear" and given:
+            raise ValueError(f"embedding type linear takes no {' or '.join(given)}: it has no softmax")
+        return self
+
+    @property
+    def heated(self) -> bool:
+        """Whether it has a temperature."""
+        return self.type in ("sem", "gumbel")
+
+    @property
+    def width(self) -> int:
+        """L*V; 0 without an embedding."""
+        return (self.L or 0) * (self.V or 0)

@@ -1,0 +1,91 @@
+"""The kinds of values that files hold, with their bounds, and the names that the engine itself knows."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+EMBEDDINGS = {
+    "none": "the backbone's features go straight to the heads",
+    "sem": "Linear, BatchNorm, then L softmaxes over V numbers at temperature tau",
+    "gumbel": "as sem, but one-hot samples in training (straight-through); no noise at evaluation",
+    "linear": "the same Linear and BatchNorm without the softmax: the control that isolates it",
+}
+BACKBONES = {
+    "resnet18": "torchvision's ResNet-18, 512 features; 3x3 stem without pooling up to 64 px",
+    "resnet50": "torchvision's ResNet-50, 2048 features; 3x3 stem without pooling up to 64 px",
+    "resnet10w16": "one basic block a stage, widths 16 to 128, 128 features; 3x3 stem",
+    "resnet10w16s2": "resnet10w16 with a stride-2 stem: four times fewer operations",
+}
+CORRUPTIONS = {
+    "gaussian_noise": "normal noise on every number",
+    "shot_noise": "Poisson noise of few photons",
+    "impulse_noise": "black and white numbers",
+    "defocus_blur": "a disc for each point",
+    "motion_blur": "a line for each point",
+    "zoom_blur": "zooming while the shutter is open",
+    "fog": "light clouds before the scene",
+    "brightness": "lighter all over",
+    "contrast": "paler differences",
+    "elastic_transform": "bent as on rubber",
+    "pixelate": "larger pixels",
+    "jpeg_compression": "JPEG at low quality",
+}
+
+
+def unique(values: list[Any]) -> list[Any]:
+    """The values; raises ValueError where one stands there twice."""
+    repeated = [value for i, value in enumerate(values) if value in values[:i]]
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} stands there twice")
+    return values
+
+
+def _increasing(values: tuple[float, float]) -> tuple[float, float]:
+    if values[0] > values[1]:
+        raise ValueError(f"[{values[0]:g}, {values[1]:g}] is reversed")
+    return values
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+Count = Annotated[int, Field(ge=0, le=10**6)]
+BatchSize = Annotated[int, Field(ge=2, le=10**6)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Temperature = Positive
+Range = Annotated[tuple[NonNegative, NonNegative], BeforeValidator(_as_tuple), AfterValidator(_increasing)]
+Channels = Annotated[tuple[NonNegative, NonNegative, NonNegative], BeforeValidator(_as_tuple)]
+PositiveChannels = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_as_tuple)]
+Names = Annotated[list[Name], Field(min_length=1), AfterValidator(unique)]
+ClassName = Annotated[
+    str, Field(pattern=r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$", max_length=100)
+]  # also that of a folder
+Classes = Annotated[list[ClassName], Field(min_length=2), AfterValidator(unique)]
+Members = Annotated[list[ClassName], Field(min_length=1), AfterValidator(unique)]
+Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(unique)]
+Fractions = Annotated[list[Fraction], Field(min_length=1), AfterValidator(unique)]
+Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(unique), AfterValidator(sorted)]
+SplitName = Literal["train", "test"]
+Scalar = bool | int | float | str
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$", max_length=60)]
+# Where files lie on this machine: from the data folder, "~" is the home. It enters no digest and no result.
+Where = Annotated[str, Field(exclude=True)]
+ImageSize = Annotated[int, Field(ge=8, le=4096)]
+Penalties = Annotated[list[Positive], Field(min_length=1), AfterValidator(unique), AfterValidator(sorted)]
+
+
+class Model(BaseModel):
+    """Strict, closed and frozen: "2" is no number, an unknown key is an error, nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, serialize_by_alias=True)
+
+
+def resolved(model: BaseModel) -> dict[str, Any]:
+    """A model as plain data without the fields at their default: what a digest sees."""
+    return model.model_dump(mode="json", exclude_defaults=True)

@@ -1,0 +1,127 @@
+"""The configuration of every kind of job: all that a digest sees."""
+
+from sem_bench.config.data import Normalisation, Source
+from sem_bench.config.embeddings import Embedding
+from sem_bench.config.fields import (
+    Classes,
+    ClassName,
+    Fraction,
+    Members,
+    Model,
+    Name,
+    Penalties,
+    Positive,
+    Seed,
+    SplitName,
+    Temperature,
+)
+from sem_bench.config.methods import Training
+
+
+class MethodRef(Model):
+    """A method as a digest sees it: its name, its class and the hash of its code."""
+
+    name: Name
+    class_name: Name
+    code: str
+    labels: bool = False
+
+
+class Data(Model):
+    """What matters of a data set to whoever reads it."""
+
+    name: Name
+    source: Source
+    code: str  # hash of the source's code; "" where it has none
+    image_size: int
+    normalise: Normalisation
+    resize: int | None = None
+    reduce: int | None = None
+
+    @property
+    def counts(self) -> dict[SplitName, int]:
+        """The splits that are read, and how many images each has."""
+        raise NotImplementedError
+
+    def used(self, split: SplitName) -> int:
+        """How many of a split's images are used."""
+        return self.counts[split]
+
+
+class TrainingData(Data):
+    """A data set as pretraining sees it."""
+
+    train: int
+    limit: int | None = None  # use so many of its training images
+    by_class: bool = True  # of each class in proportion; False: there are no classes
+
+    @property
+    def counts(self) -> dict[SplitName, int]:
+        """Train alone."""
+        return {"train": self.train}
+
+    def used(self, split: SplitName) -> int:
+        """How many of a split's images are used."""
+        return self.limit or self.train
+
+
+class LabelledData(TrainingData):
+    """A data set as evaluation sees it."""
+
+    test: int
+    test_limit: int | None = None
+    classes: Classes
+    superclasses: dict[ClassName, Members] = {}
+
+    @property
+    def counts(self) -> dict[SplitName, int]:
+        """Both splits."""
+        return {"train": self.train, "test": self.test}
+
+    def used(self, split: SplitName) -> int:
+        """How many of a split's images are used."""
+        return self.test_limit or self.test if split == "test" else super().used(split)
+
+
+class ShiftedData(Data):
+    """A test set of another distribution: some of the base set's classes, prepared as the base set."""
+
+    test: int
+    classes: Classes
+
+    @property
+    def counts(self) -> dict[SplitName, int]:
+        """Test alone."""
+        return {"test": self.test}
+
+
+class PretrainJob(Model):
+    """Everything that pretraining depends on."""
+
+    method: MethodRef
+    training: Training
+    embedding: Embedding
+    backbone: Name
+    data: TrainingData
+    seed: Seed
+
+
+class ProbeJob(Model):
+    """Everything that a probe depends on, beside the pretrained encoder."""
+
+    data: LabelledData
+    fraction: Fraction
+    tau: list[Temperature]  # empty: the representation has no temperature
+    fixed_tau: Temperature | None  # also reported: tau_d at the pretraining tau, without search
+    l2: list[Positive]  # for each of `tau`
+    fixed_l2: Penalties  # as many candidates for representations without a temperature
+    seed: Seed
+
+
+class KnnJob(Model):
+    """Everything that the nearest neighbours depend on, beside the pretrained encoder."""
+
+    data: LabelledData
+    tau: Temperature | None
+    k: int
+    temperature: Temperature

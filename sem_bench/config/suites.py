@@ -1,0 +1,106 @@
+"""Suites: which arms, how to pretrain, what to evaluate."""
+
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from sem_bench.config.embeddings import Embedding
+from sem_bench.config.fields import (
+    EMBEDDINGS,
+    BatchSize,
+    Count,
+    Fractions,
+    Model,
+    Name,
+    Names,
+    NonNegative,
+    Penalties,
+    Positive,
+    Seeds,
+    Temperature,
+    Temperatures,
+)
+
+
+def _typed(embeddings: object) -> object:
+    """A label that is itself an embedding type needs no `type`; an empty value stands for {}."""
+    if not isinstance(embeddings, dict):
+        return embeddings
+    filled = {label: {} if settings is None else settings for label, settings in embeddings.items()}
+    return {
+        label: {"type": label} | settings if isinstance(settings, dict) and label in EMBEDDINGS else settings
+        for label, settings in filled.items()
+    }
+
+
+def _settings(value: object) -> object:
+    """What is named without settings takes its defaults."""
+    return {} if value is None else value
+
+
+class Images(Model):
+    """How many images to use, of each class in proportion; a larger choice holds a smaller one."""
+
+    pretrain: Annotated[int, Field(ge=1)] | None = None  # None: as `train` where both come from one data set
+    train: Annotated[int, Field(ge=1)] | None = None  # labelled
+    test: Annotated[int, Field(ge=1)] | None = None
+
+
+class Grid(Model):
+    """The arms: every method with every embedding on every backbone and data set."""
+
+    methods: Names
+    embeddings: Annotated[dict[Name, Embedding], Field(min_length=1), BeforeValidator(_typed)]
+    backbones: Names
+    datasets: Names
+    evaluate_on: Name | None = None  # another data set than that of pretraining
+    images: Annotated[Images, BeforeValidator(_settings)] = Images()
+
+
+class Pretrain(Model):
+    """Which recipe, and what to change in it for every method alike."""
+
+    recipe: Name
+    epochs: Count | None = None
+    batch_size: BatchSize | None = None
+    lr: Positive | None = None
+    weight_decay: NonNegative | None = None
+
+
+class ProbeSettings(Model):
+    """Linear probes on frozen features, docs/protocol.md. `tau` is the grid of tau_d, `l2` its partner."""
+
+    fractions: Fractions = [1.0, 0.01]
+    tau: Temperatures = [0.1, 0.3, 1.0, 3.0, 10.0]
+    l2: Penalties = [1e-7, 2e-6, 3e-5, 5e-4, 1e-2]
+
+    @model_validator(mode="after")
+    def _equal_search(self) -> Self:
+        if len(self.tau) > 1 and len(self.l2) < 2:
+            raise ValueError("l2 needs two values, or arms without a temperature could not search as many")
+        return self
+
+
+class KnnSettings(Model):
+    """Weighted nearest neighbours, docs/protocol.md."""
+
+    k: Annotated[int, Field(ge=1)] = 20
+    temperature: Temperature = 0.1
+
+
+class Evaluate(Model):
+    """Which stages follow pretraining."""
+
+    probe: Annotated[ProbeSettings | None, BeforeValidator(_settings)] = None
+    knn: Annotated[KnnSettings | None, BeforeValidator(_settings)] = None
+
+
+class Suite(Model):
+    """A suite file, after its profile."""
+
+    name: Name
+    profile: Name | None = None
+    seeds: Seeds
+    grid: Annotated[list[Grid], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)]
+    pretrain: Pretrain
+    evaluate: Evaluate = Evaluate()

@@ -1,0 +1,28 @@
+"""What every kind of source gives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+Pixels = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A split, opened: nothing of its pixels is read before it is asked for, unless the source gives arrays."""
+
+    where: str  # for messages
+    count: int
+    labels: Labels | None
+    read: Callable[[int], Image.Image]  # the image of a row, RGB; safe in threads
+    arrays: Pixels | None = None  # (N, H, W, 3) where the source gives all at once
+    fingerprint: str | None = None  # of the files; None: of the content
+
+
+def said(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

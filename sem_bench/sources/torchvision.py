@@ -1,0 +1,102 @@
+"""The data set classes of torchvision."""
+
+import inspect
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from sem_bench import config
+from sem_bench.config import SplitName
+from sem_bench.dataset import Place, located
+from sem_bench.digest import digest
+from sem_bench.errors import UserError
+from sem_bench.files import files_below, shown
+from sem_bench.sources.folder import listing_digest
+from sem_bench.sources.opened import Labels, Opened, said
+
+
+def open_torchvision(data: config.Data, split: SplitName, place: Place) -> Opened:
+    """A split of a class, which is told about it as the card says, or by its own `train` or `split`."""
+    import torchvision.datasets
+
+    source = data.source
+    assert isinstance(source, config.TorchvisionSource)
+    class_ = getattr(torchvision.datasets, source.class_name)
+    where = f"{shown(place.card)}: torchvision's {source.class_name}, {split}"
+    taken = inspect.signature(class_).parameters
+    by_split = {name: _split_argument(taken, name) | source.arguments.get(name, {}) for name in place.splits}
+    if any(by_split[name] == by_split[split] for name in by_split if name != split):
+        text = "nothing tells train and test apart: the class takes no split, so the card's `arguments` must"
+        raise UserError(f"{where}: {text}")
+    arguments: dict[str, Any] = dict(by_split[split])
+    root = located(place.root, source.path or place.name)
+    if "root" in taken:
+        arguments["root"] = root
+    if "download" in taken:
+        arguments["download"] = source.download
+    try:
+        dataset = class_(**arguments)
+        labels = None if place.classes is None else _labels(dataset)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{where}: {type(error).__name__}: {said(error)}") from None
+    if place.classes is not None:
+        _check_names(getattr(dataset, "classes", None), place.classes, where)
+    fingerprint = None
+    if root.is_dir():
+        files = {Path(path).relative_to(root).as_posix(): status.st_size for path, status in files_below(root)}
+        fingerprint = digest([source.class_name, by_split[split], listing_digest(dict(sorted(files.items())))])
+    return Opened(where, len(dataset), labels, lambda row: _item(dataset, row, where), fingerprint=fingerprint)
+
+
+def _split_argument(taken: Any, split: SplitName) -> dict[str, Any]:
+    """How most classes are told the split."""
+    if "train" in taken:
+        return {"train": split == "train"}
+    return {"split": split} if "split" in taken else {}
+
+
+def _labels(dataset: Any) -> Labels:
+    """From the attribute that has them, or from the items, which reads every image."""
+    for name in ("targets", "labels", "_labels"):
+        values = getattr(dataset, name, None)
+        if values is not None and len(values) == len(dataset):
+            return _whole(np.asarray(values))
+    return _whole(np.array([dataset[row][1] for row in range(len(dataset))]))
+
+
+def _whole(labels: npt.NDArray[Any]) -> Labels:
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels are {labels.dtype} {labels.shape}; expected one integer an image")
+    return labels.astype(np.int64)
+
+
+def _item(dataset: Any, row: int, where: str) -> Image.Image:
+    try:
+        image = dataset[row][0]
+        if not isinstance(image, Image.Image):
+            raise TypeError(f"expected an image, got {type(image).__name__}")
+        return image.convert("RGB")
+    except Exception as error:
+        raise UserError(f"{where}: image {row}: {type(error).__name__}: {said(error)}") from None
+
+
+def _check_names(found: object, classes: Sequence[str], where: str) -> None:
+    """Where the class knows its classes' names, the card has them in the same order."""
+    if not isinstance(found, list | tuple) or not all(isinstance(name, str) for name in found):
+        return
+    if len(found) != len(classes):
+        raise UserError(f"{where}: {len(found)} classes, but the card names {len(classes)}")
+    for label, (theirs, ours) in enumerate(zip(found, classes, strict=True)):
+        if _plain(theirs) != _plain(ours):
+            raise UserError(f"{where}: class {label} is {theirs!r}, but the card says {ours!r}")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
