@@ -102,3 +102,47 @@ def test_no_embedding() -> None:
     h = torch.randn(8, 5)
     none = sem.build(config.Embedding(type="none"), 5)
     assert torch.equal(none(h), h) and none.out_dim == 5
+
+
+def gumbel(tau: float = 1.0) -> sem.GumbelEmbedding:
+    torch.manual_seed(0)
+    return sem.GumbelEmbedding(6, L=4, V=3, tau=tau)
+
+
+def test_gumbel_samples_one_hot_in_training() -> None:
+    h = torch.randn(16, 6)
+    y = gumbel().train()(h).reshape(16, 3, 4)
+    assert torch.equal(y.sum(1), torch.ones(16, 4)) and set(y.unique().tolist()) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("tau", [0.3, 1.0, 5.0])
+def test_gumbel_samples_follow_the_softmax_of_z(tau: float) -> None:
+    embedding = gumbel(tau)
+    h = torch.randn(1, 6).expand(4000, 6)
+    embedding.norm.eval()  # z the same in training mode
+    z = embedding.logits(h[:1]).unflatten(1, (3, 4))
+    shares = embedding(h).unflatten(1, (3, 4)).mean(0)
+    assert torch.allclose(shares, z[0].softmax(0), atol=0.04)  # the Gumbel-max trick: whatever the temperature
+
+
+def test_gumbel_is_sem_without_noise_at_evaluation() -> None:
+    embedding = gumbel(0.5).eval()
+    h = torch.randn(5, 6)
+    expected = sem.simplex_softmax(embedding.logits(h), L=4, V=3, tau=0.5)
+    assert torch.equal(embedding(h), expected) and torch.equal(embedding(h), embedding(h))
+
+
+def test_gumbel_is_straight_through() -> None:
+    embedding = gumbel()
+    h = torch.randn(7, 6, requires_grad=True)
+    weight = torch.randn(7, 12)
+    torch.manual_seed(3)
+    (embedding(h) * weight).sum().backward()
+    assert h.grad is not None
+    hard = h.grad.clone()
+    h.grad.zero_()
+    torch.manual_seed(3)
+    z = embedding.logits(h).unflatten(1, (3, 4))
+    noise = -torch.empty_like(z).exponential_().log()
+    ((z + noise).softmax(1).flatten(1) * weight).sum().backward()  # the soft sample, same noise
+    assert torch.allclose(hard, h.grad, atol=1e-6)
