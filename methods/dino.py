@@ -14,9 +14,12 @@ from sem_bench.method import Batch, Method, momentum_copy, still
 class Head(nn.Module):
     """Three layers to a bottleneck of unit length, then cosines with prototypes of unit length (appendix C)."""
 
-    def __init__(self, in_dim: int, hidden: int, bottleneck: int, prototypes: int) -> None:
+    def __init__(self, in_dim: int, hidden: int, bottleneck: int, prototypes: int, *, batch_norm: bool) -> None:
         super().__init__()
-        layers = nn.Linear(in_dim, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+        layers: list[nn.Module] = []
+        for width in (in_dim, hidden):
+            norm = [nn.BatchNorm1d(hidden)] if batch_norm else []
+            layers += [nn.Linear(width, hidden), *norm, nn.GELU()]
         self.layers = nn.Sequential(*layers, nn.Linear(hidden, bottleneck))
         for layer in self.layers:
             if isinstance(layer, nn.Linear):
@@ -47,6 +50,7 @@ class DINO(Method):
         hidden: int,
         bottleneck: int,
         prototypes: int,
+        batch_norm: bool,
         student_temperature: float,
         first_temperature: float,
         teacher_temperature: float,
@@ -56,7 +60,7 @@ class DINO(Method):
         momentum: float,
     ) -> None:
         super().__init__(encoder)
-        self.head = Head(encoder.out_dim, hidden, bottleneck, prototypes)
+        self.head = Head(encoder.out_dim, hidden, bottleneck, prototypes, batch_norm=batch_norm)
         self.teacher_encoder = momentum_copy(encoder)
         self.teacher_head = momentum_copy(self.head)
         self.criterion = DINOLoss(prototypes, student_temp=student_temperature, center_momentum=centre_momentum)

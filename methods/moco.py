@@ -28,13 +28,14 @@ class MoCo(Method):
         *,
         hidden: int,
         out: int,
+        batch_norm: bool,
         temperature: float,
         queue: int,
         momentum: float,
         final_momentum: float,
     ) -> None:
         super().__init__(encoder)
-        self.projector = MoCoProjectionHead(encoder.out_dim, hidden, out)
+        self.projector = MoCoProjectionHead(encoder.out_dim, hidden, out, batch_norm=batch_norm)
         self.key_encoder = momentum_copy(encoder)
         self.key_projector = momentum_copy(self.projector)
         self.temperature, self.momentum, self.final_momentum = temperature, momentum, final_momentum

@@ -28,6 +28,21 @@ def test_the_contract(name: str, embedding: str, folder: Path) -> None:
     assert contract.problems(job.config, job.method_code) == []
 
 
+@pytest.mark.parametrize("name", ["swav", "dino"])
+def test_multi_crop(name: str, folder: Path) -> None:
+    """A recipe with two more views of another size."""
+    repository = Path(__file__).parent.parent
+    card = (repository / f"methods/{name}.yaml").read_text()
+    local = "      - *view\n" + 2 * "      - {size: 12, crop_scale: [0.1, 0.4], flip: 0.5}\n"
+    assert card.count("      - *view\n") == 1
+    write(folder, f"methods/{name}.yaml", card.replace("      - *view\n", local))
+    write(folder, f"methods/{name}.py", (repository / f"methods/{name}.py").read_text())
+    job = read_plan(Path("suite.yaml"), [f"grid.methods=[{name}]"]).jobs[0]
+    assert isinstance(job.config, config.PretrainJob) and len(job.config.training.views) == 4
+    assert contract.problems(job.config, job.method_code) == []
+    assert main(["run", "suite.yaml", "--set", f"grid.methods=[{name}]", "--only", "pretrain/"]) == 0
+
+
 MINE = '''
 import torch
 from torch import nn

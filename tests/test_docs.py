@@ -7,8 +7,9 @@ import re
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 import numpy as np
@@ -121,9 +122,31 @@ def calibration() -> list[str]:
     return rows
 
 
-def test_the_log_has_the_numbers_of_the_calibration() -> None:
+def speeds(record: str) -> list[str]:
+    """A row for each arm: images a second (median of the seeds, slowest, fastest), seconds an epoch, augmentation."""
+    arms: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for found in results(record, "pretrain"):
+        arm = found["config"]["method"]["name"], found["config"]["embedding"]["type"]
+        arms.setdefault(arm, []).append(found["provenance"]["speed"])
+    rows = []
+    for (method, embedding), seeds in sorted(arms.items()):
+        images, seconds, share = (
+            sorted(speed[key] for speed in seeds)
+            for key in ("images_per_second", "seconds_per_epoch", "augmentation_share")
+        )
+        cells = f"{median(images):.0f} ({images[0]:.0f} to {images[-1]:.0f}) | {median(seconds):.1f}"
+        rows.append(f"| {method} | {embedding} | {cells} | {100 * median(share):.1f} % |")
+    return rows
+
+
+@pytest.mark.parametrize(
+    "rows", [calibration, partial(speeds, "photographs")], ids=["calibration", "speed of the photographs"]
+)
+def test_the_log_has_the_numbers_of_the_records(rows: Callable[[], list[str]]) -> None:
     log = (REPOSITORY / "docs/LOG.md").read_text()
-    for row in calibration():
+    found = rows()
+    assert found
+    for row in found:
         assert row in log
 
 
