@@ -10,7 +10,8 @@ from sem_bench import sem
 from sem_bench.encoder import Encoder
 
 SAMPLE = 512  # images
-COLLAPSED = 0.02  # feature std below which images can hardly be told apart (docs/LOG.md)
+# Below either, images can hardly be told apart. Random backbones have 0.08 and 22 at least (docs/protocol.md).
+LEAST_STD, LEAST_RANK = 0.02, 2.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Health:
 
     def notes(self) -> list[str]:
         """What a table should say beside the numbers."""
-        if self.feature_std < COLLAPSED:
+        if self.feature_std < LEAST_STD or self.effective_rank < LEAST_RANK:
             return [f"collapsed: feature std {self.feature_std:.2g}, effective rank {self.effective_rank:.2g}"]
         return []
 

