@@ -1,7 +1,9 @@
 """Backbones: image (B, 3, H, W) -> features h (B, out_dim)."""
 
+import copy
 from functools import partial
 
+import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
@@ -28,6 +30,26 @@ class Backbone(nn.Module):
 def build(name: str, *, image_size: int) -> Backbone:
     """The backbone of a name in `config.BACKBONES` for square images of that many pixels."""
     return _BUILDERS[name](image_size=image_size)
+
+
+@torch.no_grad()
+def strides_over_points(backbone: Backbone, image_size: int) -> bool:
+    """Whether a convolution with a stride sees maps of 1 x 1: images too small for the network.
+
+    torch (2.15) leaves memory it never wrote in the gradient of such a convolution in bfloat16 on a CPU.
+    """
+    seen: list[bool] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.Conv2d)
+        seen.append(max(module.stride) > 1 and inputs[0].shape[-2:] == (1, 1))
+
+    copied = copy.deepcopy(backbone).eval()
+    for module in copied.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(look)
+    copied(torch.zeros(1, 3, image_size, image_size))
+    return any(seen)
 
 
 def _torchvision_resnet(name: str, *, image_size: int) -> Backbone:

@@ -70,12 +70,20 @@ def _read(split: "Split") -> int:
 
 
 def _arms(plan: Plan) -> dict[str, tuple[config.PretrainJob, Path]]:
-    """A pretraining of each method with each embedding, and the method's code."""
-    return {
-        f"{job.cell.method} {job.cell.embedding}": (job.config, job.method_code)
-        for job in plan.unique()
-        if isinstance(job.config, config.PretrainJob)
-    }
+    """One pretraining of each method with each embedding on images of each size, and the method's code."""
+    arms: dict[str, tuple[config.PretrainJob, Path]] = {}
+    for job in plan.unique():
+        if isinstance(job.config, config.PretrainJob):
+            name = f"{job.cell.method} {job.cell.embedding}"
+            size = job.config.data.image_size
+            same = name not in arms or (arms[name][0].embedding, arms[name][0].data.image_size) == (
+                job.config.embedding,
+                size,
+            )
+            arms.setdefault(
+                name if same else f"{name} ({job.config.embedding.type}, {size} px)", (job.config, job.method_code)
+            )
+    return arms
 
 
 def _sets(dataset: DataSet) -> Iterator[tuple[str, config.Data, Place]]:

@@ -10,8 +10,9 @@ from sem_bench import sem
 from sem_bench.encoder import Encoder
 
 SAMPLE = 512  # images
-# Below either, images can hardly be told apart. Random backbones have 0.08 and 22 at least (docs/protocol.md).
-LEAST_STD, LEAST_RANK = 0.02, 2.0
+CHUNK = 64  # images at a time
+# A collapse shows in both: what is left of the random backbone's own spread and rank (docs/protocol.md).
+LEAST_STD, LEAST_RANK = 0.6, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -22,27 +23,29 @@ class Health:
     effective_rank: float  # of h, RankMe (Garrido et al., ICML 2023, equation 2)
     simplex_entropy: float | None  # mean over simplices and images, at the training temperature, as a share of log V
 
-    def notes(self) -> list[str]:
-        """What a table should say beside the numbers."""
-        if self.feature_std < LEAST_STD or self.effective_rank < LEAST_RANK:
-            return [f"collapsed: feature std {self.feature_std:.2g}, effective rank {self.effective_rank:.2g}"]
-        return []
+    def notes(self, start: "Health") -> list[str]:
+        """What a table should say beside the numbers, given the health before training."""
+        flat = self.feature_std < LEAST_STD * start.feature_std
+        thin = self.effective_rank < LEAST_RANK * start.effective_rank
+        return ["collapsed: h has less spread and rank than before training"] if flat and thin else []
 
 
 @torch.no_grad()
 def measure(encoder: Encoder, images: Tensor) -> Health:
-    """The health of an encoder on normalised images (N, 3, S, S); it is left in the mode that it was in.
+    """The health of an encoder on normalised images (N, 3, S, S); each of its parts is left in the mode it was in.
 
     Raises FloatingPointError where h is not finite.
     """
-    training = encoder.training
-    h = encoder.eval().backbone(images).double()
+    modes = {module: module.training for module in encoder.modules()}
+    encoder.eval()
+    h = torch.cat([encoder.backbone(part) for part in images.split(CHUNK)]).double()
     if not torch.isfinite(h).all():
         raise FloatingPointError("features are not finite")
     entropy = None
     if isinstance(encoder.embedding, sem.SimplicialEmbedding):
         entropy = encoder.embedding.entropy(h.float())
-    encoder.train(training)
+    for module, training in modes.items():
+        module.training = training
     return Health(feature_std(h), effective_rank(h), entropy)
 
 

@@ -43,6 +43,24 @@ def test_multi_crop(name: str, folder: Path) -> None:
     assert main(["run", "suite.yaml", "--set", f"grid.methods=[{name}]", "--only", "pretrain/"]) == 0
 
 
+def test_a_queue_that_is_used_survives_a_restart(folder: Path) -> None:
+    job = read_plan(Path("suite.yaml"), ["grid.methods=[swav]"]).jobs[0]
+    assert isinstance(job.config, config.PretrainJob)
+    queued = dict(job.config.training.parameters) | {"queue": 16, "queue_from": 0.0}
+    training = job.config.training.model_copy(update={"parameters": queued})
+    assert contract.problems(job.config.model_copy(update={"training": training}), job.method_code) == []
+
+
+def test_images_that_are_too_small_for_bfloat16(folder: Path) -> None:
+    """At 8 px the last stage sees single points, whose gradients torch gets wrong in bfloat16 on a CPU."""
+    card = (folder / "datasets/toy.yaml").read_text()
+    write(folder, "datasets/toy.yaml", card.replace("image_size: 16", "image_size: 8"))
+    job = read_plan(Path("suite.yaml")).jobs[0]
+    assert isinstance(job.config, config.PretrainJob)
+    for _ in range(3):
+        assert contract.problems(job.config, job.method_code) == []
+
+
 MINE = '''
 import torch
 from torch import nn

@@ -70,6 +70,22 @@ def test_features_that_are_not_finite_stop_the_run() -> None:
         health.measure(encoder(), images(torch.full((4, 12), math.nan)))
 
 
+@pytest.mark.parametrize(
+    ("std", "rank", "collapsed"),
+    [
+        (0.17, 12, True),  # SimSiam without its stop-gradient, five epochs on shapes
+        (0.14, 7, True),  # the same with SEM
+        (0.11, 3.5, True),  # DINO at too high a learning rate
+        (0.32, 19.7, False),  # a DINO run that learned
+        (0.43, 14.0, False),  # Barlow Twins
+        (0.32, 48.0, False),  # nothing happened
+    ],
+)
+def test_what_counts_as_a_collapse(std: float, rank: float, collapsed: bool) -> None:
+    start = health.Health(0.32, 48.0, None)  # resnet10w16s2 on shapes
+    assert bool(health.Health(std, rank, None).notes(start)) == collapsed
+
+
 COLLAPSING = '''
 import torch
 
@@ -112,7 +128,7 @@ def test_a_collapsed_run_is_marked_in_the_table(folder: Path, capsys: pytest.Cap
     write(folder, "methods/collapsing.yaml", CARD)
     assert main(["run", "suite.yaml", "--set", "grid.methods=[collapsing, simclr]", "--only", "knn/"]) == 0
     table = capsys.readouterr().out
-    assert "collapsed: feature std" in table
+    assert "collapsed: h has less spread" in table
     rows = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ") and "none" in line}
     assert "¹" in rows["collapsing"].split("|")[-2] or "²" in rows["collapsing"]
     log = next((folder / "results/pretrain").glob("simclr-sem*/log.csv")).read_text().splitlines()

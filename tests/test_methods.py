@@ -12,6 +12,7 @@ from sem_bench import config
 from sem_bench.cards import Library, load_code
 from sem_bench.encoder import Encoder
 from sem_bench.method import Batch
+from sem_bench.sem import SimplicialEmbedding
 from tests.test_building_blocks import pretrain_job
 
 LIBRARY = Library(Path(__file__).parent.parent)
@@ -52,6 +53,25 @@ def test_every_method_trains_its_whole_encoder(name: str, embedding: str) -> Non
         method.after_step(step, 2)
     for key, value in method.encoder.named_parameters():
         assert not torch.equal(before[key], value), f"{name}: {key} did not move"
+
+
+@pytest.mark.parametrize("name", sorted(set(LIBRARY.names("method")) - {"supervised"}))
+def test_where_tau_target_acts(name: str) -> None:
+    """In the momentum branch, else on the second view: nothing else changes with it."""
+    methods = {tau: build(name, "sem") for tau in (1.0, 0.2)}
+    for tau, method in methods.items():
+        for module in method.modules():
+            if isinstance(module, SimplicialEmbedding):
+                module.tau_target = tau
+    plain, heated = (methods[tau](batch()) for tau in (1.0, 0.2))
+    changed = [not torch.equal(a, b) for a, b in zip(plain, heated, strict=True)]
+    expected = {
+        "byol": [False, False, True, True],  # predictions, targets
+        "moco": [False, False, True, True, False],  # queries, keys, indices
+        "dino": [True, True, False, False],  # teacher, student
+        "simsiam": [False, True, False, True],  # predictions, projections
+    }.get(name, [False, True])  # the projections of the two views
+    assert changed == expected
 
 
 def nt_xent(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sem_bench import config, optimisers
 from sem_bench.augment import normalise
+from sem_bench.backbones import build, strides_over_points
 from sem_bench.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.files import write_atomic
@@ -79,18 +80,20 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1).to(device)
     method = method.to(memory_format=torch.channels_last)
     state = Training(method, optimisers.build(method, training), train.fingerprint)
+    sample = normalise(
+        train.sample(SAMPLE).to(device), mean=job.data.normalise.mean, std=job.data.normalise.std
+    ).contiguous(memory_format=torch.channels_last)
+    start = measure(method.encoder, sample)
     checkpoint = workspace.folder / "checkpoint.pt"
     if found := _load(checkpoint, train.fingerprint, device):
-        if "encoder" in found:  # a kill came between the last checkpoint and the result
+        if "health" in found:  # a kill came between the last checkpoint and the result
             return _finish(found, workspace, earlier=found["seconds"])
-        state.restore(found)
+        if "encoder" not in found:
+            state.restore(found)
     earlier = state.seconds
     method.train()
 
     total = len(train) // training.batch_size * training.epochs
-    sample = normalise(
-        train.sample(SAMPLE).to(device), mean=job.data.normalise.mean, std=job.data.normalise.std
-    ).contiguous(memory_format=torch.channels_last)
     with Views(job, train, device, first=state.step, last=total) as views:
         _train(state, job, views, sample, workspace)
     final = {
@@ -98,7 +101,7 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
         "step": total,
         "seconds": state.seconds,
         "log": state.log,
-        "health": asdict(measure(method.encoder, sample)),
+        "health": {"start": asdict(start), "end": asdict(measure(method.encoder, sample))},
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "encoder": method.encoder.state_dict(),
     }
@@ -142,8 +145,8 @@ def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> d
         "steps": final["step"],
         "loss": log[-1][1] if log else None,
         "parameters": final["parameters"],
-        "health": final["health"],
-        "notes": Health(**final["health"]).notes(),
+        "health": final["health"]["end"],
+        "notes": Health(**final["health"]["end"]).notes(Health(**final["health"]["start"])),
     }
 
 
@@ -173,7 +176,11 @@ class Step:
     device: torch.device
 
     def __post_init__(self) -> None:
-        self.bf16 = precision(self.device) == "bf16"
+        sizes = {view.size or self.job.data.image_size for view in self.job.training.views}
+        tiny = self.device.type == "cpu" and any(
+            strides_over_points(build(self.job.backbone, image_size=self.job.data.image_size), size) for size in sizes
+        )
+        self.bf16 = precision(self.device) == "bf16" and not tiny
         self.steps_per_epoch = self.views.steps_per_epoch
 
     def __call__(self) -> float:
