@@ -150,7 +150,7 @@ def search() -> list[str]:
         value = f"{probe['metrics']['rows'][0]['validation']:.1f}{'*' if lr == kept else ''}"
         found.setdefault(name, {})[lr] = value
     rates = (0.1, 0.3, 1.0)
-    cells = {name: ' | '.join(lrs.get(lr, 'diverged') for lr in rates) for name, lrs in sorted(found.items())}
+    cells = {name: " | ".join(lrs.get(lr, "diverged") for lr in rates) for name, lrs in sorted(found.items())}
     return [f"| {name} | {text} |" for name, text in cells.items()]
 
 
