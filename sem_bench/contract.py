@@ -8,10 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from PIL import Image
 
 from sem_bench import config, optimisers
-from sem_bench.data import Split
+from sem_bench.data import Split, reader
 from sem_bench.stages.pretrain import Step, Training, build_method
 from sem_bench.views import Views
 
@@ -37,8 +36,7 @@ def problems(job: config.PretrainJob, code: Path) -> list[str]:
 def noise(size: int) -> Split:
     """Random images (IMAGES, 3, size, size) in four classes."""
     images = torch.randint(256, (IMAGES, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    read = lambda row: Image.fromarray(images[row].permute(1, 2, 0).numpy())  # noqa: E731
-    return Split(torch.arange(IMAGES) % 4, "noise", size, size, images, read)
+    return Split(torch.arange(IMAGES) % 4, "noise", size, size, images, reader(images))
 
 
 def _problems(job: config.PretrainJob, code: Path, split: Split) -> list[str]:

@@ -123,13 +123,14 @@ def _load(request: _Request) -> Split:
     size = data.image_size
     found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, request.workers)
     images = _all_images(opened, rows, found, data.reduce, request.memory)
+    if images is not None:
+        found = replace(found, images=images, read=reader(images))
     if opened.fingerprint is None:
         fingerprint = _content(map(found.read, range(len(rows))), labels)
     else:
         whole = len(rows) == opened.count
         fingerprint = opened.fingerprint if whole else digest([opened.fingerprint, len(rows)])
-    found = replace(found, fingerprint=fingerprint)
-    return found if images is None else _resident(found, images)
+    return replace(found, fingerprint=fingerprint)
 
 
 def _read(opened: Opened, rows: Labels, reduce: int | None, row: int) -> Image.Image:
@@ -137,8 +138,9 @@ def _read(opened: Opened, rows: Labels, reduce: int | None, row: int) -> Image.I
     return image if reduce is None else central(image, resize=reduce, size=reduce)
 
 
-def _resident(split: Split, images: Tensor) -> Split:
-    return replace(split, images=images, read=lambda row: Image.fromarray(images[row].permute(1, 2, 0).numpy()))
+def reader(images: Tensor) -> Callable[[int], Image.Image]:
+    """Reads one of uint8 images (N, 3, H, W) in memory."""
+    return lambda row: Image.fromarray(images[row].permute(1, 2, 0).numpy())
 
 
 def chosen(opened: Opened, count: int) -> Labels:

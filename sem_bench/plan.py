@@ -142,8 +142,7 @@ def _recipe_problems(suite: Suite, document: Document, library: Library) -> list
 def _data_problems(suite: Suite, document: Document, library: Library) -> list[str]:
     """What each grid wants of its data sets, and they cannot give."""
     problems = []
-    for i, grid in enumerate(suite.grid):
-        here: tuple[str | int, ...] = ("grid", i) if isinstance(document.data["grid"], list) else ("grid",)  # type: ignore[index]
+    for (here, _), grid in zip(_grids(document.data), suite.grid, strict=True):
         for j, name in enumerate(grid.datasets):
             for key, text in _mismatches(suite, grid, name, library):
                 place = ("pretrain", key) if key == "batch_size" else (*here, *key.split("."))

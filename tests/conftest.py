@@ -50,6 +50,27 @@ evaluate:
 """
 
 
+METHOD_YAML = """
+class: {name}
+summary: a method of the user's
+source: this test
+recipes:
+  quick:
+    source: this test
+    epochs: 1
+    batch_size: 50
+    optimizer: {{name: sgd, lr: 0.1}}
+    views: [{{}}, {{flip: 0.5}}]
+    parameters: {{{parameters}}}
+    sem: {{tau: 1}}
+"""
+
+
+def method_card(name: str, *, parameters: str = "") -> str:
+    """The card of a user's method with that class."""
+    return METHOD_YAML.format(name=name, parameters=parameters)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with suite.yaml and the data set toy; the current folder during the test."""

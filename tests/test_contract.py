@@ -8,7 +8,7 @@ from sem_bench import config, contract
 from sem_bench.cards import Library
 from sem_bench.cli import main
 from sem_bench.plan import read_plan
-from tests.conftest import SUITE, write
+from tests.conftest import SUITE, method_card, write
 
 METHODS = Library(Path(__file__).parent.parent).names("method")
 EMBEDDINGS = {
@@ -86,20 +86,7 @@ class Mine(Method):
     def after_step(self, step, total):
         self.centre.lerp_(self.latest, 0.1)
 '''
-CARD = """
-class: Mine
-summary: a method of the user's
-source: this test
-recipes:
-  quick:
-    source: this test
-    epochs: 1
-    batch_size: 50
-    optimizer: {name: sgd, lr: 0.1}
-    views: [{flip: 0.5}, {crop_scale: [0.5, 1.0]}]
-    parameters: {width: 8}
-    sem: {tau: 1}
-"""
+CARD = method_card("Mine", parameters="width: 8")
 
 
 @pytest.mark.parametrize(

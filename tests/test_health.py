@@ -11,7 +11,7 @@ from sem_bench import health, sem
 from sem_bench.backbones import Backbone
 from sem_bench.cli import main
 from sem_bench.encoder import Encoder
-from tests.conftest import write
+from tests.conftest import method_card, write
 
 
 def encoder(embedding: sem.NoEmbedding | sem.LinearEmbedding | None = None) -> Encoder:
@@ -108,19 +108,7 @@ class Collapsing(Method):
                     module.weight.zero_()
                     module.bias.fill_(1.0)
 '''
-CARD = """
-class: Collapsing
-summary: collapses
-source: this test
-recipes:
-  quick:
-    source: this test
-    epochs: 1
-    batch_size: 50
-    optimizer: {name: sgd, lr: 0.1}
-    views: [{}, {flip: 0.5}]
-    sem: {tau: 1}
-"""
+CARD = method_card("Collapsing")
 
 
 def test_a_collapsed_run_is_marked_in_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

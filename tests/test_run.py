@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sem_bench.cli import main
-from tests.conftest import SUITE, TOY_PY, TOY_YAML, write
+from tests.conftest import SUITE, TOY_PY, TOY_YAML, method_card, write
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -134,19 +134,7 @@ class Fragile(Method):
             return (first * float("nan")).mean()
         return ((first - second) ** 2).mean()
 '''
-FRAGILE = """
-class: Fragile
-summary: fails on demand
-source: this test
-recipes:
-  quick:
-    source: this test
-    epochs: 1
-    batch_size: 50
-    optimizer: {name: sgd, lr: 0.1}
-    views: [{}, {flip: 0.5}]
-    sem: {tau: 1}
-"""
+FRAGILE = method_card("Fragile")
 
 
 def test_a_failing_job_is_recorded_and_the_others_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

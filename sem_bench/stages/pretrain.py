@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sem_bench import config, optimisers
 from sem_bench.augment import normalise
-from sem_bench.backbones import build, strides_over_points
+from sem_bench.backbones import strides_over_points
 from sem_bench.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.files import write_atomic
@@ -101,7 +101,7 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
         "step": total,
         "seconds": state.seconds,
         "log": state.log,
-        "health": {"start": asdict(start), "end": asdict(measure(method.encoder, sample))},
+        "health": asdict(start),  # before training; that of each epoch is in the log
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "encoder": method.encoder.state_dict(),
     }
@@ -135,7 +135,8 @@ def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tenso
 
 def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:
     """The log, the speed, and the metrics of a finished run."""
-    log = final["log"]
+    log, start = final["log"], Health(**final["health"])
+    end = Health(*log[-1][len(LOG) :]) if log else start
     write_atomic(workspace.folder / "log.csv", _csv(log))
     workspace.earlier["seconds"] = earlier
     if log:
@@ -145,8 +146,8 @@ def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> d
         "steps": final["step"],
         "loss": log[-1][1] if log else None,
         "parameters": final["parameters"],
-        "health": final["health"]["end"],
-        "notes": Health(**final["health"]["end"]).notes(Health(**final["health"]["start"])),
+        "health": asdict(end),
+        "notes": end.notes(start),
     }
 
 
@@ -177,9 +178,8 @@ class Step:
 
     def __post_init__(self) -> None:
         sizes = {view.size or self.job.data.image_size for view in self.job.training.views}
-        tiny = self.device.type == "cpu" and any(
-            strides_over_points(build(self.job.backbone, image_size=self.job.data.image_size), size) for size in sizes
-        )
+        backbone = self.state.method.encoder.backbone
+        tiny = self.device.type == "cpu" and any(strides_over_points(backbone, size) for size in sizes)
         self.bf16 = precision(self.device) == "bf16" and not tiny
         self.steps_per_epoch = self.views.steps_per_epoch
 
