@@ -7,6 +7,7 @@ from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, no_grad
 
 from sem_bench.encoder import Encoder
+from sem_bench.environments import Environment, regression
 from sem_bench.method import Batch, Method, momentum_copy
 
 
@@ -34,6 +35,13 @@ class BYOL(Method):
         p0, p1, t0, t1 = outputs
         loss: Tensor = 4 + 2 * (self.criterion(p0, t1) + self.criterion(p1, t0))
         return loss
+
+    def environments(
+        self, weights: Tensor, *outputs: Tensor, members: Tensor | None, temperature: float
+    ) -> list[Environment]:
+        """The loss of a subset, a scale for each number of the predictions: our reading of IP-IRM."""
+        p0, p1, t0, t1 = outputs
+        return [regression(p0, t1, weights=weights, factor=4), regression(p1, t0, weights=weights, factor=4)]
 
     def after_step(self, step: int, total: int) -> None:
         """The momentum grows from its base to 1 along a cosine (section 3.2)."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sem_bench.encoder import Encoder
+from sem_bench.environments import Environment, info_nce
 from sem_bench.method import Batch, Method, momentum_copy
 
 
@@ -64,14 +65,50 @@ class MoCo(Method):
         logits = torch.cat([positive, negative], 1) / self.temperature
         return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
-    def after_step(self, step: int, total: int) -> None:
-        """The keys of this step join the queue, in place of the oldest; the momentum grows along a cosine."""
+    def environments(
+        self, weights: Tensor, *outputs: Tensor, members: Tensor | None, temperature: float
+    ) -> list[Environment]:
+        """InfoNCE of a subset, both directions: against those keys of the queue that are of its images.
+
+        While a partition is sought, against the other keys of the batch.
+        """
+        q0, q1, k0, k1 = (F.normalize(output, dim=1) for output in outputs[:4])
+        indices = outputs[4].long()
+        found = []
+        for queries, keys, queue in ((q0, k1, self.queue[1]), (q1, k0, self.queue[0])):
+            if members is None:
+                similarities = queries @ keys.T
+                rows = torch.arange(len(queries), device=queries.device)[:, None]
+                others = torch.arange(len(queries) - 1, device=queries.device).expand(len(queries), -1)
+                others = others + (others >= rows)
+                negatives, shares = similarities.gather(1, others), weights[others]
+            else:
+                inside = (self.owners >= 0) & members[self.owners]
+                negatives = queries @ queue[inside].to(queries.dtype).T
+                shares = (self.owners[inside] != indices[:, None]).to(queries.dtype)
+            positive = (queries * keys).sum(1, keepdim=True)
+            found.append(
+                info_nce(
+                    torch.cat([positive, negatives], 1),
+                    weights=weights,
+                    negative_weights=shares,
+                    temperature=self.temperature,
+                    penalty_temperature=temperature,
+                )
+            )
+        return found
+
+    def after_batch(self) -> None:
+        """The keys join the queue, in place of the oldest."""
         keys, indices = self._latest
         count = min(len(indices), len(self.owners))
         places = (self.position + torch.arange(count, device=indices.device)) % len(self.owners)
         self.queue[:, places] = keys[:, -count:].to(self.queue.dtype)
         self.owners[places] = indices[-count:]
         self.position.copy_((self.position + count) % len(self.owners))
+
+    def after_step(self, step: int, total: int) -> None:
+        """The momentum grows along a cosine."""
         momentum = cosine_schedule(step, total, self.momentum, self.final_momentum)
         update_momentum(self.encoder, self.key_encoder, m=momentum)
         update_momentum(self.projector, self.key_projector, m=momentum)

@@ -5,6 +5,7 @@ from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
 from torch import Tensor
 
 from sem_bench.encoder import Encoder
+from sem_bench.environments import Environment, regression
 from sem_bench.method import Batch, Method
 
 
@@ -28,3 +29,10 @@ class SimSiam(Method):
         p0, p1, z0, z1 = outputs
         loss: Tensor = (self.criterion(p0, z1) + self.criterion(p1, z0)) / 2
         return loss
+
+    def environments(
+        self, weights: Tensor, *outputs: Tensor, members: Tensor | None, temperature: float
+    ) -> list[Environment]:
+        """The loss (+ 1) of a subset, a scale for each number of the predictions: our reading of IP-IRM."""
+        p0, p1, z0, z1 = outputs
+        return [regression(p0, z1, weights=weights), regression(p1, z0, weights=weights)]

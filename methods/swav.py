@@ -66,12 +66,15 @@ class SwAV(Method):
         loss: Tensor = self.criterion(logits[:2], logits[2:], queued)
         return loss.squeeze()
 
-    def after_step(self, step: int, total: int) -> None:
-        """Prototypes go back to the unit sphere; the features join the queue, in place of the oldest."""
-        self._normalise_prototypes()
+    def after_batch(self) -> None:
+        """The features join the queue, in place of the oldest."""
         size = self.queue.shape[1]
         self.queue.copy_(torch.cat([self._latest.to(self.queue.dtype), self.queue], 1)[:, :size])
         self.filled.copy_((self.filled + self._latest.shape[1]).clamp(max=size))
+
+    def after_step(self, step: int, total: int) -> None:
+        """Prototypes go back to the unit sphere."""
+        self._normalise_prototypes()
         self.progress.fill_((step + 1) / total)
 
     @torch.no_grad()

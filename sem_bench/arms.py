@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from sem_bench import config
 from sem_bench.cards import Card
 from sem_bench.config import Embedding, MethodCard, Model, Suite
 from sem_bench.dataset import DataSet
+from sem_bench.files import file_digest
 from sem_bench.jobs import Cell, Job
 
 
@@ -26,7 +28,8 @@ class Arm:
     backbone: str
     dataset: DataSet  # of pretraining
     evaluated: DataSet  # often the same
-    images: config.Images
+    grid: config.Grid
+    weights: Path | None = None  # the checkpoint of an external method
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
@@ -44,12 +47,19 @@ class Arm:
 
     @property
     def _recipe(self) -> config.Recipe:
-        return self.method.content.recipes[self.suite.pretrain.recipe]
+        return self.method.content.recipes[self._pretrain.recipe]
+
+    @cached_property
+    def _pretrain(self) -> config.Pretrain:
+        """The recipe's name and the suite's changes to it; an external method has one recipe, and nothing changes."""
+        if self.method.content.external:
+            return config.Pretrain(recipe=next(iter(self.method.content.recipes)))
+        return self.suite.pretraining(self.grid)
 
     @cached_property
     def training(self) -> config.Training:
         """The recipe with the suite's changes."""
-        changes = self.suite.pretrain.model_dump(exclude={"recipe"}, exclude_none=True)
+        changes = self._pretrain.model_dump(exclude={"recipe"}, exclude_none=True)
         values = self._recipe.model_dump(exclude={"source", "sem"})
         values["optimizer"] |= {key: changes.pop(key) for key in ("lr", "weight_decay") if key in changes}
         return config.Training.model_validate(values | changes)
@@ -73,6 +83,9 @@ class Arm:
                 labels=self.method.content.labels,
             ),
             training=self.training,
+            ip=self.grid.ip,
+            weights=None if self.weights is None else _digest_of(self.weights),
+            prefix=self.grid.prefix,
             embedding=self.embedding,
             backbone=self.backbone,
             data=self.dataset.training(self._limits.pretrain),
@@ -96,7 +109,7 @@ class Arm:
     def _limits(self) -> config.Images:
         """How many images each stage uses."""
         same = self.evaluated.name == self.dataset.name
-        asked = self.images
+        asked = self.grid.images
         return asked if not same else asked.model_copy(update={"pretrain": asked.pretrain or asked.train})
 
     @cached_property
@@ -128,20 +141,27 @@ class Arm:
         suffix: str = "",
     ) -> Job:
         seen = re.sub(r"[^A-Za-z0-9._]+", "-", self.data_label).strip("-")
-        slug = f"{self.method.name}-{_short(self.embedding)}-{self.backbone}-{seen}"
+        method = self.method.name + ("" if self.grid.ip is None else "-ip")
+        slug = f"{method}-{_short(self.embedding)}-{self.backbone.replace('/', '-')}-{seen}"
         slug += f"-e{self.training.epochs}-s{seed}{suffix}"
         cell = Cell(
             method=self.method.name,
             embedding=self.label,
             embedding_config=self.embedding.model_dump(exclude_none=True),
-            ip=None,
+            ip=None if self.grid.ip is None else self.grid.ip.model_dump(),
             backbone=self.backbone,
             dataset=self.data_label,
-            recipe=self.suite.pretrain.recipe,
+            recipe=self._pretrain.recipe,
             epochs=self.training.epochs,
             seed=seed,
         )
-        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, data.place)
+        weights = self.weights if kind == "pretrain" else None
+        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, data.place, weights)
+
+
+def _digest_of(weights: Path) -> str:
+    """What a digest knows of a checkpoint: its bytes. Nothing where the file is absent: then the job cannot run."""
+    return file_digest(weights) if weights.is_file() else ""
 
 
 def _short(embedding: Embedding) -> str:

@@ -2,12 +2,14 @@
 
 import copy
 from functools import partial
+from importlib import import_module
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
+from sem_bench import timm_models
 from sem_bench.config import BACKBONES
 
 SMALL = 64  # pixels up to which a ResNet gets the CIFAR stem: 3x3, stride 1, no pooling (He et al. 2016, section 4.2)
@@ -27,9 +29,15 @@ class Backbone(nn.Module):
         return h
 
 
-def build(name: str, *, image_size: int) -> Backbone:
-    """The backbone of a name in `config.BACKBONES` for square images of that many pixels."""
-    return _BUILDERS[name](image_size=image_size)
+def build(name: str, *, image_size: int, zero_init_residual: bool = False) -> Backbone:
+    """The backbone of a name in `config.BACKBONES`, or of timm/MODEL, for square images of that many pixels.
+
+    With `zero_init_residual` every block of a ResNet starts as its shortcut (Goyal et al. 2017, section 5.1); timm's
+    models have their own defaults. Raises ValueError, one line, for what timm cannot build.
+    """
+    if name.startswith(timm_models.PREFIX):
+        return _timm(name.removeprefix(timm_models.PREFIX), image_size=image_size)
+    return _BUILDERS[name](image_size=image_size, zero_init_residual=zero_init_residual)
 
 
 @torch.no_grad()
@@ -52,17 +60,17 @@ def strides_over_points(backbone: Backbone, image_size: int) -> bool:
     return any(seen)
 
 
-def _torchvision_resnet(name: str, *, image_size: int) -> Backbone:
-    network = torchvision.models.get_model(name, weights=None)
+def _torchvision_resnet(name: str, *, image_size: int, zero_init_residual: bool, padding: int = 1) -> Backbone:
+    network = torchvision.models.get_model(name, weights=None, zero_init_residual=zero_init_residual)
     if image_size <= SMALL:
-        network.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+        network.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=padding, bias=False)
         network.maxpool = nn.Identity()
     out_dim = network.fc.in_features
     network.fc = nn.Identity()
     return Backbone(network, out_dim)
 
 
-def _narrow_resnet(*, image_size: int, stride: int, width: int = 16) -> Backbone:
+def _narrow_resnet(*, image_size: int, zero_init_residual: bool, stride: int, width: int = 16) -> Backbone:
     """A ResNet-10: a 3x3 stem, four stages of one basic block, widths doubling from `width`, average pooling."""
     layers: list[nn.Module] = [
         nn.Conv2d(3, width, kernel_size=3, stride=stride, padding=1, bias=False),
@@ -79,12 +87,36 @@ def _narrow_resnet(*, image_size: int, stride: int, width: int = 16) -> Backbone
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's ResNets
+        if zero_init_residual and isinstance(module, BasicBlock):
+            nn.init.zeros_(module.bn2.weight)
     return Backbone(network, width * 8)
+
+
+@torch.no_grad()
+def _timm(name: str, *, image_size: int) -> Backbone:
+    """A model of timm without its classifier, at random weights."""
+    if problem := timm_models.problem(name):
+        raise ValueError(f"{timm_models.PREFIX}{name}: {problem}")
+    timm = import_module("timm")
+    fixed = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
+    try:
+        size = {"img_size": image_size} if fixed else {}
+        network = timm.create_model(name, pretrained=False, num_classes=0, **size).eval()
+        h = network(torch.zeros(2, 3, image_size, image_size))
+    except Exception as error:  # each of timm's models has its own way to refuse a size
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(f"{timm_models.PREFIX}{name} takes no images of {image_size} px: {reason}") from error
+    if not isinstance(h, Tensor) or h.ndim != 2 or len(h) != 2:
+        found = tuple(h.shape) if isinstance(h, Tensor) else type(h).__name__
+        raise ValueError(f"{timm_models.PREFIX}{name} gives {found} for 2 images, not one vector each")
+    return Backbone(network.train(), h.shape[1])
 
 
 _BUILDERS = {
     "resnet18": partial(_torchvision_resnet, "resnet18"),
     "resnet50": partial(_torchvision_resnet, "resnet50"),
+    "resnet18p2": partial(_torchvision_resnet, "resnet18", padding=2),
+    "resnet50p2": partial(_torchvision_resnet, "resnet50", padding=2),
     "resnet10w16": partial(_narrow_resnet, stride=1),
     "resnet10w16s2": partial(_narrow_resnet, stride=2),
 }

@@ -120,6 +120,13 @@ def _definitions(card: Card[C], kinds: type[ast.stmt] | tuple[type[ast.stmt], ..
     return {node.name: node for node in tree.body if isinstance(node, kinds)}  # type: ignore[attr-defined]
 
 
+def defines(card: Card[MethodCard], function: str) -> bool:
+    """Whether the class of a method has a function of that name itself."""
+    node = _definitions(card, ast.ClassDef)[card.content.class_name]
+    assert isinstance(node, ast.ClassDef)
+    return any(isinstance(part, ast.FunctionDef) and part.name == function for part in node.body)
+
+
 def _check_method(card: Card[MethodCard]) -> None:
     """The class exists, and every recipe gives just the parameters that it takes: found out without importing torch."""
     wanted = card.content.class_name

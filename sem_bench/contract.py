@@ -24,7 +24,7 @@ def problems(job: config.PretrainJob, code: Path) -> list[str]:
     It trains on a small backbone. The loss must be one finite number, its gradient must reach the whole encoder, and
     two steps, a checkpoint and a third step must be bitwise the same as three steps.
     """
-    training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH})
+    training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH, "accumulate": 1})
     job = job.model_copy(update={"backbone": "resnet10w16s2", "training": training})
     try:
         return _problems(job, code, noise(job.data.image_size))
@@ -64,7 +64,7 @@ def _problems(job: config.PretrainJob, code: Path, split: Split) -> list[str]:
 
 
 def _started(job: config.PretrainJob, code: Path, views: Views) -> tuple[Training, Step]:
-    method = build_method(job, code, classes=4).to(memory_format=torch.channels_last).train()
+    method = build_method(job, code, classes=4, images=IMAGES).to(memory_format=torch.channels_last).train()
     state = Training(method, optimisers.build(method, job.training), "noise")
     return state, Step(job, state, views, CPU)
 

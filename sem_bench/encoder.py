@@ -21,7 +21,11 @@ class Encoder(nn.Module):
     def build(cls, job: config.PretrainJob) -> Self:
         """The encoder of a pretraining at its initial weights. The backbone's do not depend on the embedding."""
         with initialisation(job.seed, "backbone"):
-            backbone = backbones.build(job.backbone, image_size=job.data.image_size)
+            backbone = backbones.build(
+                job.backbone,
+                image_size=job.data.image_size,
+                zero_init_residual=job.training.zero_init_residual,
+            )
         with initialisation(job.seed, "embedding"):
             return cls(backbone, sem.build(job.embedding, backbone.out_dim))
 

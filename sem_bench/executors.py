@@ -49,7 +49,7 @@ class Limits:
 def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
     """Look at data whose content is not known here yet, so that results made from other data are not reused."""
     for job in jobs:
-        if store.fingerprints(job) is None and not job.place.absent():
+        if store.fingerprints(job) is None and not job.absent():
             described = data_of(job)
             loaded = data.load_all(described, job.place, memory=limits.memory, workers=limits.workers)
             store.write_fingerprints(job, {name: split.fingerprint for name, split in loaded.items()})
@@ -111,6 +111,7 @@ def _do(
             inputs=inputs,
             method_code=job.method_code,
             place=job.place,
+            weights=job.weights,
             cache=store.root / "cache",
             device=device,
             memory=limits.memory,

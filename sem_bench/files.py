@@ -1,5 +1,6 @@
 """Files: where ours are, and writes that leave a file whole or not at all, also after a power cut."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -29,6 +30,12 @@ def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
                     yield entry.path, entry.stat()
                 except FileNotFoundError:  # a link to nothing
                     yield entry.path, entry.stat(follow_symlinks=False)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:

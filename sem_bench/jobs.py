@@ -59,6 +59,7 @@ class Job:
     cell: Cell
     method_code: Path  # the .py to load
     place: Place  # of the data set that it reads
+    weights: Path | None = None  # the checkpoint of an external encoder
 
     @cached_property
     def digest(self) -> str:
@@ -70,6 +71,11 @@ class Job:
             "inputs": self.inputs,
         }
         return digest(content)
+
+    def absent(self) -> list[Path]:
+        """What must be on disk and is not."""
+        lacking = self.weights is not None and not self.weights.is_file()
+        return self.place.absent() + ([self.weights] if self.weights is not None and lacking else [])
 
     def manifest_entry(self) -> dict[str, Any]:
         """The job as results/suites/NAME.json holds it."""

@@ -5,12 +5,14 @@ variant. Examples: methods/simclr.py, and methods/byol.py for one with a momentu
 """
 
 import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from sem_bench.encoder import Encoder
+from sem_bench.environments import Environment
 
 N = TypeVar("N", bound=nn.Module)
 
@@ -38,6 +40,23 @@ class Method(nn.Module):
     def loss(self, *outputs: Tensor) -> Tensor:
         """The scalar loss; gets forward's outputs in float32 and runs without autocast."""
         raise NotImplementedError
+
+    def environments(
+        self, weights: Tensor, *outputs: Tensor, members: Tensor | None, temperature: float
+    ) -> list[Environment]:
+        """For IP-IRM (`ip` in a suite): the loss of a subset of images alone, one environment for each direction.
+
+        `outputs` are forward's, of the subset; `weights` (n,) average its images. `members` says of every training
+        image (N,) whether it is in the subset; None while a partition is sought: then `weights` are memberships, and
+        negatives come from the batch. `temperature` is that of the penalty's logits. Without it a class takes no `ip`.
+        """
+        raise NotImplementedError
+
+    def before_epoch(self, epoch: int, everything: Callable[[], Iterator[Batch]]) -> None:
+        """Called before each epoch; `everything()` gives views of all training images, in order."""
+
+    def after_batch(self) -> None:
+        """Called after each batch: `accumulate` makes a step of several. The place to fill a queue."""
 
     def after_step(self, step: int, total: int) -> None:
         """Called after optimiser step `step` (from 0) of `total`: the place for momentum updates."""

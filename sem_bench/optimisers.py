@@ -1,36 +1,75 @@
 """Optimisers and learning-rate schedules from a recipe."""
 
 import math
+from typing import Any
 
-from lightly.utils.lars import LARS
 from torch import nn, optim
+from torch.nn.utils import clip_grad_norm_
 
 from sem_bench import config
+from sem_bench.lars import LARS
 
 
 def build(module: nn.Module, training: config.Training) -> optim.Optimizer:
-    """The recipe's optimiser over everything that wants a gradient. Biases and normalisation layers do not decay."""
+    """The recipe's optimiser over everything that wants a gradient, in groups of like treatment (`_groups`)."""
     settings = training.optimizer
-    wanted = [p for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in wanted if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups = _groups(module, settings)
     lr = peak_lr(training)
+    if settings.name == "adam":
+        return optim.Adam(groups, lr=lr, fused=True)
     if settings.name == "adamw":
         return optim.AdamW(groups, lr=lr, fused=True)
-    if settings.name == "lars":  # lightly's does not rescale groups without weight decay: biases and norms
-        lars: optim.Optimizer = LARS(
-            groups, lr=lr, momentum=settings.momentum, trust_coefficient=settings.trust_coefficient
-        )
-        return lars
-    return optim.SGD(groups, lr=lr, momentum=settings.momentum, fused=True)
+    if settings.name == "sgd":
+        return optim.SGD(groups, lr=lr, momentum=settings.momentum, fused=True)
+    for group in groups:  # LARS decays on its own; a group that is not to decay is not to be adapted either
+        vectors = group["params"][0].ndim <= 1
+        group |= {"decay": group["weight_decay"], "weight_decay": 0.0, "adapt": settings.all_alike or not vectors}
+    return LARS(
+        groups,
+        lr=lr,
+        momentum=settings.momentum,
+        trust_coefficient=settings.trust_coefficient,
+        limit=settings.trust_limit,
+    )
+
+
+def _groups(module: nn.Module, settings: config.Optimizer) -> list[dict[str, Any]]:
+    """Weights, then biases and normalisation layers, which decay if `all_alike`; first those whose lr varies.
+
+    `constant` names parts of the method; raises ValueError where there is no such part.
+    """
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    for part in settings.constant:
+        if not any(name.startswith(f"{part}.") for name, _ in named):
+            raise ValueError(f"optimizer.constant: the method has no part {part!r} that is trained")
+    groups = []
+    for constant in (False, True):
+        chosen = [p for name, p in named if (name.split(".")[0] in settings.constant) is constant]
+        for vectors in (False, True):
+            params = [p for p in chosen if (p.ndim <= 1) is vectors]
+            decay = settings.weight_decay if settings.all_alike or not vectors else 0.0
+            if params:
+                groups.append({"params": params, "weight_decay": decay, "constant": constant})
+    return groups
+
+
+def set_lr(optimizer: optim.Optimizer, training: config.Training, *, step: int, steps_per_epoch: int) -> None:
+    """Give every group its learning rate of a step."""
+    lr = lr_at(training, step=step, steps_per_epoch=steps_per_epoch)
+    for group in optimizer.param_groups:
+        group["lr"] = peak_lr(training) if group["constant"] else lr
+
+
+def limit_gradient(module: nn.Module, training: config.Training) -> None:
+    """Cut the gradient to the recipe's length, where it names one."""
+    if training.optimizer.gradient_norm is not None:
+        clip_grad_norm_(module.parameters(), training.optimizer.gradient_norm)
 
 
 def peak_lr(training: config.Training) -> float:
-    """The highest learning rate: the recipe's, times batch size / 256 where the recipe says so."""
+    """The highest learning rate: the recipe's, times images a step / 256 where the recipe says so."""
     lr = training.optimizer.lr
-    return lr * training.batch_size / 256 if training.optimizer.lr_per_256 else lr
+    return lr * training.step_size / 256 if training.optimizer.lr_per_256 else lr
 
 
 def lr_at(training: config.Training, *, step: int, steps_per_epoch: int) -> float:

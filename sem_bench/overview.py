@@ -18,7 +18,7 @@ from sem_bench.store import Store
 def status(job: Job, store: Store) -> str:
     """done, failed, partial, missing, or "no data"."""
     found = store.status(job)
-    return "no data" if found != "done" and job.place.absent() else found
+    return "no data" if found != "done" and job.absent() else found
 
 
 def as_text(plan: Plan, store: Store) -> str:

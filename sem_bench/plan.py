@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sem_bench import profiles
+from sem_bench import profiles, timm_models
 from sem_bench.arms import Arm
 from sem_bench.assignments import assign
-from sem_bench.cards import Library
+from sem_bench.cards import Library, defines
 from sem_bench.config import BACKBONES, Grid, Suite
-from sem_bench.dataset import DataSet
+from sem_bench.dataset import DataSet, located
 from sem_bench.errors import UserError
 from sem_bench.files import BUILTIN
 from sem_bench.jobs import Job, named
@@ -62,7 +62,7 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
         raise UserError(sorted(set(problems), key=problems.index))
     names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
     datasets = {name: DataSet(library.dataset(name), library, data) for name in names}
-    return Plan(suite, list(_jobs(suite, library, datasets)), list(datasets.values()))
+    return Plan(suite, list(_jobs(suite, library, datasets, data)), list(datasets.values()))
 
 
 def _checked(document: Document, library: Library) -> tuple[Suite | None, list[str]]:
@@ -77,15 +77,16 @@ def _checked(document: Document, library: Library) -> tuple[Suite | None, list[s
     return suite, problems or _data_problems(suite, document, library)
 
 
-def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet]) -> Iterator[Job]:
+def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[Job]:
     for seed in suite.seeds:
         for grid in suite.grid:
+            weights = None if grid.checkpoint is None else located(data, grid.checkpoint)
             for name in grid.datasets:
                 dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
                 for backbone in grid.backbones:
                     for method in map(library.method, grid.methods):
                         for label, embedding in grid.embeddings.items():
-                            arm = Arm(suite, method, label, embedding, backbone, dataset, evaluated, grid.images)
+                            arm = Arm(suite, method, label, embedding, backbone, dataset, evaluated, grid, weights)
                             yield from arm.jobs(seed)
 
 
@@ -116,8 +117,11 @@ def _unknown_names(document: Document, library: Library) -> list[str]:
                 if not isinstance(name, str):
                     continue
                 known = list(BACKBONES) if load is None else library.names(kind)
-                if name not in known:
-                    here = (*location, key, i) if isinstance(names, list) else (*location, key)
+                here = (*location, key, i) if isinstance(names, list) else (*location, key)
+                if load is None and name.startswith(timm_models.PREFIX):
+                    if found := timm_models.problem(name.removeprefix(timm_models.PREFIX)):
+                        problems.append(at(document, here, f"{name}: {found}"))
+                elif name not in known:
                     problems.append(at(document, here, f"unknown {kind} {name!r}{did_you_mean(name, known)}"))
                 elif load is not None:
                     try:
@@ -129,14 +133,39 @@ def _unknown_names(document: Document, library: Library) -> list[str]:
 
 def _recipe_problems(suite: Suite, document: Document, library: Library) -> list[str]:
     problems = []
-    for name in sorted({name for grid in suite.grid for name in grid.methods}):
-        recipes = library.method(name).content.recipes
-        if suite.pretrain.recipe not in recipes:
-            text = (
-                f"method {name!r} has no recipe {suite.pretrain.recipe!r}{did_you_mean(suite.pretrain.recipe, recipes)}"
-            )
-            problems.append(at(document, ("pretrain", "recipe"), text))
-    return problems
+    for (here, _), grid in zip(_grids(document.data), suite.grid, strict=True):
+        wanted = suite.pretraining(grid).recipe
+        place = ("pretrain", "recipe") if grid.pretrain.recipe is None else (*here, "pretrain", "recipe")
+        for name in sorted(grid.methods):
+            card = library.method(name).content
+            if wanted not in card.recipes and not card.external:
+                text = f"method {name!r} has no recipe {wanted!r}{did_you_mean(wanted, card.recipes)}"
+                problems.append(at(document, place, text))
+        for key, text in _method_problems(grid, library):
+            problems.append(at(document, (*here, key), text))
+    return list(dict.fromkeys(problems))
+
+
+def _method_problems(grid: Grid, library: Library) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) of `ip`, and of external methods."""
+    cards = {name: library.method(name) for name in grid.methods}
+    if grid.ip is not None and (unable := [name for name, card in cards.items() if not defines(card, "environments")]):
+        able = [name for name in library.names("method") if defines(library.method(name), "environments")]
+        yield "ip", f"{unable[0]} cannot be trained with IP-IRM; these can: {', '.join(able)}"
+    external = [name for name, card in cards.items() if card.content.external]
+    if external and grid.checkpoint is None:
+        yield "methods", f"{external[0]} needs `checkpoint`, the file with its weights, in this grid"
+    if grid.checkpoint is not None and len(external) < len(cards):
+        other = next(name for name in cards if name not in external)
+        yield (
+            "checkpoint",
+            f"{other} is trained from scratch; `checkpoint` is for method external, in a grid of its own",
+        )
+    if grid.prefix is not None and grid.checkpoint is None:
+        yield "prefix", "`prefix` belongs to a `checkpoint`"
+    for label, embedding in grid.embeddings.items() if external else ():
+        if embedding.heated and embedding.tau is None:
+            yield "embeddings", f"{label!r} needs tau, the temperature that its checkpoint was trained at"
 
 
 def _data_problems(suite: Suite, document: Document, library: Library) -> list[str]:
@@ -182,8 +211,14 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
     for key, limit in (("train", limits.train), ("test", limits.test)):
         if limit is not None and limit < len(evaluated.classes or []):
             yield f"images.{key}", f"grid.images.{key}: {limit} images for {len(evaluated.classes or [])} classes"
+    changes = suite.pretraining(grid)
     for method in grid.methods:
-        size = suite.pretrain.batch_size or library.method(method).content.recipes[suite.pretrain.recipe].batch_size
+        content = library.method(method).content
+        if content.external:
+            continue
+        recipe = content.recipes[changes.recipe]
+        size = (changes.batch_size or recipe.batch_size) * (changes.accumulate or recipe.accumulate)
         count = min(pretrain or counts, counts)
         if size > count:
-            yield "batch_size", f"{method}'s batch of {size} is larger than the {count} training images of {name!r}"
+            text = f"{method}'s {size} images a step are more than the {count} training images of {name!r}"
+            yield "batch_size", text

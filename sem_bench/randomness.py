@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-Stream = Literal["init", "split", "order", "augment", "noise"]
+Stream = Literal["init", "split", "order", "augment", "noise", "partition"]
 
 
 def derived_seed(seed: int, stream: Stream, *steps: int | str) -> int:

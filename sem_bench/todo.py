@@ -31,7 +31,7 @@ def with_inputs(jobs: Sequence[Job], store: Store, wanted: set[str]) -> list[Job
 
 def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool) -> list[Job]:
     """The jobs that can be done. Raises UserError where data are absent, unless that is allowed."""
-    absent = {job.digest: job.place.absent() for job in jobs if store.status(job) != "done"}
+    absent = {job.digest: job.absent() for job in jobs if store.status(job) != "done"}
     lines = {
         f"no data for {job.cell.dataset!r}: {file} is absent" for job in jobs for file in absent.get(job.digest, [])
     }

@@ -22,14 +22,15 @@ Piece = tuple[Tensor, Parameters]  # a view of a few images, cropped: uint8 (n, 
 
 
 class Views:
-    """The batches of steps `first` to `last` - 1, in order. A context: leaving it stops the workers."""
+    """Batches `first` to `last` - 1 of a training, in order. A context: leaving it stops the workers."""
 
     def __init__(
         self, job: config.PretrainJob, split: Split, device: torch.device, *, first: int = 0, last: int
     ) -> None:
         self.job, self.split, self.device = job, split, device
         self.size = job.training.batch_size
-        self.steps_per_epoch = len(split) // self.size
+        self.steps_per_epoch = len(split) // job.training.step_size
+        self.batches_per_epoch = self.steps_per_epoch * job.training.accumulate
         self.labels = split.labels.to(device) if job.method.labels else None
         self.images = None if split.images is None else split.images.to(device)
         self.augment = [
@@ -52,52 +53,54 @@ class Views:
         if close := getattr(self._stream, "close", None):
             close()
 
-    def batch(self, step: int) -> Batch:
-        """The views of a step, (B, 3, S, S) each."""
-        indices = self.rows(step)
+    def batch(self, number: int) -> Batch:
+        """The views of a batch, (B, 3, S, S) each."""
+        indices = self.rows(number)
         if self.images is None:
             views = self._finished(next(self._stream))
             indices = indices.to(self.device)
         else:
             indices = indices.to(self.device)
-            views = self._augmented(self.images[indices], step)
+            views = self._augmented(self.images[indices], number)
         labels = None if self.labels is None else self.labels[indices]
         return Batch([view.contiguous(memory_format=torch.channels_last) for view in views], indices, labels)
 
-    def rows(self, step: int) -> Tensor:
-        """Which images a step sees: each once an epoch, but for those left over at its end."""
-        epoch, position = divmod(step, self.steps_per_epoch)
+    def rows(self, number: int) -> Tensor:
+        """Which images a batch has: each once an epoch, but for those left over at its end."""
+        epoch, position = divmod(number, self.batches_per_epoch)
         return self._epoch_order(epoch)[position * self.size : (position + 1) * self.size]
 
     def _epoch_order_of(self, epoch: int) -> Tensor:
         return torch.randperm(len(self.split), generator=generator(self.job.seed, "order", epoch))
 
-    def _uniform_of(self, step: int, view: int) -> Tensor:
-        return uniform(self.size, generator(self.job.seed, "augment", step, view))
+    def _uniform_of(self, number: int, view: int) -> Tensor:
+        return uniform(self.size, generator(self.job.seed, "augment", number, view))
 
-    def _augmented(self, images: Tensor, step: int) -> Iterator[Tensor]:
+    def _augmented(self, images: Tensor, number: int) -> Iterator[Tensor]:
         sides = torch.tensor(images.shape[2:]).expand(len(images), 2)
-        for number, augment in enumerate(self.augment):
-            yield augment(images, augment.parameters(self._uniform(step, number), sides))
+        for view, augment in enumerate(self.augment):
+            yield augment(images, augment.parameters(self._uniform(number, view)[: len(images)], sides))
 
     def _cropped(self, first: int, last: int) -> Generator[list[list[Piece]]]:
-        """For each step its pieces, each with all its views."""
-        parts = pieces(range(self.size))
-        todo = ((step, part) for step in range(first, last) for part in parts)
+        """For each batch its pieces, each with all its views."""
+        todo = ((number, part) for number in range(first, last) for part in self._pieces(number))
         done = ordered(self._crop, todo, workers=self.split.workers)
         try:
-            for _ in range(first, last):
-                yield [next(done) for _ in parts]
+            for number in range(first, last):
+                yield [next(done) for _ in self._pieces(number)]
         finally:
             done.close()
 
+    def _pieces(self, number: int) -> list[range]:
+        return pieces(range(len(self.rows(number))))
+
     def _crop(self, work: tuple[int, range]) -> list[Piece]:
-        step, part = work
-        images = [self.split.read(int(row)) for row in self.rows(step)[part.start : part.stop]]
+        number, part = work
+        images = [self.split.read(int(row)) for row in self.rows(number)[part.start : part.stop]]
         sides = torch.tensor([[image.height, image.width] for image in images])
         views = []
-        for number, augment in enumerate(self.augment):
-            parameters = augment.parameters(self._uniform(step, number)[part.start : part.stop], sides)
+        for view, augment in enumerate(self.augment):
+            parameters = augment.parameters(self._uniform(number, view)[part.start : part.stop], sides)
             crops = [augment.crop(image, parameters, row) for row, image in enumerate(images)]
             views.append((as_tensor(crops), parameters))
         return views
@@ -107,3 +110,25 @@ class Views:
             images = torch.cat([crops for crops, _ in view]).to(self.device)
             parameters = Parameters(*(torch.cat(field) for field in zip(*(p for _, p in view), strict=True)))
             yield augment(images, parameters, cropped=True)
+
+
+class Everything(Views):
+    """Every image once, in order, in views that no step of the training sees; they depend on the epoch."""
+
+    def __init__(self, job: config.PretrainJob, split: Split, device: torch.device, *, epoch: int) -> None:
+        self.epoch = epoch
+        super().__init__(job, split, device, last=-(-len(split) // job.training.batch_size))
+
+    def rows(self, number: int) -> Tensor:
+        """The next images; at the end they may be fewer."""
+        return torch.arange(number * self.size, min((number + 1) * self.size, len(self.split)))
+
+    def _uniform_of(self, number: int, view: int) -> Tensor:
+        return uniform(self.size, generator(self.job.seed, "partition", self.epoch, number, view))
+
+
+def everything(job: config.PretrainJob, split: Split, device: torch.device, *, epoch: int) -> Iterator[Batch]:
+    """The batches of `Everything`."""
+    with Everything(job, split, device, epoch=epoch) as views:
+        for number in range(-(-len(split) // views.size)):
+            yield views.batch(number)

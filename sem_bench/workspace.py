@@ -23,6 +23,7 @@ class Workspace:
     place: Place  # of the data set
     cache: Path
     device: torch.device
+    weights: Path | None = None  # of an external encoder
     memory: int = MEMORY  # bytes of images that may stay in memory, for each split
     workers: int = 1  # threads that read images
     afresh: bool = False  # trust no cache

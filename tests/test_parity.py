@@ -86,6 +86,7 @@ def test_moco_loss_and_queue(queue: int) -> None:
 
         extra = (k0, k1, torch.tensor(images, dtype=torch.float64))  # the engine makes floats of all outputs
         assert_same(lambda q0, q1, extra=extra: method.loss(q0, q1, *extra), reference, (q0, q1))
+        method.after_batch()
         method.after_step(step, 10)
         for side, keys in enumerate((k0, k1)):
             fifo[side] = (fifo[side] + [(image, unit(key)) for image, key in zip(images, keys, strict=True)])[-queue:]
@@ -100,6 +101,7 @@ def test_moco_batch_larger_than_the_queue() -> None:
         images = torch.arange(8) + 8 * step
         q0, q1, k0, k1 = random(4, 8, 5, seed=step)
         method.loss(q0, q1, k0, k1, images)
+        method.after_batch()
         method.after_step(step, 2)
         rows = [int(owner) - 8 * step for owner in method.owners]
         assert len(set(rows)) == 3 and set(rows) <= set(range(8))  # of three images of this batch
@@ -112,6 +114,7 @@ def test_moco_own_key_is_no_negative_in_a_later_epoch() -> None:
     for step, images in enumerate(([0, 1], [2, 3], [1, 0])):
         outputs = (*random(4, 2, 5, seed=step), torch.tensor(images))
         loss = method.loss(*outputs)
+        method.after_batch()
         method.after_step(step, 6)
     outputs = (*random(4, 1, 5, seed=9), torch.tensor([0]))
     loss = method.loss(*outputs)
@@ -175,6 +178,7 @@ def test_momentum_average_and_its_schedule(name: str) -> None:
             for online_value, _ in pairs:
                 online_value.add_(torch.randn(online_value.shape, generator=source, dtype=torch.float64))
         expected = [momentum * b.clone() + (1 - momentum) * a for a, b in pairs]
+        method.after_batch()
         method.after_step(step, 11)
         for (_, b), value in zip(pairs, expected, strict=True):
             torch.testing.assert_close(b, value, rtol=0, atol=1e-12)
@@ -261,6 +265,7 @@ def test_swav_queue(size: int) -> None:
         loss = method.loss(*projections)
         torch.testing.assert_close(loss.detach(), expected, rtol=0, atol=1e-10)
         used.append(not torch.isclose(expected, without))
+        method.after_batch()
         method.after_step(step, 8)
         fifo = [([unit(row) for row in projections[side]] + fifo[side])[:size] for side in (0, 1)]
         if len(fifo[0]) == size:
@@ -275,6 +280,7 @@ def test_swav_queue_waits_until_it_is_full() -> None:
         projections = random(2, 4, 5, seed=step)
         expected = swapped_prediction(*projections, prototypes=weight)
         torch.testing.assert_close(method.loss(*projections).detach(), expected, rtol=0, atol=1e-10)
+        method.after_batch()
         method.after_step(step, 100)
     projections = random(2, 4, 5, seed=3)
     assert not torch.isclose(method.loss(*projections), swapped_prediction(*projections, prototypes=weight))
@@ -292,6 +298,7 @@ def test_prototypes_stand_still_until_the_share_is_over(name: str) -> None:
         method.loss(*method(batch(seed=step))).backward()
         assert (weight.grad is None or not weight.grad.any()) == (step < 3)
         optimizer.step()
+        method.after_batch()
         method.after_step(step, 6)
         moved.append(not torch.allclose(F.normalize(weight), before, atol=1e-6))
     assert moved == [False] * 3 + [True] * 3
@@ -306,6 +313,7 @@ def test_swav_prototypes_have_unit_length() -> None:
         method.loss(*method(batch(seed=step))).backward()
         optimizer.step()
         assert not torch.allclose(method.prototypes.weight.norm(dim=1), torch.ones(3), atol=1e-3)
+        method.after_batch()
         method.after_step(step, 3)
         lengths.append(method.prototypes.weight.norm(dim=1))
     torch.testing.assert_close(torch.stack(lengths), torch.ones(4, 3))
@@ -325,6 +333,7 @@ def test_swav_logits_are_float32_under_autocast(scale: float) -> None:
         assert [x.dtype for x in seen] == [torch.float32] * logits
         assert all(x.abs().max() <= 1 + 1e-6 for x in seen)  # cosines
         seen.clear()
+        method.after_batch()
         method.after_step(step, 2)
 
 
@@ -371,6 +380,7 @@ def test_dino_loss_centre_and_temperature(views: int) -> None:
         rows = torch.cat(teacher)
         centre = 0.7 * centre + 0.3 * sum(rows) / len(rows)
         torch.testing.assert_close(method.criterion.center.flatten(), centre, rtol=0, atol=1e-12)
+        method.after_batch()
         method.after_step(step, 8)
 
 
@@ -535,5 +545,6 @@ def test_the_embedding_trains(name: str, embedding: str) -> None:
         optimizer.zero_grad()
         method.loss(*method(batch(seed=step))).backward()
         optimizer.step()
+        method.after_batch()
         method.after_step(step, 2)
         assert (weight - before).abs().max() > 1e-6

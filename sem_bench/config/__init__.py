@@ -19,6 +19,7 @@ from sem_bench.config.fields import (
     BACKBONES,
     CORRUPTIONS,
     EMBEDDINGS,
+    BackboneName,
     BatchSize,
     Channels,
     Classes,
@@ -57,8 +58,8 @@ from sem_bench.config.jobs import (
     ShiftedData,
     TrainingData,
 )
-from sem_bench.config.methods import Augmentation, MethodCard, Optimizer, Recipe, SemTemperatures, Training
-from sem_bench.config.suites import Evaluate, Grid, Images, KnnSettings, Pretrain, ProbeSettings, Suite
+from sem_bench.config.methods import Augmentation, IpIrm, MethodCard, Optimizer, Recipe, SemTemperatures, Training
+from sem_bench.config.suites import Changes, Evaluate, Grid, Images, KnnSettings, Pretrain, ProbeSettings, Suite
 
 __all__ = [
     "BACKBONES",
@@ -66,7 +67,9 @@ __all__ = [
     "EMBEDDINGS",
     "MAX_WIDTH",
     "Augmentation",
+    "BackboneName",
     "BatchSize",
+    "Changes",
     "Channels",
     "ClassName",
     "Classes",
@@ -83,6 +86,7 @@ __all__ = [
     "Grid",
     "ImageSize",
     "Images",
+    "IpIrm",
     "KnnJob",
     "KnnSettings",
     "LabelledData",

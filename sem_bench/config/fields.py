@@ -13,6 +13,8 @@ EMBEDDINGS = {
 BACKBONES = {
     "resnet18": "torchvision's ResNet-18, 512 features; 3x3 stem without pooling up to 64 px",
     "resnet50": "torchvision's ResNet-50, 2048 features; 3x3 stem without pooling up to 64 px",
+    "resnet18p2": "as resnet18, its 3x3 stem padded by 2 as in solo-learn and the SEM code: for their checkpoints",
+    "resnet50p2": "as resnet50, its 3x3 stem padded by 2 as in solo-learn and the SEM code: for their checkpoints",
     "resnet10w16": "one basic block a stage, widths 16 to 128, 128 features; 3x3 stem",
     "resnet10w16s2": "resnet10w16 with a stride-2 stem: four times fewer operations",
 }
@@ -62,6 +64,7 @@ Temperature = Positive
 Range = Annotated[tuple[NonNegative, NonNegative], BeforeValidator(_as_tuple), AfterValidator(_increasing)]
 Channels = Annotated[tuple[NonNegative, NonNegative, NonNegative], BeforeValidator(_as_tuple)]
 PositiveChannels = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_as_tuple)]
+BackboneName = Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(unique)]
 ClassName = Annotated[
     str, Field(pattern=r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$", max_length=100)

@@ -3,6 +3,7 @@
 from sem_bench.config.data import Normalisation, Source
 from sem_bench.config.embeddings import Embedding
 from sem_bench.config.fields import (
+    BackboneName,
     Classes,
     ClassName,
     Fraction,
@@ -15,7 +16,7 @@ from sem_bench.config.fields import (
     SplitName,
     Temperature,
 )
-from sem_bench.config.methods import Training
+from sem_bench.config.methods import IpIrm, Training
 
 
 class MethodRef(Model):
@@ -100,8 +101,11 @@ class PretrainJob(Model):
 
     method: MethodRef
     training: Training
+    ip: IpIrm | None = None
+    weights: str | None = None  # digest of the file that the encoder's weights come from; nothing is trained then
+    prefix: str | None = None  # what its keys begin with
     embedding: Embedding
-    backbone: Name
+    backbone: BackboneName
     data: TrainingData
     seed: Seed
 

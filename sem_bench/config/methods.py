@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sem_bench.config.fields import (
     BatchSize,
@@ -16,6 +16,7 @@ from sem_bench.config.fields import (
     Range,
     Scalar,
     Temperature,
+    unique,
 )
 
 
@@ -48,12 +49,24 @@ class Augmentation(Model):
 class Optimizer(Model):
     """How weights move. `lr` is per 256 images where `lr_per_256` says so, else as it stands."""
 
-    name: Literal["sgd", "lars", "adamw"]
+    name: Literal["sgd", "lars", "adam", "adamw"]
     lr: Positive
     lr_per_256: bool = True
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: NonNegative = 0.0  # weights only: never biases, never normalisation layers
+    weight_decay: NonNegative = 0.0
+    all_alike: bool = False  # biases and normalisation layers decay too, and LARS adapts their rate; else neither
     trust_coefficient: Positive = 0.001  # LARS
+    trust_limit: bool = False  # LARS: no rate above lr, which makes trust_coefficient / lr matter
+    gradient_norm: Positive | None = None  # longer gradients are cut to this
+    constant: Annotated[list[str], AfterValidator(unique)] = []  # parts of the method whose lr stays at its peak
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        own = {"trust_coefficient": self.trust_coefficient != 0.001, "trust_limit": self.trust_limit}
+        given = [key for key, changed in own.items() if changed]
+        if self.name != "lars" and given:
+            raise ValueError(f"{given[0]} belongs to lars, not to {self.name}")
+        return self
 
 
 class SemTemperatures(Model):
@@ -67,12 +80,30 @@ class Training(Model):
     """How a method is trained."""
 
     epochs: Count
-    batch_size: BatchSize
+    batch_size: BatchSize  # what goes through the network at once: BatchNorm and negatives see no more
+    accumulate: Annotated[int, Field(ge=1, le=10**4)] = 1  # so many batches make a step; lr_per_256 counts them all
     optimizer: Optimizer
     warmup_epochs: NonNegative = 0.0  # linear from 0; then cosine to min_lr, both per step
     min_lr: NonNegative = 0.0
+    zero_init_residual: bool = False  # a ResNet's blocks start as the identity (Goyal et al. 2017, section 5.1)
     views: Annotated[list[Augmentation], Field(min_length=1)]
     parameters: dict[str, Scalar] = {}  # the keyword arguments of the method's class
+
+    @property
+    def step_size(self) -> int:
+        """Images to an optimiser step."""
+        return self.batch_size * self.accumulate
+
+
+class IpIrm(Model):
+    """IP-IRM: partitions of the training images, and an invariant loss over their subsets (sem_bench.ip_irm)."""
+
+    every: Annotated[int, Field(ge=1)] = 50  # epochs between two partitions; the first is found before training
+    weight: NonNegative = 0.2  # of the penalty in training: lambda 1
+    partition_weight: NonNegative = 0.2  # of the penalty while a partition is sought: lambda 2
+    temperature: Temperature = 0.5  # of the penalty's logits
+    batch_size: BatchSize = 3096  # while a partition is sought
+    passes: Annotated[int, Field(ge=1)] = 61  # over the training images, at most, for each partition
 
 
 class Recipe(Training):
@@ -89,4 +120,5 @@ class MethodCard(Model):
     source: str
     class_name: Name = Field(alias="class")
     labels: bool = False  # reads labels: a supervised reference, no self-supervised method
+    external: bool = False  # trains nothing: the encoder's weights come from the grid's `checkpoint`
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sem_bench.config.embeddings import Embedding
 from sem_bench.config.fields import (
     EMBEDDINGS,
+    BackboneName,
     BatchSize,
     Count,
     Fractions,
@@ -19,7 +20,9 @@ from sem_bench.config.fields import (
     Seeds,
     Temperature,
     Temperatures,
+    unique,
 )
+from sem_bench.config.methods import IpIrm
 
 
 def _typed(embeddings: object) -> object:
@@ -46,25 +49,36 @@ class Images(Model):
     test: Annotated[int, Field(ge=1)] | None = None
 
 
+class Changes(Model):
+    """What to change in a recipe for every method alike."""
+
+    recipe: Name | None = None
+    epochs: Count | None = None
+    batch_size: BatchSize | None = None
+    accumulate: Annotated[int, Field(ge=1)] | None = None
+    lr: Positive | None = None
+    weight_decay: NonNegative | None = None
+
+
+class Pretrain(Changes):
+    """Which recipe, and what to change in it."""
+
+    recipe: Name
+
+
 class Grid(Model):
     """The arms: every method with every embedding on every backbone and data set."""
 
     methods: Names
     embeddings: Annotated[dict[Name, Embedding], Field(min_length=1), BeforeValidator(_typed)]
-    backbones: Names
+    backbones: Annotated[list[BackboneName], Field(min_length=1), AfterValidator(unique)]
     datasets: Names
+    ip: Annotated[IpIrm | None, BeforeValidator(_settings)] = None  # IP-IRM around each method
+    checkpoint: Annotated[str | None, Field(exclude=True)] = None  # method external: its weights, from the data folder
+    prefix: str | None = None  # what the keys of its encoder begin with; None: found out
     evaluate_on: Name | None = None  # another data set than that of pretraining
     images: Annotated[Images, BeforeValidator(_settings)] = Images()
-
-
-class Pretrain(Model):
-    """Which recipe, and what to change in it for every method alike."""
-
-    recipe: Name
-    epochs: Count | None = None
-    batch_size: BatchSize | None = None
-    lr: Positive | None = None
-    weight_decay: NonNegative | None = None
+    pretrain: Annotated[Changes, BeforeValidator(_settings)] = Changes()  # these arms' own, before the suite's
 
 
 class ProbeSettings(Model):
@@ -104,3 +118,7 @@ class Suite(Model):
     grid: Annotated[list[Grid], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)]
     pretrain: Pretrain
     evaluate: Evaluate = Evaluate()
+
+    def pretraining(self, grid: Grid) -> Pretrain:
+        """The suite's choice of recipe and changes, with those of a grid's own."""
+        return self.pretrain.model_copy(update=grid.pretrain.model_dump(exclude_none=True))

@@ -9,6 +9,7 @@ import io
 import math
 import time
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from statistics import median
@@ -22,11 +23,12 @@ from sem_bench.augment import normalise
 from sem_bench.backbones import strides_over_points
 from sem_bench.cards import load_code
 from sem_bench.encoder import Encoder
-from sem_bench.files import write_atomic
+from sem_bench.files import file_digest, write_atomic
 from sem_bench.health import SAMPLE, Health, measure
+from sem_bench.ip_irm import IpIrm
 from sem_bench.method import Method
 from sem_bench.randomness import derived_seed, initialisation
-from sem_bench.views import Views
+from sem_bench.views import Views, everything
 from sem_bench.workspace import Workspace, precision
 
 SAVING_SHARE = 0.05  # a checkpoint is written when the time since the last one makes it cost no more than this
@@ -77,8 +79,9 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     """Train, and leave checkpoint.pt with the encoder and log.csv."""
     train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
-    method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1).to(device)
-    method = method.to(memory_format=torch.channels_last)
+    method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1, images=len(train))
+    notes = import_weights(method.encoder, job, workspace.weights)
+    method = method.to(device).to(memory_format=torch.channels_last)
     state = Training(method, optimisers.build(method, training), train.fingerprint)
     sample = normalise(
         train.sample(SAMPLE).to(device), mean=job.data.normalise.mean, std=job.data.normalise.std
@@ -87,14 +90,15 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     checkpoint = workspace.folder / "checkpoint.pt"
     if found := _load(checkpoint, train.fingerprint, device):
         if "health" in found:  # a kill came between the last checkpoint and the result
-            return _finish(found, workspace, earlier=found["seconds"])
+            return _finish(found, workspace, notes, earlier=found["seconds"])
         if "encoder" not in found:
             state.restore(found)
     earlier = state.seconds
     method.train()
 
-    total = len(train) // training.batch_size * training.epochs
-    with Views(job, train, device, first=state.step, last=total) as views:
+    total = len(train) // training.step_size * training.epochs
+    first, last = state.step * training.accumulate, total * training.accumulate
+    with Views(job, train, device, first=first, last=last) as views:
         _train(state, job, views, sample, workspace)
     final = {
         "data": train.fingerprint,
@@ -106,7 +110,7 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
         "encoder": method.encoder.state_dict(),
     }
     write_atomic(checkpoint, lambda file: torch.save(final, file))
-    return _finish(final, workspace, earlier=earlier)
+    return _finish(final, workspace, notes, earlier=earlier)
 
 
 def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tensor, workspace: Workspace) -> None:
@@ -117,9 +121,12 @@ def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tenso
     saver = _Saver(workspace.folder / "checkpoint.pt")
     began = time.perf_counter() - state.seconds
     while state.step < total:
+        epoch, position = divmod(state.step, steps_per_epoch)
+        if position == 0:
+            look = partial(everything, job, views.split, workspace.device, epoch=epoch)
+            state.method.before_epoch(epoch, look)
         loss = step()
         if not math.isfinite(loss):
-            epoch = state.step // steps_per_epoch
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
         state.losses.append(loss)
         state.step += 1
@@ -133,7 +140,7 @@ def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tenso
         workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
 
 
-def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:
+def _finish(final: dict[str, Any], workspace: Workspace, notes: list[str], *, earlier: float) -> dict[str, Any]:
     """The log, the speed, and the metrics of a finished run."""
     log, start = final["log"], Health(**final["health"])
     end = Health(*log[-1][len(LOG) :]) if log else start
@@ -147,17 +154,31 @@ def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> d
         "loss": log[-1][1] if log else None,
         "parameters": final["parameters"],
         "health": asdict(end),
-        "notes": end.notes(start),
+        "notes": end.notes(start) + notes,
     }
 
 
-def build_method(job: config.PretrainJob, code: Path, *, classes: int) -> Method:
-    """The method with its encoder, at initial weights that depend on the seed alone."""
+def build_method(job: config.PretrainJob, code: Path, *, classes: int, images: int) -> Method:
+    """The method with its encoder, at initial weights that depend on the seed alone; perhaps within IP-IRM."""
     encoder = Encoder.build(job)
     parameters = dict(job.training.parameters) | ({"classes": classes} if job.method.labels else {})
     with initialisation(job.seed, "heads"):
         method: Method = getattr(load_code(code), job.method.class_name)(encoder, **parameters)
-    return method
+    if job.ip is None:
+        return method
+    return IpIrm(method, job.ip, images=images, epochs=job.training.epochs, seed=job.seed)
+
+
+def import_weights(encoder: Encoder, job: config.PretrainJob, path: Path | None) -> list[str]:
+    """Fill the encoder from the file that the job names, if it names one; returns what a table should say of it."""
+    if job.weights is None:
+        return []
+    from sem_bench.weights import load_weights
+
+    assert path is not None
+    if file_digest(path) != job.weights:
+        raise ValueError(f"{path} has changed since the run was planned")
+    return load_weights(encoder, path, prefix=job.prefix)
 
 
 def load_encoder(job: config.PretrainJob, checkpoint: Path, device: torch.device) -> Encoder:
@@ -186,21 +207,28 @@ class Step:
     def __call__(self) -> float:
         """Do it; returns the loss."""
         state, training = self.state, self.job.training
-        lr = optimisers.lr_at(training, step=state.step, steps_per_epoch=self.steps_per_epoch)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
-        began = time.perf_counter()
-        batch = self.views.batch(state.step)
-        state.augmenting += time.perf_counter() - began
+        optimisers.set_lr(state.optimizer, training, step=state.step, steps_per_epoch=self.steps_per_epoch)
         torch.manual_seed(derived_seed(self.job.seed, "noise", state.step))  # for what a method or embedding draws
+        state.optimizer.zero_grad(set_to_none=True)
+        first = state.step * training.accumulate
+        losses = [self._batch(number) for number in range(first, first + training.accumulate)]
+        optimisers.limit_gradient(state.method, training)
+        state.optimizer.step()
+        state.method.after_step(state.step, training.epochs * self.steps_per_epoch)
+        return math.fsum(map(float, losses)) / len(losses)
+
+    def _batch(self, number: int) -> Tensor:
+        """Add the gradient of a batch; its loss."""
+        state = self.state
+        began = time.perf_counter()
+        batch = self.views.batch(number)
+        state.augmenting += time.perf_counter() - began
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = state.method(batch)
         loss = state.method.loss(*(output.float() for output in outputs))
-        state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        state.optimizer.step()
-        state.method.after_step(state.step, training.epochs * self.steps_per_epoch)
-        return float(loss.detach())
+        (loss / self.job.training.accumulate).backward()
+        state.method.after_batch()
+        return loss.detach()
 
 
 @dataclass
@@ -222,7 +250,7 @@ class _Saver:
 def _end_epoch(state: Training, epoch: int, training: config.Training, steps_per_epoch: int, health: Health) -> None:
     mean = math.fsum(state.losses) / len(state.losses)
     lr = optimisers.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
-    images, seconds = len(state.losses) * training.batch_size, state.seconds - state.epoch_began
+    images, seconds = len(state.losses) * training.step_size, state.seconds - state.epoch_began
     speed = [seconds, images / seconds, state.augmenting / seconds]
     state.log.append([epoch, mean, lr, *speed, *asdict(health).values()])
     state.losses, state.epoch_began, state.augmenting = [], state.seconds, 0.0
