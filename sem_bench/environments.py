@@ -29,7 +29,7 @@ class Environment:
 
     def penalty(self) -> Tensor:
         """The squared gradient of the loss with respect to a scale of each column; can be differentiated again."""
-        scale = torch.ones(self.penalised.shape[1], device=self.penalised.device, requires_grad=True)
+        scale = self.penalised.new_ones(self.penalised.shape[1]).requires_grad_()
         (slope,) = torch.autograd.grad(self.risk(self.penalised * scale), scale, create_graph=True)
         return slope.square().sum()
 
@@ -44,10 +44,10 @@ def info_nce(
 ) -> Environment:
     """InfoNCE of similarities (n, 1 + m), the positive in column 0, soft in the membership of images.
 
-    `weights` (n,) average the samples; `negative_weights` (n, m), brought to a mean of 1, multiply the exponentials of
-    the negatives. With memberships of 1 it is the ordinary loss.
+    `weights` (n,) average the samples; `negative_weights` (n, m), those above 0 brought to a mean of 1, multiply the
+    exponentials of the negatives. With memberships of 1 it is the ordinary loss; 0 takes a negative out.
     """
-    count = negative_weights.shape[1]
+    count = (negative_weights > 0).sum(1, keepdim=True)
     share = negative_weights / negative_weights.sum(1, keepdim=True).clamp(min=TINY) * count
     shift = F.pad(share.clamp(min=TINY).log(), (1, 0))
 

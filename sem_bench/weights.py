@@ -66,8 +66,8 @@ def _read(path: Path) -> Any:
     except Exception as error:  # damaged bytes make a reader raise anything
         if objects := re.findall(r"GLOBAL ([\w.]+)", str(error)):
             raise ValueError(
-                f"has pickled objects ({objects[0]}), which may run code and are not loaded; if you trust it, save "
-                "its tensors alone: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW)"
+                f"has pickled objects ({objects[0]}), which may run code and are not loaded; if you trust it, load it "
+                "with weights_only=False and save its state dict alone"
             ) from error
         raise ValueError("no file of weights that torch can read, or damaged") from error
 
