@@ -98,9 +98,9 @@ def _timm(name: str, *, image_size: int) -> Backbone:
     if problem := timm_models.problem(name):
         raise ValueError(f"{timm_models.PREFIX}{name}: {problem}")
     timm = import_module("timm")
-    fixed = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
+    settings = timm.models.get_pretrained_cfg(name)
+    size = {"img_size": image_size} if settings and settings.fixed_input_size else {}
     try:
-        size = {"img_size": image_size} if fixed else {}
         network = timm.create_model(name, pretrained=False, num_classes=0, **size).eval()
         h = network(torch.zeros(2, 3, image_size, image_size))
     except Exception as error:  # each of timm's models has its own way to refuse a size

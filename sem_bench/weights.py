@@ -54,6 +54,10 @@ def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None) -> 
 def _read(path: Path) -> Any:
     """What the file holds. Nothing in it is run: tensors and plain containers only."""
     try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    try:
         if path.suffix == ".safetensors":
             return _safetensors(path)
         with warnings.catch_warnings():
@@ -61,8 +65,6 @@ def _read(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise ValueError("reading .safetensors needs another package: pip install safetensors") from None
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror or error}") from error
     except Exception as error:  # damaged bytes make a reader raise anything
         if objects := re.findall(r"GLOBAL ([\w.]+)", str(error)):
             raise ValueError(
