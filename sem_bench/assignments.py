@@ -28,13 +28,16 @@ class Assigned:
 
 
 def assign(document: Document, assignments: Sequence[str]) -> tuple[Assigned, list[str]]:
-    """The document after each KEY=YAML, and what was wrong with them. A key below `grid` is set in each grid."""
+    """The document after each KEY=YAML, and what was wrong with them.
+
+    A key below `grid` is set in each grid of a list, one below `grid.0` in the first alone.
+    """
     data, sources, problems = document.data, dict[Location, str](), list[str]()
     for text in assignments:
         source = f"--set {text}"
         try:
             key, value = _parsed(text, source)
-            for location in _everywhere(data, key):
+            for location in _everywhere(data, key, source):
                 data = _with(data, location, value, source)
                 sources[location] = source
         except UserError as error:
@@ -50,11 +53,15 @@ def _parsed(text: str, source: str) -> tuple[Location, Any]:
     return location, parse(value, path=source).data if value.strip() else None
 
 
-def _everywhere(data: object, key: Location) -> list[Location]:
+def _everywhere(data: object, key: Location, source: str) -> list[Location]:
     grids = data.get("grid") if isinstance(data, dict) and key[0] == "grid" else None
-    if isinstance(grids, list) and len(key) > 1:
-        return [("grid", i, *key[1:]) for i in range(len(grids))]
-    return [key]
+    if not isinstance(grids, list) or len(key) == 1:
+        return [key]
+    if str(key[1]).isdigit() and len(key) > 2:
+        if int(key[1]) >= len(grids):
+            raise UserError(f"{source}: the suite has grids 0 to {len(grids) - 1}")
+        return [("grid", int(key[1]), *key[2:])]
+    return [("grid", i, *key[1:]) for i in range(len(grids))]
 
 
 def _with(data: object, location: Location, value: object, source: str) -> Any:

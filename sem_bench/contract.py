@@ -11,19 +11,27 @@ import torch
 
 from sem_bench import config, optimisers
 from sem_bench.data import Split, reader
-from sem_bench.stages.pretrain import Step, Training, build_method
+from sem_bench.encoder import Encoder
+from sem_bench.stages.pretrain import Step, Training, build_method, import_weights
 from sem_bench.views import Views
 
 IMAGES, BATCH, STEPS = 48, 16, 3
 CPU = torch.device("cpu")
 
 
-def problems(job: config.PretrainJob, code: Path) -> list[str]:
+def problems(job: config.PretrainJob, code: Path, weights: Path | None = None) -> list[str]:
     """What is wrong with a method in an arm, one line each: three steps of real training on noise.
 
     It trains on a small backbone. The loss must be one finite number, its gradient must reach the whole encoder, and
-    two steps, a checkpoint and a third step must be bitwise the same as three steps.
+    two steps, a checkpoint and a third step must be bitwise the same as three steps. An external encoder must take its
+    weights.
     """
+    if job.weights is not None:
+        try:
+            import_weights(Encoder.build(job), job, weights)
+        except (OSError, ValueError) as error:
+            return [" ".join(str(error).split())]
+        return []
     training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH, "accumulate": 1})
     job = job.model_copy(update={"backbone": "resnet10w16s2", "training": training})
     try:

@@ -24,6 +24,7 @@ class Place:
     classes: tuple[str, ...] | None = None  # in the order of the labels
     needs: tuple[Path, ...] = ()  # what must be on disk
     archive: Path | None = None  # what the last of them can be unpacked from
+    fetched: Path | None = None  # what a run downloads while it is absent
     base: "tuple[config.LabelledData, Place] | None" = None  # what a corrupted set is made of
 
     def absent(self) -> list[Path]:
@@ -108,6 +109,9 @@ class DataSet:
             names.append(source.path)
         elif source.type == "torchvision" and not source.download:
             names.append(source.path or self.name)
+        fetched = None
+        if source.type == "torchvision" and source.download:
+            fetched = located(self._root, source.path or self.name)
         if source.type == "folder" and source.archive:
             archive = located(self._root, source.archive)
         return Place(
@@ -119,6 +123,7 @@ class DataSet:
             classes=None if card.classes is None else tuple(card.classes),
             needs=tuple(located(self._root, name) for name in names),
             archive=archive,
+            fetched=fetched,
             base=base,
         )
 

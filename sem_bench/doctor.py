@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sem_bench import config
 from sem_bench.dataset import DataSet, Place
 from sem_bench.errors import UserError
+from sem_bench.jobs import Job
 from sem_bench.plan import Plan, read_plan
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
 
         plan = read_plan(suite, data=data)
         lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
-        for arm, (job, code) in _arms(plan).items():
-            wrong = contract.problems(job, code)
+        for arm, job in _arms(plan).items():
+            assert isinstance(job.config, config.PretrainJob)
+            wrong = contract.problems(job.config, job.method_code, job.weights)
             lines += [f"method       {arm}: {problem}" for problem in wrong] or [f"method       {arm}: well"]
             healthy = healthy and not wrong
         for name, described, place in (entry for dataset in plan.datasets for entry in _sets(dataset)):
@@ -69,20 +71,17 @@ def _read(split: "Split") -> int:
     return len(split) if split.images is not None else sum(len(part) for part in split.prepared())
 
 
-def _arms(plan: Plan) -> dict[str, tuple[config.PretrainJob, Path]]:
-    """One pretraining of each method with each embedding on images of each size, and the method's code."""
-    arms: dict[str, tuple[config.PretrainJob, Path]] = {}
+def _arms(plan: Plan) -> dict[str, Job]:
+    """One pretraining of each method with each embedding on images of each size, of each external encoder."""
+    arms: dict[str, Job] = {}
+    seen: dict[str, tuple[object, ...]] = {}
     for job in plan.unique():
         if isinstance(job.config, config.PretrainJob):
-            name = f"{job.cell.method} {job.cell.embedding}"
-            size = job.config.data.image_size
-            same = name not in arms or (arms[name][0].embedding, arms[name][0].data.image_size) == (
-                job.config.embedding,
-                size,
-            )
-            arms.setdefault(
-                name if same else f"{name} ({job.config.embedding.type}, {size} px)", (job.config, job.method_code)
-            )
+            name = f"{job.cell.method} {'' if job.cell.ip is None else '+ IP '}{job.cell.embedding}"
+            settings = job.config.embedding, job.config.data.image_size, job.config.weights
+            if seen.setdefault(name, settings) != settings:
+                name += f" ({job.config.embedding.type}, {job.config.data.image_size} px)"
+            arms.setdefault(name, job)
     return arms
 
 

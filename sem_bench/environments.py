@@ -22,6 +22,7 @@ class Environment:
     outputs: Tensor
     risk: Callable[[Tensor], Tensor]
     penalised: Tensor  # the outputs that the penalty scales: contrastive logits have a temperature of their own there
+    note: str = ""  # what a table should say of it
 
     def loss(self) -> Tensor:
         """The subset's loss."""
@@ -69,4 +70,4 @@ def regression(predictions: Tensor, targets: Tensor, *, weights: Tensor, factor:
         each = factor / 2 * (outputs - goal).square().sum(1)
         return (weights * each).sum() / weights.sum().clamp(min=TINY)
 
-    return Environment(unit, risk, unit)
+    return Environment(unit, risk, unit, note="IP-IRM without negatives: our reading of its penalty")

@@ -1,16 +1,44 @@
-"""How long a job will take: from finished jobs of its kind where there are any, else from a rough table."""
+"""How long a job will take and how much memory it needs: roughly, and before torch is loaded.
+
+Time comes from finished jobs of its kind where there are any, else from a table. Both tables are measured
+(docs/protocol.md, Estimates); benchmarks/memory.py prints that of memory.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import median
 
-from sem_bench.config import PretrainJob, ProbeJob
+from sem_bench.config import KnnJob, LabelledData, PretrainJob, ProbeJob
 from sem_bench.jobs import Job
 from sem_bench.store import Store, data_of
 
-# Images a second through one training step of SimCLR on two cores with bfloat16, at 32 px; other sizes by area.
-IMAGES_PER_SECOND = {"resnet10w16s2": 3000.0, "resnet10w16": 900.0, "resnet18": 70.0, "resnet50": 15.0}
-EVALUATION_SECONDS = 2.0
+
+@dataclass(frozen=True)
+class Network:
+    """A backbone at 32 px, or the nearest to it that we know."""
+
+    speed: float  # images a second through one training step of SimCLR, on two cores with bfloat16
+    kept: float  # MiB an image and view that the backward pass needs, in bfloat16
+    weights: float  # millions
+    features: int
+    stem: int = 1  # how many times fewer operations with the stem for large images, at the same size
+
+
+NETWORKS = {
+    "resnet10w16s2": Network(3000, 0.09, 0.31, 128),
+    "resnet10w16": Network(900, 0.34, 0.31, 128),
+    "resnet18": Network(70, 2.28, 11.2, 512, stem=16),
+    "resnet50": Network(15, 12.36, 23.5, 2048, stem=16),
+}
+UNKNOWN = Network(50, 5.0, 20.0, 1024)
+LARGE = 64  # pixels above which torchvision's ResNets have their large stem
+EVALUATION_SECONDS = 2.0  # of a probe on 5,000 images
+HEAD_SPEED = 2e11  # multiplications a second in a wide linear layer
+PROCESS = 0.7 * 2**30  # bytes of Python with torch
+FLOAT = 4  # bytes
+COPIES = 25  # of a probe's head while it is fitted: two for each step that L-BFGS remembers, and some
+CHUNK = 1024  # images whose representation exists at a time
 
 
 def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
@@ -23,15 +51,81 @@ def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
 
 
 def work(job: Job) -> float:
-    """Seconds by the table."""
+    """Seconds on two cores, by the table."""
     data = data_of(job)
     images = data.used("train")
     if isinstance(job.config, PretrainJob):
-        seen = images * job.config.training.epochs * (data.image_size / 32) ** 2
-        return 0.5 + seen / IMAGES_PER_SECOND.get(job.config.backbone, 70.0)
+        return 0.5 + images * job.config.training.epochs * _step_seconds(job.config)
+    assert isinstance(data, LabelledData)
+    share = max(1, _width(job) / 512) * images / 5000
     if isinstance(job.config, ProbeJob):
-        return EVALUATION_SECONDS * images / 5000
-    return 0.5 * EVALUATION_SECONDS * images / 5000
+        return EVALUATION_SECONDS * share * max(1, len(data.classes) / 20)
+    return EVALUATION_SECONDS / 2 * share
+
+
+def memory(job: Job) -> float:
+    """Bytes at the peak, for images that stay on the disk."""
+    if isinstance(job.config, PretrainJob):
+        return PROCESS + _weights(job.config) + _activations(job.config)
+    data = data_of(job)
+    assert isinstance(data, LabelledData) and isinstance(job.config, ProbeJob | KnnJob)
+    features, width = _network(job.cell.backbone).features, _width(job)
+    count = data.used("train") + data.used("test")
+    if isinstance(job.config, KnnJob):
+        return PROCESS + FLOAT * count * (features + width)
+    heads = width * len(data.classes) * COPIES
+    return PROCESS + FLOAT * (count * features + heads + 4 * CHUNK * width)
+
+
+def _network(name: str) -> Network:
+    return NETWORKS.get(name, UNKNOWN)
+
+
+def _width(job: Job) -> int:
+    """Numbers of the widest representation that an evaluation reads."""
+    size = job.cell.embedding_config
+    return size.get("L", 0) * size.get("V", 0) or _network(job.cell.backbone).features
+
+
+def _area(size: int, network: Network) -> float:
+    """How many times the work of 32 px."""
+    return (size / 32) ** 2 / (network.stem if size > LARGE else 1)
+
+
+def _areas(job: PretrainJob) -> float:
+    """The work of all views, in views of 32 px."""
+    network = _network(job.backbone)
+    return sum(_area(view.size or job.data.image_size, network) for view in job.training.views)
+
+
+def _head(job: PretrainJob) -> tuple[int, int]:
+    """Width and first hidden width of what the method builds on the backbone, as its parameters name it."""
+    width = job.embedding.width or _network(job.backbone).features
+    return width, int(job.training.parameters.get("hidden", 0))
+
+
+def _step_seconds(job: PretrainJob) -> float:
+    """Seconds an image: the backbone by its speed, the wide layers by their size; momentum branches go forward too."""
+    network, (width, hidden) = _network(job.backbone), _head(job)
+    passes = 4 / 3 if "momentum" in job.training.parameters else 1
+    embedding = width * network.features if job.embedding.width else 0
+    head = 3 * len(job.training.views) * (embedding + width * hidden) / HEAD_SPEED
+    return passes * (_areas(job) / 2 / network.speed + head)
+
+
+def _weights(job: PretrainJob) -> float:
+    """Weights, gradients, what the optimiser keeps, and a momentum branch."""
+    network, (width, hidden) = _network(job.backbone), _head(job)
+    embedding = width * network.features if job.embedding.width else 0
+    count = network.weights * 1e6 + embedding + width * hidden + hidden**2
+    copies = 4 if job.training.optimizer.name.startswith("adam") else 3
+    return FLOAT * count * (copies + ("momentum" in job.training.parameters))
+
+
+def _activations(job: PretrainJob) -> float:
+    network, width = _network(job.backbone), job.embedding.width
+    wide = 5 * FLOAT * width * len(job.training.views)  # z, its normed and its softmaxed values, and gradients of these
+    return job.training.batch_size * (network.kept * 2**20 * _areas(job) + wide)
 
 
 def _alike(job: Job) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from sem_bench import data
+from sem_bench import data, timm_models
 from sem_bench.config import SplitName
 from sem_bench.files import write_json
 from sem_bench.jobs import Job
@@ -143,7 +143,7 @@ def _do(
             "config": settings,
             "inputs": job.inputs,
             "metrics": metrics,
-            "provenance": meter.provenance(job.kind, workspace),
+            "provenance": meter.provenance(job, workspace),
         }
         write_json(folder / "result.json", result)  # last: its existence means done
     return "done", ""
@@ -158,6 +158,12 @@ def _other_data(job: Job, store: Store, used: Mapping[SplitName, str]) -> bool:
     return changed
 
 
+def _versions(job: Job) -> dict[str, str]:
+    """Of what the numbers of a job may depend on."""
+    timm = ("timm",) if job.cell.backbone.startswith(timm_models.PREFIX) else ()
+    return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *timm)}
+
+
 class _Meter:
     """What a job cost, and on what it ran."""
 
@@ -167,7 +173,7 @@ class _Meter:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
-    def provenance(self, kind: str, workspace: Workspace) -> dict[str, Any]:
+    def provenance(self, job: Job, workspace: Workspace) -> dict[str, Any]:
         """Seconds, peak memory in MiB (of the whole process on a CPU), device, precision, versions, commit, time."""
         if self.device.type == "cuda":
             peak, name = torch.cuda.max_memory_allocated(self.device) / 2**20, torch.cuda.get_device_name(self.device)
@@ -181,13 +187,13 @@ class _Meter:
             "device": self.device.type,
             "device_name": name,
             "threads": torch.get_num_threads(),
-            "precision": precision(self.device) if kind == "pretrain" else "fp32",
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+            "precision": precision(self.device) if job.kind == "pretrain" else "fp32",
+            "versions": _versions(job),
             "commit": _commit(),
             "data": workspace.data,
             "images": workspace.images,
             **({"speed": workspace.speed} if workspace.speed else {}),
-            "files": {name: (workspace.folder / name).stat().st_size for name in OUTPUTS[kind]},
+            "files": {name: (workspace.folder / name).stat().st_size for name in OUTPUTS[job.kind]},
         }
 
 

@@ -33,6 +33,7 @@ class IpIrm(Method):
     def __init__(self, method: Method, settings: config.IpIrm, *, images: int, epochs: int, seed: int) -> None:
         super().__init__(method.encoder)
         self.method, self.settings, self.seed = method, settings, seed
+        self.notes = ["IP-IRM without MixUp"]
         count = -(-epochs // settings.every)
         self.register_buffer("partitions", torch.zeros(count, images, dtype=torch.uint8))  # the subset of each image
         self.register_buffer("found", torch.zeros((), dtype=torch.long))
@@ -65,6 +66,7 @@ class IpIrm(Method):
     def _terms(self, weights: Tensor, outputs: list[Tensor], members: Tensor | None) -> tuple[Tensor, Tensor]:
         """Loss and penalty of a subset, means over the method's directions."""
         found = self.method.environments(weights, *outputs, members=members, temperature=self.settings.temperature)
+        self.notes = list(dict.fromkeys([*self.notes, *(one.note for one in found if one.note)]))
         risk = torch.stack([environment.loss() for environment in found]).mean()
         return risk, torch.stack([environment.penalty() for environment in found]).mean()
 

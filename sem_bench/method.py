@@ -32,6 +32,7 @@ class Method(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
+        self.notes: list[str] = []  # what a table should say of this training
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
         """The networks' outputs; runs under autocast where the hardware has it."""

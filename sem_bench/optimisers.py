@@ -38,7 +38,8 @@ def _groups(module: nn.Module, settings: config.Optimizer) -> list[dict[str, Any
 
     `constant` names parts of the method; raises ValueError where there is no such part.
     """
-    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+    parameters = module.named_parameters()
+    named = [(name.removeprefix("method."), p) for name, p in parameters if p.requires_grad]  # also within IP-IRM
     for part in settings.constant:
         if not any(name.startswith(f"{part}.") for name, _ in named):
             raise ValueError(f"optimizer.constant: the method has no part {part!r} that is trained")

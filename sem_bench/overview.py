@@ -6,9 +6,10 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from sem_bench import timm_models
 from sem_bench.cards import Library
 from sem_bench.config import BACKBONES, EMBEDDINGS
-from sem_bench.estimates import estimate
+from sem_bench.estimates import estimate, memory
 from sem_bench.jobs import Job
 from sem_bench.plan import Plan
 from sem_bench.progress import human_seconds
@@ -18,7 +19,14 @@ from sem_bench.store import Store
 def status(job: Job, store: Store) -> str:
     """done, failed, partial, missing, or "no data"."""
     found = store.status(job)
-    return "no data" if found != "done" and job.absent() else found
+    return "no data" if found != "done" and lacking(job) else found
+
+
+def lacking(job: Job) -> list[str]:
+    """What a job reads that is not on disk, and where it comes from if a run fetches it."""
+    place, absent = job.place, [str(path) for path in job.absent()]
+    fetched = [f"{place.fetched} (torchvision downloads it in a run)"] if place.fetched else []
+    return absent + fetched * (place.fetched is not None and not place.fetched.exists())
 
 
 def as_text(plan: Plan, store: Store) -> str:
@@ -32,16 +40,25 @@ def as_text(plan: Plan, store: Store) -> str:
             job.kind,
             job.slug,
             job.digest[:12],
-            "" if states[job.digest] == "done" else "~" + human_seconds(seconds[job.digest]),
+            *(
+                ("", "")
+                if states[job.digest] == "done"
+                else ("~" + human_seconds(seconds[job.digest]), f"~{memory(job) / 2**30:.1f} GiB")
+            ),
         ]
         for job in jobs
     ]
     counted = ", ".join(f"{count} {state}" for state, count in Counter(states.values()).most_common())
     left = sum(seconds[job.digest] for job in jobs if states[job.digest] != "done")
-    table = tabulate(rows, headers=["state", "kind", "job", "digest", "time"], tablefmt="simple", disable_numparse=True)
-    return f"{table}\n\n{plan.suite.name}: {len(jobs)} jobs: {counted}" + (
-        f"; about {human_seconds(left)} left" if left else ""
+    table = tabulate(
+        rows, headers=["state", "kind", "job", "digest", "time", "memory"], tablefmt="simple", disable_numparse=True
     )
+    text = f"{table}\n\n{plan.suite.name}: {len(jobs)} jobs: {counted}"
+    if left:
+        text += f"; about {human_seconds(left)} left"
+        text += "\ntime: as finished jobs of a kind took, else on two CPU cores; memory: without the images"
+    absent = dict.fromkeys(line for job in jobs if states[job.digest] == "no data" for line in lacking(job))
+    return "\n".join([text, *(f"no data: {line}" for line in absent)])
 
 
 def as_json(plan: Plan, store: Store) -> str:
@@ -59,7 +76,8 @@ def listing(what: str, folder: Path) -> str:
     """The names of a kind, each with a line on what it is; cards in `folder` come before the installed ones."""
     library = Library(folder)
     if what == "backbones":
-        lines = BACKBONES
+        extra = "" if timm_models.installed() else "; not installed: pip install 'sem-bench[timm]'"
+        lines = BACKBONES | {f"{timm_models.PREFIX}NAME": f"any model of timm{extra}"}
     elif what == "embeddings":
         lines = EMBEDDINGS
     elif what == "methods":

@@ -6,6 +6,7 @@ prefix below which every one of our names stands with the right shape; nothing i
 
 import re
 import warnings
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,8 @@ def _read(path: Path) -> Any:
             return _safetensors(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that torch refuses in the next moment
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([Namespace]):  # a bag of names: Lightning keeps arguments in one
+                return torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise ValueError("reading .safetensors needs another package: pip install safetensors") from None
     except Exception as error:  # damaged bytes make a reader raise anything

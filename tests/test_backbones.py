@@ -77,7 +77,7 @@ def test_models_of_timm(name: str, image_size: int, out_dim: int) -> None:
     assert all(torch.equal(value, second[key]) for key, value in first.items())
     assert any(not torch.equal(value, third[key]) for key, value in first.items())
     h = backbone(torch.randn(3, 3, image_size, image_size))
-    assert h.shape == (3, out_dim) and backbone.out_dim == out_dim and backbone.training
+    assert h.shape == (3, out_dim) and backbone.out_dim == out_dim and backbone.network.training
     (h * torch.randn(out_dim)).sum().backward()
     without = [key for key, p in backbone.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert without == []

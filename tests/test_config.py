@@ -144,7 +144,7 @@ MISTAKES = {
     "batch": (
         "batch_size: 50",
         "batch_size: 500",
-        "suite.yaml:8: simclr's batch of 500 is larger than the 200 training images of 'toy'",
+        "suite.yaml:8: simclr's 500 images a step are more than the 200 training images of 'toy'",
     ),
     "python tag": ("name: tiny", "name: !!python/object/apply:os.mkdir [hacked]", "suite.yaml:1: "),
     "tab": ("  methods:", "\tmethods:", "suite.yaml:4: "),
@@ -323,3 +323,28 @@ def test_mistakes_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> Non
             main(arguments)
         assert stop.value.code == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_set_reaches_one_grid_by_its_number(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "suite.yaml", TWO_GRIDS)
+    assert main(["plan", "suite.yaml", "--set", "grid.1.backbones=[resnet10w16]"]) == 0
+    output = capsys.readouterr().out
+    assert "simclr-none-resnet10w16s2-toy" in output and "byol-none-resnet10w16-toy" in output
+    expected = "--set grid.2.methods=[byol]: the suite has grids 0 to 1"
+    assert problems(capsys, "suite.yaml", "--set", "grid.2.methods=[byol]") == [expected]
+    write(folder, "suite.yaml", SUITE)
+    assert main(["plan", "suite.yaml", "--set", "grid.0.methods=[byol]"]) == 2  # no list there
+    capsys.readouterr()
+
+
+def test_a_grid_can_have_a_recipe_and_changes_of_its_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = TWO_GRIDS.replace("{methods: [byol],", "{pretrain: {epochs: 7, recipe: small}, methods: [byol],")
+    write(folder, "suite.yaml", text)
+    assert main(["plan", "suite.yaml"]) == 0
+    output = capsys.readouterr().out
+    assert "simclr-none-resnet10w16s2-toy-e1-s0" in output and "byol-none-resnet10w16s2-toy-e7-s0" in output
+    write(folder, "suite.yaml", text.replace("recipe: small", "recipe: smal"))
+    (line,) = problems(capsys, "suite.yaml")
+    assert line.startswith("suite.yaml:5: method 'byol' has no recipe 'smal'; did you mean 'small'?")
+    write(folder, "suite.yaml", text.replace("epochs: 7", "epoch: 7"))
+    assert "unknown key 'epoch' in grid[1].pretrain; did you mean 'epochs'?" in problems(capsys, "suite.yaml")[0]

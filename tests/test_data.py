@@ -413,7 +413,7 @@ def test_a_suite_may_use_fewer_images(here: Path, capsys: pytest.CaptureFixture[
     for setting, expected in (
         ("train: 61", "suite.yaml:4: grid.images.train: 61, but 'photos' has 60 training images"),
         ("test: 2", "grid.images.test: 2 images for 3 classes"),
-        ("train: 15", "simclr's batch of 20 is larger than the 15 training images of 'photos'"),
+        ("train: 15", "simclr's 20 images a step are more than the 15 training images of 'photos'"),
         ("tests: 9", "unknown key 'tests' in grid.images; did you mean 'test'?"),
     ):
         assert main(["plan", "suite.yaml", "--set", f"grid.images={{{setting}}}"]) == 2

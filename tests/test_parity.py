@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from sem_bench import sem
 from sem_bench.encoder import Encoder
 from sem_bench.method import Batch
-from tests.test_methods import LIBRARY, batch, build
+from tests.test_methods import TRAINED, batch, build
 
 # Each online part and its momentum average.
 MOMENTUM = {
@@ -535,7 +535,7 @@ def test_sem_module_gradient() -> None:
 
 
 @pytest.mark.parametrize("embedding", ["linear", "sem"])
-@pytest.mark.parametrize("name", LIBRARY.names("method"))
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_embedding_trains(name: str, embedding: str) -> None:
     method = build(name, embedding)
     weight = method.encoder.embedding.linear.weight

@@ -44,6 +44,7 @@ class FolderSource(Model):
 
     type: Literal["folder"]
     path: Where = ""
+    folders: Annotated[dict[SplitName, str], Field(exclude=True)] = {}  # a split's folder, where it has another name
     archive: Where = ""  # what PATH is unpacked from while it is absent
 
 

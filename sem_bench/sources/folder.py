@@ -31,7 +31,7 @@ def open_folder(data: config.Data, split: SplitName, place: Place) -> Opened:
         except UserError:
             if not top.exists():  # else another process was faster
                 raise
-    folder = top / split
+    folder = top / data.source.folders.get(split, split)
     if not folder.is_dir():
         raise UserError(f"{shown(folder)}: no such folder; {shown(place.card)} needs it for its {split} images")
     found = dict(sorted(_image_files(folder)))

@@ -29,6 +29,7 @@ from sem_bench.ip_irm import IpIrm
 from sem_bench.method import Method
 from sem_bench.randomness import derived_seed, initialisation
 from sem_bench.views import Views, everything
+from sem_bench.weights import load_weights
 from sem_bench.workspace import Workspace, precision
 
 SAVING_SHARE = 0.05  # a checkpoint is written when the time since the last one makes it cost no more than this
@@ -80,7 +81,7 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
     method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1, images=len(train))
-    notes = import_weights(method.encoder, job, workspace.weights)
+    method.notes += import_weights(method.encoder, job, workspace.weights)
     method = method.to(device).to(memory_format=torch.channels_last)
     state = Training(method, optimisers.build(method, training), train.fingerprint)
     sample = normalise(
@@ -90,7 +91,7 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     checkpoint = workspace.folder / "checkpoint.pt"
     if found := _load(checkpoint, train.fingerprint, device):
         if "health" in found:  # a kill came between the last checkpoint and the result
-            return _finish(found, workspace, notes, earlier=found["seconds"])
+            return _finish(found, workspace, earlier=found["seconds"])
         if "encoder" not in found:
             state.restore(found)
     earlier = state.seconds
@@ -107,10 +108,11 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
         "log": state.log,
         "health": asdict(start),  # before training; that of each epoch is in the log
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+        "notes": method.notes,
         "encoder": method.encoder.state_dict(),
     }
     write_atomic(checkpoint, lambda file: torch.save(final, file))
-    return _finish(final, workspace, notes, earlier=earlier)
+    return _finish(final, workspace, earlier=earlier)
 
 
 def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tensor, workspace: Workspace) -> None:
@@ -140,7 +142,7 @@ def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tenso
         workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
 
 
-def _finish(final: dict[str, Any], workspace: Workspace, notes: list[str], *, earlier: float) -> dict[str, Any]:
+def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:
     """The log, the speed, and the metrics of a finished run."""
     log, start = final["log"], Health(**final["health"])
     end = Health(*log[-1][len(LOG) :]) if log else start
@@ -154,7 +156,7 @@ def _finish(final: dict[str, Any], workspace: Workspace, notes: list[str], *, ea
         "loss": log[-1][1] if log else None,
         "parameters": final["parameters"],
         "health": asdict(end),
-        "notes": end.notes(start) + notes,
+        "notes": end.notes(start) + final.get("notes", []),
     }
 
 
@@ -173,8 +175,6 @@ def import_weights(encoder: Encoder, job: config.PretrainJob, path: Path | None)
     """Fill the encoder from the file that the job names, if it names one; returns what a table should say of it."""
     if job.weights is None:
         return []
-    from sem_bench.weights import load_weights
-
     assert path is not None
     if file_digest(path) != job.weights:
         raise ValueError(f"{path} has changed since the run was planned")

@@ -1,0 +1,175 @@
+"""The paper's suites: every row of Table 1 is a cell, its recipe is complete, and it runs."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sem_bench import published
+from sem_bench.cards import Library
+from sem_bench.cli import main
+from sem_bench.config import PretrainJob
+from sem_bench.jobs import Job
+from sem_bench.plan import read_plan
+
+ROOT = Path(__file__).parent.parent
+LIBRARY = Library(ROOT)
+METHODS = ["barlow_twins", "byol", "dino", "moco", "simclr", "simsiam", "swav", "vicreg"]
+SUITES = ("cifar100", "imagenet")
+LINE = re.compile(r"^(done|failed|missing|partial|no data) +(\S+) +(\S+) +([0-9a-f]{12}) +~(.+?)  +~([\d.]+) GiB *$")
+
+
+def pretrainings(suite: str) -> list[Job]:
+    return [job for job in read_plan(ROOT / "suites" / f"{suite}.yaml").unique() if job.kind == "pretrain"]
+
+
+def rows(table: str) -> list[tuple[Any, ...]]:
+    found = [e for e in published.entries() if e.table == table and e.mark != "*"]
+    return [(e.dataset, e.backbone, e.method, e.ip, e.embedding, e.epochs) for e in found]
+
+
+@pytest.mark.parametrize(
+    ("suite", "tables"), [("cifar100", ["1a", "1b"]), ("imagenet", ["1c"]), ("imagenet", ["2"]), ("imagenet", ["3"])]
+)
+def test_every_row_of_the_tables_is_a_cell(suite: str, tables: list[str]) -> None:
+    """All but BYOL*, which the paper does not explain; and where all of a suite's tables are given, nothing else."""
+    wanted = {row for table in tables for row in rows(table)}
+    cells = {
+        (job.cell.dataset, job.cell.backbone, job.cell.method, job.cell.ip is not None,
+         job.cell.embedding_config["type"], job.cell.epochs)
+        for job in pretrainings(suite)
+    }  # fmt: skip
+    assert wanted <= cells
+    if suite == "cifar100":
+        assert wanted == cells
+
+
+def test_the_originals_sizes_and_temperatures() -> None:
+    seen = {}
+    for suite in SUITES:
+        for job in pretrainings(suite):
+            config = job.cell.embedding_config
+            if config["type"] == "sem":
+                key = (job.cell.method, job.cell.backbone, job.cell.dataset, job.cell.epochs)
+                seen[key] = tuple(config[name] for name in ("L", "V", "tau", "tau_target"))
+    assert seen == {
+        ("byol", "resnet18", "cifar100", 1000): (5000, 13, 1, 1),
+        ("byol", "resnet50", "cifar100", 1000): (5000, 13, 1, 1),
+        ("byol", "resnet50", "imagenet", 200): (4500, 21, 0.872, 0.159),
+        ("byol", "resnet50", "imagenet", 100): (4500, 21, 0.872, 0.159),
+        ("moco", "resnet50", "imagenet", 200): (4500, 21, 1, 1),
+        ("moco", "resnet50", "imagenet", 100): (4500, 21, 1, 1),
+    }
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_both_arms_have_the_same_budget(suite: str) -> None:
+    trainings: dict[tuple[Any, ...], set[str]] = {}
+    for job in pretrainings(suite):
+        assert isinstance(job.config, PretrainJob)
+        cell = job.cell
+        key = (cell.method, cell.backbone, str(cell.ip), cell.epochs, cell.recipe)
+        trainings.setdefault(key, set()).add(job.config.training.model_dump_json())
+    assert all(len(found) == 1 for found in trainings.values())
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_plan_lists_every_row_with_time_and_memory(
+    suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", f"suites/{suite}.yaml"]) == 0
+    output = capsys.readouterr().out
+    lines = [match for line in output.splitlines() if (match := LINE.match(line))]
+    slugs = {f"{match[2]}/{match[3]}": match for match in lines}
+    jobs = read_plan(ROOT / "suites" / f"{suite}.yaml").unique()
+    assert len(lines) == len(jobs) and slugs.keys() == {f"{job.kind}/{job.slug}" for job in jobs}
+    assert {match[1] for match in lines} == {"no data"}
+    where = f"data/{suite}" + (" (torchvision downloads it in a run)" if suite == "cifar100" else "")
+    assert output.splitlines()[-1] == f"no data: {where}"
+    for job in jobs:
+        gibibytes = float(slugs[f"{job.kind}/{job.slug}"][6])
+        if job.kind == "pretrain" and job.cell.method == "byol" and job.cell.embedding == "sem":
+            # Adding up by hand: the first layer of a projector alone is L*V x 4096 weights, in five copies.
+            width = job.cell.embedding_config["L"] * job.cell.embedding_config["V"]
+            assert gibibytes > width * 4096 * (3 + 1) * 4 / 2**30
+    assert main(["plan", f"suites/{suite}.yaml", "--format", "json"]) == 0
+    assert {job["status"] for job in json.loads(capsys.readouterr().out)} == {"no data"}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_without_the_data_run_says_so_at_once(
+    suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if suite == "cifar100":
+        pytest.skip("a run would download it")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", f"suites/{suite}.yaml"]) == 2
+    assert "no data for 'imagenet': data/imagenet is absent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_card_has_the_papers_recipes_with_their_source(name: str) -> None:
+    recipes = LIBRARY.method(name).content.recipes
+    assert {"quick", "small", "cifar_resnet18", "cifar_resnet50", "imagenet"} <= recipes.keys()
+    for key, epochs in (("cifar_resnet18", 1000), ("cifar_resnet50", 1000), ("imagenet", 100)):
+        recipe = recipes[key]
+        assert recipe.epochs == epochs and len(recipe.source) > 40
+        assert recipe.views[0].crop_scale[0] <= 0.2 and recipe.views[0].jitter == 0.8
+        assert recipe.optimizer.weight_decay > 0
+
+
+def test_recipes_of_the_original_script_by_script() -> None:
+    """The table of the original's CIFAR scripts: lr, weight decay, LARS, second view, temperatures of SEM."""
+    expected = {
+        "byol": (1.0, 1e-5, "lars", 0.2, 0.2, (1.0, None)),
+        "simclr": (0.4, 1e-5, "lars", 0.0, 0.8, (0.17, 0.78)),
+        "moco": (0.3, 1e-4, "sgd", 0.0, 0.4, (0.04, 0.01)),
+        "swav": (0.6, 1e-6, "lars", 0.0, 0.8, (0.85, 1.5)),
+        "dino": (0.3, 1e-6, "lars", 0.2, 0.2, (1.0, None)),
+        "barlow_twins": (0.3, 1e-4, "lars", 0.2, 0.2, (1.0, 0.99)),
+        "vicreg": (0.3, 1e-4, "lars", 0.1, 0.2, (1.0, None)),
+        "simsiam": (0.5, 1e-5, "sgd", 0.0, 0.4, (1.0, None)),
+    }
+    for name, row in expected.items():
+        recipe = LIBRARY.method(name).content.recipes["cifar_resnet18"]
+        rule = recipe.optimizer
+        found = (rule.lr, rule.weight_decay, rule.name, recipe.views[1].solarize, recipe.views[1].saturation)
+        assert (*found, (recipe.sem.tau, recipe.sem.tau_target)) == row, name
+        assert recipe.batch_size == 256 and rule.lr_per_256 and recipe.warmup_epochs == 10
+        assert rule.all_alike is (name in ("moco", "simsiam", "swav"))
+        if rule.name == "lars":
+            assert (rule.trust_coefficient, rule.trust_limit) == (0.02, True)
+    multi_crop = LIBRARY.method("dino").content.recipes["imagenet"].views
+    assert [view.size for view in multi_crop] == [None, None, *[96] * 8]
+    swav = LIBRARY.method("swav").content.recipes["imagenet"].views
+    assert [(view.size, view.crop_scale) for view in swav] == [(None, (0.14, 1.0))] * 2 + [(96, (0.05, 0.14))] * 6
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_row_runs(
+    suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At reduced size: drawn shapes, two epochs, a narrow network, small embeddings. docs/LOG.md has the full width."""
+    monkeypatch.chdir(tmp_path)
+    sizes = [
+        f"grid.{i}.embeddings.sem={{L: 8, V: 4}}" for i, grid in enumerate(read_plan(
+            ROOT / "suites" / f"{suite}.yaml").suite.grid) if "sem" in grid.embeddings
+    ]  # fmt: skip
+    changes = [
+        "seeds=[0]", "grid.datasets=[shapes]", "grid.backbones=[resnet10w16s2]", "grid.images={train: 40, test: 20}",
+        "grid.pretrain.epochs=2", "grid.pretrain.batch_size=8", "grid.pretrain.accumulate=2",
+        "evaluate.probe={fractions: [1.0], tau: [1.0, 3.0], l2: [1e-3, 1e-1]}", *sizes,
+    ]  # fmt: skip
+    assert main(["run", f"suites/{suite}.yaml", *(part for change in changes for part in ("--set", change))]) == 0
+    capsys.readouterr()
+    assert main(["table", "results", "--format", "json"]) == 0
+    found = {
+        (row["method"], row["ip"] is not None, row["embedding_config"]["type"])
+        for row in json.loads(capsys.readouterr().out)
+        if row["column"] == "100%" and row["mean"] is not None
+    }
+    tables = ("1a", "1b") if suite == "cifar100" else ("1c", "2", "3")
+    assert found == {(method, ip, kind) for table in tables for _, _, method, ip, kind, _ in rows(table)}
