@@ -152,7 +152,7 @@ def test_recipes_of_the_original_script_by_script() -> None:
 def test_every_row_runs(
     suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At reduced size: drawn shapes, two epochs, a narrow network, small embeddings. docs/LOG.md has the full width."""
+    """At reduced size: drawn shapes, two epochs, a narrow network, small embeddings; docs/LOG.md has full width."""
     monkeypatch.chdir(tmp_path)
     sizes = [
         f"grid.{i}.embeddings.sem={{L: 8, V: 4}}" for i, grid in enumerate(read_plan(
