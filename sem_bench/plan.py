@@ -174,8 +174,11 @@ def _data_problems(suite: Suite, document: Document, library: Library) -> list[s
     for (here, _), grid in zip(_grids(document.data), suite.grid, strict=True):
         for j, name in enumerate(grid.datasets):
             for key, text in _mismatches(suite, grid, name, library):
-                place = ("pretrain", key) if key == "batch_size" else (*here, *key.split("."))
-                problems.append(at(document, (*here, "datasets", j) if key == "datasets" else place, text))
+                place = (*here, "datasets", j) if key == "datasets" else (*here, *key.split("."))
+                if key in ("batch_size", "accumulate"):
+                    own = getattr(grid.pretrain, key) is not None
+                    place = (*here, "pretrain", key) if own else ("pretrain", key)
+                problems.append(at(document, place, text))
     return problems
 
 
@@ -221,4 +224,4 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
         count = min(pretrain or counts, counts)
         if size > count:
             text = f"{method}'s {size} images a step are more than the {count} training images of {name!r}"
-            yield "batch_size", text
+            yield "batch_size" if changes.accumulate is None else "accumulate", text

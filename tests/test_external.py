@@ -115,11 +115,9 @@ def test_a_file_that_is_none_fails_in_one_line_and_the_others_go_on(
 ) -> None:
     write(folder, "weights.pt", "these are no weights")
     grid = EXTERNAL[EXTERNAL.index("  methods: [external]") : EXTERNAL.index("pretrain:")]
-    both = EXTERNAL.replace(grid, "".join(
-        "  - " + text.strip().replace("\n  ", "\n    ") + "\n"
-        for text in (grid, grid.replace("[external]\n  checkpoint: weights.pt", "[simclr]\n  pretrain: {batch_size: 50}"))
-    ))  # fmt: skip
-    write(folder, "suite.yaml", both)
+    trained = grid.replace("[external]\n  checkpoint: weights.pt", "[simclr]\n  pretrain: {batch_size: 50}")
+    both = ["  - " + text.strip().replace("\n  ", "\n    ") + "\n" for text in (grid, trained)]
+    write(folder, "suite.yaml", EXTERNAL.replace(grid, "".join(both)))
     assert main(["run", "suite.yaml", "--data", "."]) == 1
     output = capsys.readouterr()
     assert "weights.pt: no file of weights that torch can read, or damaged" in output.out + output.err
