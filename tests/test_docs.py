@@ -67,13 +67,15 @@ def written(document: str, folder: Path) -> set[str]:
 def test_the_method_in_the_docs_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert written("extending.md", tmp_path) == {"methods/repel.py", "methods/repel.yaml", "suite.yaml"}
+    assert written("extending.md", tmp_path) == {"methods/repel.py", "methods/repel.yaml", "suite.yaml", "mine.yaml"}
     monkeypatch.chdir(tmp_path)
     few = ["--set", "grid.images={train: 400, test: 100}", "--only", "knn/repel"]
     assert main(["run", "suite.yaml", *few]) == 0
     assert "repel" in capsys.readouterr().out
     assert main(["doctor", "suite.yaml"]) == 0
     assert "repel sem: well" in capsys.readouterr().out
+    jobs = {(job.cell.method, job.cell.backbone) for job in read_plan(Path("mine.yaml")).jobs}
+    assert jobs == {("external", "resnet18"), ("external", "resnet18p2")}
 
 
 def test_the_cards_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
