@@ -12,7 +12,7 @@ from pathlib import Path
 from sem_bench import config
 from sem_bench.cards import Card
 from sem_bench.config import Embedding, MethodCard, Model, Suite
-from sem_bench.dataset import DataSet
+from sem_bench.dataset import DataSet, Place
 from sem_bench.files import file_digest
 from sem_bench.jobs import Cell, Job
 
@@ -30,20 +30,74 @@ class Arm:
     evaluated: DataSet  # often the same
     grid: config.Grid
     weights: Path | None = None  # the checkpoint of an external method
+    transfer: Sequence[DataSet] = ()  # the data sets to probe on
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
-        pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset)
+        pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset.place)
         yield pretrain
-        inputs = {"pretrain": pretrain.digest}
+        inputs, probes = {"pretrain": pretrain.digest}, dict[float, str]()
         if settings := self.suite.evaluate.probe:
             for fraction in settings.fractions:
                 probe = self._probe(settings, fraction, seed)
-                yield self._job("probe", seed, probe, self.evaluated, inputs, suffix=f"-{fraction * 100:g}pc")
+                job = self._job("probe", seed, probe, self.evaluated.place, inputs, suffix=f"-{fraction * 100:g}pc")
+                probes[fraction] = job.digest
+                yield job
         if knn := self.suite.evaluate.knn:
             data = self._labelled.model_copy(update={"superclasses": {}})  # no vote reads them
             votes = config.KnnJob(data=data, tau=self.embedding.tau, k=knn.k, temperature=knn.temperature)
-            yield self._job("knn", seed, votes, self.evaluated, inputs)
+            yield self._job("knn", seed, votes, self.evaluated.place, inputs)
+        yield from self._readers(seed, inputs, probes)
+        yield from self._others(seed, inputs)
+
+    def _readers(self, seed: int, inputs: dict[str, str], probes: dict[float, str]) -> Iterator[Job]:
+        """What reads the probe's heads."""
+        if robustness := self.suite.evaluate.robustness:
+            for shift in robustness.shifts:
+                data, place = self.evaluated.shift(shift)
+                limit = robustness.images if data.source.type == "corrupted" else None
+                limit = None if limit is None or limit >= data.test else limit
+                data = data.model_copy(update={"normalise": self.dataset.card.normalise, "test_limit": limit})
+                for fraction, probe in probes.items():
+                    job = config.RobustnessJob(
+                        data=data, shift=shift, classes=self._labelled.classes, fraction=fraction
+                    )
+                    suffix = f"-{shift}-{fraction * 100:g}pc"
+                    yield self._job("robustness", seed, job, place, inputs | {"probe": probe}, suffix=suffix)
+        if relevance := self.suite.evaluate.relevance:
+            graph = config.RelevanceJob(data=self._labelled, seed=seed, **relevance.model_dump())
+            yield self._job("relevance", seed, graph, self.evaluated.place, inputs | {"probe": probes[1.0]})
+
+    def _others(self, seed: int, inputs: dict[str, str]) -> Iterator[Job]:
+        """What reads the encoder alone."""
+        evaluate = self.suite.evaluate
+        probe = evaluate.probe or config.ProbeSettings()
+        for other in self.transfer:
+            data = other.labelled().model_copy(update=self._as_pretrained | {"superclasses": {}})
+            settings = self._probe(probe, 1.0, seed).model_copy(update={"data": data})
+            job = config.TransferJob(**dict(settings), metric=other.card.metric)
+            yield self._job("transfer", seed, job, other.place, inputs, suffix=f"-{other.name}")
+        plain = self._labelled.model_copy(update={"superclasses": {}})
+        if evaluate.entropy and self.embedding.tau is not None:
+            entropy = config.EntropyJob(data=plain, tau=self.embedding.tau, bins=evaluate.entropy.bins)
+            yield self._job("entropy", seed, entropy, self.evaluated.place, inputs)
+        wanted = evaluate.expressivity
+        if wanted and self.method.name in (wanted.methods or [self.method.name]):
+            expressivity = config.ExpressivityJob(
+                data=plain,
+                fractions=sorted(wanted.fractions),
+                tau=wanted.tau if self.embedding.heated else [],
+                l2=probe.l2,
+                seed=seed,
+            )
+            yield self._job("expressivity", seed, expressivity, self.evaluated.place, inputs)
+
+    @cached_property
+    def _as_pretrained(self) -> dict[str, object]:
+        """How another data set's images come to this network: in the size and with the constants that it knows."""
+        card = self.dataset.card
+        resize = None if card.resize == card.image_size else card.resize
+        return {"normalise": card.normalise, "image_size": card.image_size, "resize": resize, "reduce": None}
 
     @property
     def _recipe(self) -> config.Recipe:
@@ -135,7 +189,7 @@ class Arm:
         kind: str,
         seed: int,
         settings: Model,
-        data: DataSet,
+        place: Place,
         inputs: dict[str, str] | None = None,
         *,
         suffix: str = "",
@@ -156,7 +210,7 @@ class Arm:
             seed=seed,
         )
         weights = self.weights if kind == "pretrain" else None
-        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, data.place, weights)
+        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, place, weights)
 
 
 def _digest_of(weights: Path) -> str:

@@ -216,7 +216,7 @@ def _print_tables(plan: "Plan", store: "Store") -> None:
     from sem_bench import render, tables
 
     rows = tables.rows(store.root, suite=plan.suite.name)
-    found = tables.comparison(rows)
+    found = tables.tables(rows)
     render.write_tables(store.root, plan.suite.name, rows, found)
     if found:
         print(render.render(found, rows, "github"))  # noqa: T201
@@ -237,11 +237,12 @@ def _table(options: argparse.Namespace) -> int:
     from sem_bench import render, tables
     from sem_bench.validation import did_you_mean
 
-    rows = tables.rows(options.results, suite=options.suite, all_suites=options.all)
+    everything = rows = tables.rows(options.results, suite=options.suite, all_suites=options.all)
     names = sorted({row["table"] for row in rows})
     if options.table and options.table not in names:
         raise UserError(f"--table: no table {options.table!r} here{did_you_mean(options.table, names)}")
-    found = tables.comparison(rows)
+    rows = [row for row in rows if options.table in (None, row["table"])]
+    found = tables.tables(rows if options.table != "robustness" else everything, only=options.table)
     if options.out:
         render.write_tables(options.out, None, rows, found)
     else:

@@ -86,14 +86,33 @@ def corrupted(
 ) -> Split:
     """The test images of a corrupted data set: its base's as evaluation sees them, corrupted when they are read."""
     assert place.base is not None
-    base = load(place.base[0], "test", place.base[1], memory=memory, workers=workers)
+    described = place.base[0].model_copy(update={"test_limit": data.test_limit})
+    base = load(described, "test", place.base[1], memory=memory, workers=workers)
 
     def read(row: int) -> Image.Image:
         clean = np.asarray(central(base.read(row), resize=base.resize, size=base.image_size))
         return Image.fromarray(corruptions.corrupt(clean[None], name=name, severity=severity, first=row)[0])
 
-    fingerprint = digest([base.fingerprint, name, severity])
+    fingerprint = digest([base.fingerprint, data.image_size, name, severity])
     return replace(base, fingerprint=fingerprint, resize=data.image_size, images=None, read=read)
+
+
+def all_corrupted(data: config.ShiftedData, place: Place, *, memory: int = MEMORY, workers: int = 1) -> Iterator[Split]:
+    """The images under every corruption at every severity, in this order; kept for the next encoder where they fit."""
+    assert isinstance(data.source, config.CorruptedSource)
+    kinds = [(name, severity) for name in data.source.corruptions for severity in data.source.severities]
+    fits = len(kinds) * data.used("test") * 3 * data.image_size**2 <= memory
+    for name, severity in kinds:
+        split = corrupted(data, place, name=name, severity=severity, memory=memory, workers=workers)
+        if fits:
+            if split.fingerprint not in _CORRUPTED:
+                _CORRUPTED[split.fingerprint] = torch.cat(list(split.prepared()))
+            images = _CORRUPTED[split.fingerprint]
+            split = replace(split, images=images, read=reader(images), resize=data.image_size)
+        yield split
+
+
+_CORRUPTED: dict[str, Tensor] = {}  # fingerprint -> uint8 images, for this process
 
 
 def _changes(path: Path) -> list[int]:
@@ -116,6 +135,12 @@ class _Request:
 @lru_cache(maxsize=4)
 def _load(request: _Request) -> Split:
     data, split = request.data, request.split
+    if data.source.type == "corrupted":  # as a whole it is known by its base and by what is done to it
+        assert request.place.base is not None
+        base = load(
+            request.place.base[0], "test", request.place.base[1], memory=request.memory, workers=request.workers
+        )
+        return replace(base, fingerprint=digest([base.fingerprint, config.resolved(data.source)]))
     opened = open_split(data, split, request.place)
     rows = chosen(opened, data.used(split))
     read = partial(_read, opened, rows, data.reduce)

@@ -73,6 +73,7 @@ class DataSet:
         other = DataSet(self._library.dataset(self.card.shifts[name]), self._library, self._root)
         source, base = other.card.source, self._common
         common = base | other._common | {key: base[key] for key in ("image_size", "normalise", "resize", "reduce")}
+        common["reference_errors"] = other.card.reference_errors
         if source.type == "corrupted":
             corrupted = self.labelled()
             common["code"] = digest(config.resolved(corrupted))
@@ -121,7 +122,7 @@ class DataSet:
             code=self._card.code,
             root=self._root,
             classes=None if card.classes is None else tuple(card.classes),
-            needs=tuple(located(self._root, name) for name in names),
+            needs=(*(base[1].needs if base else ()), *(located(self._root, name) for name in names)),
             archive=archive,
             fetched=fetched,
             base=base,

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sem_bench.config import KnnJob, LabelledData, PretrainJob, ProbeJob
+from sem_bench.config import (
+    CorruptedSource,
+    ExpressivityJob,
+    KnnJob,
+    LabelledData,
+    PretrainJob,
+    ProbeJob,
+    ShiftedData,
+)
 from sem_bench.jobs import Job
 from sem_bench.store import Store, data_of
 
@@ -53,14 +61,17 @@ def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
 def work(job: Job) -> float:
     """Seconds on two cores, by the table."""
     data = data_of(job)
-    images = data.used("train")
     if isinstance(job.config, PretrainJob):
-        return 0.5 + images * job.config.training.epochs * _step_seconds(job.config)
+        return 0.5 + data.used("train") * job.config.training.epochs * _step_seconds(job.config)
+    if isinstance(data, ShiftedData):
+        kinds = data.source.kinds if isinstance(data.source, CorruptedSource) else 1
+        return EVALUATION_SECONDS * max(1, _width(job) / 512) * kinds * data.used("test") / 20000
     assert isinstance(data, LabelledData)
-    share = max(1, _width(job) / 512) * images / 5000
-    if isinstance(job.config, ProbeJob):
-        return EVALUATION_SECONDS * share * max(1, len(data.classes) / 20)
-    return EVALUATION_SECONDS / 2 * share
+    share = max(1, _width(job) / 512) * data.used("train") / 5000
+    fit = EVALUATION_SECONDS * share * max(1, len(data.classes) / 20)
+    if isinstance(job.config, ExpressivityJob):
+        return fit * sum(job.config.fractions) * (1 + len(job.config.tau)) / 5
+    return fit if isinstance(job.config, ProbeJob) else EVALUATION_SECONDS / 2 * share
 
 
 def memory(job: Job) -> float:
@@ -68,12 +79,13 @@ def memory(job: Job) -> float:
     if isinstance(job.config, PretrainJob):
         return PROCESS + _weights(job.config) + _activations(job.config)
     data = data_of(job)
-    assert isinstance(data, LabelledData) and isinstance(job.config, ProbeJob | KnnJob)
     features, width = _network(job.cell.backbone).features, _width(job)
-    count = data.used("train") + data.used("test")
+    count = sum(data.used(split) for split in data.counts)
     if isinstance(job.config, KnnJob):
         return PROCESS + FLOAT * count * (features + width)
-    heads = width * len(data.classes) * COPIES
+    assert isinstance(data, LabelledData | ShiftedData)
+    fitted = isinstance(job.config, ProbeJob | ExpressivityJob)
+    heads = width * len(data.classes) * (COPIES if fitted else 1)
     return PROCESS + FLOAT * (count * features + heads + 4 * CHUNK * width)
 
 

@@ -29,10 +29,10 @@ from sem_bench.records import SCHEMA
 from sem_bench.store import Store, data_of, now
 from sem_bench.workspace import Workspace, choose_device, precision
 
-OUTPUTS = {  # what other jobs read
+OUTPUTS = {  # what other jobs or readers look into; of the others config.json
     "pretrain": ("config.json", "checkpoint.pt"),
     "probe": ("config.json", "head.pt", "predictions.bin"),
-    "knn": ("config.json",),
+    "transfer": ("config.json", "head.pt", "predictions.bin"),
 }
 GOOD = ("done", "reused")
 LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
@@ -193,7 +193,9 @@ class _Meter:
             "data": workspace.data,
             "images": workspace.images,
             **({"speed": workspace.speed} if workspace.speed else {}),
-            "files": {name: (workspace.folder / name).stat().st_size for name in OUTPUTS[job.kind]},
+            "files": {
+                name: (workspace.folder / name).stat().st_size for name in OUTPUTS.get(job.kind, ("config.json",))
+            },
         }
 
 

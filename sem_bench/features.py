@@ -40,6 +40,18 @@ class Representation:
         return (len(h) / total) ** 0.5 if total > 0 else 1.0
 
 
+def representation(encoder: Encoder, name: str, tau_d: float | None) -> Representation:
+    """The representation of a name ("h", "z", "sem") that an encoder gives."""
+    embedding = encoder.embedding
+    if name == "h":
+        return Representation("h", None, lambda h: h)
+    if name == "z":
+        assert isinstance(embedding, sem.LinearEmbedding)
+        return Representation("z", None, embedding.logits)
+    assert isinstance(embedding, sem.SimplicialEmbedding) and tau_d is not None
+    return Representation("sem", tau_d, lambda h: embedding(h, tau_d))
+
+
 @dataclass(frozen=True)
 class Features:
     """The features of a pretrained encoder on one labelled data set."""
@@ -53,14 +65,12 @@ class Features:
     @cached_property
     def h(self) -> Representation:
         """The backbone's feature."""
-        return Representation("h", None, lambda h: h)
+        return representation(self.encoder, "h", None)
 
     @cached_property
     def z(self) -> Representation:
         """The embedding before its softmax."""
-        embedding = self.encoder.embedding
-        assert isinstance(embedding, sem.LinearEmbedding)
-        return Representation("z", None, embedding.logits)
+        return representation(self.encoder, "z", None)
 
     def representations(self, tau: float | None) -> list[Representation]:
         """h, and what the arm's embedding makes of it: z without a softmax, SEM at `tau` with one."""
@@ -71,37 +81,38 @@ class Features:
 
     def sem(self, tau_d: float) -> Representation:
         """SEM at a temperature."""
-        embedding = self.encoder.embedding
-        assert isinstance(embedding, sem.SimplicialEmbedding)
-        return Representation("sem", tau_d, lambda h: embedding(h, tau_d))
+        return representation(self.encoder, "sem", tau_d)
 
 
 def load(labelled: config.LabelledData, workspace: Workspace) -> Features:
     """The features of the workspace's "pretrain" input, from the cache or computed."""
-    source = workspace.inputs["pretrain"]
-    job = config.PretrainJob.model_validate(read_json(source / "config.json"))
-    encoder = load_encoder(job, source / "checkpoint.pt", workspace.device)
+    encoder = pretrained(workspace)
     splits = workspace.load_all(labelled)
-    h = {
-        name: _cached(encoder, labelled, split, _cache_file(labelled, workspace, source, name, split), workspace)
-        for name, split in splits.items()
-    }
+    h = {name: of_split(encoder, labelled, split, workspace, name=name) for name, split in splits.items()}
     return Features(encoder, splits["train"], splits["test"], h["train"], h["test"])
 
 
-def _cache_file(
-    labelled: config.LabelledData, workspace: Workspace, source: Path, name: str, split: data.Split
-) -> Path:
-    result = read_json(source / "result.json")
+def pretrained(workspace: Workspace) -> Encoder:
+    """The encoder of the workspace's "pretrain" input."""
+    source = workspace.inputs["pretrain"]
+    job = config.PretrainJob.model_validate(read_json(source / "config.json"))
+    return load_encoder(job, source / "checkpoint.pt", workspace.device)
+
+
+def of_split(encoder: Encoder, described: config.Data, split: data.Split, workspace: Workspace, *, name: str) -> Tensor:
+    """h (N, d) of one split, from the cache or computed; `name` is for whoever looks into the cache."""
+    return _cached(encoder, described, split, _cache_file(described, workspace, name, split), workspace)
+
+
+def _cache_file(labelled: config.Data, workspace: Workspace, name: str, split: data.Split) -> Path:
+    result = read_json(workspace.inputs["pretrain"] / "result.json")
     device = workspace.device.type  # devices round differently
     seen = [split.fingerprint, labelled.normalise.model_dump(), labelled.image_size, labelled.resize, labelled.reduce]
     key = digest([result["digest"], result["provenance"]["when"], seen, device])
     return workspace.cache / "features" / f"{result['digest'][:12]}-{name}-{key[:12]}.npy"
 
 
-def _cached(
-    encoder: Encoder, labelled: config.LabelledData, split: data.Split, file: Path, workspace: Workspace
-) -> Tensor:
+def _cached(encoder: Encoder, labelled: config.Data, split: data.Split, file: Path, workspace: Workspace) -> Tensor:
     try:
         if workspace.afresh and file not in _MADE:
             raise FileNotFoundError("made by an earlier run")

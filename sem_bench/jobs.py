@@ -30,6 +30,11 @@ STAGES = {
     "pretrain": Stage(1, config.PretrainJob),
     "probe": Stage(1, config.ProbeJob),
     "knn": Stage(1, config.KnnJob),
+    "robustness": Stage(1, config.RobustnessJob),
+    "transfer": Stage(1, config.TransferJob),
+    "relevance": Stage(1, config.RelevanceJob),
+    "entropy": Stage(1, config.EntropyJob),
+    "expressivity": Stage(1, config.ExpressivityJob),
 }
 
 
@@ -80,8 +85,8 @@ class Job:
     def manifest_entry(self) -> dict[str, Any]:
         """The job as results/suites/NAME.json holds it."""
         entry = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
-        fraction = getattr(self.config, "fraction", None)
-        return entry | vars(self.cell) | ({} if fraction is None else {"fraction": fraction})
+        known = {name: getattr(self.config, name, None) for name in ("fraction", "columns", "metric")}
+        return entry | vars(self.cell) | {name: value for name, value in known.items() if value is not None}
 
 
 def named(job: Job, texts: Sequence[str]) -> bool:

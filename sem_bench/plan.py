@@ -61,6 +61,7 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     if problems or suite is None:
         raise UserError(sorted(set(problems), key=problems.index))
     names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
+    names += suite.evaluate.transfer.datasets if suite.evaluate.transfer else []
     datasets = {name: DataSet(library.dataset(name), library, data) for name in names}
     return Plan(suite, list(_jobs(suite, library, datasets, data)), list(datasets.values()))
 
@@ -74,10 +75,14 @@ def _checked(document: Document, library: Library) -> tuple[Suite | None, list[s
         return None, problems + error.problems
     if not problems:
         problems = _recipe_problems(suite, document, library)
-    return suite, problems or _data_problems(suite, document, library)
+    return suite, problems or [
+        *_data_problems(suite, document, library),
+        *_evaluation_problems(suite, document, library),
+    ]
 
 
 def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[Job]:
+    transfer = [datasets[name] for name in suite.evaluate.transfer.datasets] if suite.evaluate.transfer else []
     for seed in suite.seeds:
         for grid in suite.grid:
             weights = None if grid.checkpoint is None else located(data, grid.checkpoint)
@@ -86,7 +91,9 @@ def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data:
                 for backbone in grid.backbones:
                     for method in map(library.method, grid.methods):
                         for label, embedding in grid.embeddings.items():
-                            arm = Arm(suite, method, label, embedding, backbone, dataset, evaluated, grid, weights)
+                            arm = Arm(
+                                suite, method, label, embedding, backbone, dataset, evaluated, grid, weights, transfer
+                            )
                             yield from arm.jobs(seed)
 
 
@@ -102,10 +109,17 @@ def _grids(data: object) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
     return []
 
 
+def _named(document: Document) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    """The parts of a suite that name cards: the grids, and what transfer reads."""
+    evaluate = document.data.get("evaluate") if isinstance(document.data, dict) else None
+    transfer = evaluate.get("transfer") if isinstance(evaluate, dict) else None
+    return _grids(document.data) + ([(("evaluate", "transfer"), transfer)] if isinstance(transfer, dict) else [])
+
+
 def _unknown_names(document: Document, library: Library) -> list[str]:
-    """Mistakes in the grid's names and in the cards named; from the raw file, so that they come with all others."""
+    """Mistakes in the names and in the cards named; from the raw file, so that they come with all others."""
     problems: list[str] = []
-    for location, grid in _grids(document.data):
+    for location, grid in _named(document):
         for key, kind, load in (
             ("methods", "method", library.method),
             ("datasets", "dataset", library.dataset),
@@ -179,6 +193,34 @@ def _data_problems(suite: Suite, document: Document, library: Library) -> list[s
                     own = getattr(grid.pretrain, key) is not None
                     place = (*here, "pretrain", key) if own else ("pretrain", key)
                 problems.append(at(document, place, text))
+    return problems
+
+
+def _evaluation_problems(suite: Suite, document: Document, library: Library) -> list[str]:
+    """What the stages want of data sets and methods, and these do not have; once each."""
+    problems: list[str] = []
+    evaluated = dict.fromkeys(grid.evaluate_on or name for grid in suite.grid for name in grid.datasets)
+    for name in evaluated:
+        card = library.dataset(name).content
+        if robustness := suite.evaluate.robustness:
+            for i, shift in enumerate(robustness.shifts):
+                if shift not in card.shifts:
+                    text = f"{name!r} has no shift {shift!r}{did_you_mean(shift, card.shifts)}"
+                    problems.append(at(document, ("evaluate", "robustness", "shifts", i), text))
+        if suite.evaluate.relevance and not card.superclasses:
+            problems.append(
+                at(document, ("evaluate", "relevance"), f"{name!r} has no superclasses, which relevance needs")
+            )
+    for i, name in enumerate(suite.evaluate.transfer.datasets if suite.evaluate.transfer else []):
+        if not library.dataset(name).content.labelled:
+            text = f"{name!r} has no labelled train and test images, which transfer needs"
+            problems.append(at(document, ("evaluate", "transfer", "datasets", i), text))
+    known = {method for grid in suite.grid for method in grid.methods}
+    wanted = suite.evaluate.expressivity.methods if suite.evaluate.expressivity else None
+    for i, name in enumerate(wanted or []):
+        if name not in known:
+            text = f"{name!r} is no method of this suite{did_you_mean(name, known)}"
+            problems.append(at(document, ("evaluate", "expressivity", "methods", i), text))
     return problems
 
 

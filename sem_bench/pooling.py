@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sem_bench import published, records
 from sem_bench.digest import canonical_json
@@ -69,8 +70,8 @@ class _Cell:
     @property
     def place(self) -> str:
         """What an arm's row and its `none` row have in common."""
-        metric = self.row["metric"].removesuffix("_fixed_tau")
-        names = (*METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
+        metric = self.row["metric"].replace("_fixed_tau", "")
+        names = ("table", *METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
         return canonical_json([*(self.row[name] for name in names), metric])
 
 
@@ -82,8 +83,9 @@ def _cells(manifest: Manifest, read: records.Reader) -> list[_Cell]:
     cells = []
     for runs in arms:
         keys = dict.fromkeys(seen[_alike(runs)])
-        known = {column for column, *_ in keys}
-        for key in [*keys, *(key for key in _planned(manifest, runs[0].job) if key[0] not in known)]:
+        known = {(column, fraction) for column, fraction, *_ in keys}
+        planned = dict.fromkeys(key for run in runs for key in _planned(manifest, run.job))
+        for key in [*keys, *(key for key in planned if (key[0], key[1]) not in known)]:
             configs = dict.fromkeys(run.config for run in runs if key in run.figures)
             cells += [_cell(manifest.name, runs, key, config) for config in configs or [""]]
     _add_gains(cells)
@@ -100,7 +102,20 @@ def _planned(manifest: Manifest, job: Row) -> list[Key]:
     representations = dict.fromkeys((main_representation(job), "h"))
     if job["kind"] == "knn":
         return [("kNN", 1.0, "knn_top1", name) for name in representations]
+    if job["kind"] != "probe":
+        return [_least(job, column) for column in job.get("columns", [])]
     return [(f"{100 * f:g}%", f, "top1", name) for f in manifest.fractions for name in representations]
+
+
+_LEAST = {"robustness": "top1", "relevance": "relevance_per_class", "entropy": "entropy_share", "expressivity": "test"}
+
+
+def _least(job: Row, column: str) -> Key:
+    """The figure of a column that stands for its job."""
+    metric = job.get("metric") or _LEAST[job["kind"]]
+    if job["kind"] == "expressivity":
+        return column, float(column.rstrip("%")) / 100, metric, "h"
+    return column, float(job.get("fraction", 1.0)), metric, main_representation(job)
 
 
 def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
@@ -108,7 +123,7 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     used = {run.seed: run for run in runs if key in run.figures and run.config == config}
     draws = [draw for run in used.values() for draw in run.figures[key]]
     values = {seed: statistics.fmean(draw.value for draw in run.figures[key]) for seed, run in used.items()}
-    absent = _absent(runs, used, fraction)
+    absent = _absent(runs, used, key)
     chosen = Counter(draw.tau_d for draw in draws)
     settings = {seed: run.setting for seed, run in used.items()}
     notes = [absent] if absent else []
@@ -120,8 +135,15 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
         notes.append("pools " + " and ".join(sorted(set(settings.values()))))
     notes += [note for run in used.values() for note in run.notes]
     notes += [note for draw in draws for note in draw.notes]
-    row: Row = {"table": "comparison", "suite": suite} | {name: runs[0].job[name] for name in ARM}
-    row |= {"fraction": fraction, "column": column, "metric": metric, "representation": representation}
+    row: Row = {"table": records.TABLES[runs[0].job["kind"]], "suite": suite} | {
+        name: runs[0].job[name] for name in ARM
+    }
+    row |= {
+        "fraction": fraction,
+        "column": column,
+        "metric": metric,
+        "representation": representation.partition(" ")[0],
+    }
     row["tau_d"] = next(iter(chosen)) if len(chosen) == 1 else None
     row["mean"] = None if absent else statistics.fmean(values.values())
     row["std"] = None if absent or len(values) < 2 else statistics.stdev(values.values())
@@ -130,14 +152,28 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     row["published"] = published.match(row)
     row["digests"] = [run.job["digest"] for run in used.values()]
     row["notes"] = list(dict.fromkeys(notes))
+    extras = [draw.extra for draw in draws]
+    row |= {name: _mean([extra[name] for extra in extras]) for name in (extras[0] if extras else {})}
     return _Cell(row, values, settings, absent)
 
 
-def _absent(runs: Iterable[Run], used: dict[int, Run], fraction: float) -> str:
+def _mean(values: Sequence[Any]) -> Any:
+    """The mean of numbers, of each entry of lists and mappings; text stays as it is. None where they do not fit."""
+    first = values[0]
+    if isinstance(first, dict):
+        return {name: _mean([value[name] for value in values]) for name in first}
+    if isinstance(first, list):
+        return [_mean(list(parts)) for parts in zip(*values, strict=True)] if len({*map(len, values)}) == 1 else None
+    return first if isinstance(first, str) else statistics.fmean(values)
+
+
+def _absent(runs: Iterable[Run], used: dict[int, Run], key: Key) -> str:
     """The seeds of the manifest without a figure, by reason: "missing: seed 1; failed: seeds 2, 3"."""
     reasons: dict[int, str] = {}
     for run in (run for run in runs if run.seed not in used):
-        other = run.job.get("fraction", fraction) != fraction  # each fraction has a probe of its own
+        column, fraction, *_ = key
+        # Each fraction has a probe of its own, each shift and data set a job.
+        other = run.job.get("fraction", fraction) != fraction or column not in run.job.get("columns", [column])
         reasons[run.seed] = reasons.get(run.seed, "missing") if other else run.absence or "missing"
     by_reason: dict[str, list[int]] = {}
     for seed, reason in reasons.items():

@@ -21,7 +21,18 @@ Reader = Callable[[str, str], tuple[Row, str]]
 
 SCHEMA = 1
 ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "recipe", "epochs")
-EVALUATIONS = ("probe", "knn")
+TABLES = {  # kind of job -> its table
+    "probe": "comparison",
+    "knn": "comparison",
+    "robustness": "robustness",
+    "transfer": "transfer",
+    "relevance": "relevance",
+    "entropy": "entropy",
+    "expressivity": "expressivity",
+}
+EXTRAS = (  # of a figure, averaged over seeds and draws as it is
+    "matrix", "histogram", "course", "labels", "null", "null_low", "null_high", "base_rate", "neighbours", "features",
+)  # fmt: skip
 UNKNOWN = "unknown"
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError)  # what a damaged or foreign file can raise
 
@@ -33,6 +44,7 @@ class Figure:
     value: float
     tau_d: float | None
     notes: tuple[str, ...]
+    extra: Row = field(default_factory=dict)  # what else stands beside it, such as a histogram
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,7 @@ def _manifest(path: Path) -> Manifest:
             raise ValueError
         written = datetime.fromisoformat(content["written"])
         for job in content["jobs"]:
-            if job["kind"] in EVALUATIONS:
+            if job["kind"] in TABLES:
                 arms.setdefault(_arm(job), []).append(job)
         probe = (content["suite"].get("evaluate") or {}).get("probe") or {}
         fractions = tuple(float(fraction) for fraction in probe.get("fractions", [1.0]))
@@ -105,7 +117,7 @@ def _arm(job: Row) -> str:
 
 def reader(results: Path) -> Reader:
     """A function (kind, digest) -> (result, ""), or ({}, why there is none). Each file is read once."""
-    kinds = ("pretrain", *EVALUATIONS)
+    kinds = ("pretrain", *TABLES)
     folders = {(kind, path.name[-12:]): path for kind in kinds for path in sorted((results / kind).glob("*"))}
 
     @cache
@@ -142,7 +154,7 @@ def _figure(row: Row) -> Figure:
     value, tau_d = float(row["value"]), row.get("tau_d")
     if not math.isfinite(value) or not (tau_d is None or math.isfinite(tau_d)):
         raise ValueError
-    return Figure(value, tau_d, _notes(row))
+    return Figure(value, tau_d, _notes(row), {name: row[name] for name in EXTRAS if row.get(name) is not None})
 
 
 def _notes(part: Row) -> tuple[str, ...]:

@@ -60,12 +60,15 @@ def render(tables: Sequence[TextTable], rows: Sequence[Row], format: str) -> str
 
 
 def write_tables(results: Path, name: str | None, rows: Sequence[Row], tables: Sequence[TextTable]) -> list[Path]:
-    """Write comparison.{md,csv,tex,json} into results/tables/NAME, each atomically, and return the paths.
+    """Write TABLE.{md,csv,tex,json} for each table into results/tables/NAME, each atomically, and return the paths.
 
     Without a name, `results` is the folder itself (`table --out`).
     """
     folder = results if name is None else results / "tables" / name
-    texts = {folder / f"comparison.{end}": render(tables, rows, f) + "\n" for f, end in FILES.items()}
+    texts: dict[Path, str] = {}
+    for kind in dict.fromkeys(table.name for table in tables) or ["comparison"]:
+        shown, own = [table for table in tables if table.name == kind], [row for row in rows if row["table"] == kind]
+        texts |= {folder / f"{kind}.{end}": render(shown, own, f) + "\n" for f, end in FILES.items()}
     for path, text in texts.items():
         write_atomic(path, text)
     return list(texts)
@@ -168,7 +171,8 @@ def _alignment(columns: Sequence[str]) -> list[str]:
 def _csv(rows: Sequence[Row]) -> str:
     """The rows of the JSON: lists joined by ";", mappings as JSON, nothing for null."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
     return file.getvalue().rstrip("\n")

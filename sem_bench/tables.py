@@ -1,6 +1,6 @@
-"""The comparison as a reader sees it: a line for each arm, gains beside the figures, pooled gains below.
+"""The tables as a reader sees them: a line for each arm, gains beside the figures, pooled gains below.
 
-One TextTable per suite, data set, backbone, recipe and number of epochs. `rows` (sem_bench.pooling) gives
+One TextTable per table, suite, data set, backbone, recipe and number of epochs. `rows` (sem_bench.pooling) gives
 what is laid out here; what a table looks like in a format is render.py's business.
 """
 
@@ -12,17 +12,66 @@ from sem_bench.digest import canonical_json
 from sem_bench.pooling import METHOD, TAU_NOTE, Interval, embedding_type, main_representation, pooled, rows
 from sem_bench.records import ARM, Row
 
-__all__ = ["HOLE", "TextCell", "TextTable", "comparison", "rows"]
+__all__ = ["HOLE", "TextCell", "TextTable", "comparison", "rows", "tables"]
 
 HOLE = "—"
-PROTOCOL = "probe: l2 logistic regression on frozen features; test read once"
 GAIN = (
     "gain: arm - none of the same method, paired by seed, with its 95 % t-interval; "
     "bold where this excludes 0 and n >= 3"
 )
 _TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")
 _EMBEDDING = ("embedding", "embedding_config", "ip")
-_METRICS = ("top1", "knn_top1")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the rows of a table are laid out."""
+
+    metrics: tuple[str, ...]  # in the order of their columns
+    headers: tuple[str, ...] = ("{column}",)  # of each metric; one for all
+    group: tuple[str, ...] = ()  # a table for each value of these
+    gains: bool = True
+    digits: int = 1
+    every: bool = False  # a line for each representation, not for the one that stands for its arm
+    legend: str = ""
+
+
+KINDS = {
+    "comparison": Kind(("top1", "knn_top1"), legend="probe: l2 logistic regression on frozen features; test read once"),
+    "robustness": Kind(
+        ("top1", "top1_all", "mce"),
+        headers=("{column}", "{column}, all classes", "{column}, mCE"),
+        group=("fraction",),
+        legend="shifted test sets: the probe's head, not retrained; test as in the comparison; "
+        "sets of fewer classes among their own, and among all",
+    ),
+    "transfer": Kind(
+        ("top1", "mean_per_class"),
+        headers=("{column}", "{column} (per class)"),
+        legend="transfer: a probe on all labels of another data set; per class: the mean over its classes",
+    ),
+    "relevance": Kind(
+        ("relevance_per_class",),
+        headers=("K = {column}",),
+        digits=3,
+        legend="relevance: share of the classes with a common feature that have the same superclass, mean over "
+        "classes, for the K largest weights of each class; in brackets with classes permuted among superclasses",
+    ),
+    "entropy": Kind(
+        ("entropy_share", "entropy", "largest_probability"),
+        headers=("H / log V", "H", "largest p"),
+        gains=False,
+        digits=3,
+        legend="entropy of the simplices in nats, at the pretraining temperature, on the training images",
+    ),
+    "expressivity": Kind(
+        ("train", "test", "gap"),
+        headers=("{column} train", "{column} test", "{column} gap"),
+        gains=False,
+        every=True,
+        legend="expressivity: accuracy on the labelled training images and on test, of h and of SEM at tau_d",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -44,62 +93,96 @@ class TextTable:
     body: list[list[TextCell]]
     legend: list[str]
     notes: list[str]  # footnotes 1, 2, ...
+    name: str = "comparison"  # which of the tables
+
+
+def tables(rows: Iterable[Row], *, only: str | None = None) -> list[TextTable]:
+    """Every table that has rows, or the one of that name."""
+    rows = list(rows)
+    return [table for name in KINDS if only in (None, name) for table in _tables(name, rows)]
 
 
 def comparison(rows: Iterable[Row]) -> list[TextTable]:
     """The tables of the comparison's rows."""
+    return tables(rows, only="comparison")
+
+
+def _tables(name: str, rows: Sequence[Row]) -> list[TextTable]:
+    kind = KINDS[name]
     parts: dict[str, list[Row]] = {}
     for row in rows:
-        if row["metric"] in _METRICS:
-            parts.setdefault(_key(row, _TABLE), []).append(row)
-    return [_Layout(part).table() for part in parts.values()]
+        if row["table"] == name and row["metric"] in kind.metrics:
+            parts.setdefault(_key(row, (*_TABLE, *kind.group)), []).append(row)
+    if name == "robustness":  # beside the test set itself
+        clean = [row for row in rows if row["table"] == "comparison" and row["metric"] == "top1"]
+        for key, part in parts.items():
+            same = (row for row in clean if _key(row, (*_TABLE, *kind.group)) == key)
+            parts[key] = [row | {"column": "test"} for row in same] + part
+    return [_Layout(name, part).table() for part in parts.values()]
 
 
-Line = dict[tuple[str, str], Row]  # (column, representation) -> row of one arm
+Place = tuple[str, str, str]  # column, metric, representation
+Line = dict[Place, Row]  # of one arm
 
 
 class _Layout:
     """One table in the making."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.rows = rows
-        self.columns = list(dict.fromkeys(row["column"] for row in rows))
-        self.lines = _lines(rows)
-        self.reference = "100%" if "100%" in self.columns else self.columns[0]
+    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+        self.name, self.kind, self.rows = name, KINDS[name], rows
+        found = dict.fromkeys((row["column"], row["metric"]) for row in rows)
+        first = list(dict.fromkeys(column for column, _ in found))
+        self.columns = sorted(found, key=lambda at: (first.index(at[0]), self.kind.metrics.index(at[1])))
+        self.lines = _lines(rows, every=self.kind.every)
+        self.compared = name == "comparison"
+        self.reference = ("100%", "top1") if ("100%", "top1") in self.columns else self.columns[0]
         self.embedded = any(embedding_type(row) != "none" for row in rows)
         self.published = any(row["published"] for row in rows)
         self.footnotes: dict[str, int] = {}
 
     def table(self) -> TextTable:
+        gains = self.embedded and self.kind.gains
         columns, groups = ["method", "embedding"], [0, 0]
-        for group, column in enumerate(self.columns, 1):
-            columns += [column, "gain"] if self.embedded else [column]
+        for group, (column, metric) in enumerate(self.columns, 1):
+            header = self.kind.headers[self.kind.metrics.index(metric) if len(self.kind.headers) > 1 else 0]
+            columns += [header.format(column=column), "gain"] if gains else [header.format(column=column)]
             groups += [group] * (len(columns) - len(groups))
-        last = [f"h {self.reference}"] * self.embedded + ["published"] * self.published
+        last = [f"h {self.reference[0]}"] * (self.embedded and self.compared) + ["published"] * self.published
         body = [self._arm(line) for line in self.lines]
-        pooled_lines = self._pooled(width=len(columns) + len(last))
+        pooled_lines = self._pooled(width=len(columns) + len(last)) if gains else []
         return TextTable(
-            title="{suite}: {dataset}, {backbone}, recipe {recipe}, {epochs} epochs".format_map(self.rows[0]),
+            title=self._title(),
             columns=columns + last,
             groups=groups + [len(self.columns) + 1] * len(last),
             body=body + pooled_lines,
             legend=self._legend(pools=bool(pooled_lines)),
             notes=list(self.footnotes),
+            name=self.name,
         )
+
+    def _title(self) -> str:
+        row = self.rows[-1]
+        text = "{suite}: {dataset}, {backbone}, recipe {recipe}, {epochs} epochs".format_map(row)
+        probe = f", probe at {100 * row['fraction']:g} %" if "fraction" in self.kind.group else ""
+        return text if self.compared else f"{text}: {self.name}{probe}"
 
     def _arm(self, line: Line) -> list[TextCell]:
         row = next(iter(line.values()))
-        main = main_representation(row)
-        cells = [TextCell(_method(row)), TextCell(_embedding(row))]
-        for column in self.columns:
-            shown = line.get((column, main))
+        main = row["representation"] if self.kind.every else main_representation(row)
+        temperature = "" if row["tau_d"] is None else f" at {row['tau_d']:g}"
+        cells = [
+            TextCell(_method(row)),
+            TextCell(_embedding(row) + (f": {main}{temperature}" if self.kind.every else "")),
+        ]
+        for column, metric in self.columns:
+            shown = line.get((column, metric, main))
             cells.append(self._figure(shown))
-            if self.embedded:
+            if self.embedded and self.kind.gains:
                 cells.append(self._gain(shown))
-        if self.embedded:
-            cells.append(self._figure(line.get((self.reference, "h"))))
+        if self.embedded and self.compared:
+            cells.append(self._figure(line.get((*self.reference, "h"))))
         if self.published:
-            cells.append(self._published(line.get((self.reference, main))))
+            cells.append(self._published(line.get((*self.reference, main))))
         return cells
 
     def _figure(self, row: Row | None) -> TextCell:
@@ -108,8 +191,10 @@ class _Layout:
         marks = self._marks(note for note in row["notes"] if not _has_own_place(note))
         if row["mean"] is None:
             return TextCell(HOLE, marks=marks)
-        spread = "" if row["std"] is None else f" ± {row['std']:.1f}"
-        return TextCell(f"{row['mean']:.1f}{spread}", marks=marks)
+        digits = self.kind.digits
+        spread = "" if row["std"] is None else f" ± {row['std']:.{digits}f}"
+        null = "" if row.get("null") is None else f" ({row['null']:.{digits}f})"
+        return TextCell(f"{row['mean']:.{digits}f}{spread}{null}", marks=marks)
 
     def _gain(self, row: Row | None) -> TextCell:
         if row is None or embedding_type(row) == "none":
@@ -117,7 +202,8 @@ class _Layout:
         notes = [note for note in row["notes"] if note.endswith("gain")]
         # A note beside a gain says that only some seeds were paired: the row's n does not hold. Never bold.
         n = 0 if notes else row["n"]
-        return _gain((row["gain"], row["gain_low"], row["gain_high"]), n=n, marks=self._marks(notes))
+        interval = (row["gain"], row["gain_low"], row["gain_high"])
+        return _gain(interval, n=n, digits=self.kind.digits, marks=self._marks(notes))
 
     def _published(self, row: Row | None) -> TextCell:
         found = row and row["published"]
@@ -141,9 +227,10 @@ class _Layout:
         row = next(iter(lines[0].values()))
         main = main_representation(row)
         cells = [TextCell(_method(row | {"method": f"pooled ({len(lines)})"})), TextCell(_embedding(row))]
-        for column in self.columns:
-            gains = [line[column, main]["gain"] if (column, main) in line else None for line in lines]
-            cells += [TextCell(), _gain(pooled(gains), n=len(lines))]
+        for column, metric in self.columns:
+            shown = [line.get((column, metric, main)) for line in lines]
+            gains = pooled([row["gain"] if row else None for row in shown])
+            cells += [TextCell(), _gain(gains, n=len(lines), digits=self.kind.digits)]
         return cells + [TextCell()] * (width - len(cells))
 
     def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:
@@ -153,12 +240,12 @@ class _Layout:
         counts = sorted({row["n"] for row in self.rows if row["mean"] is not None})
         seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
         plural = "" if seeds == "1" else "s"
-        legend = [
-            f"n = {seeds} seed{plural}; top-1 in percent, mean ± standard deviation over seeds",
-            PROTOCOL,
-        ]
-        if self.embedded:
-            legend += [GAIN, "h: the backbone feature of the same network"]
+        unit = "" if self.kind.digits > 1 else "top-1 in percent, "
+        legend = [f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds", self.kind.legend]
+        if self.embedded and self.kind.gains:
+            legend.append(GAIN)
+        if self.embedded and self.compared:
+            legend.append("h: the backbone feature of the same network")
         if any(note.startswith(TAU_NOTE) for row in self.rows for note in row["notes"]):
             legend.append("tau_d is chosen for each seed and draw; the choices are in the notes of the JSON")
         if pools:
@@ -170,24 +257,29 @@ class _Layout:
         return legend
 
 
-def _lines(rows: Iterable[Row]) -> list[Line]:
-    """A line for each arm, the arms of a method together; more where its results differ in configuration."""
+def _lines(rows: Iterable[Row], *, every: bool) -> list[Line]:
+    """A line for each arm, the arms of a method together; more where its results differ in configuration.
+
+    With `every` a line for each representation of an arm.
+    """
     methods: dict[str, dict[tuple[str, int], Line]] = {}
-    times = Counter[tuple[str, str, str]]()
+    times = Counter[tuple[str, *Place]]()
     for row in rows:
-        arm, place = _key(row, ARM), (row["column"], row["representation"])
+        arm = _key(row, (*ARM, "representation", "tau_d") if every else ARM)
+        place = (row["column"], row["metric"], row["representation"])
         times[arm, *place] += 1
         methods.setdefault(_key(row, METHOD), {}).setdefault((arm, times[arm, *place]), {})[place] = row
     return [line for arms in methods.values() for line in arms.values()]
 
 
-def _gain(gain: Interval, *, n: int, marks: tuple[int, ...] = ()) -> TextCell:
+def _gain(gain: Interval, *, n: int, digits: int = 1, marks: tuple[int, ...] = ()) -> TextCell:
     mean, low, high = gain
     if mean is None:
         return TextCell(HOLE, marks=marks)
     if low is None or high is None:
-        return TextCell(f"{mean:+.1f}", marks=marks)
-    return TextCell(f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]", bold=n >= 3 and (low > 0 or high < 0), marks=marks)
+        return TextCell(f"{mean:+.{digits}f}", marks=marks)
+    text = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return TextCell(text, bold=n >= 3 and (low > 0 or high < 0), marks=marks)
 
 
 def _method(row: Row) -> str:

@@ -24,6 +24,7 @@ from sem_bench.workspace import Workspace
 from tests.conftest import SUITE, write
 
 BUILTIN = Library(Path(__file__).parent.parent)
+REPORT = probe.Report("100%")
 
 
 def result(folder: Path, pattern: str) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def chosen(job: config.ProbeJob, found: Features, rows: np.ndarray[Any, Any]) ->
     """What the probe decides with these labelled rows: temperature, penalty, validation accuracy and head."""
     decisions = []
     for contest in probe.contests(job, found):
-        row, head, _ = probe.probe(job, found, contest, rows, 0)
+        row, head, _ = probe.probe(job, found, contest, rows, 0, REPORT)
         decisions.append((row["tau_d"], row["l2"], row["validation"], head["weight"].tolist(), head["bias"].tolist()))
     return decisions
 
@@ -116,7 +117,7 @@ def test_test_labels_change_no_selection(done: Callable[[str], tuple[Job, Featur
     corrupted = replace(found, test=replace(found.test, labels=(found.test.labels + 1) % 4))
     assert chosen(job.config, corrupted, rows) == chosen(job.config, found, rows)
     (contest, *_) = probe.contests(job.config, found)
-    before, after = (probe.probe(job.config, one, contest, rows, 0)[0]["value"] for one in (found, corrupted))
+    before, after = (probe.probe(job.config, one, contest, rows, 0, REPORT)[0]["value"] for one in (found, corrupted))
     assert before != after  # only the reported number
 
 

@@ -50,16 +50,35 @@ from sem_bench.config.fields import (
 )
 from sem_bench.config.jobs import (
     Data,
+    EntropyJob,
+    ExpressivityJob,
     KnnJob,
     LabelledData,
     MethodRef,
     PretrainJob,
     ProbeJob,
+    RelevanceJob,
+    RobustnessJob,
     ShiftedData,
     TrainingData,
+    TransferJob,
 )
 from sem_bench.config.methods import Augmentation, IpIrm, MethodCard, Optimizer, Recipe, SemTemperatures, Training
-from sem_bench.config.suites import Changes, Evaluate, Grid, Images, KnnSettings, Pretrain, ProbeSettings, Suite
+from sem_bench.config.suites import (
+    Changes,
+    EntropySettings,
+    Evaluate,
+    ExpressivitySettings,
+    Grid,
+    Images,
+    KnnSettings,
+    Pretrain,
+    ProbeSettings,
+    RelevanceSettings,
+    RobustnessSettings,
+    Suite,
+    TransferSettings,
+)
 
 __all__ = [
     "BACKBONES",
@@ -78,7 +97,11 @@ __all__ = [
     "Data",
     "DatasetCard",
     "Embedding",
+    "EntropyJob",
+    "EntropySettings",
     "Evaluate",
+    "ExpressivityJob",
+    "ExpressivitySettings",
     "FileName",
     "FolderSource",
     "Fraction",
@@ -111,6 +134,10 @@ __all__ = [
     "PythonSource",
     "Range",
     "Recipe",
+    "RelevanceJob",
+    "RelevanceSettings",
+    "RobustnessJob",
+    "RobustnessSettings",
     "Scalar",
     "Seed",
     "Seeds",
@@ -124,6 +151,8 @@ __all__ = [
     "TorchvisionSource",
     "Training",
     "TrainingData",
+    "TransferJob",
+    "TransferSettings",
     "Where",
     "resolved",
 ]

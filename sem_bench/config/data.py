@@ -10,6 +10,7 @@ from sem_bench.config.fields import (
     Classes,
     ClassName,
     FileName,
+    Fraction,
     ImageSize,
     Members,
     Model,
@@ -82,6 +83,11 @@ class CorruptedSource(Model):
     corruptions: Annotated[Names, AfterValidator(_known_corruptions)]
     severities: Annotated[list[Annotated[int, Field(ge=1, le=5)]], Field(min_length=1), AfterValidator(unique)]
 
+    @property
+    def kinds(self) -> int:
+        """Corruptions at each severity."""
+        return len(self.corruptions) * len(self.severities)
+
 
 Source = Annotated[
     PythonSource | FolderSource | NpzSource | TorchvisionSource | CorruptedSource, Field(discriminator="type")
@@ -114,6 +120,8 @@ class DatasetCard(Model):
     reduce: ImageSize | None = None  # every image is reduced to this square once, when it is read
     classes: Classes | None = None
     superclasses: dict[ClassName, Members] = {}
+    metric: Literal["top1", "mean_per_class"] = "top1"  # what transfer reports on it
+    reference_errors: dict[Name, Fraction] = {}  # of a corrupted set: mean error of AlexNet on each corruption, for mCE
     shifts: dict[Name, Name] = {}  # v2, r, a, c: the card of the shifted test set
     normalise: Normalisation | None = None
     licence: str
@@ -122,7 +130,7 @@ class DatasetCard(Model):
     def _complete(self) -> Self:
         own = {"splits": self.splits, "image_size": self.image_size}
         if self.source.type == "corrupted":
-            given = sorted(self.model_fields_set - {"summary", "source", "licence"})
+            given = sorted(self.model_fields_set - {"summary", "source", "licence", "reference_errors"})
             if given:
                 raise ValueError(f"{given[0]} comes from {self.source.of!r}, which the corrupted set is made of")
             return self

@@ -1,5 +1,7 @@
 """The configuration of every kind of job: all that a digest sees."""
 
+from typing import Literal
+
 from sem_bench.config.data import Normalisation, Source
 from sem_bench.config.embeddings import Embedding
 from sem_bench.config.fields import (
@@ -88,12 +90,18 @@ class ShiftedData(Data):
     """A test set of another distribution: some of the base set's classes, prepared as the base set."""
 
     test: int
+    test_limit: int | None = None  # use so many of its images
     classes: Classes
+    reference_errors: dict[Name, Fraction] = {}
 
     @property
     def counts(self) -> dict[SplitName, int]:
         """Test alone."""
         return {"test": self.test}
+
+    def used(self, split: SplitName) -> int:
+        """How many of the images are used."""
+        return self.test_limit or self.test
 
 
 class PretrainJob(Model):
@@ -129,3 +137,70 @@ class KnnJob(Model):
     tau: Temperature | None
     k: int
     temperature: Temperature
+
+
+class RobustnessJob(Model):
+    """Everything that a shifted test set's accuracy depends on, beside the encoder and the probe's heads."""
+
+    data: ShiftedData
+    shift: Name  # the key in the base set's card
+    classes: Classes  # of the base set: what the heads tell apart
+    fraction: Fraction  # of the probe
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table."""
+        return [self.shift]
+
+
+class TransferJob(ProbeJob):
+    """Everything that a probe on another data set depends on, beside the pretrained encoder."""
+
+    metric: Literal["top1", "mean_per_class"] = "top1"
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table."""
+        return [self.data.name]
+
+
+class RelevanceJob(Model):
+    """Everything that semantic relevance depends on, beside the probe's heads."""
+
+    data: LabelledData
+    top_k: list[int]
+    permutations: int
+    seed: Seed
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table."""
+        return [str(k) for k in self.top_k]
+
+
+class EntropyJob(Model):
+    """Everything that the simplices' entropy depends on, beside the pretrained encoder."""
+
+    data: LabelledData
+    tau: Temperature
+    bins: int
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table."""
+        return ["train"]
+
+
+class ExpressivityJob(Model):
+    """Everything that accuracy against labels depends on, beside the pretrained encoder."""
+
+    data: LabelledData
+    fractions: list[Fraction]
+    tau: list[Temperature]  # empty: the representation has no temperature
+    l2: Penalties
+    seed: Seed
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table."""
+        return [f"{100 * fraction:g}%" for fraction in self.fractions]

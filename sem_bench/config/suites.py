@@ -102,11 +102,59 @@ class KnnSettings(Model):
     temperature: Temperature = 0.1
 
 
+class RobustnessSettings(Model):
+    """The probe's head on shifted test sets: `shifts` are keys of the data set's card."""
+
+    shifts: Names = ["v2", "r", "a", "c"]
+    images: Annotated[int, Field(ge=1)] | None = None  # of each corruption at each severity; None: all
+
+
+class TransferSettings(Model):
+    """A probe on other data sets, on all their labels; grids of the probe's settings."""
+
+    datasets: Names
+
+
+class RelevanceSettings(Model):
+    """Semantic relevance of the probe's head at all labels, for the top_k features of each class."""
+
+    top_k: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(unique)] = [1, 2, 5, 10]
+    permutations: Annotated[int, Field(ge=1, le=10**5)] = 200  # for the null
+
+
+class EntropySettings(Model):
+    """Entropy of the simplices on the training images; embeddings with a temperature only."""
+
+    bins: Annotated[int, Field(ge=2, le=1000)] = 20
+
+
+class ExpressivitySettings(Model):
+    """Accuracy on train and test against the number of labels, of h and of SEM at each tau."""
+
+    methods: Names | None = None  # None: all
+    tau: Temperatures = [0.01, 0.1, 1.0, 10.0]
+    fractions: Fractions = [0.01, 0.1, 1.0]
+
+
 class Evaluate(Model):
     """Which stages follow pretraining."""
 
     probe: Annotated[ProbeSettings | None, BeforeValidator(_settings)] = None
     knn: Annotated[KnnSettings | None, BeforeValidator(_settings)] = None
+    robustness: Annotated[RobustnessSettings | None, BeforeValidator(_settings)] = None
+    transfer: TransferSettings | None = None
+    relevance: Annotated[RelevanceSettings | None, BeforeValidator(_settings)] = None
+    entropy: Annotated[EntropySettings | None, BeforeValidator(_settings)] = None
+    expressivity: Annotated[ExpressivitySettings | None, BeforeValidator(_settings)] = None
+
+    @model_validator(mode="after")
+    def _heads(self) -> Self:
+        for name in ("robustness", "relevance"):
+            if getattr(self, name) is not None and self.probe is None:
+                raise ValueError(f"{name} reads the heads of the probe: add `probe`")
+        if self.relevance is not None and self.probe is not None and 1.0 not in self.probe.fractions:
+            raise ValueError("relevance reads the head at all labels: add 1.0 to the probe's fractions")
+        return self
 
 
 class Suite(Model):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +28,21 @@ class Contest:
     l2: list[float]
 
 
+@dataclass(frozen=True)
+class Report:
+    """Where the figures stand in a table, and what they measure."""
+
+    column: str
+    metric: Literal["top1", "mean_per_class"] = "top1"
+
+
 def run(job: config.ProbeJob, workspace: Workspace) -> dict[str, Any]:
     """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
+    return evaluate(job, workspace, Report(f"{100 * job.fraction:g}%"))
+
+
+def evaluate(job: config.ProbeJob, workspace: Workspace, report: Report) -> dict[str, Any]:
+    """As `run`, for the column of a report."""
     found = features.load(job.data, workspace)
     reported = contests(job, found)
     draws = DRAWS if job.fraction < FEW_LABELS else 1
@@ -39,7 +52,7 @@ def run(job: config.ProbeJob, workspace: Workspace) -> dict[str, Any]:
     for draw in range(draws):
         labelled = labelled_rows(found, job, draw)
         for contest in reported:
-            row, head, right = probe(job, found, contest, labelled, draw)
+            row, head, right = probe(job, found, contest, labelled, draw, report)
             rows.append(row)
             heads.append(head)
             packed.append(np.packbits(right).tobytes())
@@ -68,46 +81,98 @@ def labelled_rows(found: Features, job: config.ProbeJob, draw: int) -> selection
     return selection.stratified_subset(found.train.labels.numpy(), job.fraction, seed=seed)
 
 
-def probe(
-    job: config.ProbeJob, found: Features, contest: Contest, labelled: selection.Rows, draw: int
-) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.bool_]]:
-    """Choose, refit, and read the test images once: the row, the head, and which test images it gets right."""
+@dataclass(frozen=True)
+class Fitted:
+    """A head with what it was chosen among."""
+
+    choice: selection.Choice
+    chosen: Representation
+    scale: float
+
+    def predict(self, h: Tensor) -> Tensor:
+        """The class (N,) of each row of h (N, d)."""
+        parts = h.split(features.CHUNK)
+        return torch.cat(
+            [self.choice.head.predict(self.chosen.of(part) * self.scale).argmax(1).cpu() for part in parts]
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a table should say of the choice."""
+        choice = self.choice
+        edges = {"l2": choice.l2_on_edge, "tau_d": choice.key_on_edge}
+        notes = choice.notes + [f"{name} on the edge of its grid" for name, on_edge in edges.items() if on_edge]
+        return notes + ([] if choice.converged else ["the probe did not converge"])
+
+
+def fit(
+    found: Features,
+    contest: Contest,
+    labelled: selection.Rows,
+    fraction: float,
+    seed: int,
+    *,
+    draw: int,
+    classes: int,
+) -> Fitted:
+    """Choose and refit, on the labels of `labelled` alone."""
     scales = {one.tau_d: one.scale(found.h_train) for one in contest.representations}
     choice = selection.select(
         [(one.tau_d, _reader(one, scales[one.tau_d], found.h_train)) for one in contest.representations],
         lambda rows: found.train.labels[torch.from_numpy(rows)].numpy(),
         labelled,
-        classes=len(job.data.classes),
+        classes=classes,
         l2=contest.l2,
-        validation="holdout" if job.fraction == 1 else "folds",
-        seed=derived_seed(job.seed, "split", "validation", draw),
+        validation="holdout" if fraction == 1 else "folds",
+        seed=derived_seed(seed, "split", "validation", draw),
     )
     chosen = next(one for one in contest.representations if one.tau_d == choice.key)
-    scale = scales[choice.key]
-    parts = found.h_test.split(features.CHUNK)
-    predicted = torch.cat([choice.head.predict(chosen.of(part) * scale).argmax(1).cpu() for part in parts])
+    return Fitted(choice, chosen, scales[choice.key])
+
+
+def probe(
+    job: config.ProbeJob,
+    found: Features,
+    contest: Contest,
+    labelled: selection.Rows,
+    draw: int,
+    report: Report,
+) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.bool_]]:
+    """Choose, refit, and read the test images once: the row, the head, and which test images it gets right."""
+    fitted = fit(found, contest, labelled, job.fraction, job.seed, draw=draw, classes=len(job.data.classes))
+    choice, chosen = fitted.choice, fitted.chosen
+    predicted = fitted.predict(found.h_test)
     right = (predicted == found.test.labels).numpy()
     row = {
-        "column": f"{100 * job.fraction:g}%",
+        "column": report.column,
         "fraction": job.fraction,
         "draw": draw,
-        "metric": contest.metric,
+        "metric": contest.metric.replace("top1", report.metric),
         "representation": chosen.name,
         "tau_d": choice.key,
         "l2": choice.l2,
         "candidates": len(contest.representations) * len(contest.l2),
         "validation": None if choice.accuracy is None else 100 * choice.accuracy,
-        "value": 100 * float(right.mean()),
+        "value": 100 * _accuracy(right, found.test.labels, report.metric),
         "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
-        "notes": _notes(choice),
+        "notes": fitted.notes,
     }
     head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
-    head |= {"scale": scale, "weight": choice.head.weight.cpu(), "bias": choice.head.bias.cpu()}
+    head |= {"scale": fitted.scale, "weight": choice.head.weight.cpu(), "bias": choice.head.bias.cpu()}
     return row, head, right
 
 
 def _reader(representation: Representation, scale: float, h: Tensor) -> Callable[[selection.Rows], Tensor]:
     return lambda rows: representation.of(h[torch.from_numpy(rows).to(h.device)]) * scale
+
+
+def _accuracy(right: npt.NDArray[np.bool_], labels: Tensor, metric: str) -> float:
+    return mean_per_class(right, labels) if metric == "mean_per_class" else float(right.mean())
+
+
+def mean_per_class(right: npt.NDArray[np.bool_], labels: Tensor) -> float:
+    """The mean over the classes that occur of the share of their images that are right."""
+    return float(np.mean([right[labels.numpy() == label].mean() for label in np.unique(labels)]))
 
 
 def superclass_accuracy(predicted: Tensor, labels: Tensor, data: config.LabelledData) -> float | None:
@@ -122,14 +187,3 @@ def superclass_of(classes: Sequence[str], superclasses: dict[str, list[str]]) ->
     """The superclass index of each class."""
     index = {member: i for i, group in enumerate(superclasses.values()) for member in group}
     return [index[name] for name in classes]
-
-
-def _notes(choice: selection.Choice) -> list[str]:
-    notes = list(choice.notes)
-    if choice.l2_on_edge:
-        notes.append("l2 on the edge of its grid")
-    if choice.key_on_edge:
-        notes.append("tau_d on the edge of its grid")
-    if not choice.converged:
-        notes.append("the probe did not converge")
-    return notes

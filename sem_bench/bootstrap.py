@@ -1,0 +1,46 @@
+"""Do two heads differ on these test images? A paired percentile bootstrap (Efron and Tibshirani, 1993, chapter 13).
+
+It says how much the difference depends on which images are in the test set, and nothing about seeds.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Right = npt.NDArray[np.bool_]
+
+
+def paired(right_a: Right, right_b: Right, *, resamples: int = 2000, seed: int) -> tuple[float, float, float]:
+    """Accuracy of a less that of b, with its 95 % interval: (difference, low, high), in percentage points.
+
+    right_a and right_b (N,) say which of the same images each gets right. ValueError if they are not, or are empty.
+    """
+    if right_a.shape != right_b.shape or right_a.ndim != 1 or not len(right_a):
+        raise ValueError(f"two answers for each image expected, not {right_a.shape} and {right_b.shape}")
+    if right_a.dtype != np.bool_ or right_b.dtype != np.bool_:
+        raise ValueError(f"right or wrong expected, not {right_a.dtype} and {right_b.dtype}")
+    if resamples < 1:
+        raise ValueError(f"at least 1 resample, not {resamples}")
+    n = len(right_a)
+    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    # Images that both get right, or neither, cancel out: of a resample only these counts matter.
+    counts = np.array([only_a, only_b, n - only_a - only_b])
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
+    low, high = np.percentile(100 * (drawn[:, 0] - drawn[:, 1]) / n, [2.5, 97.5])
+    return 100 * (only_a - only_b) / n, float(low), float(high)
+
+
+def read_predictions(path: Path, *, rows: int, images: int) -> Right:
+    """Which images were right (rows, images), from the predictions.bin of a probe.
+
+    Each row is padded with zeros to whole bytes. ValueError for a file of another size or with other padding.
+    """
+    packed = np.fromfile(path, dtype=np.uint8)
+    width = -(-images // 8)
+    if packed.size != rows * width:
+        raise ValueError(f"{path} has {packed.size} bytes, not {rows} rows of {images} bits, each padded to bytes")
+    bits = np.unpackbits(packed.reshape(rows, width), axis=1).astype(bool)
+    if bits[:, images:].any():
+        raise ValueError(f"{path} has rows of more than {images} bits")
+    return bits[:, :images]
