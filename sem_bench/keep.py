@@ -8,7 +8,7 @@ from sem_bench.records import manifests, reader
 
 
 def record(results: Path, folder: Path, *, suite: str | None) -> int:
-    """Copy a suite's manifest and the result.json of each of its jobs into `folder`, which may hold others.
+    """Copy a suite's manifest and each job's result.json and predictions.bin into `folder`, which may hold others.
 
     Returns the number of jobs. Raises UserError where one has no result: a record has no holes.
     """
@@ -22,6 +22,8 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
         raise UserError(f"{results}: {text}")
     for kind, name in {(kind, name): None for (kind, _), name in jobs.items()}:
         found = next((results / kind).glob(f"*-{name[-12:]}"))  # another suite may have named it otherwise
-        write_atomic(folder / kind / name / "result.json", (found / "result.json").read_bytes())
+        for file in (found / "predictions.bin", found / "result.json"):
+            if file.exists():
+                write_atomic(folder / kind / name / file.name, file.read_bytes())
     write_atomic(folder / "suites" / path.name, path.read_bytes())  # last: it says that the rest is there
     return len(jobs)

@@ -65,6 +65,7 @@ class _Cell:
     row: Row
     values: dict[int, float]
     settings: dict[int, str]
+    predictions: dict[int, records.Predictions]  # of seeds with a single draw
     absent: str  # which seeds have no figure, and why
 
     @property
@@ -148,13 +149,14 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     row["mean"] = None if absent else statistics.fmean(values.values())
     row["std"] = None if absent or len(values) < 2 else statistics.stdev(values.values())
     row["n"] = len(values)
-    row |= dict.fromkeys(("gain", "gain_low", "gain_high"))
+    row |= dict.fromkeys(("gain", "gain_low", "gain_high")) | {"bootstrap": []}
     row["published"] = published.match(row)
     row["digests"] = [run.job["digest"] for run in used.values()]
     row["notes"] = list(dict.fromkeys(notes))
     extras = [draw.extra for draw in draws]
     row |= {name: _mean([extra[name] for extra in extras]) for name in (extras[0] if extras else {})}
-    return _Cell(row, values, settings, absent)
+    single = {seed: run.figures[key][0].predictions for seed, run in used.items() if len(run.figures[key]) == 1}
+    return _Cell(row, values, settings, {seed: found for seed, found in single.items() if found}, absent)
 
 
 def _mean(values: Sequence[Any]) -> Any:
@@ -196,6 +198,8 @@ def _add_gains(cells: Sequence[_Cell]) -> None:
         if len(found) == 1:
             gain, note = _gain(cell, found[0])
             cell.row.update(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
+            if gain[0] is not None:
+                cell.row["bootstrap"] = _bootstrap(cell, found[0])
         else:
             note = f"{'several' if found else 'no'} none arms to compare with: no gain"
         cell.row["notes"] += [note] if note else []
@@ -214,6 +218,23 @@ def _gain(cell: _Cell, base: _Cell) -> tuple[Interval, str]:
     gain = interval([cell.values[seed] - base.values[seed] for seed in common])
     whole = len(common) == len(cell.values) == len(base.values)
     return gain, "" if whole else f"only {_seeds(common) if common else 'no seed'} paired in the gain"
+
+
+def _bootstrap(cell: _Cell, base: _Cell) -> list[list[float]]:
+    """[seed, gain, low, high] of each seed's own run: a paired 95 % bootstrap over its test images, not over seeds."""
+    from sem_bench.bootstrap import paired, read_predictions
+
+    found = []
+    for seed in sorted(cell.predictions.keys() & base.predictions.keys()):
+        right = []
+        for at in (cell.predictions[seed], base.predictions[seed]):
+            try:
+                right.append(read_predictions(at.path, rows=at.rows, images=at.images)[at.row])
+            except (OSError, ValueError):
+                break
+        if len(right) == 2 and len(right[0]) == len(right[1]):
+            found.append([seed, *paired(right[0], right[1], seed=seed)])
+    return found
 
 
 def embedding_type(row: Row) -> str:

@@ -4,6 +4,7 @@ A damaged result is never an error: it counts as absent, with the reason.
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,10 +32,20 @@ TABLES = {  # kind of job -> its table
     "expressivity": "expressivity",
 }
 EXTRAS = (  # of a figure, averaged over seeds and draws as it is
-    "matrix", "histogram", "course", "labels", "null", "null_low", "null_high", "base_rate", "neighbours", "features",
+    "matrix", "histogram", "course", "labels", "null", "null_low", "null_high", "base_rate", "neighbours", "features", "isolated",
 )  # fmt: skip
 UNKNOWN = "unknown"
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError)  # what a damaged or foreign file can raise
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Where it stands which test images a figure counts as right: a row of a predictions.bin."""
+
+    path: Path
+    row: int
+    rows: int
+    images: int
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,7 @@ class Figure:
     tau_d: float | None
     notes: tuple[str, ...]
     extra: Row = field(default_factory=dict)  # what else stands beside it, such as a histogram
+    predictions: Predictions | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,9 @@ def reader(results: Path) -> Reader:
             return {}, "failed" if folder and (folder / "error.txt").exists() else "missing"
         result = read_json(folder / "result.json")
         whole = isinstance(result, dict) and (result.get("schema"), result.get("kind")) == (SCHEMA, kind)
-        return (result, "") if whole and result.get("digest") == digest else ({}, "unreadable")
+        if not whole or result.get("digest") != digest:
+            return {}, "unreadable"
+        return result | {"folder": folder}, ""
 
     return read
 
@@ -140,9 +154,9 @@ def run(job: Row, read: Reader) -> Run:
     pretraining, _ = read("pretrain", job["inputs"]["pretrain"])
     figures: dict[Key, list[Figure]] = {}
     try:
-        for row in result["metrics"]["rows"]:
+        for number, row in enumerate(result["metrics"]["rows"]):
             key = (str(row["column"]), float(row["fraction"]), str(row["metric"]), str(row["representation"]))
-            figures.setdefault(key, []).append(_figure(row))
+            figures.setdefault(key, []).append(_figure(row, _predictions(result, number)))
         config = canonical_json({name: value for name, value in result["config"].items() if name != "seed"})
         notes = _notes(pretraining.get("metrics") or {}) + _notes(result["metrics"])
         return Run(job, "", config, figures, notes, _setting(pretraining))
@@ -150,11 +164,19 @@ def run(job: Row, read: Reader) -> Run:
         return Run(job, "unreadable")
 
 
-def _figure(row: Row) -> Figure:
+def _predictions(result: Row, number: int) -> Predictions | None:
+    """Those of a row of a probe; a record made before they were kept has none."""
+    path = result["folder"] / "predictions.bin"
+    layout = re.match(r"(\d+) rows of (\d+) bits", str(result["metrics"].get("predictions", "")))
+    return Predictions(path, number, int(layout[1]), int(layout[2])) if layout and path.is_file() else None
+
+
+def _figure(row: Row, predictions: Predictions | None) -> Figure:
     value, tau_d = float(row["value"]), row.get("tau_d")
     if not math.isfinite(value) or not (tau_d is None or math.isfinite(tau_d)):
         raise ValueError
-    return Figure(value, tau_d, _notes(row), {name: row[name] for name in EXTRAS if row.get(name) is not None})
+    extra = {name: row[name] for name in EXTRAS if row.get(name) is not None}
+    return Figure(value, tau_d, _notes(row), extra, predictions)
 
 
 def _notes(part: Row) -> tuple[str, ...]:

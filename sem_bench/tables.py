@@ -139,6 +139,7 @@ class _Layout:
         self.embedded = any(embedding_type(row) != "none" for row in rows)
         self.published = any(row["published"] for row in rows)
         self.footnotes: dict[str, int] = {}
+        self.bootstrapped = False
 
     def table(self) -> TextTable:
         gains = self.embedded and self.kind.gains
@@ -203,6 +204,10 @@ class _Layout:
         # A note beside a gain says that only some seeds were paired: the row's n does not hold. Never bold.
         n = 0 if notes else row["n"]
         interval = (row["gain"], row["gain_low"], row["gain_high"])
+        if row["n"] == 1 and row["gain"] is not None and len(row["bootstrap"]) == 1:
+            _, _, low, high = row["bootstrap"][0]
+            self.bootstrapped = True
+            return TextCell(f"{row['gain']:+.1f} {{{low:+.1f}, {high:+.1f}}}", marks=self._marks(notes))
         return _gain(interval, n=n, digits=self.kind.digits, marks=self._marks(notes))
 
     def _published(self, row: Row | None) -> TextCell:
@@ -244,6 +249,10 @@ class _Layout:
         legend = [f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds", self.kind.legend]
         if self.embedded and self.kind.gains:
             legend.append(GAIN)
+        if self.bootstrapped:
+            legend.append(
+                "in braces: one seed has no interval; how much hangs on its test images (paired 95 % bootstrap)"
+            )
         if self.embedded and self.compared:
             legend.append("h: the backbone feature of the same network")
         if any(note.startswith(TAU_NOTE) for row in self.rows for note in row["notes"]):

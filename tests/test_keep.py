@@ -24,7 +24,7 @@ def test_a_record_reprints_the_table(folder: Path, capsys: pytest.CaptureFixture
     assert main(["record", "results", "docs/kept", "--suite", "tiny"]) == 0
     assert capsys.readouterr().out == "docs/kept: the results of 8 jobs; `table docs/kept` prints them\n"
     files = [path for path in (folder / "docs/kept").rglob("*") if path.is_file()]
-    assert {path.name for path in files} == {"result.json", "tiny.json"} and len(files) == 9
+    assert {path.name for path in files} == {"result.json", "predictions.bin", "tiny.json"} and len(files) == 13
     assert main(["table", "docs/kept"]) == 0
     assert capsys.readouterr().out == table
     assert main(["record", "results", "docs/kept"]) == 2  # the last suite run is not whole

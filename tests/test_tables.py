@@ -42,7 +42,7 @@ KEYS = [
         "epochs",
     ),
     *("fraction", "column", "metric", "representation", "tau_d", "mean", "std", "n"),
-    *("gain", "gain_low", "gain_high", "published", "digests", "notes"),
+    *("gain", "gain_low", "gain_high", "bootstrap", "published", "digests", "notes"),
 ]
 
 

@@ -35,6 +35,7 @@ def run(job: config.RelevanceJob, workspace: Workspace) -> dict[str, Any]:
                 "base_rate": found.base_rate,
                 "neighbours": found.neighbours_per_class,
                 "features": found.distinct_features,
+                "isolated": found.without_neighbours,
                 "notes": [],
             }
             null = {"null": found.null.mean, "null_low": found.null.low, "null_high": found.null.high}
