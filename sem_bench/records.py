@@ -32,8 +32,9 @@ TABLES = {  # kind of job -> its table
     "expressivity": "expressivity",
 }
 EXTRAS = (  # of a figure, averaged over seeds and draws as it is
-    "matrix", "histogram", "course", "labels", "null", "null_low", "null_high", "base_rate", "neighbours", "features", "isolated",
-)  # fmt: skip
+    *("matrix", "histogram", "course", "labels"),
+    *("null", "null_low", "null_high", "base_rate", "neighbours", "features", "isolated"),
+)
 UNKNOWN = "unknown"
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError)  # what a damaged or foreign file can raise
 
