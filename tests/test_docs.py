@@ -91,6 +91,13 @@ def test_the_cards_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(load(dots.labelled(), "test", dots.place)) == 100
 
 
+def test_the_notebook_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n# notebook.py\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(REPOSITORY)
+    exec(code, {})
+    assert re.fullmatch(r"\w+ \+ sem: [\d.]+ %, gain \+[\d.]+ \[.*\]\n", capsys.readouterr().out)
+
+
 def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
