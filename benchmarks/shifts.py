@@ -42,7 +42,7 @@ def main(suite: Path, results: Path) -> None:
             described, place = (labelled, shapes.place) if name == "test" else shapes.shift(name)
             split = data.load(described, "test", place)
             h = features.backbone_features(encoder, labelled, split.prepared(), CPU)
-            own = torch.tensor([labelled.classes.index(one) for one in described.classes])  # type: ignore[attr-defined]
+            own = torch.tensor([labelled.classes.index(one) for one in described.classes])
             logits = (head["scale"] * h) @ head["weight"][own].T + head["bias"][own]
             right = (logits.argmax(1) == split.labels).double().mean()
             figures[name][job.cell.method].append(100 * float(right))

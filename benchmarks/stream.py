@@ -56,7 +56,8 @@ def ours(folder: Path, workers: int) -> float:
         data=described,
         seed=0,
     )
-    split = data.load(described, "train", Place(Path("card"), Path("none"), Path()), memory=1, workers=workers)
+    place = Place(described.name, ("train",), card=Path("card"), code=Path("none"), root=Path())
+    split = data.load(described, "train", place, memory=1, workers=workers)
     began = time.perf_counter()
     with Views(job, split, torch.device("cpu"), last=STEPS) as views:
         for step in range(STEPS):

@@ -17,7 +17,7 @@ from sem_bench import config, features, sem
 from sem_bench.features import Features, Representation
 from sem_bench.plan import read_plan
 from sem_bench.randomness import initialisation
-from sem_bench.stages.probe import Contest, labelled_rows, probe
+from sem_bench.stages.probe import Contest, Report, labelled_rows, probe
 from sem_bench.store import Store
 from sem_bench.workspace import Workspace
 
@@ -52,12 +52,14 @@ def main(suite: Path, results: Path, data: Path, assignments: list[str]) -> None
         embedding = untrained(found, size, job.config.seed)
         softmaxes = [Representation("untrained", tau, partial(embedding, tau=tau)) for tau in grid.tau]
         rows = labelled_rows(found, job.config, 0)
-        plain, _, _ = probe(job.config, found, Contest("top1", [found.h], job.config.fixed_l2), rows, 0)
-        mixed, _, _ = probe(job.config, found, Contest("top1", softmaxes, grid.l2), rows, 0)
+        report = Report("100%")
+        plain, _, _ = probe(job.config, found, Contest("top1", [found.h], job.config.fixed_l2), rows, 0, report)
+        mixed, _, _ = probe(job.config, found, Contest("top1", softmaxes, grid.l2), rows, 0, report)
         line = f"h {plain['value']:.1f}, untrained SEM {mixed['value']:.1f}"
         choice = f"tau_d {mixed['tau_d']:g}, l2 {mixed['l2']:g}"
         print(f"{job.cell.method} seed {job.cell.seed}: {line} ({choice})", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), sys.argv[4:])
+    suite, results, data = map(Path, sys.argv[1:4])
+    main(suite, results, data, sys.argv[4:])
