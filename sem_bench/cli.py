@@ -213,11 +213,12 @@ def _limits(options: argparse.Namespace) -> "Limits":
 
 
 def _print_tables(plan: "Plan", store: "Store") -> None:
-    from sem_bench import render, tables
+    from sem_bench import figures, render, tables
 
     rows = tables.rows(store.root, suite=plan.suite.name)
     found = tables.tables(rows)
-    render.write_tables(store.root, plan.suite.name, rows, found)
+    paths = render.write_tables(store.root, plan.suite.name, rows, found)
+    figures.write(rows, paths[0].parent)
     if found:
         print(render.render(found, rows, "github"))  # noqa: T201
 
@@ -234,7 +235,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from sem_bench import render, tables
+    from sem_bench import figures, render, tables
     from sem_bench.validation import did_you_mean
 
     everything = rows = tables.rows(options.results, suite=options.suite, all_suites=options.all)
@@ -245,6 +246,7 @@ def _table(options: argparse.Namespace) -> int:
     found = tables.tables(rows if options.table != "robustness" else everything, only=options.table)
     if options.out:
         render.write_tables(options.out, None, rows, found)
+        figures.write(rows, options.out)
     else:
         print(render.render(found, rows, options.format))  # noqa: T201
     return 0

@@ -43,7 +43,7 @@ UNKNOWN = Network(50, 5.0, 20.0, 1024)
 LARGE = 64  # pixels above which torchvision's ResNets have their large stem
 EVALUATION_SECONDS = 2.0  # of a probe on 5,000 images
 HEAD_SPEED = 2e11  # multiplications a second in a wide linear layer
-PROCESS = 0.7 * 2**30  # bytes of Python with torch
+PROCESS = 0.9 * 2**30  # bytes of Python with torch
 FLOAT = 4  # bytes
 COPIES = 25  # of a probe's head while it is fitted: two for each step that L-BFGS remembers, and some
 CHUNK = 1024  # images whose representation exists at a time
@@ -126,11 +126,11 @@ def _step_seconds(job: PretrainJob) -> float:
 
 
 def _weights(job: PretrainJob) -> float:
-    """Weights, gradients, what the optimiser keeps, and a momentum branch."""
+    """Weights, gradients, what the optimiser keeps, a momentum branch, and bfloat16 copies of the first two."""
     network, (width, hidden) = _network(job.backbone), _head(job)
     embedding = width * network.features if job.embedding.width else 0
     count = network.weights * 1e6 + embedding + width * hidden + hidden**2
-    copies = 4 if job.training.optimizer.name.startswith("adam") else 3
+    copies = 5 if job.training.optimizer.name.startswith("adam") else 4
     return FLOAT * count * (copies + ("momentum" in job.training.parameters))
 
 

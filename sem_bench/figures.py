@@ -29,17 +29,15 @@ Drawn = Iterator[tuple[str, "Figure"]]  # what the file's name ends in, and the 
 Colour = tuple[float, float, float]
 
 _GROUP = ("suite", "dataset", "backbone", "recipe", "epochs")
-_COLOURS = dict(  # Okabe and Ito's first, which the colour-blind can tell apart
-    zip(
-        ("simclr", "byol", "moco", "swav", "dino", "simsiam", "barlow_twins", "vicreg", "supervised", "external"),
-        ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#8A8A2B", "#332288", "#777777"],
-        strict=True,
-    )
+_METHODS = ("simclr", "byol", "moco", "swav", "dino", "simsiam", "barlow_twins", "vicreg", "supervised", "external")
+_COLOURS = (  # Okabe and Ito's first, which the colour-blind can tell apart
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
+    *("#56B4E9", "#882255", "#8A8A2B", "#332288", "#777777"),
 )
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _MARKERS = {"none": "o", "linear": "^", "sem": "s", "gumbel": "D"}
 _INK, _PALE = "#222222", "#8c8c8c"
-_STYLE: dict[str, dict[str, Any]] = {
+_STYLE: Any = {
     "svg": {"hashsalt": "sem-bench", "fonttype": "none"},  # the same identifiers each time, and text as text
     "text": {"parse_math": False},  # a name may hold a $
     "font": {"size": 9},
@@ -49,7 +47,6 @@ _STYLE: dict[str, dict[str, Any]] = {
     "grid": {"color": "#e4e4e4", "linewidth": 0.6},
     "lines": {"linewidth": 1.4, "markersize": 5},
 }
-_METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}  # nothing that changes by itself
 
 
 def write(rows: Sequence[Row], folder: Path) -> list[Path]:
@@ -80,17 +77,21 @@ def write(rows: Sequence[Row], folder: Path) -> list[Path]:
 
 
 def _save(figure: "Figure", stem: Path) -> list[Path]:
-    figure.draw_without_rendering()  # lays it out, once for both files
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    # Figure.savefig would lay the figure out and draw it twice for each file.
+    figure.set_dpi(150)
+    png, svg = (stem.with_name(f"{stem.name}.{end}") for end in ("png", "svg"))
+    write_atomic(png, partial(FigureCanvasAgg(figure).print_png, metadata={"Software": None}))
     figure.set_layout_engine("none")
-    paths = [stem.with_name(f"{stem.name}.{end}") for end in _METADATA]
-    for path, (end, metadata) in zip(paths, _METADATA.items(), strict=True):
-        write_atomic(path, partial(figure.savefig, format=end, dpi=150, metadata=metadata))
-    return paths
+    write_atomic(svg, partial(FigureCanvasSVG(figure).print_svg, metadata={"Date": None, "Creator": None}))
+    return [png, svg]
 
 
 def _stem(used: set[str], *parts: str) -> str:
     """A file's name that every file system takes, and that no other file has, also where case does not count."""
-    base = "-".join(short for part in parts if (short := re.sub(r"[^A-Za-z0-9.]+", "_", part).strip("._")[:60]))
+    base = "-".join(short for part in parts if (short := re.sub(r"[^A-Za-z0-9.-]+", "_", part)[:60].strip("._-")))
     stem, number = base, 1
     while stem.lower() in used:
         number += 1
@@ -120,11 +121,11 @@ class _Look:
     def __init__(self, rows: Sequence[Row]) -> None:
         self.methods = _names((_method_key(row), _method(row)) for row in rows)
         self.embeddings = _names((_embedding_key(row), _embedding(row)) for row in rows)
-        known = list(_COLOURS)
         self.numbers: dict[str, int] = {}  # of the 40 pairs of colour and dashes
-        for name in sorted(self.methods.values(), key=lambda name: (name not in known, name)):
+        for name in sorted(self.methods.values(), key=lambda name: (name not in _METHODS, name)):
             base = name.removesuffix(" + IP")  # has its method's colour, with other dashes
-            first = known.index(base) + 10 * (name != base) if base in known else 20 + zlib.crc32(name.encode()) % 20
+            own = _METHODS.index(base) + 10 * (name != base) if base in _METHODS else None
+            first = 20 + zlib.crc32(name.encode()) % 20 if own is None else own
             free = (number % 40 for number in range(first, first + 40) if number % 40 not in self.numbers.values())
             self.numbers[name] = next(free, first)
         self.markers: dict[str, str] = {}
@@ -140,7 +141,7 @@ class _Look:
         return self.embeddings[_embedding_key(row)]
 
     def colour(self, row: Row) -> str:
-        return list(_COLOURS.values())[self.numbers[self.method(row)] % 10]
+        return _COLOURS[self.numbers[self.method(row)] % 10]
 
     def dashes(self, row: Row) -> Any:
         number = self.numbers[self.method(row)]
@@ -171,9 +172,8 @@ def _names(labels: Iterable[tuple[str, str]]) -> dict[str, str]:
     """A short printable name for each key, numbered where several keys would have the same."""
     found: dict[str, str] = {}
     for key, label in dict(labels).items():
-        name = short = (
-            textwrap.shorten(_printable(label), 32, placeholder="…") if " " in label else _printable(label)[:32]
-        )
+        text = _printable(label)
+        name = short = text if len(text) <= 32 else f"{text[:31]}…"
         number = 1
         while name in found.values():
             number += 1
@@ -187,11 +187,12 @@ def _printable(text: str) -> str:
 
 
 def _shades(colour: str, count: int) -> list[Colour]:
-    """So many of a colour, from dark to light: grey print keeps them apart."""
+    """So many of a colour, from light to dark: grey print keeps them apart."""
     from matplotlib.colors import to_rgb
 
     found: list[Colour] = []
-    for share in [1.2 * number / (count - 1) - 0.6 for number in range(count)] if count > 1 else [0.0]:
+    for number in range(count):
+        share = 0.5 - number / (count - 1) if count > 1 else 0.0
         red, green, blue = (one + abs(share) * ((share > 0) - one) for one in to_rgb(colour))
         found.append((red, green, blue))
     return found
@@ -253,14 +254,14 @@ def _note(figure: "Figure", rows: Sequence[Row], look: _Look, drawn: Sequence[Ro
     more = f" and {len(holes) - 4} more" if len(holes) > 4 else ""
     left_out = f"left out: {', '.join(list(holes)[:4])}{more}" if holes else ""
     text = "; ".join(filter(None, (f"n = {seeds} seed{'s' * (counts[-1] > 1)}", *texts, left_out)))
-    lines = textwrap.wrap(text, int(17 * figure.get_figwidth()))
+    lines = textwrap.wrap(_printable(text), int(17 * figure.get_figwidth()))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="#555555")
 
 
 def _hole(row: Row, look: _Look) -> str:
     reason = next(iter(row["notes"][:1] if row["mean"] is None else row["notes"][-1:]), "")
-    name = f"{look.method(row)} {look.embedding(row)} {_printable(row['column'])}"
-    return f"{name} ({_printable(reason)})" if reason else name
+    name = f"{look.method(row)} {look.embedding(row)} {row['column']}"
+    return f"{name} ({reason})" if reason else name
 
 
 # --- the figures ----------------------------------------------------------------------------------------------
@@ -292,6 +293,7 @@ def _gains(rows: Sequence[Row], look: _Look) -> Drawn:
         name = f"probe, {column} of labels" if column.endswith("%") else column
         axis.set(title=_printable(name), xlabel="gain in top-1 [points]")
         axis.grid(visible=False, axis="y")
+        axis.tick_params(axis="y", left=False)
     panels[0, 0].set_yticks(list(lines.values()), list(lines))
     panels[0, 0].set_ylim(max(lines.values()) + 0.6, -0.6)
     firsts = _by(drawn, look.embedding).items()
@@ -357,26 +359,28 @@ def _expressivity(rows: Sequence[Row], look: _Look) -> Drawn:
     metrics = {
         "train": "accuracy on the labelled images [%]",
         "test": "test accuracy [%]",
-        "gap": "gap, train - test [points]",
+        "gap": "gap, train − test [points]",
     }
     for method, found in _by(_of(rows, "expressivity", *metrics), look.method).items():
         drawn = _there(found, "labels")
         if not drawn:
             continue
         shown = [metric for metric in metrics if any(row["metric"] == metric for row in drawn)]
-        figure, panels = _panels(drawn[0], f"Expressivity: {method}", grid=(1, len(shown)), size=(2.3, 2.7))
+        figure, panels = _panels(drawn[0], f"Expressivity: {method}", grid=(1, len(shown)), size=(2.5, 2.6))
+        ticks = sorted({row["labels"] for row in drawn})
         for axis, metric in zip(panels[0], shown, strict=True):
             axis.set(xscale="log", xlabel="labels", ylabel=metrics[metric])
+            axis.set_xticks(ticks, [f"{tick:,.0f}" for tick in ticks], rotation=90 if len(ticks) > 4 else 0)
+            axis.minorticks_off()
         taus = sorted({row["tau_d"] for row in drawn if row["tau_d"] is not None})
         shades = dict(zip(taus, _shades(look.colour(drawn[0]), len(taus)), strict=True))
-        several = len(_by(drawn, look.embedding)) > 1
         handles = []
         for line in _by(drawn, lambda row: (look.embedding(row), row["representation"], row["tau_d"])).values():
             tau_d, single = line[0]["tau_d"], all(row["n"] == 1 for row in line)
             style = {"color": shades.get(tau_d, _INK), "linestyle": "-" if tau_d is not None else _DASHES[1]}
             style |= look.marker(line[0], hollow=single)
-            name = line[0]["representation"] + ("" if tau_d is None else f", τ_d = {tau_d:g}")
-            handles.append(_mark(f"{look.embedding(line[0])}: {name}" if several else name, **style))
+            name = line[0]["representation"] if tau_d is None else f"τ_d = {tau_d:g}"
+            handles.append(_mark(f"{look.embedding(line[0])}: {name}", **style))
             for axis, metric in zip(panels[0], shown, strict=True):
                 points = sorted(
                     (row["labels"], row["mean"], row["std"] or 0) for row in line if row["metric"] == metric
@@ -399,13 +403,15 @@ def _corruptions(rows: Sequence[Row], look: _Look) -> Drawn:
         if not drawn or not values:
             continue
         widest, tallest = (max(len(row["matrix"][name]) for row in drawn) for name in ("severities", "corruptions"))
-        size = (1.3 + 0.36 * widest, 0.6 + 0.2 * tallest)
+        size = (0.3 + 0.36 * widest, 0.6 + 0.2 * tallest)
+        first = drawn[0]["matrix"]["corruptions"]
         title = f"Accuracy under corruption: {method}, probe at {100 * place[1]:g} % of labels"
         figure, panels = _panels(drawn[0], title, grid=(1, len(drawn)), size=size)
         for axis, row in zip(panels[0], drawn, strict=True):
             image = _heat_map(axis, row["matrix"], (min(values), max(values)))
             axis.set(title=f"{look.embedding(row)}\nmean {row['mean']:.1f} %", xlabel="severity")
-        figure.colorbar(image, ax=panels[0, -1], label="accuracy [%]")
+            axis.tick_params(labelleft=axis is panels[0, 0] or row["matrix"]["corruptions"] != first)
+        figure.colorbar(image, ax=list(panels[0]), label="accuracy [%]", fraction=0.05)
         _note(figure, found, look, drawn)
         yield "-".join([method, place[0], f"{100 * place[1]:g}"] if len(places) > 1 else [method]), figure
 
@@ -435,16 +441,23 @@ def _relevance(rows: Sequence[Row], look: _Look) -> Drawn:
     if not drawn:
         return
     methods, embeddings = _by(drawn, look.method), list(_by(drawn, look.embedding))
-    columns = min(4, len(methods))
-    grid = (math.ceil(len(methods) / columns), columns)
-    figure, panels = _panels(drawn[0], "Semantic relevance", grid=grid, size=(1.9, 1.9), sharex=True, sharey=True)
+    height = math.ceil(len(methods) / 4)
+    columns = math.ceil(len(methods) / height)
+    figure, panels = _panels(
+        drawn[0], "Semantic relevance", grid=(height, columns), size=(1.9, 1.9), sharex=True, sharey=True
+    )
     ticks = sorted({int(row["column"]) for row in drawn})
+    base_rate = {"color": _INK, "linestyle": "--", "linewidth": 0.9}
     panels[0, 0].set_xscale("log", base=2)
     panels[0, 0].set_xticks(ticks, list(map(str, ticks)), minor=False)
-    for axis in panels.flat[len(methods) :]:
-        axis.remove()
+    for number, axis in enumerate(panels.flat):
+        if number >= len(methods):
+            axis.remove()
+        elif number + columns >= len(methods):  # nothing below it
+            axis.set(xlabel="K")
+            axis.tick_params(labelbottom=True)
     for axis, (method, found) in zip(panels.flat, methods.items(), strict=False):
-        axis.set(title=method, xlabel="largest weights per class, K")
+        axis.set(title=method)
         for name, line in _by(found, look.embedding).items():
             line = sorted(line, key=lambda row: int(row["column"]))
             ks = [int(row["column"]) for row in line]
@@ -456,23 +469,25 @@ def _relevance(rows: Sequence[Row], look: _Look) -> Drawn:
                 edges = ([row[end] for row in null] for end in ("null_low", "null_high"))
                 axis.fill_between([int(row["column"]) for row in null], *edges, color=colour, alpha=0.2, linewidth=0)
             base = _there(line, "base_rate")
-            axis.plot([int(row["column"]) for row in base], [row["base_rate"] for row in base], color=_PALE, ls="--")
-    figure.supylabel("relevance per class", fontsize=9)
+            axis.plot([int(row["column"]) for row in base], [row["base_rate"] for row in base], **base_rate)
+    figure.supylabel("semantic relevance", fontsize=9)
     from matplotlib.patches import Patch
 
     shades = dict(zip(embeddings, _shades(_PALE, len(embeddings)), strict=True))
     firsts = _by(drawn, look.embedding).items()
     handles = [_mark(name, color=shades[name], ls="-", **look.marker(row[0], hollow=False)) for name, row in firsts]
-    band = Patch(color=_PALE, alpha=0.4, linewidth=0, label="95 % of the classes\npermuted among\nsuperclasses")
+    band = Patch(color=_PALE, alpha=0.4, linewidth=0, label="chance, 95 %")
     _legend(
         figure,
         [
             *handles,
             *[band] * bool(_there(drawn, "null_low", "null_high")),
-            *[_mark("base rate", color=_PALE, ls="--")] * bool(_there(drawn, "base_rate")),
+            *[_mark("base rate", **base_rate)] * bool(_there(drawn, "base_rate")),
         ],
     )
-    _note(figure, arms, look, drawn, _SPREAD if any(row["std"] for row in drawn) else "")
+    spread = _SPREAD if any(row["std"] for row in drawn) else ""
+    chance = "chance: classes permuted among superclasses" if _there(drawn, "null_low", "null_high") else ""
+    _note(figure, arms, look, drawn, "mean over classes, of the K largest weights of each", spread, chance)
     yield "", figure
 
 
