@@ -135,13 +135,14 @@ class _Look:
             self.markers.setdefault(self.embedding(row), next(free_markers, "o"))
 
     def method(self, row: Row) -> str:
-        return self.methods[_method_key(row)]
+        return self.methods.get(_method_key(row), _method(row))
 
     def embedding(self, row: Row) -> str:
         return self.embeddings[_embedding_key(row)]
 
     def colour(self, row: Row) -> str:
-        return _COLOURS[self.numbers[self.method(row)] % 10]
+        number = self.numbers.get(self.method(row))
+        return _INK if number is None else _COLOURS[number % 10]  # a pooled line is no method
 
     def dashes(self, row: Row) -> Any:
         number = self.numbers[self.method(row)]
@@ -226,8 +227,9 @@ def _panels(row: Row, what: str, *, grid: tuple[int, int], size: tuple[float, fl
     """A figure and its array of panels, each of a size in inches, with room for the legend to the right."""
     from matplotlib.figure import Figure
 
-    figure = Figure((grid[1] * size[0] + 1.8, grid[0] * size[1] + 0.9), layout="constrained")
     place = _printable("{suite}: {dataset}, {backbone}, recipe {recipe}, {epochs} epochs".format_map(row))
+    width = max(grid[1] * size[0] + 0.6, 0.3 + _width((what, place)))
+    figure = Figure((width, grid[0] * size[1] + 0.9), layout="constrained")
     figure.suptitle(f"{what}\n{place}", x=0.01, ha="left", fontsize=9)
     return figure, figure.subplots(*grid, squeeze=False, **options)
 
@@ -238,30 +240,41 @@ def _mark(label: str, **style: Any) -> "Artist":
     return Line2D([], [], label=label, **{"color": _INK, "linestyle": "none"} | style)
 
 
-def _legend(figure: "Figure", handles: Iterable["Artist"]) -> None:
-    handles = list(handles)
+def _legend(figure: "Figure", handles: Sequence["Artist"]) -> None:
+    """To the right of the panels, which keep their width."""
     columns = math.ceil(len(handles) / (5 * figure.get_figheight()))
-    figure.set_figwidth(figure.get_figwidth() + 1.8 * (columns - 1))
+    _widen(figure, columns * (0.6 + _width(str(handle.get_label()) for handle in handles)))
     figure.legend(handles=handles, loc="outside right upper", ncols=columns)
 
 
+def _widen(figure: "Figure", inches: float) -> None:
+    figure.set_figwidth(figure.get_figwidth() + inches)
+
+
+def _width(texts: Iterable[str]) -> float:
+    """Of the longest text, in inches, about."""
+    return 0.066 * max(map(len, texts))
+
+
 def _note(figure: "Figure", rows: Sequence[Row], look: _Look, drawn: Sequence[Row], *texts: str) -> None:
-    """Below the panels: the number of seeds, what else there is to say, and the rows that are not drawn."""
+    """Below the panels: the number of seeds, what else there is to say, and which rows are not drawn, and why."""
     counts = sorted({row["n"] for row in drawn})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    hollow = "hollow markers: one seed" if counts[0] == 1 else ""
     kept = {id(row) for row in drawn}
-    holes = dict.fromkeys(_hole(row, look) for row in rows if id(row) not in kept)
+    holes = list(dict.fromkeys(_hole(row, look) for row in rows if id(row) not in kept))
     more = f" and {len(holes) - 4} more" if len(holes) > 4 else ""
-    left_out = f"left out: {', '.join(list(holes)[:4])}{more}" if holes else ""
-    text = "; ".join(filter(None, (f"n = {seeds} seed{'s' * (counts[-1] > 1)}", *texts, left_out)))
-    lines = textwrap.wrap(_printable(text), int(17 * figure.get_figwidth()))
+    left_out = f"left out: {', '.join(holes[:4])}{more}" if holes else ""
+    text = "; ".join(filter(None, (f"n = {seeds} seed{'s' * (counts[-1] > 1)}", hollow, *texts, left_out)))
+    lines = textwrap.wrap(_printable(text), int(16 * figure.get_figwidth()))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="#555555")
 
 
 def _hole(row: Row, look: _Look) -> str:
-    reason = next(iter(row["notes"][:1] if row["mean"] is None else row["notes"][-1:]), "")
-    name = f"{look.method(row)} {look.embedding(row)} {row['column']}"
-    return f"{name} ({reason})" if reason else name
+    notes = row["notes"] if row["mean"] is None else [note for note in row["notes"] if note.endswith("gain")]
+    reason = f" ({notes[0]})" if notes else ""
+    column = f"K = {row['column']}" if row["table"] == "relevance" else row["column"]
+    return f"{look.method(row)} {look.embedding(row)} {column}{reason}"
 
 
 # --- the figures ----------------------------------------------------------------------------------------------
@@ -274,37 +287,49 @@ def _gains(rows: Sequence[Row], look: _Look) -> Drawn:
     if not drawn:
         return
     means = list(_pooled(arms, look))
+    shown = drawn + [row for row in means if row["gain"] is not None]
     columns, embeddings = list(_by(drawn, lambda row: row["column"])), list(_by(drawn, look.embedding))
-    own, below = list(_by(drawn, look.method)), list(_by(means, _method))
-    lines = {name: float(number) for number, name in enumerate(own)}
-    lines |= {name: len(own) + 0.3 + number for number, name in enumerate(below)}
+    lines = {name: float(number) for number, name in enumerate(_by(drawn, look.method))}
+    lines |= {name: len(lines) + 0.3 + number for number, name in enumerate(_by(shown[len(drawn) :], look.method))}
     size = (2.0, 0.5 + len(lines) * max(0.3, 0.17 * len(embeddings)))
     figure, panels = _panels(rows[0], "Gain over none", grid=(1, len(columns)), size=size, sharey=True)
+    cut = False
     for axis, column in zip(panels[0], columns, strict=True):
         axis.axvline(0, color=_INK, linewidth=0.8, zorder=1)
-        for row in (row for row in drawn + means if row["column"] == column):
-            is_mean = "methods" in row
-            y = lines[_method(row) if is_mean else look.method(row)]
-            y += 0.8 * ((embeddings.index(look.embedding(row)) + 0.5) / len(embeddings) - 0.5)
-            colour, lone = _INK if is_mean else look.colour(row), row["gain_low"] is None
-            if not lone:
-                axis.plot([row["gain_low"], row["gain_high"]], [y, y], color=colour, solid_capstyle="butt")
-            axis.plot([row["gain"]], [y], color=colour, **look.marker(row, hollow=lone))
+        own = [row for row in shown if row["column"] == column]
+        reach = max(1.0, *(3 * abs(row["gain"]) for row in own))  # two seeds can have intervals that dwarf all gains
+        for row in own:
+            y = lines[look.method(row)] + 0.8 * ((embeddings.index(look.embedding(row)) + 0.5) / len(embeddings) - 0.5)
+            cut |= _gain(axis, row, y, look, reach)
         name = f"probe, {column} of labels" if column.endswith("%") else column
         axis.set(title=_printable(name), xlabel="gain in top-1 [points]")
         axis.grid(visible=False, axis="y")
         axis.tick_params(axis="y", left=False)
     panels[0, 0].set_yticks(list(lines.values()), list(lines))
     panels[0, 0].set_ylim(max(lines.values()) + 0.6, -0.6)
+    _widen(figure, _width(lines))
     firsts = _by(drawn, look.embedding).items()
-    handles = [_mark(name, **look.marker(first[0], hollow=False)) for name, first in firsts]
-    lonely = any(row["gain_low"] is None for row in drawn)
-    _legend(figure, handles + [_mark("one seed", marker="o", mfc="white")] * lonely)
-    bars = (
-        "bars: 95 % t-interval of the gain, paired by seed" if any(row["gain_low"] is not None for row in drawn) else ""
+    _legend(figure, [_mark(name, **look.marker(first[0], hollow=False)) for name, first in firsts])
+    bars = any(row["gain_low"] is not None for row in drawn)
+    texts = (
+        "bars: 95 % t-interval of the gain, paired by seed" * bars,
+        "arrows: the interval goes on" * cut,
+        "pooled: mean of the methods, the methods as units" * (len(shown) > len(drawn)),
     )
-    _note(figure, arms, look, drawn, bars, "pooled: mean over methods, the methods as units" if means else "")
+    _note(figure, arms + means, look, shown, *texts)
     yield "", figure
+
+
+def _gain(axis: "Axes", row: Row, y: float, look: _Look, reach: float) -> bool:
+    """A gain and its interval as far as the panel reaches; whether the interval goes on."""
+    colour, low, high = look.colour(row), row["gain_low"], row["gain_high"]
+    if low is not None:
+        axis.plot([max(low, -reach), min(high, reach)], [y, y], color=colour, solid_capstyle="butt")
+        for end, marker in ((-low, "<"), (high, ">")):
+            if end > reach:
+                axis.plot([reach if marker == ">" else -reach], [y], marker, color=colour, markersize=4)
+    axis.plot([row["gain"]], [y], color=colour, linestyle="none", **look.marker(row, hollow=low is None))
+    return low is not None and max(-low, high) > reach
 
 
 def _pooled(arms: Sequence[Row], look: _Look) -> Iterator[Row]:
@@ -313,10 +338,10 @@ def _pooled(arms: Sequence[Row], look: _Look) -> Iterator[Row]:
         methods = list(_by(part, look.method))
         for same in _by(part, lambda row: row["column"]).values() if len(methods) > 1 else ():
             gains = {look.method(row): row["gain"] for row in same}
-            gain, low, high = pooled([gains.get(method) for method in methods])
-            if gain is not None:
-                mean = {"gain": gain, "gain_low": low, "gain_high": high, "methods": len(methods)}
-                yield same[0] | mean | {"method": f"pooled ({len(methods)})"}
+            interval = pooled([gains.get(method) for method in methods])
+            mean = dict(zip(("gain", "gain_low", "gain_high"), interval, strict=True))
+            name = {"method": f"pooled ({len(methods)})", "twin": -1, "notes": []}
+            yield same[0] | mean | name | {"n": max(row["n"] for row in same)}
 
 
 def _entropy(rows: Sequence[Row], look: _Look) -> Drawn:
@@ -338,9 +363,8 @@ def _entropy(rows: Sequence[Row], look: _Look) -> Drawn:
         edges = [number / bins for number in range(bins + 1)]
         panels[0, 0].stairs(density, edges, color=colour, linestyle=dashes, linewidth=1.4)
         peak = max(range(bins), key=lambda number: density[number])
-        panels[0, 0].plot(
-            [(peak + 0.5) / bins], [density[peak]], color=colour, **look.marker(row, hollow=row["n"] == 1)
-        )
+        style = look.marker(row, hollow=row["n"] == 1) | {"color": colour, "linestyle": "none"}
+        panels[0, 0].plot([(peak + 0.5) / bins], [density[peak]], **style)
     if followed:
         panels[0, -1].set(xlabel="epoch", ylabel="mean of H / log V", ylim=(-0.02, 1.02))
     for row in followed:
@@ -405,7 +429,7 @@ def _corruptions(rows: Sequence[Row], look: _Look) -> Drawn:
         widest, tallest = (max(len(row["matrix"][name]) for row in drawn) for name in ("severities", "corruptions"))
         size = (0.3 + 0.36 * widest, 0.6 + 0.2 * tallest)
         first = drawn[0]["matrix"]["corruptions"]
-        title = f"Accuracy under corruption: {method}, probe at {100 * place[1]:g} % of labels"
+        title = f"Accuracy under corruption: {method}, probe at {100 * place[1]:g}% of labels"
         figure, panels = _panels(drawn[0], title, grid=(1, len(drawn)), size=size)
         for axis, row in zip(panels[0], drawn, strict=True):
             image = _heat_map(axis, row["matrix"], (min(values), max(values)))

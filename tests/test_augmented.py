@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cosine_similarity, cross_entropy
 
 from sem_bench import config, data, features
 from sem_bench.arms import finer
@@ -20,8 +21,9 @@ from sem_bench.cli import main
 from sem_bench.errors import UserError
 from sem_bench.features import Features
 from sem_bench.plan import read_plan
+from sem_bench.randomness import generator
 from sem_bench.stages import augmented
-from sem_bench.stages.augmented import AugmentedJob, Trained, contests, holdout, row, train, validate
+from sem_bench.stages.augmented import AugmentedJob, LabelledViews, Trained, contests, holdout, row, train, validate
 from sem_bench.store import Store
 from sem_bench.workspace import Workspace
 from tests.conftest import SUITE, TOY_PY, TOY_YAML, write
@@ -60,7 +62,7 @@ def test_a_head_is_that_of_torch(inside_only: bool) -> None:
             for group in optimizer.param_groups:
                 group["lr"] = lr * (1 if epoch < 6 else 0.1 if epoch < 8 else 0.01)
             optimizer.zero_grad()
-            cross_entropy(module(x[mine > 0]), labels[mine > 0]).backward()  # type: ignore[no-untyped-call]
+            cross_entropy(module(x[mine > 0]), labels[mine > 0]).backward()
             optimizer.step()
     for k, module in enumerate(modules):
         assert torch.allclose(heads.weight[k], module.weight, rtol=1e-5, atol=1e-6)
@@ -153,6 +155,10 @@ def _arm(folder: Path, embedding: str, *, memory: int = data.MEMORY, epochs: int
     return Arm(job, workspace)
 
 
+def _note(seen: list[tuple[int, int, str]], *what: Any) -> None:
+    seen.append(what)
+
+
 def test_all_arms_run_and_search_equally_many_candidates(arm: Callable[..., Arm]) -> None:
     expected = {
         "none": [("top1", "h")],
@@ -160,16 +166,16 @@ def test_all_arms_run_and_search_equally_many_candidates(arm: Callable[..., Arm]
         "sem": [("top1", "h"), ("top1", "sem"), ("top1_fixed_tau", "sem")],
     }
     for name, figures in expected.items():
-        one, seen = arm(name), list[tuple[int, int]]()
-        workspace = replace(one.workspace, progress=lambda done, total, _, seen=seen: seen.append((done, total)))
-        rows = augmented.run(one.job, workspace)["rows"]
+        one, seen = arm(name), list[tuple[int, int, str]]()
+        rows = augmented.run(one.job, replace(one.workspace, progress=partial(_note, seen)))["rows"]
         assert [(row["metric"], row["representation"]) for row in rows] == figures
         assert {row["candidates"] for row in rows} == {4}
         assert {(row["column"], row["fraction"], row["draw"]) for row in rows} == {("100% aug", 1.0, 0)}
-        assert seen == [(step, 5 * 6) for step in range(1, 31)]  # 200 images: 6 batches of 32, the rest is dropped
+        # 200 images: 6 batches of 32, the rest is dropped
+        assert seen == [(step + 1, 5 * 6, f"epoch {step // 6 + 1}") for step in range(30)]
         assert rows == augmented.run(one.job, one.workspace)["rows"]
         for row_ in rows:
-            assert 30 < row_["value"] < 100  # chance is 25
+            assert 0 < row_["value"] < 100 and 0 < row_["validation"] < 100
             assert (row_["tau_d"] is None) == (row_["representation"] != "sem")
             edge = row_["lr"] in (min(LR), max(LR))
             assert ("lr on the edge of its grid" in row_["notes"]) == edge
@@ -205,6 +211,16 @@ def test_heads_that_judge_never_see_the_holdout(arm: Callable[..., Arm]) -> None
         assert not torch.equal(trained.heads.weight[final], after[name].heads.weight[final])
         assert not torch.equal(trained.heads.weight[judging], other[name].heads.weight[judging])
         assert not torch.equal(trained.heads.weight[judging], trained.heads.weight[final])
+
+
+def test_images_are_augmented_unless_told_otherwise(arm: Callable[..., Arm]) -> None:
+    one = arm("none", epochs=1)
+    found = one.found
+    held, reported = holdout(one.job, found), contests(one.job, found)
+    usual = train(one.job, found, reported, held)["h", None].heads.weight
+    original = config.Augmentation(crop_scale=(0.08, 1.0), interpolation="bicubic", flip=0.5)
+    assert torch.equal(usual, one.train(found, held, view=original)["h None"].heads.weight)
+    assert not torch.equal(usual, one.train(found, held, view=PLAIN)["h None"].heads.weight)
 
 
 def test_test_labels_change_the_reported_number_alone(arm: Callable[..., Arm], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +259,12 @@ def test_the_choice_is_the_best_on_the_holdout_and_its_head_of_all_images_is_tes
     final = heads.heads.head(len(heads.lr) + heads.lr.index(lr))
     right = final.predict(found.sem(tau).of(found.h_test) * heads.scale).argmax(1) == found.test.labels
     assert choice["value"] == pytest.approx(100 * float(right.double().mean()))
+    for one_ in trained.values():  # the heads that judge have judged
+        one_.heads.weight[: len(one_.lr)] = 0
+    assert row(found, reported[1], trained, judged) == choice
+    k = len(heads.lr) + heads.lr.index(lr)
+    heads.heads.weight[k] *= -1
+    assert row(found, reported[1], trained, judged)["value"] != choice["value"]
 
 
 def test_a_tie_goes_to_the_smallest_lr_and_a_diverged_head_is_never_chosen(arm: Callable[..., Arm]) -> None:
@@ -255,27 +277,104 @@ def test_a_tie_goes_to_the_smallest_lr_and_a_diverged_head_is_never_chosen(arm: 
     choice = row(found, contest, trained, {("h", None): dict(zip(contest.lr, values, strict=True))})
     assert (choice["lr"], choice["validation"], choice["notes"]) == (contest.lr[1], 75, [])
 
+    values = [None, 0.0, 0.0, None]
+    choice = row(found, contest, trained, {("h", None): dict(zip(contest.lr, values, strict=True))})
+    assert (choice["lr"], choice["notes"]) == (contest.lr[1], ["2 of 4 heads diverged"])
+
+    trained["h", None].heads.bias[4 + 2] = torch.inf  # of a pair the one of all images
+    judged = validate(found, trained, held)
+    assert [judged["h", None][lr] is None for lr in contest.lr] == [False, False, True, False]
+
     job = one.job.model_copy(update={"fixed_lr": [1e39, 1.0, 1e40]})
     (contest,) = contests(job, found)
     trained = train(job, found, [contest], held, view=PLAIN)
     judged = validate(found, trained, held)
     assert [judged["h", None][lr] is None for lr in job.fixed_lr] == [True, False, True]
     choice = row(found, contest, trained, judged)
-    assert choice["lr"] == 1.0 and choice["value"] > 30
+    assert choice["lr"] == 1.0
     assert "2 of 3 heads diverged" in choice["notes"]
 
 
-@pytest.mark.parametrize("embedding", ["none", "linear", "sem"])
-def test_without_augmentation_it_comes_near_the_convex_probe(arm: Callable[..., Arm], embedding: str) -> None:
-    one = arm(embedding, epochs=100)
+def test_without_augmentation_it_comes_near_the_convex_probe(arm: Callable[..., Arm]) -> None:
+    one = arm("none", epochs=100)
     one = replace(one, job=one.job.model_copy(update={"batch_size": 200, "fixed_lr": [1.0, 3.0, 10.0, 30.0]}))
     found = one.found
     held = holdout(one.job, found)
-    reported = contests(one.job, found)
-    trained = train(one.job, found, reported, held, view=PLAIN)
-    judged = validate(found, trained, held)
-    (path,) = Path("results/probe").glob(f"*simclr-{embedding}*/result.json")
-    for contest, theirs in zip(reported, json.loads(path.read_text())["metrics"]["rows"], strict=True):
-        mine = row(found, contest, trained, judged)
-        print({k:v for k,v in mine.items() if k in ("representation","lr","tau_d","value","validation")}, {k:v for k,v in theirs.items() if k in ("l2","value","validation")})
-    assert 0
+    (contest,) = contests(one.job, found)
+    trained = train(one.job, found, [contest], held, view=PLAIN)
+    mine = row(found, contest, trained, validate(found, trained, held))
+    (path,) = Path("results/probe").glob("*simclr-none*/result.json")
+    (theirs,) = json.loads(path.read_text())["metrics"]["rows"]
+    assert theirs["value"] > 60
+    assert mine["value"] == pytest.approx(theirs["value"], abs=10)  # 80 test images
+
+
+def test_what_is_trained_on_which_images(arm: Callable[..., Arm]) -> None:
+    """Without augmentation the heads can be trained on cached features, in the order of the job's own stream."""
+    one = arm("linear")
+    found = one.found
+    held = holdout(one.job, found)
+    trained = one.train(found, held)["z None"]
+    x, labels = found.z.of(found.h_train), found.train.labels
+    x = x * (len(x) / x.double().square().sum()) ** 0.5
+    inside = torch.ones(200)
+    inside[held] = 0
+    lr = sorted(one.job.fixed_lr)
+    heads = Heads(lr + lr, width=12, classes=4)
+    for epoch in range(5):
+        order = torch.randperm(200, generator=generator(0, "order", "probe", epoch))
+        for rows in order[:192].split(32):
+            own = torch.cat([inside[rows, None].expand(-1, 4), torch.ones(32, 4)], 1)
+            heads.step(x[rows].float(), labels[rows], own, factor=[1, 1, 1, 0.1, 0.01][epoch])
+    assert torch.allclose(trained.heads.weight, heads.weight, rtol=1e-3, atol=1e-3)
+    assert torch.allclose(trained.heads.bias, heads.bias, rtol=1e-3, atol=1e-3)
+    assert heads.weight.abs().max() > 1
+
+
+@pytest.mark.parametrize("view", [PLAIN, augmented.VIEW])
+def test_images_larger_than_memory_give_the_same_heads(arm: Callable[..., Arm], view: config.Augmentation) -> None:
+    trained = []
+    for memory in (data.MEMORY, 1):
+        one = arm("none", memory=memory, epochs=2)
+        found = one.found
+        assert (found.train.images is None) == (memory == 1)
+        trained.append(one.train(found, holdout(one.job, found), view=view)["h None"].heads.weight)
+    resident, streamed = trained
+    alike = float(cosine_similarity(resident.flatten(), streamed.flatten(), 0))
+    assert alike > (1 - 1e-6 if view is PLAIN else 0.95)  # Pillow rounds to 8 bits, twice in a crop
+
+
+class InOrder(LabelledViews):
+    """The images in the order of the set: what is left to chance is the augmentation."""
+
+    def _epoch_order_of(self, epoch: int) -> Tensor:
+        return torch.arange(len(self.split))
+
+
+@pytest.mark.parametrize("kind", [LabelledViews, InOrder])
+def test_all_arms_see_the_same_views_in_streams_of_their_own(
+    arm: Callable[..., Arm], kind: type[LabelledViews]
+) -> None:
+    def batch(embedding: str, seed: int, number: int) -> Tensor:
+        one = arm(embedding)
+        job = one.job.model_copy(update={"seed": seed})
+        split = one.workspace.load(job.data, "train")
+        with kind(job, split, torch.device("cpu"), view=augmented.VIEW) as views:
+            found = views.batch(number)
+            assert found.labels is not None and torch.equal(found.labels, split.labels[found.indices])
+            return found.views[0]
+
+    assert torch.equal(batch("none", 0, 1), batch("sem", 0, 1))
+    for seed, number in ((1, 1), (0, 2), (0, 7)):  # 7: the same place in the next epoch
+        assert not torch.equal(batch("none", 0, 1), batch("none", seed, number))
+
+
+def test_what_cannot_be_done_is_said(arm: Callable[..., Arm]) -> None:
+    one = arm("none")
+    found = one.found
+    large = one.job.model_copy(update={"batch_size": 201})
+    with pytest.raises(UserError, match="batch_size 201 is more than the 200 training images"):
+        augmented.run(large, one.workspace)
+    single = replace(found, train=replace(found.train, labels=torch.arange(200)))
+    with pytest.raises(UserError, match="no class has two training images"):
+        holdout(one.job, single)
