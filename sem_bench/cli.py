@@ -213,12 +213,11 @@ def _limits(options: argparse.Namespace) -> "Limits":
 
 
 def _print_tables(plan: "Plan", store: "Store") -> None:
-    from sem_bench import figures, render, tables
+    from sem_bench import render, tables
 
     rows = tables.rows(store.root, suite=plan.suite.name)
     found = tables.tables(rows)
-    paths = render.write_tables(store.root, plan.suite.name, rows, found)
-    figures.write(rows, paths[0].parent)
+    render.write_tables(store.root / "tables" / plan.suite.name, rows, found)
     if found:
         print(render.render(found, rows, "github"))  # noqa: T201
 
@@ -235,7 +234,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _table(options: argparse.Namespace) -> int:
-    from sem_bench import figures, render, tables
+    from sem_bench import render, tables
     from sem_bench.validation import did_you_mean
 
     everything = rows = tables.rows(options.results, suite=options.suite, all_suites=options.all)
@@ -245,8 +244,7 @@ def _table(options: argparse.Namespace) -> int:
     rows = [row for row in rows if options.table in (None, row["table"])]
     found = tables.tables(rows if options.table != "robustness" else everything, only=options.table)
     if options.out:
-        render.write_tables(options.out, None, rows, found)
-        figures.write(rows, options.out)
+        render.write_tables(options.out, rows, found)
     else:
         print(render.render(found, rows, options.format))  # noqa: T201
     return 0

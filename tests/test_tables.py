@@ -774,16 +774,28 @@ def test_no_part_of_a_split_table_is_too_wide_or_lost(widths: list[int]) -> None
 
 
 def test_tables_are_written_whole(odd: list[Row], tmp_path: Path) -> None:
-    paths = write_tables(tmp_path, "quick", odd, comparison(odd))
-    paths = write_tables(tmp_path, "quick", odd, comparison(odd))
     folder = tmp_path / "tables" / "quick"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        *("comparison.csv", "comparison.json", "comparison.md", "comparison.tex"),
-    ]
-    assert sorted(paths) == sorted(folder.iterdir())
+    paths = write_tables(folder, odd, comparison(odd))
+    tables = ["comparison.csv", "comparison.json", "comparison.md", "comparison.tex"]
+    assert sorted(path.name for path in folder.iterdir() if path.suffix not in (".png", ".svg")) == tables
+    assert sorted(path.name for path in paths) == tables
     assert json.loads((folder / "comparison.json").read_text()) == odd
     assert (folder / "comparison.md").read_text() == render(comparison(odd), odd, "github") + "\n"
-    assert write_tables(tmp_path / "out", None, odd, [])[0].parent == tmp_path / "out"
+    assert write_tables(tmp_path / "out", odd, [])[0].parent == tmp_path / "out"
+
+
+def test_figures_are_drawn_where_a_table_changed(tree: Tree, tmp_path: Path) -> None:
+    tree.arm([50, 52])
+    tree.arm([53, 54], "sem")
+    found = rows(tree.write())
+    write_tables(tmp_path, found, comparison(found))
+    (drawn,) = tmp_path.glob("*.svg")
+    drawn.write_text("as it was")
+    write_tables(tmp_path, found, comparison(found))
+    assert drawn.read_text() == "as it was"
+    (tmp_path / "comparison.md").unlink()  # a run that was killed before the tables
+    write_tables(tmp_path, found, comparison(found))
+    assert drawn.read_text() != "as it was"
 
 
 def test_no_rows_make_empty_files(tree: Tree) -> None:
