@@ -81,6 +81,19 @@ class Arm:
         if evaluate.entropy and self.embedding.tau is not None:
             entropy = config.EntropyJob(data=plain, tau=self.embedding.tau, bins=evaluate.entropy.bins)
             yield self._job("entropy", seed, entropy, self.evaluated.place, inputs)
+        if augmented := evaluate.augmented:
+            heated = self.embedding.heated
+            heads = config.AugmentedJob(
+                data=plain,
+                tau=probe.tau if heated else [],
+                fixed_tau=self.embedding.tau,
+                lr=augmented.lr if heated else [],
+                fixed_lr=finer(augmented.lr, len(probe.tau) * len(augmented.lr)),
+                epochs=augmented.epochs,
+                batch_size=augmented.batch_size,
+                seed=seed,
+            )
+            yield self._job("augmented", seed, heads, self.evaluated.place, inputs)
         wanted = evaluate.expressivity
         if wanted and self.method.name in (wanted.methods or [self.method.name]):
             expressivity = config.ExpressivityJob(

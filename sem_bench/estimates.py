@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from sem_bench.config import (
+    AugmentedJob,
     CorruptedSource,
     ExpressivityJob,
     KnnJob,
@@ -69,6 +70,8 @@ def work(job: Job) -> float:
     assert isinstance(data, LabelledData)
     share = max(1, _width(job) / 512) * data.used("train") / 5000
     fit = EVALUATION_SECONDS * share * max(1, len(data.classes) / 20)
+    if isinstance(job.config, AugmentedJob):
+        return data.used("train") * job.config.epochs / _network(job.cell.backbone).speed / 4  # forward, one view
     if isinstance(job.config, ExpressivityJob):
         return fit * sum(job.config.fractions) * (1 + len(job.config.tau)) / 5
     return fit if isinstance(job.config, ProbeJob) else EVALUATION_SECONDS / 2 * share

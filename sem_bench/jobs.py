@@ -30,6 +30,7 @@ STAGES = {
     "pretrain": Stage(1, config.PretrainJob),
     "probe": Stage(1, config.ProbeJob),
     "knn": Stage(1, config.KnnJob),
+    "augmented": Stage(1, config.AugmentedJob),
     "robustness": Stage(1, config.RobustnessJob),
     "transfer": Stage(1, config.TransferJob),
     "relevance": Stage(1, config.RelevanceJob),

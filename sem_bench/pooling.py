@@ -108,7 +108,13 @@ def _planned(manifest: Manifest, job: Row) -> list[Key]:
     return [(f"{100 * f:g}%", f, "top1", name) for f in manifest.fractions for name in representations]
 
 
-_LEAST = {"robustness": "top1", "relevance": "relevance_per_class", "entropy": "entropy_share", "expressivity": "test"}
+_LEAST = {
+    "augmented": "top1",
+    "robustness": "top1",
+    "relevance": "relevance_per_class",
+    "entropy": "entropy_share",
+    "expressivity": "test",
+}
 
 
 def _least(job: Row, column: str) -> Key:

@@ -25,6 +25,7 @@ ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "
 TABLES = {  # kind of job -> its table
     "probe": "comparison",
     "knn": "comparison",
+    "augmented": "comparison",
     "robustness": "robustness",
     "transfer": "transfer",
     "relevance": "relevance",

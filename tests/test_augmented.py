@@ -23,7 +23,7 @@ from sem_bench.features import Features
 from sem_bench.plan import read_plan
 from sem_bench.randomness import generator
 from sem_bench.stages import augmented
-from sem_bench.stages.augmented import AugmentedJob, LabelledViews, Trained, contests, holdout, row, train, validate
+from sem_bench.stages.augmented import LabelledViews, Trained, contests, holdout, row, train, validate
 from sem_bench.store import Store
 from sem_bench.workspace import Workspace
 from tests.conftest import SUITE, TOY_PY, TOY_YAML, write
@@ -102,7 +102,7 @@ def test_heads_know_nothing_of_each_other_and_a_head_without_images_keeps_still(
 
 @dataclass(frozen=True)
 class Arm:
-    job: AugmentedJob
+    job: config.AugmentedJob
     workspace: Workspace
 
     @property
@@ -138,7 +138,7 @@ def _arm(folder: Path, embedding: str, *, memory: int = data.MEMORY, epochs: int
     source = Store(Path("results")).by_digest("pretrain", probe.inputs["pretrain"])
     assert source is not None
     heated = embedding == "sem"
-    job = AugmentedJob(
+    job = config.AugmentedJob(
         data=probe.config.data,
         tau=TAU if heated else [],
         fixed_tau=1.0 if heated else None,

@@ -49,6 +49,7 @@ from sem_bench.config.fields import (
     resolved,
 )
 from sem_bench.config.jobs import (
+    AugmentedJob,
     Data,
     EntropyJob,
     ExpressivityJob,
@@ -65,6 +66,7 @@ from sem_bench.config.jobs import (
 )
 from sem_bench.config.methods import Augmentation, IpIrm, MethodCard, Optimizer, Recipe, SemTemperatures, Training
 from sem_bench.config.suites import (
+    AugmentedSettings,
     Changes,
     EntropySettings,
     Evaluate,
@@ -86,6 +88,8 @@ __all__ = [
     "EMBEDDINGS",
     "MAX_WIDTH",
     "Augmentation",
+    "AugmentedJob",
+    "AugmentedSettings",
     "BackboneName",
     "BatchSize",
     "Changes",

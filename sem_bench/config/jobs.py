@@ -1,11 +1,14 @@
 """The configuration of every kind of job: all that a digest sees."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from sem_bench.config.data import Normalisation, Source
 from sem_bench.config.embeddings import Embedding
 from sem_bench.config.fields import (
     BackboneName,
+    BatchSize,
     Classes,
     ClassName,
     Fraction,
@@ -204,3 +207,21 @@ class ExpressivityJob(Model):
     def columns(self) -> list[str]:
         """Of the table."""
         return [f"{100 * fraction:g}%" for fraction in self.fractions]
+
+
+class AugmentedJob(Model):
+    """Everything that heads on augmented images depend on, beside the pretrained encoder."""
+
+    data: LabelledData
+    tau: list[Temperature]  # empty: the representation has no temperature
+    fixed_tau: Temperature | None  # also reported: tau_d at the pretraining tau, without search
+    lr: list[Positive]  # for each of `tau`
+    fixed_lr: list[Positive]  # as many candidates for representations without a temperature
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: BatchSize = 256
+    seed: Seed
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the table."""
+        return ["100% aug"]

@@ -136,11 +136,20 @@ class ExpressivitySettings(Model):
     fractions: Fractions = [0.01, 0.1, 1.0]
 
 
+class AugmentedSettings(Model):
+    """The original code's linear evaluation, beside the probe: SGD on augmented images; tau_d as the probe's."""
+
+    epochs: Annotated[int, Field(ge=1, le=10**5)] = 100
+    batch_size: BatchSize = 256
+    lr: Penalties = [0.1, 1.0, 10.0]  # for each tau_d; features have a mean square length of 1
+
+
 class Evaluate(Model):
     """Which stages follow pretraining."""
 
     probe: Annotated[ProbeSettings | None, BeforeValidator(_settings)] = None
     knn: Annotated[KnnSettings | None, BeforeValidator(_settings)] = None
+    augmented: Annotated[AugmentedSettings | None, BeforeValidator(_settings)] = None
     robustness: Annotated[RobustnessSettings | None, BeforeValidator(_settings)] = None
     transfer: TransferSettings | None = None
     relevance: Annotated[RelevanceSettings | None, BeforeValidator(_settings)] = None

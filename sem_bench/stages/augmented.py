@@ -15,7 +15,7 @@ from torch import Tensor
 from sem_bench import config, features, selection
 from sem_bench.augment import uniform
 from sem_bench.augmented import Heads, decay
-from sem_bench.config import Model, Positive, Seed, Temperature
+from sem_bench.config import AugmentedJob
 from sem_bench.data import Split
 from sem_bench.errors import UserError
 from sem_bench.features import Features, Representation
@@ -26,19 +26,6 @@ from sem_bench.workspace import Workspace
 COLUMN = "100% aug"
 Key = tuple[str, float | None]  # of a representation: its name and temperature
 VIEW = config.Augmentation(crop_scale=(0.08, 1.0), interpolation="bicubic", flip=0.5)
-
-
-class AugmentedJob(Model):  # TODO: to sem_bench/config/jobs.py
-    """Everything that heads on augmented images depend on, beside the pretrained encoder."""
-
-    data: config.LabelledData
-    tau: list[Temperature]  # empty: the representation has no temperature
-    fixed_tau: Temperature | None  # also reported: tau_d at the pretraining tau, without search
-    lr: list[Positive]  # for each of `tau`
-    fixed_lr: list[Positive]  # as many candidates for representations without a temperature
-    epochs: int = 100
-    batch_size: int = 256
-    seed: Seed
 
 
 @dataclass(frozen=True)
