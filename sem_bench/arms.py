@@ -221,9 +221,9 @@ class Arm:
             recipe=self._pretrain.recipe,
             epochs=self.training.epochs,
             seed=seed,
+            external=self.method.content.external,
         )
-        weights = self.weights if kind == "pretrain" else None
-        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, place, weights)
+        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, place, self.weights)
 
 
 def _digest_of(weights: Path) -> str:

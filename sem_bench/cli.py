@@ -52,7 +52,11 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     _suite_arguments(run)
     run.add_argument(
-        "--only", metavar="TEXT", nargs="+", help="only jobs whose name contains a TEXT, with their inputs"
+        "--only",
+        metavar="TEXT",
+        nargs="+",
+        action="extend",
+        help="only jobs whose name contains a TEXT, with their inputs",
     )
     run.add_argument(
         "--rerun",

@@ -46,6 +46,8 @@ EVALUATION_SECONDS = 2.0  # of a probe on 5,000 images
 HEAD_SPEED = 2e11  # multiplications a second in a wide linear layer
 PROCESS = 0.9 * 2**30  # bytes of Python with torch
 FLOAT = 4  # bytes
+PAIR_SECONDS = 1.1e-6  # IP-IRM, seeking a partition: for each pair of images in a batch, both subsets, with gradients
+PAIR_BYTES = 420
 COPIES = 25  # of a probe's head while it is fitted: two for each step that L-BFGS remembers, and some
 CHUNK = 1024  # images whose representation exists at a time
 
@@ -63,7 +65,8 @@ def work(job: Job) -> float:
     """Seconds on two cores, by the table."""
     data = data_of(job)
     if isinstance(job.config, PretrainJob):
-        return 0.5 + data.used("train") * job.config.training.epochs * _step_seconds(job.config)
+        steps = data.used("train") * job.config.training.epochs * _step_seconds(job.config)
+        return 0.5 + steps + _partition_seconds(job.config)
     if isinstance(data, ShiftedData):
         kinds = data.source.kinds if isinstance(data.source, CorruptedSource) else 1
         return EVALUATION_SECONDS * max(1, _width(job) / 512) * kinds * data.used("test") / 20000
@@ -80,7 +83,7 @@ def work(job: Job) -> float:
 def memory(job: Job) -> float:
     """Bytes at the peak, for images that stay on the disk."""
     if isinstance(job.config, PretrainJob):
-        return PROCESS + _weights(job.config) + _activations(job.config)
+        return PROCESS + max(_weights(job.config) + _activations(job.config), _partition_bytes(job.config))
     data = data_of(job)
     features, width = _network(job.cell.backbone).features, _width(job)
     count = sum(data.used(split) for split in data.counts)
@@ -128,6 +131,23 @@ def _step_seconds(job: PretrainJob) -> float:
     return passes * (_areas(job) / 2 / network.speed + head)
 
 
+def _partition_seconds(job: PretrainJob) -> float:
+    """What IP-IRM takes to seek all its partitions: every pass looks at all pairs of images of each batch."""
+    if job.ip is None:
+        return 0.0
+    count, images = -(-job.training.epochs // job.ip.every), job.data.used("train")
+    return count * job.ip.passes * images * min(job.ip.batch_size, images) * PAIR_SECONDS
+
+
+def _partition_bytes(job: PretrainJob) -> float:
+    """The outputs of all images, and the pairs of a batch."""
+    if job.ip is None:
+        return 0.0
+    images, width = job.data.used("train"), int(job.training.parameters.get("out", 128))
+    pairs = min(job.ip.batch_size, images) ** 2 * PAIR_BYTES
+    return FLOAT * images * width * 4 + pairs + FLOAT * _network(job.backbone).weights * 1e6
+
+
 def _weights(job: PretrainJob) -> float:
     """Weights, gradients, what the optimiser keeps, a momentum branch, and bfloat16 copies of the first two."""
     network, (width, hidden) = _network(job.backbone), _head(job)
@@ -144,4 +164,5 @@ def _activations(job: PretrainJob) -> float:
 
 
 def _alike(job: Job) -> tuple[str, ...]:
-    return job.kind, job.cell.method, job.cell.backbone, job.cell.dataset
+    cell = job.cell
+    return job.kind, cell.method, str(cell.ip is not None), cell.embedding_config["type"], cell.backbone, cell.dataset

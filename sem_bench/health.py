@@ -51,6 +51,8 @@ def measure(encoder: Encoder, images: Tensor) -> Health:
 
 def feature_std(h: Tensor) -> float:
     """Mean over the dimensions of the standard deviation of h / |h|, times sqrt(d) (SimSiam, section 4.1)."""
+    if len(h) < 2:
+        return 0.0
     unit = torch.nn.functional.normalize(h, dim=1)
     return float(unit.std(0).mean() * math.sqrt(h.shape[1]))
 

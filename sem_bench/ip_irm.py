@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import MultiStepLR
 
 from sem_bench import config
-from sem_bench.method import Batch, Method
+from sem_bench.environments import TINY
+from sem_bench.method import Batch, Method, Report
 from sem_bench.randomness import generator
 
 LR, MILESTONES, DECAY = 0.5, (5, 35), 0.2  # of Adam over the memberships
@@ -60,8 +61,7 @@ class IpIrm(Method):
         if risks:
             weight = self.settings.weight
             total = total + torch.stack(risks).mean() + weight * torch.stack(penalties).mean()
-            total = total / max(weight, 1.0)
-        return total
+        return total / max(self.settings.weight, 1.0)
 
     def _terms(self, weights: Tensor, outputs: list[Tensor], members: Tensor | None) -> tuple[Tensor, Tensor]:
         """Loss and penalty of a subset, means over the method's directions."""
@@ -78,12 +78,12 @@ class IpIrm(Method):
         """The method's."""
         self.method.after_step(step, total)
 
-    def before_epoch(self, epoch: int, everything: Callable[[], Iterator[Batch]]) -> None:
+    def before_epoch(self, epoch: int, everything: Callable[[], Iterator[Batch]], report: Report) -> None:
         """Seek a partition, where one is due."""
-        self.method.before_epoch(epoch, everything)
+        self.method.before_epoch(epoch, everything, report)
         if epoch % self.settings.every == 0:
             number = epoch // self.settings.every
-            self.partitions[number] = self._partition(self._features(everything), epoch)
+            self.partitions[number] = self._partition(self._features(everything), epoch, report)
             self.found.fill_(number + 1)
 
     @torch.no_grad()
@@ -91,12 +91,19 @@ class IpIrm(Method):
         """The method's outputs for all images, with the network in eval mode; kept on the CPU."""
         modes = {module: module.training for module in self.modules()}
         self.eval()
-        parts = [[output.float().cpu() for output in self.method(batch)] for batch in everything()]
+        features: list[Tensor] = []
+        for batch in everything():
+            outputs = [output.float().cpu() for output in self.method(batch)]
+            if not features:  # made once: they may be large
+                count = self.partitions.shape[1]
+                features = [output.new_empty(count, *output.shape[1:]) for output in outputs]
+            for kept, output in zip(features, outputs, strict=True):
+                kept[batch.indices.cpu()] = output
         for module, training in modes.items():
             module.training = training
-        return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
+        return features
 
-    def _partition(self, features: list[Tensor], epoch: int) -> Tensor:
+    def _partition(self, features: list[Tensor], epoch: int, report: Report) -> Tensor:
         """The subset (N,) of each image, by gradient ascent over soft memberships (N, 2)."""
         chance = generator(self.seed, "partition", epoch)
         device = self.partitions.device
@@ -106,11 +113,13 @@ class IpIrm(Method):
         schedule = MultiStepLR(optimizer, list(MILESTONES), gamma=DECAY)
         best, lowest, stale = scores.detach().clone(), float("inf"), 0
         for number in range(self.settings.passes):
+            report(f"a partition, pass {number + 1} of at most {self.settings.passes}")
             risks = []
             for rows in torch.randperm(count, generator=chance).split(self.settings.batch_size):
                 if len(rows) < LEAST:
                     continue
-                risk = self._risk(scores[rows.to(device)].softmax(1), [part[rows].to(device) for part in features])
+                memberships = scores[rows.to(device)].softmax(1).clamp(min=TINY)  # 0 would take an image out
+                risk = self._risk(memberships, [part[rows].to(device) for part in features])
                 optimizer.zero_grad()
                 risk.backward()
                 optimizer.step()

@@ -52,6 +52,7 @@ class Cell:
     recipe: str
     epochs: int
     seed: int
+    external: bool = False  # trained elsewhere: the seed changes nothing but the evaluation
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sem_bench.encoder import Encoder
 from sem_bench.environments import Environment
 
 N = TypeVar("N", bound=nn.Module)
+Report = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
-    def before_epoch(self, epoch: int, everything: Callable[[], Iterator[Batch]]) -> None:
-        """Called before each epoch; `everything()` gives views of all training images, in order."""
+    def before_epoch(self, epoch: int, everything: Callable[[], Iterator[Batch]], report: Report) -> None:
+        """Called before each epoch. `everything()` gives views of all training images, in order; `report(text)` tells
+        the user what is done meanwhile."""
 
     def after_batch(self) -> None:
         """Called after each batch: `accumulate` makes a step of several. The place to fill a queue."""

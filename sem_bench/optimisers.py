@@ -74,10 +74,12 @@ def peak_lr(training: config.Training) -> float:
 
 
 def lr_at(training: config.Training, *, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step: linear warm-up from 0, then half a cosine down to min_lr."""
+    """The learning rate of a step: linear warm-up from 0, then constant, or half a cosine down to min_lr."""
     peak, total = peak_lr(training), training.epochs * steps_per_epoch
     warmup = min(training.warmup_epochs * steps_per_epoch, total)
     if step < warmup:
         return peak * (step + 1) / (math.floor(warmup) + 1)
-    share = (step - warmup) / max(total - warmup, 1)
-    return training.min_lr + (peak - training.min_lr) * (1 + math.cos(math.pi * share)) / 2
+    if training.schedule == "constant":
+        return peak
+    share, lowest = (step - warmup) / max(total - warmup, 1), min(training.min_lr, peak)
+    return lowest + (peak - lowest) * (1 + math.cos(math.pi * share)) / 2

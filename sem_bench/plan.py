@@ -11,6 +11,7 @@ from sem_bench.assignments import assign
 from sem_bench.cards import Library, defines
 from sem_bench.config import BACKBONES, Grid, Suite
 from sem_bench.dataset import DataSet, located
+from sem_bench.digest import canonical_json
 from sem_bench.errors import UserError
 from sem_bench.files import BUILTIN
 from sem_bench.jobs import Job, named
@@ -63,7 +64,10 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
     names += suite.evaluate.transfer.datasets if suite.evaluate.transfer else []
     datasets = {name: DataSet(library.dataset(name), library, data) for name in names}
-    return Plan(suite, list(_jobs(suite, library, datasets, data)), list(datasets.values()))
+    jobs = list(_jobs(suite, library, datasets, data))
+    if clashes := _clashes(jobs, document):
+        raise UserError(clashes)
+    return Plan(suite, [job for _, job in jobs], list(datasets.values()))
 
 
 def _checked(document: Document, library: Library) -> tuple[Suite | None, list[str]]:
@@ -81,10 +85,31 @@ def _checked(document: Document, library: Library) -> tuple[Suite | None, list[s
     ]
 
 
-def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[Job]:
+def _clashes(found: Sequence[tuple[int, Job]], document: Document) -> list[str]:
+    """Grids whose arms would share a row of a table, though they are not the same pretraining."""
+    rows: dict[tuple[object, ...], tuple[int, str]] = {}
+    problems = []
+    for number, job in found:
+        if job.kind == "pretrain":
+            cell = job.cell
+            settings = canonical_json(cell.embedding_config), cell.recipe, cell.epochs, cell.seed
+            row = (cell.method, cell.ip is not None, cell.embedding, cell.backbone, cell.dataset, *settings)
+            first, digest = rows.setdefault(row, (number, job.digest))
+            if digest != job.digest:
+                example = f"{cell.embedding}_2: {{type: {cell.embedding_config['type']}, ...}}"
+                text = (
+                    f"{cell.method} with {cell.embedding!r} is trained otherwise than in grid {first}, and would share "
+                    f"its row: give it another label, such as {example}"
+                )
+                problems.append(at(document, ("grid", number), text))
+    return list(dict.fromkeys(problems))
+
+
+def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[tuple[int, Job]]:
+    """Each with the number of its grid."""
     transfer = [datasets[name] for name in suite.evaluate.transfer.datasets] if suite.evaluate.transfer else []
     for seed in suite.seeds:
-        for grid in suite.grid:
+        for number, grid in enumerate(suite.grid):
             weights = None if grid.checkpoint is None else located(data, grid.checkpoint)
             for name in grid.datasets:
                 dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
@@ -94,7 +119,7 @@ def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data:
                             arm = Arm(
                                 suite, method, label, embedding, backbone, dataset, evaluated, grid, weights, transfer
                             )
-                            yield from arm.jobs(seed)
+                            yield from ((number, job) for job in arm.jobs(seed))
 
 
 # --- checks that need the cards --------------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ class _Cell:
     settings: dict[int, str]
     predictions: dict[int, records.Predictions]  # of seeds with a single draw
     absent: str  # which seeds have no figure, and why
+    external: bool  # an encoder that was trained elsewhere
 
     @property
     def place(self) -> str:
@@ -158,11 +159,14 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     row |= dict.fromkeys(("gain", "gain_low", "gain_high")) | {"bootstrap": []}
     row["published"] = published.match(row)
     row["digests"] = [run.job["digest"] for run in used.values()]
+    external = bool(runs[0].job.get("external"))
+    if external and len(values) > 1:
+        notes.append("one encoder: the seeds vary the probe alone")
     row["notes"] = list(dict.fromkeys(notes))
     extras = [draw.extra for draw in draws]
     row |= {name: _mean([extra[name] for extra in extras]) for name in (extras[0] if extras else {})}
     single = {seed: run.figures[key][0].predictions for seed, run in used.items() if len(run.figures[key]) == 1}
-    return _Cell(row, values, settings, {seed: found for seed, found in single.items() if found}, absent)
+    return _Cell(row, values, settings, {seed: found for seed, found in single.items() if found}, absent, external)
 
 
 def _mean(values: Sequence[Any]) -> Any:
@@ -200,6 +204,9 @@ def _add_gains(cells: Sequence[_Cell]) -> None:
         if embedding_type(cell.row) == "none":
             baselines.setdefault(cell.place, {})[canonical_json(cell.row["digests"])] = cell
     for cell in (cell for cell in cells if embedding_type(cell.row) != "none"):
+        if cell.external:
+            cell.row["notes"].append("external encoders are no pair: no gain")
+            continue
         found = list(baselines.get(cell.place, {}).values())
         if len(found) == 1:
             gain, note = _gain(cell, found[0])

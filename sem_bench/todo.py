@@ -33,7 +33,11 @@ def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool) -> list
     """The jobs that can be done. Raises UserError where data are absent, unless that is allowed."""
     absent = {job.digest: job.absent() for job in jobs if store.status(job) != "done"}
     lines = {
-        f"no data for {job.cell.dataset!r}: {file} is absent" for job in jobs for file in absent.get(job.digest, [])
+        f"no checkpoint for {job.cell.method!r}: {file} is no file"
+        if file == job.weights
+        else f"no data for {job.cell.dataset!r}: {file} is absent"
+        for job in jobs
+        for file in absent.get(job.digest, [])
     }
     if lines and not allow_missing:
         raise UserError([*sorted(lines), "--allow-missing goes on without the cells concerned"])

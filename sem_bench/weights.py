@@ -20,6 +20,7 @@ from sem_bench.encoder import Encoder
 from sem_bench.files import shown
 
 Tensors = Mapping[str, Tensor]
+BRANCHES = ("student", "teacher", "target", "online", "ema", "_k", "_q")  # what one of two networks may be called
 DEPTH = 6  # levels of mappings that are looked through: a pickle may hold itself
 COUNTER = "num_batches_tracked"  # of BatchNorm: unused at momentum 0.1, and absent from old files
 # Of a backbone's prefix: what makes it the embedding's, the names of its Linear and BatchNorm, and whether group-major.
@@ -150,6 +151,8 @@ def _find(network: nn.Module, tensors: Tensors, chosen: str | None) -> tuple[_Pl
     if not online:
         raise ValueError(f"only a momentum branch fits, {', '.join(map(_said, fits))}: `prefix` takes it all the same")
     best = [prefix for prefix in online if len(prefix) == min(map(len, online))]
+    if len(online) > 1 and chosen is None and any(word in prefix for prefix in online for word in BRANCHES):
+        best = online  # which of a pair is the online one, its names do not say
     if len(best) > 1:
         raise ValueError(f"{' and '.join(map(_said, best))} fit: `prefix` chooses one")
     others = [_said(prefix) for prefix in fits if prefix != best[0]]

@@ -348,3 +348,29 @@ def test_a_grid_can_have_a_recipe_and_changes_of_its_own(folder: Path, capsys: p
     assert line.startswith("suite.yaml:5: method 'byol' has no recipe 'smal'; did you mean 'small'?")
     write(folder, "suite.yaml", text.replace("epochs: 7", "epoch: 7"))
     assert "unknown key 'epoch' in grid[1].pretrain; did you mean 'epochs'?" in problems(capsys, "suite.yaml")[0]
+
+
+def test_two_grids_that_would_share_a_row_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = TWO_GRIDS.replace("[byol]", "[simclr]")
+    write(folder, "suite.yaml", same)
+    assert main(["plan", "suite.yaml"]) == 0  # they are the same jobs
+    capsys.readouterr()
+    for change in ("pretrain: {lr: 0.001}", "images: {pretrain: 100, train: 100}"):
+        other = same.replace("  - {methods", f"  - {{{change}, methods", 2).replace(f"{{{change}, ", "{", 1)
+        write(folder, "suite.yaml", other)
+        if "images" in change:  # which the row names
+            assert main(["plan", "suite.yaml"]) == 0
+            capsys.readouterr()
+            continue
+        assert problems(capsys, "suite.yaml") == [
+            "suite.yaml:5: simclr with 'none' is trained otherwise than in grid 0, and would share its row: "
+            "give it another label, such as none_2: {type: none, ...}"
+        ]
+        write(folder, "suite.yaml", other[::-1].replace("{none: {}}"[::-1], "{none_2: {type: none}}"[::-1], 1)[::-1])
+        assert main(["plan", "suite.yaml"]) == 0
+        capsys.readouterr()
+
+
+def test_only_can_be_given_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--only", "pretrain/simclr-none", "--only", "pretrain/simclr-sem"]) == 0
+    assert len(list((folder / "results/pretrain").glob("*/result.json"))) == 2

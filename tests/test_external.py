@@ -104,9 +104,9 @@ def test_without_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     write(folder, "suite.yaml", EXTERNAL)
     assert main(["plan", "suite.yaml", "--data", "."]) == 0
     output = capsys.readouterr().out
-    assert output.count("no data") >= 1 and output.splitlines()[-1] == "no data: weights.pt"
+    assert output.count("no data  ") == 4 and output.splitlines()[-1] == "no data: weights.pt"
     assert main(["run", "suite.yaml", "--data", "."]) == 2
-    assert "weights.pt is absent" in capsys.readouterr().err
+    assert "no checkpoint for 'external': weights.pt is no file" in capsys.readouterr().err
     assert not Path("results/pretrain").exists()
 
 
@@ -193,3 +193,49 @@ def test_unknown_timm_models(folder: Path, capsys: pytest.CaptureFixture[str]) -
     ):
         write(folder, "suite.yaml", SUITE.replace("[resnet10w16s2]", f"[{name}]"))
         assert any(line.startswith(f"suite.yaml:6: {said}") for line in refused(capsys)), name
+
+
+def test_external_encoders_have_no_gain(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two files are no pair, and seeds that vary nothing but the probe are no seeds."""
+    assert main(["run", "suite.yaml"]) == 0
+    for kind in ("none", "sem"):
+        (trained,) = Path("results/pretrain").glob(f"simclr-{kind}*/checkpoint.pt")
+        shutil.copy(trained, f"{kind}.pt")
+    grids = [
+        EXTERNAL[EXTERNAL.index("  methods") : EXTERNAL.index("pretrain:")].replace("weights.pt", "none.pt"),
+        SEM[SEM.index("  methods") : SEM.index("pretrain:")].replace("weights.pt", "sem.pt"),
+    ]
+    both = "".join("  - " + grid.strip().replace("\n  ", "\n    ") + "\n" for grid in grids)
+    head, tail = EXTERNAL[: EXTERNAL.index("  methods")], EXTERNAL[EXTERNAL.index("pretrain:") :]
+    write(folder, "suite.yaml", head.replace("[0]", "[0, 1, 2]") + both + tail)
+    assert main(["run", "suite.yaml", "--data", "."]) == 0
+    found = rows(capsys, "mine")
+    assert {row["embedding"] for row in found} == {"none", "sem"} and {row["n"] for row in found} == {3}
+    assert all(row["gain"] is None for row in found)
+    assert all("one encoder: the seeds vary the probe alone" in row["notes"] for row in found)
+    assert all("external encoders are no pair: no gain" in row["notes"] for row in found if row["embedding"] == "sem")
+
+
+def test_a_dead_encoder_is_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--only", "pretrain/simclr-none"]) == 0
+    (trained,) = Path("results/pretrain").glob("simclr-none*/checkpoint.pt")
+    state = torch.load(trained, weights_only=True)
+    for value in state["encoder"].values():
+        if value.ndim == 4:
+            value.zero_()
+    torch.save(state, "weights.pt")
+    write(folder, "suite.yaml", EXTERNAL)
+    assert main(["run", "suite.yaml", "--data", "."]) == 0
+    assert all(any(note.startswith("collapsed") for note in row["notes"]) for row in rows(capsys, "mine"))
+    assert main(["run", "suite.yaml", "--data", ".", "--set", "grid.images={pretrain: 1}"]) == 0
+
+
+def test_two_checkpoints_need_two_labels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "one.pt", "one")
+    write(folder, "two.pt", "two")
+    grid = EXTERNAL[EXTERNAL.index("  methods") : EXTERNAL.index("pretrain:")]
+    grids = [grid.replace("weights.pt", "one.pt"), grid.replace("weights.pt", "two.pt")]
+    both = "".join("  - " + text.strip().replace("\n  ", "\n    ") + "\n" for text in grids)
+    write(folder, "suite.yaml", EXTERNAL.replace(grid, both))
+    (line,) = refused(capsys)
+    assert line.startswith("suite.yaml:9: external with 'none' is trained otherwise than in grid 0")

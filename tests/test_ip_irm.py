@@ -152,11 +152,13 @@ def test_a_partition_separates_what_is_hard_to_tell_apart_and_stays_balanced() -
     views = [centres + 0.6 * random(60, 5, seed=seed).float() for seed in (0, 1)]
     settings = config.IpIrm(batch_size=60, passes=30)
     wrapped = IpIrm(small("simclr", temperature=0.5), settings, images=60, epochs=1, seed=0)
-    found = wrapped._partition(views, 0)
+    found = wrapped._partition(views, 0, print)
     agreement = float((found.bool() == clusters).double().mean())
     assert max(agreement, 1 - agreement) > 0.85
-    assert torch.equal(found, wrapped._partition(views, 0))  # a function of features, seed and epoch
-    assert not torch.equal(found, IpIrm(wrapped.method, settings, images=60, epochs=1, seed=1)._partition(views, 0))
+    assert torch.equal(found, wrapped._partition(views, 0, print))  # a function of features, seed and epoch
+    assert not torch.equal(
+        found, IpIrm(wrapped.method, settings, images=60, epochs=1, seed=1)._partition(views, 0, print)
+    )
 
 
 def test_balance_is_the_entropy_of_one_to_two() -> None:
@@ -287,3 +289,24 @@ def test_who_can_is_found_out_from_the_code() -> None:
     from sem_bench.cards import defines
 
     assert [name for name in LIBRARY.names("method") if defines(LIBRARY.method(name), "environments")] == ABLE
+
+
+@pytest.mark.parametrize("weight", [0.5, 10.0])
+def test_a_batch_without_subsets_is_scaled_as_the_others(weight: float) -> None:
+    wrapped = IpIrm(small("simclr"), config.IpIrm(weight=weight), images=6, epochs=1, seed=0).double()
+    parts = outputs("simclr")
+    expected = float(wrapped.method.loss(*parts)) / max(weight, 1)
+    assert float(wrapped.loss(*parts, torch.arange(6.0))) == pytest.approx(expected)
+
+
+def test_plan_counts_the_partitions(folder: Path) -> None:
+    from sem_bench.estimates import memory, work
+    from sem_bench.plan import read_plan
+
+    write(folder, "suite.yaml", SUITE)
+    write(folder, "ip.yaml", SUITE.replace("  datasets: [toy]", "  datasets: [toy]\n  ip: {every: 1, batch_size: 200}"))
+    plain, ip = (
+        [job for job in read_plan(Path(f"{name}.yaml")).jobs if job.kind == "pretrain"] for name in ("suite", "ip")
+    )
+    for a, b in zip(plain, ip, strict=True):
+        assert work(b) - work(a) == pytest.approx(2 * 61 * 200 * 200 * 1.1e-6) and memory(b) >= memory(a)

@@ -215,3 +215,12 @@ def test_zero_init_residual_reaches_the_backbone(folder: Path) -> None:
         weights = Encoder.build(job.model_copy(update={"training": settings})).backbone.state_dict()
         last = [value for name, value in weights.items() if name.endswith("bn2.weight")]
         assert len(last) == 4 and all(bool((value == 0).all()) is wanted for value in last)
+
+
+def test_a_rate_never_exceeds_its_peak() -> None:
+    settings = training(name="sgd", lr=1e-4).model_copy(update={"min_lr": 1e-3})
+    rates = [optimisers.lr_at(settings, step=step, steps_per_epoch=4) for step in range(16)]
+    assert max(rates) == 1e-4
+    constant = training(name="sgd", lr=0.1).model_copy(update={"schedule": "constant"})
+    rates = [optimisers.lr_at(constant, step=step, steps_per_epoch=4) for step in range(16)]
+    assert rates[0] < 0.1 and rates[4:] == [0.1] * 12  # after the warm-up

@@ -273,9 +273,9 @@ def test_another_backbone(tmp_path: Path) -> None:
 
 def test_the_shortest_of_several(tmp_path: Path) -> None:
     online, target, ours = shaken(encoder()), shaken(encoder()), encoder()
-    path = saved(tmp_path, {"method": under("target_encoder.", target) | under("encoder.", online)})
+    path = saved(tmp_path, {"method": under("other_encoder.", target) | under("encoder.", online)})
     assert load_weights(ours, path) == [
-        "backbone: 'method.encoder.backbone.network', not 'method.target_encoder.backbone.network'"
+        "backbone: 'method.encoder.backbone.network', not 'method.other_encoder.backbone.network'"
     ]
     same_features(online.backbone, ours)
 
@@ -346,3 +346,20 @@ def test_weights_that_are_not_finite(tmp_path: Path, name: str, bad: float) -> N
     with pytest.raises(ValueError, match="has values that are not finite"):
         load_weights(ours, saved(tmp_path, {"encoder": state}))
     assert all(torch.equal(value, before[key]) for key, value in ours.state_dict().items())  # nothing was taken
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("student.module.backbone.", "teacher.backbone."), ("backbone.", "student_backbone."), ("online.", "target.")],
+)
+def test_a_pair_of_networks_has_to_be_chosen_from(tmp_path: Path, one: str, other: str) -> None:
+    """Nothing in DINO's file, or in lightly's of DINO, says which of the two networks is wanted."""
+    networks = [resnet(), resnet()]
+    for network in networks:
+        network.fc = nn.Identity()
+    path = saved(tmp_path, under(one, networks[0]) | under(other, networks[1]))
+    with pytest.raises(ValueError, match="fit: `prefix` chooses one"):
+        load_weights(encoder("resnet18"), path)
+    ours = encoder("resnet18")
+    load_weights(ours, path, prefix=other.rstrip("."))
+    same_features(networks[1], ours)

@@ -83,6 +83,7 @@ class Training(Model):
     batch_size: BatchSize  # what goes through the network at once: BatchNorm and negatives see no more
     accumulate: Annotated[int, Field(ge=1, le=10**4)] = 1  # so many batches make a step; lr_per_256 counts them all
     optimizer: Optimizer
+    schedule: Literal["cosine", "constant"] = "cosine"  # after the warm-up
     warmup_epochs: NonNegative = 0.0  # linear from 0; then cosine to min_lr, both per step
     min_lr: NonNegative = 0.0
     zero_init_residual: bool = False  # a ResNet's blocks start as the identity (Goyal et al. 2017, section 5.1)

@@ -74,7 +74,9 @@ class Grid(Model):
     backbones: Annotated[list[BackboneName], Field(min_length=1), AfterValidator(unique)]
     datasets: Names
     ip: Annotated[IpIrm | None, BeforeValidator(_settings)] = None  # IP-IRM around each method
-    checkpoint: Annotated[str | None, Field(exclude=True)] = None  # method external: its weights, from the data folder
+    checkpoint: Annotated[str | None, Field(exclude=True, min_length=1)] = (
+        None  # method external: its weights, from the data folder
+    )
     prefix: str | None = None  # what the keys of its encoder begin with; None: found out
     evaluate_on: Name | None = None  # another data set than that of pretraining
     images: Annotated[Images, BeforeValidator(_settings)] = Images()

@@ -81,13 +81,13 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
     method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1, images=len(train))
-    method.notes += import_weights(method.encoder, job, workspace.weights)
     method = method.to(device).to(memory_format=torch.channels_last)
     state = Training(method, optimisers.build(method, training), train.fingerprint)
     sample = normalise(
         train.sample(SAMPLE).to(device), mean=job.data.normalise.mean, std=job.data.normalise.std
     ).contiguous(memory_format=torch.channels_last)
     start = measure(method.encoder, sample)
+    method.notes += import_weights(method.encoder, job, workspace.weights)
     checkpoint = workspace.folder / "checkpoint.pt"
     if found := _load(checkpoint, train.fingerprint, device):
         if "health" in found:  # a kill came between the last checkpoint and the result
@@ -109,6 +109,7 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
         "health": asdict(start),  # before training; that of each epoch is in the log
         "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
         "notes": method.notes,
+        "imported": asdict(measure(method.encoder, sample)) if job.weights else None,
         "encoder": method.encoder.state_dict(),
     }
     write_atomic(checkpoint, lambda file: torch.save(final, file))
@@ -126,7 +127,7 @@ def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tenso
         epoch, position = divmod(state.step, steps_per_epoch)
         if position == 0:
             look = partial(everything, job, views.split, workspace.device, epoch=epoch)
-            state.method.before_epoch(epoch, look)
+            state.method.before_epoch(epoch, look, partial(workspace.progress, state.step, total))
         loss = step()
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
@@ -144,8 +145,8 @@ def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tenso
 
 def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:
     """The log, the speed, and the metrics of a finished run."""
-    log, start = final["log"], Health(**final["health"])
-    end = Health(*log[-1][len(LOG) :]) if log else start
+    log, start, imported = final["log"], Health(**final["health"]), final.get("imported")
+    end = Health(*log[-1][len(LOG) :]) if log else Health(**imported) if imported else start
     write_atomic(workspace.folder / "log.csv", _csv(log))
     workspace.earlier["seconds"] = earlier
     if log:
