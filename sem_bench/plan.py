@@ -224,9 +224,13 @@ def _data_problems(suite: Suite, document: Document, library: Library) -> list[s
 def _evaluation_problems(suite: Suite, document: Document, library: Library) -> list[str]:
     """What the stages want of data sets and methods, and these do not have; once each."""
     problems: list[str] = []
-    evaluated = dict.fromkeys(grid.evaluate_on or name for grid in suite.grid for name in grid.datasets)
-    for name in evaluated:
+    evaluated = {grid.evaluate_on or name: grid for grid in suite.grid for name in grid.datasets}
+    for name, grid in evaluated.items():
         card = library.dataset(name).content
+        augmented, count = suite.evaluate.augmented, grid.images.train or card.splits.get("train", 0)
+        if augmented and augmented.batch_size > count:
+            text = f"augmented's batch of {augmented.batch_size} is larger than the {count} training images of {name!r}"
+            problems.append(at(document, ("evaluate", "augmented", "batch_size"), text))
         if robustness := suite.evaluate.robustness:
             for i, shift in enumerate(robustness.shifts):
                 if shift not in card.shifts:

@@ -158,6 +158,25 @@ def test_all_stages(six: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert ", 0 failed" in (again := capsys.readouterr().err) and "0 done" in again
 
 
+def test_the_augmented_probe_stands_beside_the_other(six: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (
+        SIX[: SIX.index("evaluate:")]
+        + "evaluate: {probe: {fractions: [1.0]}, augmented: {epochs: 4, batch_size: 50}}\n"
+    )
+    write(six, "suite.yaml", text)
+    assert main(["run", "suite.yaml"]) == 0
+    assert "100% aug" in capsys.readouterr().out
+    for embedding, representations in {"none": {"h"}, "linear": {"h", "z"}, "sem": {"h", "sem"}}.items():
+        found = rows("comparison", column="100% aug", metric="top1", embedding=embedding)
+        assert {row.representation for row in found} == representations
+        for row in found:
+            (probe,) = rows(
+                "comparison", column="100%", metric="top1", embedding=embedding, representation=row.representation
+            )
+            assert row.mean is not None and probe.mean is not None and 0 <= row.mean <= 100
+            assert row.representation != "h" or abs(row.mean - probe.mean) < 40
+
+
 def test_no_choice_is_made_on_test_or_shifted_labels(six: Path) -> None:
     """All test and shifted labels are other ones: every temperature, penalty, head and graph stays."""
     assert main(["run", "suite.yaml", "--results", "right"]) == 0
@@ -229,6 +248,11 @@ def test_a_failed_job_is_a_hole(six: Path, capsys: pytest.CaptureFixture[str]) -
         ),
         ("fractions: [1.0, 0.1], tau", "fractions: [0.1], tau", "relevance reads the head at all labels"),
         ("bins: 5", "bins: 1", "suite.yaml:14: evaluate.entropy.bins: should be greater than or equal to 2"),
+        (
+            "entropy: {bins: 5}",
+            "augmented: {}",
+            "suite.yaml:14: augmented's batch of 256 is larger than the 200 training",
+        ),
         ("expressivity: {", "expressivity: {methods: [byol], ", "suite.yaml:15: 'byol' is no method of this suite"),
         ("  probe: {fr", "  knn: {}  # {fr", "robustness reads the heads of the probe"),
     ],
