@@ -6,7 +6,6 @@ Imports stay inside the commands: `--help` answers at once, and nothing but `run
 import argparse
 import math
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -155,11 +154,12 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _run(options: argparse.Namespace) -> int:
+    from sem_bench import interrupts
     from sem_bench.plan import read_plan
     from sem_bench.store import Store, check_writable
     from sem_bench.todo import with_data
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.listen()
     plan = read_plan(options.suite, options.assignments, data=options.data)
     jobs = plan.only(options.only) if options.only else plan.unique()
     store = Store(options.results)
@@ -275,7 +275,3 @@ def _doctor(options: argparse.Namespace) -> int:
     text, healthy = report(options.suite, options.results, options.data)
     print(text)  # noqa: T201
     return 0 if healthy else 2
-
-
-def _interrupt(signum: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt

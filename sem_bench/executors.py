@@ -13,14 +13,14 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sem_bench import data, timm_models
+from sem_bench import data, interrupts, timm_models
 from sem_bench.config import SplitName
 from sem_bench.files import write_json
 from sem_bench.jobs import Job
@@ -88,6 +88,11 @@ def run(
     return outcome
 
 
+def _progress(reporter: Reporter, digest: str, at: int, total: int, note: str) -> None:
+    interrupts.check()
+    reporter.job_progress(digest, at, total, note=note)
+
+
 def _failed(outcome: dict[str, str], digest: str) -> bool:
     return outcome.get(digest, "done") not in GOOD
 
@@ -117,7 +122,7 @@ def _do(
             memory=limits.memory,
             workers=limits.workers,
             afresh=afresh,
-            progress=lambda at, total, note: reporter.job_progress(job.digest, at, total, note=note),
+            progress=partial(_progress, reporter, job.digest),
         )
         settings = job.config.model_dump(mode="json")
         write_json(folder / "config.json", settings)

@@ -1,5 +1,6 @@
 """A whole run through the command line: from suite.yaml to a table, again, with failures, with kills."""
 
+import contextlib
 import json
 import os
 import random
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from sem_bench import interrupts
 from sem_bench.cli import main
 from tests.conftest import SUITE, TOY_PY, TOY_YAML, method_card, write
 
@@ -305,6 +307,24 @@ def test_interrupted(folder: Path) -> None:
     assert "Traceback" not in errors and "all that is done is kept" in errors
     planned = process(folder, "plan", "suite.yaml")
     assert "1 partial" in planned.communicate(timeout=30)[0]
+
+
+def test_an_interrupt_is_not_lost() -> None:
+    """Python drops what a signal raises inside a destructor; between two steps it is raised again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            interrupts.listen()
+            interrupts.check()
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(number)
+            with pytest.raises(KeyboardInterrupt):
+                interrupts.check()
+        interrupts.listen()
+        interrupts.check()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_two_runs_at_once_share_the_work(folder: Path) -> None:
