@@ -253,7 +253,7 @@ def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.
         assert len(lines) == 1 and lines[0].startswith("datasets/toy.py:") and expected in lines[0]
 
 
-KILLED = SUITE.replace("epochs: 2", "epochs: 100").replace("[1.0, 0.05]", "[0.05]")
+KILLED = SUITE.replace("epochs: 2", "epochs: 60").replace("[1.0, 0.05]", "[0.05]")
 
 
 def test_killed_at_random_moments_the_numbers_stay_the_same(
@@ -296,7 +296,7 @@ def written_at(folder: Path) -> float:
 
 
 def test_interrupted(folder: Path) -> None:
-    write(folder, "suite.yaml", KILLED.replace("epochs: 100", "epochs: 3000"))
+    write(folder, "suite.yaml", KILLED.replace("epochs: 60", "epochs: 3000"))
     run = process(folder, "run", "suite.yaml")
     while not list((folder / "results").glob("pretrain/*/checkpoint.pt")):
         assert run.poll() is None
