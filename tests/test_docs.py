@@ -51,7 +51,7 @@ def test_shown_output(document: str, command: str, text: str, monkeypatch: pytes
 
 def test_the_readme_shows_the_main_things() -> None:
     commands = {command for document, command, _ in shown() if document == "README.md"}
-    assert {"--help", "list methods", "list datasets", "table docs/records/quick"} <= commands
+    assert {"--help", "list methods", "list datasets", "table docs/records/quick --table comparison"} <= commands
 
 
 def written(document: str, folder: Path) -> set[str]:
