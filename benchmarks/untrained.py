@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 
 from sem_bench import config, features, sem
+from sem_bench.contests import Contest
 from sem_bench.features import Features, Representation
 from sem_bench.plan import read_plan
 from sem_bench.randomness import initialisation
-from sem_bench.stages.probe import Contest, Report, labelled_rows, probe
+from sem_bench.stages.probe import Report, labelled_rows, probe
 from sem_bench.store import Store
 from sem_bench.workspace import Workspace
 

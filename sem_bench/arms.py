@@ -13,7 +13,6 @@ from sem_bench import config
 from sem_bench.cards import Card
 from sem_bench.config import Embedding, MethodCard, Model, Suite
 from sem_bench.dataset import DataSet, Place
-from sem_bench.files import file_digest
 from sem_bench.jobs import Cell, Job
 
 
@@ -30,6 +29,7 @@ class Arm:
     evaluated: DataSet  # often the same
     grid: config.Grid
     weights: Path | None = None  # the checkpoint of an external method
+    weights_digest: str | None = None  # of its bytes
     transfer: Sequence[DataSet] = ()  # the data sets to probe on
 
     def jobs(self, seed: int) -> Iterator[Job]:
@@ -151,7 +151,7 @@ class Arm:
             ),
             training=self.training,
             ip=self.grid.ip,
-            weights=None if self.weights is None else _digest_of(self.weights),
+            weights=self.weights_digest,
             prefix=self.grid.prefix,
             embedding=self.embedding,
             backbone=self.backbone,
@@ -224,11 +224,6 @@ class Arm:
             external=self.method.content.external,
         )
         return Job(kind, slug, settings, inputs or {}, cell, self.method.code, place, self.weights)
-
-
-def _digest_of(weights: Path) -> str:
-    """What a digest knows of a checkpoint: its bytes. Nothing where the file is absent: then the job cannot run."""
-    return file_digest(weights) if weights.is_file() else ""
 
 
 def _short(embedding: Embedding) -> str:

@@ -13,7 +13,7 @@ from sem_bench.config import BACKBONES, Grid, Suite
 from sem_bench.dataset import DataSet, located
 from sem_bench.digest import canonical_json
 from sem_bench.errors import UserError
-from sem_bench.files import BUILTIN
+from sem_bench.files import BUILTIN, file_digest
 from sem_bench.jobs import Job, named
 from sem_bench.strict_yaml import read
 from sem_bench.validation import Document, at, did_you_mean, validate
@@ -105,19 +105,36 @@ def _clashes(found: Sequence[tuple[int, Job]], document: Document) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
+def _checkpoint(grid: Grid, data: Path) -> tuple[Path | None, str | None]:
+    """The file of external weights, and what a digest knows of it: its bytes, nothing while it is absent."""
+    if grid.checkpoint is None:
+        return None, None
+    path = located(data, grid.checkpoint)
+    return path, file_digest(path) if path.is_file() else ""
+
+
 def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[tuple[int, Job]]:
     """Each with the number of its grid."""
     transfer = [datasets[name] for name in suite.evaluate.transfer.datasets] if suite.evaluate.transfer else []
+    checkpoints = [_checkpoint(grid, data) for grid in suite.grid]  # once: they may be gigabytes
     for seed in suite.seeds:
         for number, grid in enumerate(suite.grid):
-            weights = None if grid.checkpoint is None else located(data, grid.checkpoint)
             for name in grid.datasets:
                 dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
                 for backbone in grid.backbones:
                     for method in map(library.method, grid.methods):
                         for label, embedding in grid.embeddings.items():
                             arm = Arm(
-                                suite, method, label, embedding, backbone, dataset, evaluated, grid, weights, transfer
+                                suite,
+                                method,
+                                label,
+                                embedding,
+                                backbone,
+                                dataset,
+                                evaluated,
+                                grid,
+                                *checkpoints[number],
+                                transfer,
                             )
                             yield from ((number, job) for job in arm.jobs(seed))
 

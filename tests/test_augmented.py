@@ -274,16 +274,16 @@ def test_a_tie_goes_to_the_smallest_lr_and_a_diverged_head_is_never_chosen(arm: 
     (contest,) = contests(one.job, found)
     trained = train(one.job, found, [contest], held, view=PLAIN)
     values: list[float | None] = [0.5, 0.75, 0.75, 0.75]
-    choice = row(found, contest, trained, {("h", None): dict(zip(contest.lr, values, strict=True))})
-    assert (choice["lr"], choice["validation"], choice["notes"]) == (contest.lr[1], 75, [])
+    choice = row(found, contest, trained, {("h", None): dict(zip(contest.grid, values, strict=True))})
+    assert (choice["lr"], choice["validation"], choice["notes"]) == (contest.grid[1], 75, [])
 
     values = [None, 0.0, 0.0, None]
-    choice = row(found, contest, trained, {("h", None): dict(zip(contest.lr, values, strict=True))})
-    assert (choice["lr"], choice["notes"]) == (contest.lr[1], ["2 of 4 heads diverged"])
+    choice = row(found, contest, trained, {("h", None): dict(zip(contest.grid, values, strict=True))})
+    assert (choice["lr"], choice["notes"]) == (contest.grid[1], ["2 of 4 heads diverged"])
 
     trained["h", None].heads.bias[4 + 2] = torch.inf  # of a pair the one of all images
     judged = validate(found, trained, held)
-    assert [judged["h", None][lr] is None for lr in contest.lr] == [False, False, True, False]
+    assert [judged["h", None][lr] is None for lr in contest.grid] == [False, False, True, False]
 
     job = one.job.model_copy(update={"fixed_lr": [1e39, 1.0, 1e40]})
     (contest,) = contests(job, found)

@@ -16,6 +16,7 @@ from sem_bench import config, features, selection
 from sem_bench.augment import uniform
 from sem_bench.augmented import Heads, decay
 from sem_bench.config import AugmentedJob
+from sem_bench.contests import Contest, reported
 from sem_bench.data import Split
 from sem_bench.errors import UserError
 from sem_bench.features import Features, Representation
@@ -26,15 +27,6 @@ from sem_bench.workspace import Workspace
 COLUMN = "100% aug"
 Key = tuple[str, float | None]  # of a representation: its name and temperature
 VIEW = config.Augmentation(crop_scale=(0.08, 1.0), interpolation="bicubic", flip=0.5)
-
-
-@dataclass(frozen=True)
-class Contest:
-    """A figure to report: the representations and the learning rates among which is chosen."""
-
-    metric: str
-    representations: list[Representation]
-    lr: list[float]
 
 
 @dataclass(frozen=True)
@@ -92,23 +84,16 @@ class LabelledViews(Views):
 def run(job: AugmentedJob, workspace: Workspace) -> dict[str, Any]:
     """A row for each contest."""
     found = features.load(job.data, workspace)
-    reported = contests(job, found)
+    wanted = contests(job, found)
     held = holdout(job, found)
-    trained = train(job, found, reported, held, progress=workspace.progress)
+    trained = train(job, found, wanted, held, progress=workspace.progress)
     judged = validate(found, trained, held)
-    return {"rows": [row(found, contest, trained, judged) for contest in reported]}
+    return {"rows": [row(found, contest, trained, judged) for contest in wanted]}
 
 
 def contests(job: AugmentedJob, found: Features) -> list[Contest]:
-    """As the probe: h; z of a linear embedding; SEM with tau_d searched and, apart, as in pretraining."""
-    if not job.tau:
-        return [Contest("top1", [one], job.fixed_lr) for one in found.representations(None)]
-    assert job.fixed_tau is not None, "an arm with temperatures has one in pretraining"
-    return [
-        Contest("top1", [found.h], job.fixed_lr),
-        Contest("top1", [found.sem(tau) for tau in job.tau], job.lr),
-        Contest("top1_fixed_tau", [found.sem(job.fixed_tau)], job.fixed_lr),
-    ]
+    """As the probe's, with learning rates for penalties."""
+    return reported(found, tau=job.tau, fixed_tau=job.fixed_tau, grid=job.lr, fixed_grid=job.fixed_lr)
 
 
 def holdout(job: AugmentedJob, found: Features) -> Tensor:
@@ -157,7 +142,7 @@ def _untrained(job: AugmentedJob, found: Features, reported: list[Contest]) -> d
     by_key = {_key(one): one for contest in reported for one in contest.representations}
     trained = {}
     for key, one in by_key.items():
-        wanted = [contest.lr for contest in reported if key in map(_key, contest.representations)]
+        wanted = [contest.grid for contest in reported if key in map(_key, contest.representations)]
         lr = sorted({value for grid in wanted for value in grid})
         width = one.of(found.h_train[:1]).shape[1]
         heads = Heads(lr + lr, width=width, classes=len(job.data.classes), device=found.h_train.device)
@@ -184,7 +169,7 @@ def row(
 ) -> dict[str, Any]:
     """Choose by the hold-out (ties: the smallest lr, then the first tau_d) and read test once, with the chosen head."""
     keys = [_key(one) for one in contest.representations]
-    accuracies = {(key, lr): judged[key][lr] for key in keys for lr in contest.lr}
+    accuracies = {(key, lr): judged[key][lr] for key in keys for lr in contest.grid}
     diverged = [candidate for candidate, accuracy in accuracies.items() if accuracy is None]
 
     def rank(candidate: tuple[Key, float]) -> tuple[bool, float, float]:
@@ -193,7 +178,7 @@ def row(
     key, lr = max(accuracies, key=rank)  # the first of ties
     value = trained[key].accuracy(lr, found.h_test, found.test.labels.to(found.h_test.device))
     edges = {
-        "lr": len(set(contest.lr)) > 1 and lr in (min(contest.lr), max(contest.lr)),
+        "lr": len(set(contest.grid)) > 1 and lr in (min(contest.grid), max(contest.grid)),
         "tau_d": len(keys) > 1 and key in (keys[0], keys[-1]),
     }
     notes = [f"{name} on the edge of its grid" for name, on_edge in edges.items() if on_edge]
@@ -205,7 +190,7 @@ def row(
         "representation": key[0],
         "tau_d": key[1],
         "lr": lr,
-        "candidates": len(contest.representations) * len(contest.lr),
+        "candidates": len(contest.representations) * len(contest.grid),
         "validation": 100 * (accuracies[key, lr] or 0.0),
         "value": 100 * value,
         "notes": notes + ([f"{len(diverged)} of {len(accuracies)} heads diverged"] if diverged else []),

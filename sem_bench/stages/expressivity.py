@@ -5,9 +5,10 @@ from typing import Any
 import torch
 
 from sem_bench import config, features, selection
+from sem_bench.contests import Contest
 from sem_bench.features import Features, Representation
 from sem_bench.randomness import derived_seed
-from sem_bench.stages.probe import Contest, fit
+from sem_bench.stages.probe import fit
 from sem_bench.workspace import Workspace
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sem_bench import config, features, selection
+from sem_bench.contests import Contest, reported
 from sem_bench.features import Features, Representation
 from sem_bench.files import write_atomic
 from sem_bench.randomness import derived_seed
@@ -17,15 +18,6 @@ from sem_bench.workspace import Workspace
 
 FEW_LABELS = 0.1  # below this fraction several subsets are drawn
 DRAWS = 5
-
-
-@dataclass(frozen=True)
-class Contest:
-    """A figure to report: the representations among which the probe chooses, and the penalties."""
-
-    metric: str
-    representations: list[Representation]
-    l2: list[float]
 
 
 @dataclass(frozen=True)
@@ -44,19 +36,19 @@ def run(job: config.ProbeJob, workspace: Workspace) -> dict[str, Any]:
 def evaluate(job: config.ProbeJob, workspace: Workspace, report: Report) -> dict[str, Any]:
     """As `run`, for the column of a report."""
     found = features.load(job.data, workspace)
-    reported = contests(job, found)
+    wanted = contests(job, found)
     draws = DRAWS if job.fraction < FEW_LABELS else 1
     rows: list[dict[str, Any]] = []
     heads: list[dict[str, Any]] = []
     packed: list[bytes] = []
     for draw in range(draws):
         labelled = labelled_rows(found, job, draw)
-        for contest in reported:
+        for contest in wanted:
             row, head, right = probe(job, found, contest, labelled, draw, report)
             rows.append(row)
             heads.append(head)
             packed.append(np.packbits(right).tobytes())
-            workspace.progress(len(rows), draws * len(reported), f"{row['representation']} {row['value']:.1f} %")
+            workspace.progress(len(rows), draws * len(wanted), f"{row['representation']} {row['value']:.1f} %")
     write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
     write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
     layout = f"{len(rows)} rows of {len(found.test)} bits, each row padded to bytes"
@@ -64,15 +56,8 @@ def evaluate(job: config.ProbeJob, workspace: Workspace, report: Report) -> dict
 
 
 def contests(job: config.ProbeJob, found: Features) -> list[Contest]:
-    """What the arm reports: h; z of a linear embedding; SEM with tau_d searched and, apart, as in pretraining."""
-    if not job.tau:
-        return [Contest("top1", [one], job.fixed_l2) for one in found.representations(None)]
-    assert job.fixed_tau is not None, "an arm with temperatures has one in pretraining"
-    return [
-        Contest("top1", [found.h], job.fixed_l2),
-        Contest("top1", [found.sem(tau) for tau in job.tau], job.l2),
-        Contest("top1_fixed_tau", [found.sem(job.fixed_tau)], job.fixed_l2),
-    ]
+    """What the arm reports, and the penalties it chooses among."""
+    return reported(found, tau=job.tau, fixed_tau=job.fixed_tau, grid=job.l2, fixed_grid=job.fixed_l2)
 
 
 def labelled_rows(found: Features, job: config.ProbeJob, draw: int) -> selection.Rows:
@@ -122,7 +107,7 @@ def fit(
         lambda rows: found.train.labels[torch.from_numpy(rows)].numpy(),
         labelled,
         classes=classes,
-        l2=contest.l2,
+        l2=contest.grid,
         validation="holdout" if fraction == 1 else "folds",
         seed=derived_seed(seed, "split", "validation", draw),
     )
@@ -151,7 +136,7 @@ def probe(
         "representation": chosen.name,
         "tau_d": choice.key,
         "l2": choice.l2,
-        "candidates": len(contest.representations) * len(contest.l2),
+        "candidates": len(contest.representations) * len(contest.grid),
         "validation": None if choice.accuracy is None else 100 * choice.accuracy,
         "value": 100 * _accuracy(right, found.test.labels, report.metric),
         "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
