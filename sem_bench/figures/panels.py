@@ -1,0 +1,96 @@
+"""The parts of which figures are made: chosen rows, panels, legend and the note below."""
+
+import math
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sem_bench.figures.look import INK, Look, printable
+from sem_bench.pooling import main_representation
+from sem_bench.records import Row
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
+Drawn = Iterator[tuple[str, "Figure"]]  # what the file's name ends in, and the figure
+SPREAD = "bars: standard deviation over seeds"
+
+
+def by(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    """The rows by key, in the order in which the keys first come."""
+    found: dict[Any, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
+
+
+def of(rows: Iterable[Row], table: str, *metrics: str) -> list[Row]:
+    """The rows of a table that hold one of the metrics."""
+    return [row for row in rows if row["table"] == table and row["metric"] in metrics]
+
+
+def main(rows: Iterable[Row]) -> list[Row]:
+    """The rows that stand for their arms."""
+    return [row for row in rows if row["representation"] == main_representation(row)]
+
+
+def there(rows: Iterable[Row], *names: str) -> list[Row]:
+    """The rows that have a mean, and a value under each name."""
+    return [row for row in rows if all(row.get(name) is not None for name in ("mean", *names))]
+
+
+def panels_of(row: Row, what: str, *, grid: tuple[int, int], size: tuple[float, float], **options: Any) -> Any:
+    """A figure and its array of panels, each of a size in inches, with room for the legend to the right."""
+    from matplotlib.figure import Figure
+
+    place = printable("{suite}: {dataset}, {backbone}, recipe {recipe}, {epochs} epochs".format_map(row))
+    width = max(grid[1] * size[0] + 0.6, 0.3 + width_of((what, place)))
+    figure = Figure((width, grid[0] * size[1] + 0.9), layout="constrained")
+    figure.suptitle(f"{what}\n{place}", x=0.01, ha="left", fontsize=9)
+    return figure, figure.subplots(*grid, squeeze=False, **options)
+
+
+def mark(label: str, **style: Any) -> "Artist":
+    """An entry of a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], label=label, **{"color": INK, "linestyle": "none"} | style)
+
+
+def legend(figure: "Figure", handles: Sequence["Artist"]) -> None:
+    """To the right of the panels, which keep their width."""
+    columns = math.ceil(len(handles) / (5 * figure.get_figheight()))
+    widen(figure, columns * (0.6 + width_of(str(handle.get_label()) for handle in handles)))
+    figure.legend(handles=handles, loc="outside right upper", ncols=columns)
+
+
+def widen(figure: "Figure", inches: float) -> None:
+    """Make a figure so much wider."""
+    figure.set_figwidth(figure.get_figwidth() + inches)
+
+
+def width_of(texts: Iterable[str]) -> float:
+    """Of the longest text, in inches, about."""
+    return 0.066 * max(map(len, texts))
+
+
+def note(figure: "Figure", rows: Sequence[Row], look: Look, drawn: Sequence[Row], *texts: str) -> None:
+    """Below the panels: the number of seeds, what else there is to say, and which rows are not drawn, and why."""
+    counts = sorted({row["n"] for row in drawn})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    hollow = "hollow markers: one seed" if counts[0] == 1 else ""
+    kept = {id(row) for row in drawn}
+    holes = list(dict.fromkeys(_hole(row, look) for row in rows if id(row) not in kept))
+    more = f" and {len(holes) - 4} more" if len(holes) > 4 else ""
+    left_out = f"left out: {', '.join(holes[:4])}{more}" if holes else ""
+    text = "; ".join(filter(None, (f"n = {seeds} seed{'s' * (counts[-1] > 1)}", hollow, *texts, left_out)))
+    lines = textwrap.wrap(printable(text), int(16 * figure.get_figwidth()))
+    figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="#555555")
+
+
+def _hole(row: Row, look: Look) -> str:
+    notes = row["notes"] if row["mean"] is None else [note for note in row["notes"] if note.endswith("gain")]
+    reason = f" ({notes[0]})" if notes else ""
+    column = f"K = {row['column']}" if row["table"] == "relevance" else row["column"]
+    return f"{look.method(row)} {look.embedding(row)} {column}{reason}"
