@@ -41,7 +41,7 @@ def main(suite: Path, results: Path) -> None:
         for name in ("test", "v2", "r", "a"):
             described, place = (labelled, shapes.place) if name == "test" else shapes.shift(name)
             split = data.load(described, "test", place)
-            h = features.backbone_features(encoder, labelled, split.prepared(), CPU)
+            h = torch.cat(list(features.backbone_features(encoder, labelled, split.prepared(), CPU)))
             own = torch.tensor([labelled.classes.index(one) for one in described.classes])
             logits = (head["scale"] * h) @ head["weight"][own].T + head["bias"][own]
             right = (logits.argmax(1) == split.labels).double().mean()

@@ -1,16 +1,20 @@
 """Frozen features: what every evaluation reads.
 
 The online encoder in eval mode, float32, no augmentation. The backbone's h is computed once a data split and cached; z
-and SEM are recomputed from it where they are needed: 65,000 numbers an image are better not stored.
+and SEM are recomputed from it where they are needed: 65,000 numbers an image are better not stored. An h that does not
+fit into `--memory` is cached as float16, and only the parts of the file in use are in memory.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -32,7 +36,7 @@ class Representation:
 
     name: str  # "h", "z", "sem"
     tau_d: float | None
-    of: Callable[[Tensor], Tensor]  # from h (n, d) to (n, width), unscaled
+    of: Callable[[Tensor], Tensor]  # from h (n, d), of any precision, to float32 (n, width), unscaled
 
     def scale(self, h: Tensor) -> float:
         """1 / the RMS norm over the rows of h (n, d)."""
@@ -44,12 +48,12 @@ def representation(encoder: Encoder, name: str, tau_d: float | None) -> Represen
     """The representation of a name ("h", "z", "sem") that an encoder gives."""
     embedding = encoder.embedding
     if name == "h":
-        return Representation("h", None, lambda h: h)
+        return Representation("h", None, Tensor.float)
     if name == "z":
         assert isinstance(embedding, sem.LinearEmbedding)
-        return Representation("z", None, embedding.logits)
+        return Representation("z", None, lambda h: embedding.logits(h.float()))
     assert isinstance(embedding, sem.SimplicialEmbedding) and tau_d is not None
-    return Representation("sem", tau_d, lambda h: embedding(h, tau_d))
+    return Representation("sem", tau_d, lambda h: embedding(h.float(), tau_d))
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Features:
     encoder: Encoder
     train: data.Split
     test: data.Split
-    h_train: Tensor  # (N, d) float32 on the device
+    h_train: Tensor  # (N, d) on the device; float16 where it is too large for the memory
     h_test: Tensor
 
     @cached_property
@@ -116,29 +120,49 @@ def _cached(encoder: Encoder, labelled: config.Data, split: data.Split, file: Pa
     try:
         if workspace.afresh and file not in _MADE:
             raise FileNotFoundError("made by an earlier run")
-        h = np.load(file)
-        if h.ndim != 2 or len(h) != len(split):
-            raise ValueError("not these features")
+        h = _opened(file, len(split), workspace.memory)
     except (OSError, ValueError, EOFError):
-        h = backbone_features(encoder, labelled, split.prepared(), workspace.device).cpu().numpy()
-        write_atomic(file, lambda out: np.save(out, h))
+        parts = backbone_features(encoder, labelled, split.prepared(), workspace.device)
+        write_atomic(file, lambda out: _write(out, parts, len(split), workspace.memory))
         _MADE.add(file)
+        h = _opened(file, len(split), workspace.memory)
     return torch.from_numpy(h).to(workspace.device)
+
+
+def _precision(rows: int, width: int, memory: int) -> type[np.float32 | np.float16]:
+    """How that many features are kept: whole in memory, or in a file."""
+    return np.float32 if 4 * rows * width <= memory else np.float16
+
+
+def _opened(file: Path, rows: int, memory: int) -> npt.NDArray[np.floating]:
+    """Features in a file: those in float16 stay there, and are read as they are used."""
+    h: npt.NDArray[np.floating] = np.load(file, mmap_mode="c")
+    if h.ndim != 2 or len(h) != rows or h.dtype != _precision(rows, h.shape[1], memory):
+        raise ValueError("not these features")
+    return h if h.dtype == np.float16 else np.array(h)
+
+
+def _write(out: BinaryIO, parts: Iterator[Tensor], rows: int, memory: int) -> None:
+    """Write an .npy part by part."""
+    first = next(parts)
+    precision = _precision(rows, first.shape[1], memory)
+    header = {"shape": (rows, first.shape[1]), "fortran_order": False, "descr": np.dtype(precision).str}
+    np.lib.format.write_array_header_1_0(out, header)
+    for part in chain([first], parts):
+        with np.errstate(over="ignore"):  # said below
+            kept = part.cpu().numpy().astype(precision)
+        if precision is np.float16 and np.isinf(kept).any():
+            raise ValueError("features above 65,504, which float16 cannot hold; give it more --memory")
+        out.write(kept.tobytes())
 
 
 @torch.no_grad()
 def backbone_features(
     encoder: Encoder, labelled: config.Data, chunks: Iterable[Tensor], device: torch.device
-) -> Tensor:
-    """h (N, d) float32 of uint8 images, which come in chunks (n, 3, S, S)."""
+) -> Iterator[Tensor]:
+    """h (n, d) float32 of uint8 images, which come in chunks (n, 3, S, S)."""
     settings = labelled.normalise
     encoder = encoder.to(memory_format=torch.channels_last)
-    parts = [
-        encoder.backbone(
-            normalise(part.to(device), mean=settings.mean, std=settings.std).contiguous(
-                memory_format=torch.channels_last
-            )
-        )
-        for part in chunks
-    ]
-    return torch.cat(parts)
+    for part in chunks:
+        images = normalise(part.to(device), mean=settings.mean, std=settings.std)
+        yield encoder.backbone(images.contiguous(memory_format=torch.channels_last))

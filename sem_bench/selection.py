@@ -31,7 +31,7 @@ Representation = tuple[float | None, Features]
 HOLDOUT = 0.1  # of the labels, for validation
 MOST_FOLDS = 5
 ROUGH, EXACT = 1e-4, 1e-7  # tolerances of the candidates' fits and of the chosen head's
-IN_MEMORY = 2**30  # entries of features above which they are recomputed in each pass
+IN_MEMORY = 2**27  # entries of features above which they are recomputed in each pass
 CHUNK = 1024  # rows at a time, then
 FEW_ROWS = 1024  # up to so many rows, all candidates are fitted side by side
 

@@ -109,3 +109,23 @@ def test_senseless_input_is_refused() -> None:
     queries[2, 3] = float("nan")
     with pytest.raises(ValueError, match="some of queries are not"):
         predict(train, labels, queries, classes=CLASSES, k=3, temperature=0.1)
+
+
+@pytest.mark.parametrize("k", [1, 5, 20, 200])
+def test_parts_of_a_wide_representation_find_the_same(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Signs in 16 dimensions have length 4, so similarities are exact, and many tie, also across the parts."""
+    train, labels, queries = data(200, 70, d=16)
+    train, queries = train.sign(), queries.sign()
+    expected = reference(train, labels, queries, k, 0.3)
+    seen = []
+
+    def of(h: Tensor) -> Tensor:
+        seen.append(len(h))
+        return h.float() * 2
+
+    for rows in (7, 50, 199, 200):
+        monkeypatch.setattr(neighbours, "WIDE", rows * 16)
+        found = predict(train.half(), labels, queries.half(), classes=CLASSES, k=k, temperature=0.3, of=of)
+        assert found.tolist() == expected
+        assert max(seen) == rows
+        seen.clear()

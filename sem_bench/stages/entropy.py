@@ -15,7 +15,7 @@ def run(job: config.EntropyJob, workspace: Workspace) -> dict[str, Any]:
     embedding = found.encoder.embedding
     assert isinstance(embedding, SimplicialEmbedding)
     shape = (embedding.V, embedding.L)
-    chunks = (embedding.logits(part).unflatten(1, shape) for part in found.h_train.split(features.CHUNK))
+    chunks = (embedding.logits(part.float()).unflatten(1, shape) for part in found.h_train.split(features.CHUNK))
     measured = simplices.measure(chunks, tau=job.tau, bins=job.bins)
     shared = {"column": "train", "fraction": 1.0, "representation": "sem", "tau_d": job.tau, "notes": []}
     values = {

@@ -15,12 +15,13 @@ def run(job: config.KnnJob, workspace: Workspace) -> dict[str, Any]:
     rows = []
     for representation in found.representations(job.tau):
         predicted = predict(
-            representation.of(found.h_train),
+            found.h_train,
             found.train.labels.to(workspace.device),
-            representation.of(found.h_test),
+            found.h_test,
             classes=len(job.data.classes),
             k=job.k,
             temperature=job.temperature,
+            of=representation.of,
         )
         rows.append(
             {
