@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 ENTRIES = 2**25  # similarities at a time: 128 MB
-WIDE = 2**27  # numbers of a representation at a time: 512 MB for the rows that vote, as much for the queries
+WIDE = 2**25  # numbers of a representation at a time: 128 MB for the rows that vote, as much for the queries
 
 Representation = Callable[[Tensor], Tensor]
 """From stored features (n, d) to what is compared (n, width)."""
