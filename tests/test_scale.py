@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks/scale.py"
-IMAGES, LEAST = 64000, 2**30  # bytes that images and features would take beside Python with torch
+IMAGES = 64000
 
 
 def test_64000_files_in_bounded_memory(tmp_path: Path) -> None:
@@ -22,9 +22,8 @@ def test_64000_files_in_bounded_memory(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    found = re.fullmatch(rf"{IMAGES} images, features on disk (\d+) MiB, peak memory (\d+) MiB", done.stdout.split("\n")[-2])
-    assert found, done.stdout
-    assert int(found[2]) < 2048
+    found = re.search(rf"^{IMAGES} images, features on disk \d+ MiB, peak memory (\d+) MiB$", done.stdout, re.MULTILINE)
+    assert found and int(found[1]) < 2048, done.stdout
     features = [np.load(path, mmap_mode="r") for path in (tmp_path / "results/cache/features").iterdir()]
     assert sorted((len(h), str(h.dtype)) for h in features) == [(2000, "float32"), (IMAGES, "float16")]
-    assert "| simclr   | sem (L=16, V=8) |" in done.stdout and "—" not in done.stdout
+    assert re.search(r"\| simclr   \| sem \(L=16, V=8\) \| +\d\d\.\d", done.stdout)
