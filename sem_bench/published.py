@@ -14,11 +14,15 @@ import yaml
 from sem_bench.files import BUILTIN
 
 _REPRESENTATION = {"none": "h", "sem": "sem"}
+_METRICS = ("top1", "mean_per_class")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One printed number: `value` in percent for pretraining on `dataset`, probed on `column`."""
+    """One printed number: `value` in percent for pretraining on `dataset`, probed on `column`.
+
+    A column is a share of the labels, a shift or a transfer set, as the measured tables call them.
+    """
 
     table: str
     dataset: str
@@ -53,14 +57,14 @@ def _read(path: Path) -> list[Entry]:
 
 
 def match(row: dict[str, Any]) -> dict[str, Any] | None:
-    """The published counterpart of a row of the comparison as {value, table, epochs, note}, or None.
+    """The published counterpart of a row as {value, table, epochs, note}, or None.
 
-    Data set, backbone, method, IP-IRM, embedding type and epochs must agree, and the row must be the top-1
-    accuracy, at 100 % of the labels, of the representation that stands for its arm. L and V need not agree:
-    the note has the published ones where they are known.
+    Data set, backbone, method, IP-IRM, embedding type, epochs and column must agree, and the row must be the accuracy, by
+    a probe at 100 % of the labels, of the representation that stands for its arm. L and V need not agree: the note has
+    the published ones where they are known.
     """
     kind = row["embedding_config"]["type"]
-    if (row["column"], row["metric"], row["representation"]) != ("100%", "top1", _REPRESENTATION.get(kind)):
+    if row["representation"] != _REPRESENTATION.get(kind) or row["metric"] not in _METRICS or row["fraction"] != 1.0:
         return None
     wanted = (
         row["dataset"],
@@ -69,7 +73,7 @@ def match(row: dict[str, Any]) -> dict[str, Any] | None:
         row["ip"] is not None,
         kind,
         row["epochs"],
-        "100%",
+        row["column"],
     )
     for e in entries():
         found = (e.dataset, e.backbone, e.method, e.ip, e.embedding, e.epochs, e.column)

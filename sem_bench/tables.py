@@ -137,7 +137,7 @@ class _Layout:
         self.compared = name == "comparison"
         self.reference = ("100%", "top1") if ("100%", "top1") in self.columns else self.columns[0]
         self.embedded = any(embedding_type(row) != "none" for row in rows)
-        self.published = any(row["published"] for row in rows)
+        self.published = {(row["column"], row["metric"]) for row in rows if row["published"]}
         self.footnotes: dict[str, int] = {}
         self.bootstrapped = False
 
@@ -146,9 +146,10 @@ class _Layout:
         columns, groups = ["method", "embedding"], [0, 0]
         for group, (column, metric) in enumerate(self.columns, 1):
             header = self.kind.headers[self.kind.metrics.index(metric) if len(self.kind.headers) > 1 else 0]
-            columns += [header.format(column=column), "gain"] if gains else [header.format(column=column)]
+            columns += [header.format(column=column), *["gain"] * gains]
+            columns += ["published"] * ((column, metric) in self.published)
             groups += [group] * (len(columns) - len(groups))
-        last = [f"h {self.reference[0]}"] * (self.embedded and self.compared) + ["published"] * self.published
+        last = [f"h {self.reference[0]}"] * (self.embedded and self.compared)
         body = [self._arm(line) for line in self.lines]
         pooled_lines = self._pooled(width=len(columns) + len(last)) if gains else []
         return TextTable(
@@ -180,10 +181,10 @@ class _Layout:
             cells.append(self._figure(shown))
             if self.embedded and self.kind.gains:
                 cells.append(self._gain(shown))
+            if (column, metric) in self.published:
+                cells.append(self._published(shown))
         if self.embedded and self.compared:
             cells.append(self._figure(line.get((*self.reference, "h"))))
-        if self.published:
-            cells.append(self._published(line.get((*self.reference, main))))
         return cells
 
     def _figure(self, row: Row | None) -> TextCell:
@@ -236,6 +237,7 @@ class _Layout:
             shown = [line.get((column, metric, main)) for line in lines]
             gains = pooled([row["gain"] if row else None for row in shown])
             cells += [TextCell(), _gain(gains, n=len(lines), digits=self.kind.digits)]
+            cells += [TextCell()] * ((column, metric) in self.published)
         return cells + [TextCell()] * (width - len(cells))
 
     def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import pytest
 from sem_bench.published import entries, match
 
 IN = ("100%", "v2", "r", "a", "c")
-TRANSFER = ("food", "cifar10", "cifar100", "sun", "dtd", "pets", "flowers", "caltech", "cars")
+TRANSFER = ("food101", "cifar10", "cifar100", "sun397", "dtd", "pets", "flowers102", "caltech101", "cars")
 # Typed anew from print, a line each: method (+IP), embedding, mark, numbers in the order of the columns.
 PRINTED: dict[str, tuple[str, str, int | None, tuple[str, ...], str]] = {
     "1a": (
@@ -155,6 +155,11 @@ def test_a_match_carries_value_table_epochs_and_note() -> None:
         (NONE | IMAGENET | {"epochs": 200, "method": "simsiam", "ip": {}}, 69.1, "1c"),
         (IMAGENET, 70.6, "2"),
         (IMAGENET | {"method": "moco"}, 68.0, "2"),
+        (IMAGENET | {"column": "v2"}, 57.9, "2"),
+        (NONE | IMAGENET | {"method": "moco", "column": "a"}, 0.69, "2"),
+        (IMAGENET | {"column": "c"}, 38.9, "2"),
+        (IMAGENET | {"column": "food101"}, 74.1, "3"),
+        (NONE | IMAGENET | {"column": "flowers102", "metric": "mean_per_class"}, 84.6, "3"),
     ],
 )
 def test_rows_find_their_number(changes: dict[str, Any], value: float, table: str) -> None:
@@ -180,7 +185,10 @@ def test_rows_find_their_number(changes: dict[str, Any], value: float, table: st
         IMAGENET | {"epochs": 300},
         IMAGENET | {"epochs": None},  # unknown epochs match nothing, not even themselves
         IMAGENET | {"method": "simsiam"},
-        IMAGENET | {"column": "v2"},  # how the published robustness was measured is unknown
+        IMAGENET | {"column": "v2", "fraction": 0.01},  # Table 2 has one block only
+        IMAGENET | {"column": "a", "metric": "top1_all"},
+        IMAGENET | {"column": "c", "metric": "mce"},
+        IMAGENET | {"column": "food"},
     ],
 )
 def test_rows_that_differ_find_none(changes: dict[str, Any]) -> None:

@@ -480,8 +480,8 @@ def test_published_numbers_stand_beside_the_measured(tree: Tree) -> None:
     found = rows(tree.write())
     assert [row["published"] and row["published"]["value"] for row in found] == [70.46, None, 74.36, None]
     (table,) = comparison(found)
-    assert table.columns[-1] == "published"
-    assert [line[-1].text for line in table.body] == ["70.46 (1a)", "74.36 (1a)"]
+    assert table.columns == ["method", "embedding", "100%", "gain", "published", "1%", "gain", "h 100%"]
+    assert [line[4].text for line in table.body] == ["70.46 (1a)", "74.36 (1a)"]
     assert any("L=5000, V=13" in note for note in table.notes)
 
 
