@@ -11,7 +11,6 @@ from statistics import median
 
 from sem_bench.config import (
     AugmentedJob,
-    CorruptedSource,
     ExpressivityJob,
     KnnJob,
     LabelledData,
@@ -48,8 +47,11 @@ PROCESS = 0.9 * 2**30  # bytes of Python with torch
 FLOAT = 4  # bytes
 PAIR_SECONDS = 1.1e-6  # IP-IRM, seeking a partition: for each pair of images in a batch, both subsets, with gradients
 PAIR_BYTES = 420
-COPIES = 25  # of a probe's head while it is fitted: two for each step that L-BFGS remembers, and some
+COPIES = 26  # of a probe's head while it is fitted, and the bytes that all penalties at once may take
+SOLVER = 2**31
 CHUNK = 1024  # images whose representation exists at a time
+HELD = 2 * 2**30  # bytes of a split's features that stay in memory (--memory, by default)
+NEIGHBOURS = 2**27  # bytes of representations that kNN looks at, at a time
 
 
 def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
@@ -68,7 +70,7 @@ def work(job: Job) -> float:
         steps = data.used("train") * job.config.training.epochs * _step_seconds(job.config)
         return 0.5 + steps + _partition_seconds(job.config)
     if isinstance(data, ShiftedData):
-        kinds = data.source.kinds if isinstance(data.source, CorruptedSource) else 1
+        kinds = len(data.source.kinds) or 1
         return EVALUATION_SECONDS * max(1, _width(job) / 512) * kinds * data.used("test") / 20000
     assert isinstance(data, LabelledData)
     share = max(1, _width(job) / 512) * data.used("train") / 5000
@@ -86,13 +88,17 @@ def memory(job: Job) -> float:
         return PROCESS + max(_weights(job.config) + _activations(job.config), _partition_bytes(job.config))
     data = data_of(job)
     features, width = _network(job.cell.backbone).features, _width(job)
-    count = sum(data.used(split) for split in data.counts)
+    sizes = [FLOAT * features * data.used(split) for split in data.counts]
+    held = sum(size for size in sizes if size <= HELD)  # a larger one stays on the disk
     if isinstance(job.config, KnnJob):
-        return PROCESS + FLOAT * count * (features + width)
+        return PROCESS + held + 4 * min(FLOAT * width * sum(map(data.used, data.counts)), NEIGHBOURS)
     assert isinstance(data, LabelledData | ShiftedData)
     fitted = isinstance(job.config, ProbeJob | ExpressivityJob)
-    heads = width * len(data.classes) * (COPIES if fitted else 1)
-    return PROCESS + FLOAT * (count * features + heads + 4 * CHUNK * width)
+    heads = FLOAT * width * len(data.classes) * (COPIES if fitted else 1)
+    if isinstance(job.config, ProbeJob):
+        penalties = max(len(job.config.l2), len(job.config.fixed_l2))
+        heads *= min(penalties, max(1, SOLVER // heads))
+    return PROCESS + held + heads + FLOAT * 4 * CHUNK * width
 
 
 def _network(name: str) -> Network:

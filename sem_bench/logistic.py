@@ -24,6 +24,8 @@ WIDEST_GRAM = 4096  # rows of the largest Gram matrix that is decomposed: second
 SMALL = 2**20  # entries up to which a tall matrix is rotated as a whole, and solved in float64
 ROWS = 4096  # rows of a larger matrix at a time
 STACKED = 2**20  # entries, each counted once a penalty, of the data sets that are solved side by side
+SOLVER = 2**31  # bytes that the heads of several penalties may take while they are fitted
+COPIES = 26  # of a head while it is fitted: two for each step that L-BFGS remembers, and some
 LOGITS = 2**19  # logits at a time: few enough to stay in a processor's cache
 
 Problem = tuple[Tensor, Tensor]
@@ -99,7 +101,7 @@ def fit_chunks(
     """Fit features that are recomputed in each pass, as `fit` does: a pass for moments, then about one an iteration.
 
     Memory: three copies of a chunk, three d x d matrices in float64 where d <= 4096, and for the solver about
-    26 * len(l2) * classes * d numbers in float32.
+    26 * classes * d numbers in float32 for each penalty; so many penalties share the passes as fit into SOLVER.
     """
     _check_penalties(l2)
     rows, present, mean, variances, axes = _moments(chunks, classes)
@@ -109,10 +111,13 @@ def fit_chunks(
         value, gradient, spread = _sums(parts, _on_features(weights, axes), present)
         return value / rows, _on_axes(gradient, axes) / rows, spread / rows
 
-    penalties = torch.tensor(l2, dtype=mean.dtype, device=mean.device)
-    variances = variances.expand(len(l2), -1)
-    weights, ends = minimise(loss, penalties, variances, classes, tolerance, max_iter)
-    return _fit(_on_features(weights, axes), mean, present, ends)
+    found: list[Tensor] = []
+    ends: list[tuple[bool, int, float]] = []
+    for some in torch.tensor(l2, dtype=mean.dtype, device=mean.device).split(_together(classes, len(mean))):
+        weights, own = minimise(loss, some, variances.expand(len(some), -1), classes, tolerance, max_iter)
+        found.append(weights)
+        ends += own
+    return _fit(_on_features(torch.cat(found), axes), mean, present, ends)
 
 
 def compress(x: Tensor) -> Tensor:
@@ -121,6 +126,11 @@ def compress(x: Tensor) -> Tensor:
         return x
     scores = _principal(x)[0].to(x.dtype)
     return scores if scores.shape[1] else x[:, :1] * 0  # all rows alike, as a collapsed network gives them
+
+
+def _together(classes: int, width: int) -> int:
+    """How many penalties are solved at once."""
+    return max(1, SOLVER // (COPIES * 4 * classes * width))
 
 
 def _fit_stack(

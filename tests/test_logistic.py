@@ -190,6 +190,18 @@ def test_chunks_are_read_about_once_an_iteration() -> None:
     assert max(found.iterations) + 2 <= passes <= 1.5 * max(found.iterations) + 2
 
 
+def test_penalties_that_do_not_fit_together_are_solved_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs(600, 10, 4, spread=1.0)
+    parts = list(zip(torch.split(x, 100), torch.split(y, 100), strict=True))
+    together = fit_chunks(lambda: parts, classes=4, l2=PENALTIES)
+    monkeypatch.setattr(logistic, "SOLVER", 1)
+    alone = fit_chunks(lambda: parts, classes=4, l2=PENALTIES)
+    assert len(alone.heads) == len(PENALTIES) and alone.iterations == together.iterations
+    assert alone.objective == pytest.approx(together.objective, rel=1e-6)
+    for one, other in zip(alone.heads, together.heads, strict=True):
+        assert torch.allclose(one.weight, other.weight, atol=1e-4)
+
+
 def test_compressed_features_have_the_same_optimum() -> None:
     x, y = blobs(50, 300, 5, spread=2.0)
     small = compress(x)
