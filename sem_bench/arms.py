@@ -55,7 +55,7 @@ class Arm:
         if robustness := self.suite.evaluate.robustness:
             for shift in robustness.shifts:
                 data, place = self.evaluated.shift(shift)
-                limit = robustness.images if data.source.type == "corrupted" else None
+                limit = robustness.images if data.source.kinds else None
                 limit = None if limit is None or limit >= data.test else limit
                 data = data.model_copy(update={"normalise": self.dataset.card.normalise, "test_limit": limit})
                 for fraction, probe in probes.items():
@@ -77,6 +77,8 @@ class Arm:
             settings = self._probe(probe, 1.0, seed).model_copy(update={"data": data})
             job = config.TransferJob(**dict(settings), metric=other.card.metric)
             yield self._job("transfer", seed, job, other.place, inputs, suffix=f"-{other.name}")
+        if not (evaluate.entropy or evaluate.augmented or evaluate.expressivity):
+            return  # what nobody evaluates may have no labels
         plain = self._labelled.model_copy(update={"superclasses": {}})
         if evaluate.entropy and self.embedding.tau is not None:
             entropy = config.EntropyJob(data=plain, tau=self.embedding.tau, bins=evaluate.entropy.bins)
@@ -170,6 +172,7 @@ class Arm:
             l2=settings.l2 if heated else [],
             fixed_l2=finer(settings.l2, len(settings.tau) * len(settings.l2)),
             seed=seed,
+            subset=self.evaluated.subset(fraction) if self._labelled.limit is None else None,
         )
 
     @cached_property

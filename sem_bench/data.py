@@ -41,6 +41,7 @@ class Split:
     images: Tensor | None  # uint8 (N, 3, H, W) where all are in memory
     read: Callable[[int], Image.Image]  # one image, RGB; safe in threads
     workers: int = 1
+    names: Sequence[str] | None = None  # of the files, below the split's folder, where a folder is read
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,10 +58,14 @@ class Split:
         for chunk in rows:
             yield torch.cat([next(parts) for _ in pieces(chunk)])
 
-    def sample(self, count: int) -> Tensor:
-        """`count` images, or all, evenly spread over the split, as evaluation sees them: uint8 (n, 3, S, S)."""
+    def spread(self, count: int) -> list[int]:
+        """`count` rows, or all, evenly spread over the split."""
         count = min(count, len(self))
-        return self._prepare([i * len(self) // count for i in range(count)])
+        return [i * len(self) // count for i in range(count)]
+
+    def sample(self, count: int) -> Tensor:
+        """The images of `spread`, as evaluation sees them: uint8 (n, 3, S, S)."""
+        return self._prepare(self.spread(count))
 
     def _prepare(self, rows: Sequence[int]) -> Tensor:
         return as_tensor([central(self.read(row), resize=self.resize, size=self.image_size) for row in rows])
@@ -84,23 +89,36 @@ def load(data: config.Data, split: SplitName, place: Place, *, memory: int = MEM
 def corrupted(
     data: config.ShiftedData, place: Place, *, name: str, severity: int, memory: int = MEMORY, workers: int = 1
 ) -> Split:
-    """The test images of a corrupted data set: its base's as evaluation sees them, corrupted when they are read."""
+    """The test images of a corrupted data set under one corruption at one severity.
+
+    Where they are not published, its base's as evaluation sees them, corrupted when they are read.
+    """
+    source = data.source
+    if not isinstance(source, config.CorruptedSource):
+        return load(_one_kind(data, (name, severity)), "test", place, memory=memory, workers=workers)
     assert place.base is not None
     described = place.base[0].model_copy(update={"test_limit": data.test_limit})
     base = load(described, "test", place.base[1], memory=memory, workers=workers)
 
     def read(row: int) -> Image.Image:
         clean = np.asarray(central(base.read(row), resize=base.resize, size=base.image_size))
-        return Image.fromarray(corruptions.corrupt(clean[None], name=name, severity=severity, first=row)[0])
+        return Image.fromarray(apply(clean[None], name=name, severity=severity, first=row)[0])
 
-    fingerprint = digest([base.fingerprint, data.image_size, name, severity])
+    apply = corruptions.corrupt if source.using == "sem_bench" else corruptions.published
+    by = [] if source.using == "sem_bench" else [source.using]
+    fingerprint = digest([base.fingerprint, data.image_size, name, severity, *by])
     return replace(base, fingerprint=fingerprint, resize=data.image_size, images=None, read=read)
+
+
+def _one_kind(data: config.ShiftedData, kind: config.Kind) -> config.ShiftedData:
+    """A published corrupted set, reduced to one corruption at one severity."""
+    source = data.source.model_copy(update={"corruptions": [kind[0]], "severities": [kind[1]]})
+    return data.model_copy(update={"source": source})
 
 
 def all_corrupted(data: config.ShiftedData, place: Place, *, memory: int = MEMORY, workers: int = 1) -> Iterator[Split]:
     """The images under every corruption at every severity, in this order; kept for the next encoder where they fit."""
-    assert isinstance(data.source, config.CorruptedSource)
-    kinds = [(name, severity) for name in data.source.corruptions for severity in data.source.severities]
+    kinds = data.source.kinds
     fits = len(kinds) * data.used("test") * 3 * data.image_size**2 <= memory
     for name, severity in kinds:
         split = corrupted(data, place, name=name, severity=severity, memory=memory, workers=workers)
@@ -141,12 +159,18 @@ def _load(request: _Request) -> Split:
             request.place.base[0], "test", request.place.base[1], memory=request.memory, workers=request.workers
         )
         return replace(base, fingerprint=digest([base.fingerprint, config.resolved(data.source)]))
+    if isinstance(data, config.ShiftedData) and len(data.source.kinds) > 1:
+        parts = [_one_kind(data, kind) for kind in data.source.kinds]
+        fingerprint = digest([open_split(part, split, request.place).fingerprint for part in parts])
+        first = load(parts[0], split, request.place, memory=request.memory, workers=request.workers)
+        return replace(first, fingerprint=fingerprint)
     opened = open_split(data, split, request.place)
     rows = chosen(opened, data.used(split))
     read = partial(_read, opened, rows, data.reduce)
     labels = np.full(len(rows), -1) if opened.labels is None else opened.labels[rows]
     size = data.image_size
-    found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, request.workers)
+    names = None if opened.names is None else [opened.names[row] for row in rows]
+    found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, request.workers, names)
     images = _all_images(opened, rows, found, data.reduce, request.memory)
     if images is not None:
         found = replace(found, images=images, read=reader(images))

@@ -10,6 +10,7 @@ from sem_bench import config
 from sem_bench.cards import Card, Library
 from sem_bench.config import DatasetCard
 from sem_bench.digest import digest
+from sem_bench.files import file_digest
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Place:
     archive: Path | None = None  # what the last of them can be unpacked from
     fetched: Path | None = None  # what a run downloads while it is absent
     base: "tuple[config.LabelledData, Place] | None" = None  # what a corrupted set is made of
+    get: str = ""  # how to get the data, in words
+    subsets: tuple[tuple[str, Path], ...] = ()  # 1%: the file that names the labelled images
 
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
@@ -68,8 +71,19 @@ class DataSet:
             superclasses=self.card.superclasses,
         )
 
+    def subset(self, fraction: float) -> str | None:
+        """The digest of the list of labelled images that the card names for a fraction: "" while it is absent.
+
+        None where the card names none.
+        """
+        path = dict(self.place.subsets).get(f"{100 * fraction:g}%")
+        return None if path is None else file_digest(path) if path.is_file() else ""
+
     def shift(self, name: str) -> "tuple[config.ShiftedData, Place]":
-        """One of its shifted test sets: as robustness sees it, and where it is. Normalised as this data set."""
+        """One of its shifted test sets: as robustness sees it, and where it is. Normalised as this data set.
+
+        A published corrupted set is prepared already, so nothing is resized.
+        """
         other = DataSet(self._library.dataset(self.card.shifts[name]), self._library, self._root)
         source, base = other.card.source, self._common
         common = base | other._common | {key: base[key] for key in ("image_size", "normalise", "resize", "reduce")}
@@ -79,6 +93,8 @@ class DataSet:
             common["code"] = digest(config.resolved(corrupted))
             return config.ShiftedData(**common, test=corrupted.test, classes=corrupted.classes), other.place
         assert other.card.classes is not None
+        if source.kinds:
+            common |= {"resize": None, "reduce": None}
         return config.ShiftedData(**common, test=other.card.splits["test"], classes=other.card.classes), other.place
 
     def _limit(self, split: config.SplitName, limit: int | None) -> int | None:
@@ -105,8 +121,8 @@ class DataSet:
         if source.type == "corrupted":
             below = DataSet(self._library.dataset(source.of), self._library, self._root)
             base = below.labelled(), below.place
-        names, archive = list(card.files), None
-        if source.type in ("folder", "npz"):
+        names, archive = [*card.files, *card.subsets.values()], None
+        if source.type in ("folder", "npy", "npz"):
             names.append(source.path)
         elif source.type == "torchvision" and not source.download:
             names.append(source.path or self.name)
@@ -126,6 +142,8 @@ class DataSet:
             archive=archive,
             fetched=fetched,
             base=base,
+            get=card.get,
+            subsets=tuple((fraction, located(self._root, name)) for fraction, name in card.subsets.items()),
         )
 
 

@@ -5,11 +5,12 @@ import platform
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sem_bench import config
-from sem_bench.dataset import DataSet, Place
+from sem_bench.dataset import Place
 from sem_bench.errors import UserError
 from sem_bench.jobs import Job
 from sem_bench.plan import Plan, read_plan
@@ -45,7 +46,7 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
             wrong = contract.problems(job.config, job.method_code, job.weights)
             lines += [f"method       {arm}: {problem}" for problem in wrong] or [f"method       {arm}: well"]
             healthy = healthy and not wrong
-        for name, described, place in (entry for dataset in plan.datasets for entry in _sets(dataset)):
+        for name, described, place in _sets(plan):
             line, well = _data(described, place)
             lines.append(f"data         {name}: {line}")
             healthy = healthy and well
@@ -85,28 +86,47 @@ def _arms(plan: Plan) -> dict[str, Job]:
     return arms
 
 
-def _sets(dataset: DataSet) -> Iterator[tuple[str, config.Data, Place]]:
-    """A data set and its shifted test sets."""
-    yield dataset.name, dataset.labelled() if dataset.card.labelled else dataset.training(), dataset.place
-    for key in dataset.card.shifts:
-        described, place = dataset.shift(key)
-        yield f"{dataset.name}/{key}", described, place
+def _sets(plan: Plan) -> Iterator[tuple[str, config.Data, Place]]:
+    """Every data set that the suite touches: to train and evaluate on, the shifted ones, those of transfer."""
+    evaluated = {grid.evaluate_on or name for grid in plan.suite.grid for name in grid.datasets}
+    robustness = plan.suite.evaluate.robustness
+    for dataset in plan.datasets:
+        yield dataset.name, dataset.labelled() if dataset.card.labelled else dataset.training(), dataset.place
+        for key in robustness.shifts if robustness and dataset.name in evaluated else ():
+            described, place = dataset.shift(key)
+            yield f"{dataset.name}/{key}", described, place
 
 
 def _data(described: config.Data, place: Place) -> tuple[str, bool]:
-    """Load the data and hold them against the card."""
+    """Load the data and hold them against the card: what was found, or where it was looked for and what to do."""
+    fetched = [] if place.fetched is None or place.fetched.exists() else [place.fetched]
+    if absent := place.absent() + fetched:
+        return f"NOT FOUND: {', '.join(map(str, absent))}" + (f"; {place.get}" if place.get else ""), False
+    try:
+        found = _shifted(described, place) if described.source.kinds else _counted(described, place)
+    except UserError as error:
+        return f"FAULTY: {error}" + (f"; {place.get}" if place.get else ""), False
+    return f"{found}, {described.image_size} px", True
+
+
+def _shifted(described: config.Data, place: Place) -> str:
+    """A corrupted set: one kind of those that are made when they are read, all of those on disk."""
     from sem_bench import data
 
-    if absent := place.absent():
-        return f"NOT FOUND: {', '.join(map(str, absent))}", False
-    try:
-        if isinstance(described, config.ShiftedData) and described.source.type == "corrupted":
-            kinds, severities = described.source.corruptions, described.source.severities
-            made = data.corrupted(described, place, name=kinds[0], severity=severities[0])
-            text = f"{len(made)} test x {len(kinds)} corruptions x {len(severities)} severities"
-        else:
-            splits = data.load_all(described, place, workers=os.cpu_count() or 1)
-            text = ", ".join(f"{_read(split)} {name}" for name, split in splits.items())
-    except UserError as error:
-        return f"FAULTY: {error}", False
-    return f"{text}, {described.image_size} px", True
+    assert isinstance(described, config.ShiftedData)
+    corruptions, severities = (dict.fromkeys(part) for part in zip(*described.source.kinds, strict=True))
+    splits = data.all_corrupted(described, place, workers=os.cpu_count() or 1)
+    counts = [_read(split) for split in (splits if place.base is None else islice(splits, 1))]
+    return f"{counts[0]} test x {len(corruptions)} corruptions x {len(severities)} severities"
+
+
+def _counted(described: config.Data, place: Place) -> str:
+    from sem_bench import data, subsets
+
+    splits = data.load_all(described, place, workers=os.cpu_count() or 1)
+    counts = [f"{_read(split)} {name}" for name, split in splits.items()]
+    for fraction, path in place.subsets:
+        train = splits["train"]
+        assert train.names is not None
+        counts.append(f"{len(subsets.rows_named(path, train.names, train.labels.numpy()))} in the list of {fraction}")
+    return ", ".join(counts)

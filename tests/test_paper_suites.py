@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from sem_bench.cli import main
 from sem_bench.config import PretrainJob
 from sem_bench.jobs import Job
 from sem_bench.plan import read_plan
+from tests.published_trees import imagenet_family, sign, write_tree
 
 ROOT = Path(__file__).parent.parent
 LIBRARY = Library(ROOT)
@@ -87,8 +89,14 @@ def test_plan_lists_every_row_with_time_and_memory(
     jobs = read_plan(ROOT / "suites" / f"{suite}.yaml").unique()
     assert len(lines) == len(jobs) and slugs.keys() == {f"{job.kind}/{job.slug}" for job in jobs}
     assert {match[1] for match in lines} == {"no data"}
-    where = f"data/{suite}" + (" (torchvision downloads it in a run)" if suite == "cifar100" else "")
-    assert output.splitlines()[-1] == f"no data: {where}"
+    fetched, absent = " (torchvision downloads it in a run)", re.findall(r"^no data: (.+)$", output, re.MULTILINE)
+    if suite == "cifar100":
+        assert absent == [f"data/cifar100{fetched}"]
+    else:
+        shifted = ["imagenetv2-matched-frequency-format-val", "imagenet-r", "imagenet-a", "imagenet-c"]
+        transfer = ["SUN397", "caltech101/101_ObjectCategories", "cars"]
+        transfer += [f"{name}{fetched}" for name in ("food101", "cifar10", "cifar100", "dtd", "pets", "flowers102")]
+        assert sorted(absent) == sorted(f"data/{name}" for name in ["imagenet", *shifted, *transfer])
     for job in jobs:
         gibibytes = float(slugs[f"{job.kind}/{job.slug}"][6])
         if job.kind == "pretrain" and job.cell.method == "byol" and job.cell.embedding == "sem":
@@ -190,28 +198,58 @@ def test_recipes_of_the_original_script_by_script() -> None:
     assert [(view.size, view.crop_scale) for view in swav] == [(None, (0.14, 1.0))] * 2 + [(96, (0.05, 0.14))] * 6
 
 
-@pytest.mark.parametrize("suite", SUITES)
-def test_every_row_runs(
-    suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def sized(suite: Path) -> list[str]:
+    """`--set`s that make a suite of the paper small, but for its data."""
+    grids = read_plan(suite).suite.grid
+    sizes = [f"grid.{i}.embeddings.sem={{L: 8, V: 4}}" for i, grid in enumerate(grids) if "sem" in grid.embeddings]
+    return [
+        "seeds=[0]", "grid.backbones=[resnet10w16s2]", "grid.pretrain.batch_size=8", "grid.pretrain.accumulate=2",
+        "evaluate.probe={fractions: [1.0], tau: [1.0, 3.0], l2: [1e-3, 1e-1]}", *sizes,
+    ]  # fmt: skip
+
+
+def run(suite: str, changes: list[str], capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, Any]]:
+    """Run it; the rows of its tables."""
+    assert main(["run", suite, *options, *(part for change in changes for part in ("--set", change))]) == 0
+    capsys.readouterr()
+    assert main(["table", "results", "--format", "json"]) == 0
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_every_row_of_cifar100_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At reduced size: drawn shapes, two epochs, a narrow network, small embeddings; docs/LOG.md has full width."""
     monkeypatch.chdir(tmp_path)
-    sizes = [
-        f"grid.{i}.embeddings.sem={{L: 8, V: 4}}" for i, grid in enumerate(read_plan(
-            ROOT / "suites" / f"{suite}.yaml").suite.grid) if "sem" in grid.embeddings
-    ]  # fmt: skip
-    changes = [
-        "seeds=[0]", "grid.datasets=[shapes]", "grid.backbones=[resnet10w16s2]", "grid.images={train: 40, test: 20}",
-        "grid.pretrain.epochs=2", "grid.pretrain.batch_size=8", "grid.pretrain.accumulate=2",
-        "evaluate.probe={fractions: [1.0], tau: [1.0, 3.0], l2: [1e-3, 1e-1]}", *sizes,
-    ]  # fmt: skip
-    assert main(["run", f"suites/{suite}.yaml", *(part for change in changes for part in ("--set", change))]) == 0
-    capsys.readouterr()
-    assert main(["table", "results", "--format", "json"]) == 0
+    data = ["grid.datasets=[shapes]", "grid.images={train: 40, test: 20}", "grid.pretrain.epochs=2"]
     found = {
         (row["method"], row["ip"] is not None, row["embedding_config"]["type"])
-        for row in json.loads(capsys.readouterr().out)
+        for row in run("suites/cifar100.yaml", [*data, *sized(ROOT / "suites/cifar100.yaml")], capsys)
         if row["column"] == "100%" and row["mean"] is not None
     }
-    tables = ("1a", "1b") if suite == "cifar100" else ("1c", "2", "3")
-    assert found == {(method, ip, kind) for table in tables for _, _, method, ip, kind, _ in rows(table)}
+    assert found == {(method, ip, kind) for table in ("1a", "1b") for _, _, method, ip, kind, _ in rows(table)}
+
+
+def test_the_imagenet_suite_runs_on_a_miniature_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """ImageNet, its shifted sets and the nine transfer sets in their file formats, a few classes and images of each.
+
+    All stages run, and every number of Tables 1c, 2 and 3 has a measured one beside it.
+    """
+    monkeypatch.chdir(tmp_path)
+    imagenet_family(tmp_path, classes=6, train=6, severities=[1, 5])
+    for name in ("food101", "cifar10", "cifar100", "sun397", "dtd", "pets", "flowers102", "caltech101", "cars"):
+        write_tree(tmp_path, name)
+    sign(monkeypatch, tmp_path / "data")
+    shutil.copy(ROOT / "suites/imagenet.yaml", tmp_path)
+    epochs = [f"grid.{i}.pretrain.epochs={1 if i == 4 else 2}" for i in range(5)]  # for 100 and 200
+    found = run("imagenet.yaml", [*sized(ROOT / "suites/imagenet.yaml"), *epochs], capsys)
+    tables = {row["table"] for row in found}
+    assert tables == {"comparison", "robustness", "transfer", "relevance", "entropy", "expressivity"}
+    assert all(row["mean"] is not None for row in found)
+    real = [row | {"backbone": "resnet50", "epochs": 100 * row["epochs"]} for row in found]
+    beside = [match for row in real if (match := published.match(row))]
+    wanted = [(e.table, e.value) for e in published.entries() if e.table in ("1c", "2", "3")]
+    assert sorted((match["table"], match["value"]) for match in beside) == sorted(wanted)

@@ -32,6 +32,10 @@ CORRUPTIONS = {
     "pixelate": "larger pixels",
     "jpeg_compression": "JPEG at low quality",
 }
+PUBLISHED_CORRUPTIONS = [  # of ImageNet-C, those that mCE is the mean of
+    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
+    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
+]  # fmt: skip
 
 
 def unique(values: list[Any]) -> list[Any]:
@@ -59,6 +63,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]+)?%$")]  # as a table's columns say it
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Temperature = Positive
 Range = Annotated[tuple[NonNegative, NonNegative], BeforeValidator(_as_tuple), AfterValidator(_increasing)]

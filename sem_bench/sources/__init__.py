@@ -10,7 +10,8 @@ from sem_bench.config import SplitName
 from sem_bench.dataset import Place
 from sem_bench.errors import UserError
 from sem_bench.files import shown
-from sem_bench.sources.arrays import open_npz, open_python
+from sem_bench.sources.arrays import open_npy, open_npz
+from sem_bench.sources.code import open_python
 from sem_bench.sources.folder import open_folder
 from sem_bench.sources.opened import Labels, Opened
 from sem_bench.sources.torchvision import open_torchvision
@@ -19,6 +20,7 @@ __all__ = ["Labels", "Opened", "open_split"]
 
 _OPENERS: dict[str, Callable[[config.Data, SplitName, Place], Opened]] = {
     "folder": open_folder,
+    "npy": open_npy,
     "npz": open_npz,
     "python": open_python,
     "torchvision": open_torchvision,

@@ -1,9 +1,10 @@
-"""Arrays that come all at once: from an .npz file, or from code beside the card."""
+"""Arrays: all at once from an .npz file, or from .npy files, which are mapped and not read."""
 
-import inspect
-import traceback
+import hashlib
 import zipfile
 import zlib
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import numpy as np
 from PIL import Image
 
 from sem_bench import config
-from sem_bench.cards import load_code
 from sem_bench.config import SplitName
 from sem_bench.dataset import Place, located
 from sem_bench.errors import UserError
 from sem_bench.files import shown
 from sem_bench.sources.opened import Opened, said
 from sem_bench.validation import did_you_mean
+
+SEVERITIES = range(1, 6)  # of a published corrupted set, in this order in each file
 
 
 def open_npz(data: config.Data, split: SplitName, place: Place) -> Opened:
@@ -37,11 +39,49 @@ def open_npz(data: config.Data, split: SplitName, place: Place) -> Opened:
         raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None
-    if isinstance(images, np.ndarray) and images.ndim == 3:
-        images = np.broadcast_to(images[..., None], (*images.shape, 3))  # grey, not copied
-    if isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    return _from_arrays(data, split, images, labels, where=f"{shown(path)}: {split}", place=place)
+    return from_arrays(data, split, images, labels, where=f"{shown(path)}: {split}", place=place)
+
+
+def open_npy(data: config.Data, split: SplitName, place: Place) -> Opened:
+    """The arrays of a split; of a corrupted set those of its one corruption at its one severity."""
+    source = data.source
+    assert isinstance(source, config.NpySource)
+    folder, count = located(place.root, source.path), data.counts[split]
+    (name, severity), blocks = (source.kinds[0], len(SEVERITIES)) if source.kinds else (("", 1), 1)
+    first = (severity - 1) * count
+
+    def mapped(pattern: str) -> tuple[Path, Any]:
+        path = folder / pattern.replace("{split}", split).replace("{corruption}", name)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(array, np.ndarray) or array.ndim == 0:
+                raise ValueError("no array of images or labels")
+            return path, array
+        except FileNotFoundError:
+            raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{shown(path)}: damaged, or no .npy ({said(error)})") from None
+
+    path, images = mapped(source.images)
+    labels = None if place.classes is None else mapped(source.labels)[1]
+    if len(images) != blocks * count:
+        each = f"{blocks} severities of {count}" if source.kinds else str(count)
+        raise UserError(f"{shown(path)}: {len(images)} images, but {shown(place.card)} says {split}: {each}")
+    if labels is not None and len(labels) == blocks * count:  # else the same for every severity
+        labels = labels[first : first + count]
+    where = f"{shown(path)}: severity {severity}" if source.kinds else f"{shown(path)}: {split}"
+    opened = from_arrays(data, split, images[first : first + count], labels, where=where, place=place)
+    status = path.stat()
+    content = _content(path, status.st_mtime_ns, status.st_size, first, count)
+    seen = b"" if opened.labels is None else opened.labels.tobytes()
+    return replace(opened, fingerprint=hashlib.sha256(content + seen).hexdigest())
+
+
+@lru_cache(maxsize=1024)
+def _content(path: Path, changed: int, size: int, first: int, count: int) -> bytes:
+    """The SHA-256 of a block of an array, looked at once while the file does not change."""
+    images = np.load(path, mmap_mode="r", allow_pickle=False)[first : first + count]
+    return hashlib.sha256(np.ascontiguousarray(images).data).digest()
 
 
 def _array(file: Any, name: str, path: Path) -> object:
@@ -50,10 +90,14 @@ def _array(file: Any, name: str, path: Path) -> object:
     return file[name]
 
 
-def _from_arrays(
+def from_arrays(
     data: config.Data, split: SplitName, images: object, labels: object, *, where: str, place: Place
 ) -> Opened:
-    """Arrays in memory, checked against the card."""
+    """Arrays, checked against the card: images uint8 (N, S, S, 3) or grey (N, S, S), labels (N,) or (N, 1)."""
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        images = np.broadcast_to(images[..., None], (*images.shape, 3))  # grey, not copied
+    if isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     count, size = data.counts[split], data.image_size
     labelled = place.classes is not None
     expected = f"images uint8 {(count, size, size, 3)}" + (f", integer labels {(count,)}" if labelled else "")
@@ -68,23 +112,3 @@ def _from_arrays(
             raise UserError(f"{where}: labels are {labels.dtype} {labels.shape}; expected {expected}")
         chosen = labels.astype(np.int64)
     return Opened(where, count, chosen, lambda row: Image.fromarray(np.ascontiguousarray(images[row])), images)
-
-
-def open_python(data: config.Data, split: SplitName, place: Place) -> Opened:
-    """What the card's code makes of a split."""
-    assert isinstance(data.source, config.PythonSource)
-    arguments: dict[str, Any] = {"count": data.counts[split], "image_size": data.image_size, **data.source.arguments}
-    where = f"{shown(place.code)}: load({split!r})"
-    try:
-        load = load_code(place.code).load
-        if "root" in inspect.signature(load).parameters:
-            arguments["root"] = place.root
-        images, labels = load(split, **arguments)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:  # its errors are the user's, so they come with its own line
-        frames = traceback.extract_tb(error.__traceback__)
-        line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == place.code), 1)
-        text = f"{shown(place.code)}:{line}: load({split!r}): {type(error).__name__}: {said(error)}"
-        raise UserError(text) from error
-    return _from_arrays(data, split, images, labels, where=where, place=place)

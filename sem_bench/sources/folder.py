@@ -1,9 +1,10 @@
-"""Image files in folders: PATH/SPLIT/CLASS/FILE."""
+"""Image files in folders: PATH/SPLIT/CLASS/FILE, or PATH/CORRUPTION/SEVERITY/CLASS/FILE."""
 
 import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from sem_bench import config
 from sem_bench.archives import unpack
 from sem_bench.config import SplitName
 from sem_bench.dataset import Place, located
+from sem_bench.digest import digest
 from sem_bench.errors import UserError
 from sem_bench.files import files_below, shown
 from sem_bench.sources.opened import Opened, said
@@ -31,18 +33,19 @@ def open_folder(data: config.Data, split: SplitName, place: Place) -> Opened:
         except UserError:
             if not top.exists():  # else another process was faster
                 raise
-    folder = top / data.source.folders.get(split, split)
+    kind = data.source.kinds[:1]  # a corrupted set is opened one kind at a time
+    folder = top.joinpath(*map(str, kind[0])) if kind else top / data.source.folders.get(split, split)
     if not folder.is_dir():
         raise UserError(f"{shown(folder)}: no such folder; {shown(place.card)} needs it for its {split} images")
     found = dict(sorted(_image_files(folder)))
     names = list(found)
     labels = None
     if place.classes is not None:
-        _check_folders(folder, place.classes)
-        index = {name: label for label, name in enumerate(place.classes)}
+        index = _folders(place.classes, data.source)
+        _check_folders(folder, list(index))
         labels = np.array([index[name.split("/", 1)[0]] for name in names], np.int64)
         present = set(labels.tolist())
-        for label, name in enumerate(place.classes):
+        for name, label in index.items():
             if label not in present:
                 raise UserError(f"{shown(folder / name)}: no image in the folder of this class")
     if not names:
@@ -51,9 +54,26 @@ def open_folder(data: config.Data, split: SplitName, place: Place) -> Opened:
         where=str(shown(folder)),
         count=len(names),
         labels=labels,
-        read=lambda row: read_image(folder / names[row]),
-        fingerprint=listing_digest(found),
+        read=partial(_of_size, data.image_size, folder, names) if kind else lambda row: read_image(folder / names[row]),
+        fingerprint=digest([kind[0], listing_digest(found)]) if kind else listing_digest(found),
+        names=names,
     )
+
+
+def _folders(classes: Sequence[str], source: config.FolderSource) -> dict[str, int]:
+    """The folder of each class, and its label. Numbers count through the sorted names, whatever order the card has."""
+    label = {name: number for number, name in enumerate(classes)}
+    if source.names == "classes":
+        return label
+    return {str(number): label[name] for number, name in enumerate(sorted(classes))}
+
+
+def _of_size(size: int, folder: Path, names: Sequence[str], row: int) -> Image.Image:
+    """An image of a corrupted set, which is published in the size that a network sees."""
+    image = read_image(folder / names[row])
+    if image.size != (size, size):
+        raise UserError(f"{shown(folder / names[row])}: {image.width} x {image.height} px; expected {size} x {size}")
+    return image
 
 
 def listing_digest(files: Mapping[str, int]) -> str:

@@ -1,6 +1,6 @@
 """What every kind of source gives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ class Opened:
     read: Callable[[int], Image.Image]  # the image of a row, RGB; safe in threads
     arrays: Pixels | None = None  # (N, H, W, 3) where the source gives all at once
     fingerprint: str | None = None  # of the files; None: of the content
+    names: Sequence[str] | None = None  # of the files, where a folder is read
 
 
 def said(error: BaseException) -> str:

@@ -23,36 +23,45 @@ from sem_bench.sources.opened import Labels, Opened, said
 def open_torchvision(data: config.Data, split: SplitName, place: Place) -> Opened:
     """A split of a class, which is told about it as the card says, or by its own `train` or `split`."""
     import torchvision.datasets
+    from torch.utils.data import ConcatDataset
 
     source = data.source
     assert isinstance(source, config.TorchvisionSource)
     class_ = getattr(torchvision.datasets, source.class_name)
     where = f"{shown(place.card)}: torchvision's {source.class_name}, {split}"
     taken = inspect.signature(class_).parameters
-    by_split = {name: _split_argument(taken, name) | source.arguments.get(name, {}) for name in place.splits}
+    by_split = {name: _arguments(source, taken, name) for name in place.splits}
     if any(by_split[name] == by_split[split] for name in by_split if name != split):
         text = "nothing tells train and test apart: the class takes no split, so the card's `arguments` must"
         raise UserError(f"{where}: {text}")
-    arguments: dict[str, Any] = dict(by_split[split])
     root = located(place.root, source.path or place.name)
-    if "root" in taken:
-        arguments["root"] = root
-    if "download" in taken:
-        arguments["download"] = source.download
+    shared = {key: value for key, value in {"root": root, "download": source.download}.items() if key in taken}
     try:
-        dataset = class_(**arguments)
-        labels = None if place.classes is None else _labels(dataset)
+        parts = [class_(**arguments, **shared) for arguments in _listed(by_split[split])]
+        labels = None if place.classes is None else np.concatenate([_labels(part) for part in parts])
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"{where}: {type(error).__name__}: {said(error)}") from None
     if place.classes is not None:
-        _check_names(getattr(dataset, "classes", None), place.classes, where)
+        _check_names(getattr(parts[0], "classes", None), place.classes, where)
+    dataset = parts[0] if len(parts) == 1 else ConcatDataset(parts)
     fingerprint = None
     if root.is_dir():
         files = {Path(path).relative_to(root).as_posix(): status.st_size for path, status in files_below(root)}
         fingerprint = digest([source.class_name, by_split[split], listing_digest(dict(sorted(files.items())))])
     return Opened(where, len(dataset), labels, lambda row: _item(dataset, row, where), fingerprint=fingerprint)
+
+
+def _arguments(source: config.TorchvisionSource, taken: Any, split: SplitName) -> dict[str, Any] | list[dict[str, Any]]:
+    """What the class is told for a split, once or for each of its parts."""
+    own = source.arguments.get(split, {})
+    parts = [_split_argument(taken, split) | part for part in _listed(own)]
+    return parts if isinstance(own, list) else parts[0]
+
+
+def _listed(arguments: Any) -> list[dict[str, Any]]:
+    return arguments if isinstance(arguments, list) else [arguments]
 
 
 def _split_argument(taken: Any, split: SplitName) -> dict[str, Any]:
@@ -68,6 +77,9 @@ def _labels(dataset: Any) -> Labels:
         values = getattr(dataset, name, None)
         if values is not None and len(values) == len(dataset):
             return _whole(np.asarray(values))
+    pairs = getattr(dataset, "_samples", None)  # StanfordCars: (path, label)
+    if isinstance(pairs, list) and len(pairs) == len(dataset):
+        return _whole(np.array([label for _, label in pairs]))
     return _whole(np.array([dataset[row][1] for row in range(len(dataset))]))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from sem_bench import config, features, selection
+from sem_bench import config, features, selection, subsets
 from sem_bench.contests import Contest, reported
 from sem_bench.features import Features, Representation
 from sem_bench.files import write_atomic
@@ -37,12 +37,12 @@ def evaluate(job: config.ProbeJob, workspace: Workspace, report: Report) -> dict
     """As `run`, for the column of a report."""
     found = features.load(job.data, workspace)
     wanted = contests(job, found)
-    draws = DRAWS if job.fraction < FEW_LABELS else 1
+    draws = DRAWS if job.fraction < FEW_LABELS and job.subset is None else 1
     rows: list[dict[str, Any]] = []
     heads: list[dict[str, Any]] = []
     packed: list[bytes] = []
     for draw in range(draws):
-        labelled = labelled_rows(found, job, draw)
+        labelled = labelled_rows(found, job, draw) if job.subset is None else listed_rows(found, job, workspace)
         for contest in wanted:
             row, head, right = probe(job, found, contest, labelled, draw, report)
             rows.append(row)
@@ -64,6 +64,13 @@ def labelled_rows(found: Features, job: config.ProbeJob, draw: int) -> selection
     """The training rows whose labels the probe may read."""
     seed = derived_seed(job.seed, "split", "subset", draw)
     return selection.stratified_subset(found.train.labels.numpy(), job.fraction, seed=seed)
+
+
+def listed_rows(found: Features, job: config.ProbeJob, workspace: Workspace) -> selection.Rows:
+    """The training rows that the card's list names."""
+    list_file = dict(workspace.place.subsets)[f"{100 * job.fraction:g}%"]
+    assert found.train.names is not None
+    return subsets.rows_named(list_file, found.train.names, found.train.labels.numpy())
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,7 @@ def probe(
         "l2": choice.l2,
         "candidates": len(contest.representations) * len(contest.grid),
         "validation": None if choice.accuracy is None else 100 * choice.accuracy,
+        "search": searched(contest, choice),
         "value": 100 * _accuracy(right, found.test.labels, report.metric),
         "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
         "notes": fitted.notes,
@@ -145,6 +153,15 @@ def probe(
     head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
     head |= {"scale": fitted.scale, "weight": choice.head.weight.cpu(), "bias": choice.head.bias.cpu()}
     return row, head, right
+
+
+def searched(contest: Contest, choice: selection.Choice) -> list[dict[str, float | None]]:
+    """The best of each representation: its tau_d, l2 and validation accuracy in percent; the strongest of equal l2."""
+    found = []
+    for one, accuracies in zip(contest.representations, choice.accuracies, strict=bool(choice.accuracies)):
+        accuracy, l2 = max(zip(accuracies, contest.grid, strict=True))
+        found.append({"tau_d": one.tau_d, "l2": l2, "validation": 100 * accuracy})
+    return found
 
 
 def _reader(representation: Representation, scale: float, h: Tensor) -> Callable[[selection.Rows], Tensor]:

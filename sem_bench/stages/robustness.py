@@ -17,10 +17,7 @@ def run(job: config.RobustnessJob, workspace: Workspace) -> dict[str, Any]:
     """Rows for each of the probe's heads."""
     encoder = features.pretrained(workspace)
     heads = torch.load(workspace.inputs["probe"] / "head.pt", map_location=workspace.device, weights_only=True)
-    if isinstance(job.data.source, config.CorruptedSource):
-        found = _corrupted(job, workspace, encoder, heads, job.data.source)
-    else:
-        found = _shifted(job, workspace, encoder, heads)
+    found = (_corrupted if job.data.source.kinds else _shifted)(job, workspace, encoder, heads)
     shared = {"column": job.shift, "fraction": job.fraction}
     return {"rows": [shared | row | {"notes": []} for row in found]}
 
@@ -60,29 +57,25 @@ def _shifted(
 
 
 def _corrupted(
-    job: config.RobustnessJob,
-    workspace: Workspace,
-    encoder: Encoder,
-    heads: list[dict[str, Any]],
-    source: config.CorruptedSource,
+    job: config.RobustnessJob, workspace: Workspace, encoder: Encoder, heads: list[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    own = own_classes(job)
+    kinds, own = job.data.source.kinds, own_classes(job)
     values: list[list[float]] = [[] for _ in heads]
     splits = all_corrupted(job.data, workspace.place, memory=workspace.memory, workers=workspace.workers)
-    total = len(source.corruptions) * len(source.severities)
     for number, split in enumerate(splits, 1):
         h = features.of_split(encoder, job.data, split, workspace, name=job.shift)
         for head, row in zip(heads, values, strict=True):
-            row.append(accuracy(logits(encoder, head, h), split.labels, own, among=torch.arange(len(job.classes))))
-        workspace.progress(number, total, f"{row[-1]:.1f} %")
+            row.append(accuracy(logits(encoder, head, h), split.labels, own, among=own))
+        workspace.progress(number, len(kinds), f"{row[-1]:.1f} %")
     workspace.load(job.data, "test")  # the fingerprint of the whole
-    count = len(source.severities)
+    corruptions, severities = (list(dict.fromkeys(part)) for part in zip(*kinds, strict=True))
+    count = len(severities)
     for head, row in zip(heads, values, strict=True):
         rows = [row[start : start + count] for start in range(0, len(row), count)]
-        matrix = {"corruptions": source.corruptions, "severities": source.severities, "values": rows}
+        matrix = {"corruptions": corruptions, "severities": severities, "values": rows}
         described = {key: head[key] for key in ("representation", "tau_d", "draw")}
         yield described | {"metric": head["metric"], "value": sum(row) / len(row), "matrix": matrix}
-        mce = mean_corruption_error(rows, source.corruptions, job.data.reference_errors)
+        mce = mean_corruption_error(rows, corruptions, job.data.reference_errors)
         if mce is not None:
             yield described | {"metric": head["metric"].replace("top1", "mce"), "value": mce}
 
