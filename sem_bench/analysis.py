@@ -41,7 +41,7 @@ def load(results: str | Path, *, suite: str | None = None, all_suites: bool = Fa
 
     Raises sem_bench.errors.UserError where there is no such folder or suite.
     """
-    from sem_bench import pooling
+    from sem_bench import tables
 
     names = {one.name for one in fields(Row)} - {"extra"}
     return [
@@ -49,5 +49,5 @@ def load(results: str | Path, *, suite: str | None = None, all_suites: bool = Fa
             **{name: value for name, value in row.items() if name in names},
             extra={name: value for name, value in row.items() if name not in names},
         )
-        for row in pooling.rows(Path(results), suite=suite, all_suites=all_suites)
+        for row in tables.rows(Path(results), suite=suite, all_suites=all_suites)
     ]

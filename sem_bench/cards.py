@@ -1,26 +1,28 @@
-"""Cards: the YAML files that declare methods and data sets, and the Python files beside them.
+"""Cards: the YAML files that declare methods, data sets and sweeps, and the Python files beside them.
 
-A card NAME.yaml is looked for in `methods/` or `datasets/` next to the suite first, then among the installed ones. Code
-is loaded by path, under a name of its own: `methods` and `datasets` are import names that others use.
+A card NAME.yaml is looked for in `methods/`, `datasets/` or `sweeps/` next to the suite first, then among the installed
+ones. Code is loaded by path, under a name of its own: `methods` and `datasets` are import names that others use.
 """
 
 import ast
 import importlib.util
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
 
-from sem_bench.config import DatasetCard, MethodCard, Model, PythonSource
+from sem_bench.config import CorruptedSource, DatasetCard, MethodCard, Model, PythonSource, Sweep
+from sem_bench.config.data import check_superclasses
 from sem_bench.digest import code_digest, digest
 from sem_bench.errors import UserError
 from sem_bench.files import BUILTIN, shown
 from sem_bench.strict_yaml import Document, read
 from sem_bench.validation import at, did_you_mean, validate
 
+SMALLEST = 32  # pixels that imagecorruptions can work on
 FOLDERS = {"method": "methods", "dataset": "datasets", "sweep": "sweeps"}
 C = TypeVar("C", bound=Model)
 
@@ -60,7 +62,7 @@ class Library:
         self._datasets: dict[str, Card[DatasetCard]] = {}
 
     def names(self, kind: str) -> list[str]:
-        """The names of all cards of a kind ("method", "dataset")."""
+        """The names of all cards of a kind ("method", "dataset", "sweep")."""
         return sorted(
             {path.stem for root in self.roots for path in (root / FOLDERS[kind]).glob("*.yaml") if path.exists()}
         )
@@ -76,13 +78,36 @@ class Library:
     def dataset(self, name: str) -> Card[DatasetCard]:
         """The card of a data set. Raises UserError for a faulty one, KeyError for an unknown one."""
         if name not in self._datasets:
-            self._datasets[name] = self._read("dataset", name, DatasetCard)
+            self._datasets[name] = self._with_classes(self._read("dataset", name, DatasetCard))
             try:  # it stands there already, for a data set and its corrupted shift look at each other
                 _check_dataset(self._datasets[name], self)
             except UserError:
                 del self._datasets[name]
                 raise
         return self._datasets[name]
+
+    def _with_classes(self, card: Card[DatasetCard]) -> Card[DatasetCard]:
+        """The card with the classes of the one that it names."""
+        name, here = card.content.classes_of, ("classes_of",)
+        if name is None:
+            return card
+        try:
+            other = card if name == card.name else self._read("dataset", name, DatasetCard)
+        except KeyError:
+            text = f"unknown dataset {name!r}{did_you_mean(name, self.names('dataset'))}"
+            raise UserError(at(card.document, here, text)) from None
+        if other.content.classes is None:
+            raise UserError(at(card.document, here, f"{name!r} lists no classes of its own"))
+        try:
+            if card.content.superclasses:
+                check_superclasses(card.content.superclasses, other.content.classes)
+        except ValueError as error:
+            raise UserError(at(card.document, ("superclasses",), str(error))) from None
+        return replace(card, content=card.content.model_copy(update={"classes": other.content.classes}))
+
+    def sweep(self, name: str) -> Card[Sweep]:
+        """The card of a sweep. Raises UserError for a faulty one, KeyError for an unknown one."""
+        return self._read("sweep", name, Sweep)
 
     def find(self, kind: str, name: str) -> Path | None:
         """The file of a card, or None."""
@@ -167,13 +192,16 @@ def _check_dataset(card: Card[DatasetCard], library: Library) -> None:
                 raise UserError(at(card.document, (*here, "uses"), f"{shown(card.path.with_name(name))} is missing"))
         if "load" not in _definitions(card, ast.FunctionDef):
             raise UserError(at(card.document, here, f"{shown(card.code)} has no function 'load'"))
-    elif source.type in ("folder", "npz") and not source.path:
+    elif source.type in ("folder", "npy", "npz") and not source.path:
         raise UserError(at(card.document, here, "missing key 'path' in source"))
     elif source.type == "torchvision" and source.class_name not in (known := _torchvision_classes()):
         text = f"torchvision has no data set {source.class_name!r}{did_you_mean(source.class_name, known)}"
         raise UserError(at(card.document, (*here, "class"), text))
     elif source.type == "corrupted":
-        _check_base(card, source.of, library)
+        _check_base(card, source, library)
+        if source.using != "sem_bench" and importlib.util.find_spec(source.using) is None:
+            text = f"{source.using} is not installed: pip install 'sem-bench[corrupt]'"
+            raise UserError(at(card.document, (*here, "using"), text))
     for key, name in card.content.shifts.items():
         _check_shift(card, key, name, library)
 
@@ -186,8 +214,8 @@ def _torchvision_classes() -> list[str]:
     return re.findall(r'"(\w+)"', text[text.index("__all__") :])
 
 
-def _check_base(card: Card[DatasetCard], name: str, library: Library) -> None:
-    place = ("source", "of")
+def _check_base(card: Card[DatasetCard], source: CorruptedSource, library: Library) -> None:
+    name, place = source.of, ("source", "of")
     try:
         base = library.dataset(name).content
     except KeyError:
@@ -195,6 +223,9 @@ def _check_base(card: Card[DatasetCard], name: str, library: Library) -> None:
         raise UserError(at(card.document, place, text)) from None
     if not base.labelled:
         raise UserError(at(card.document, place, f"{name!r} has no labelled test images to corrupt"))
+    if source.using == "imagecorruptions" and (base.image_size or 0) < SMALLEST:
+        text = f"{name!r} has images of {base.image_size} px; imagecorruptions needs {SMALLEST}"
+        raise UserError(at(card.document, place, text))
 
 
 def _check_shift(card: Card[DatasetCard], key: str, name: str, library: Library) -> None:

@@ -16,8 +16,8 @@ from sem_bench.errors import UserError
 if TYPE_CHECKING:
     from sem_bench.executors import Limits
     from sem_bench.jobs import Job
-    from sem_bench.plan import Plan
     from sem_bench.store import Store
+    from sem_bench.sweep.subjects import Subjects
 
 FORMATS = ("github", "latex", "csv", "html", "json")
 LISTS = ("methods", "datasets", "backbones", "embeddings", "sweeps")
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="do what a suite lacks, then print its tables")
     run.set_defaults(command=_run)
     _suite_arguments(run)
+    _machine_arguments(run)
     run.add_argument(
         "--only",
         metavar="TEXT",
@@ -63,21 +64,26 @@ def _parser() -> argparse.ArgumentParser:
         default="missing",
         help="missing (default): whatever has no result; failed: only failures; all: everything anew",
     )
-    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     run.add_argument("--allow-missing", action="store_true", help="go on without the cells whose data are absent")
-    run.add_argument(
-        "--memory",
-        metavar="GIB",
-        type=_positive,
-        default=2.0,
-        help="images of a split that stay in memory; larger data are read while they are used; default: 2",
-    )
-    run.add_argument("--workers", metavar="N", type=_count, help="threads that read images; default: the cores")
 
     plan = commands.add_parser("plan", help="what a suite means: its jobs, their state and the time they take")
     plan.set_defaults(command=_plan)
     _suite_arguments(plan)
     plan.add_argument("--format", choices=("text", "json"), default="text")
+
+    sweep = commands.add_parser("sweep", help="try settings of an embedding or recipe, and confirm the best")
+    sweep.set_defaults(command=_sweep)
+    sweep.add_argument("name", metavar="NAME", help="such as tau, L, V, LV, recipe; `list sweeps` says more")
+    sweep.add_argument("--suite", metavar="SUITE", type=Path, help="the suite to start from (default: the sweep's)")
+    sweep.add_argument("--trials", metavar="N", type=_count, help="finished trials of each method in all")
+    sweep.add_argument("--methods", metavar="M", nargs="+", action="extend", help="of the suite (default: the sweep's)")
+    sweep.add_argument("--storage", metavar="URL", help="a database for the trials (default: a file in the results)")
+    sweep.add_argument(
+        "--timeout", metavar="SECONDS", type=_positive, help="begin no trial after so long; one that runs is finished"
+    )
+    sweep.add_argument("--export", metavar="FILE", type=Path, help="write a suite with the chosen values")
+    _common_arguments(sweep)
+    _machine_arguments(sweep)
 
     table = commands.add_parser("table", help="print the tables of a results folder")
     table.set_defaults(command=_table)
@@ -109,6 +115,22 @@ def _parser() -> argparse.ArgumentParser:
 
 def _suite_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("suite", metavar="SUITE", type=Path)
+    _common_arguments(parser)
+
+
+def _machine_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--memory",
+        metavar="GIB",
+        type=_positive,
+        default=2.0,
+        help="images of a split that stay in memory; larger data are read while they are used; default: 2",
+    )
+    parser.add_argument("--workers", metavar="N", type=_count, help="threads that read images; default: the cores")
+
+
+def _common_arguments(parser: argparse.ArgumentParser) -> None:
     _data_argument(parser)
     parser.add_argument("--results", metavar="DIR", type=Path, default=Path("results"), help="default: results")
     parser.add_argument(
@@ -157,29 +179,89 @@ def _run(options: argparse.Namespace) -> int:
     from sem_bench import interrupts
     from sem_bench.plan import read_plan
     from sem_bench.store import Store, check_writable
+    from sem_bench.sweep.subjects import of_suite
     from sem_bench.todo import with_data
 
     interrupts.listen()
     plan = read_plan(options.suite, options.assignments, data=options.data)
+    sweeps = of_suite(plan)
     jobs = plan.only(options.only) if options.only else plan.unique()
     store = Store(options.results)
     jobs = with_data(jobs, store, allow_missing=options.allow_missing)
     check_writable(options.results)
-    store.write_manifest(plan)
+    store.write_manifest(plan.suite.name, plan.suite, plan.jobs, [sweep.name for sweep in sweeps])
     failed = _execute(jobs, store, options)
-    _print_tables(plan, store)
+    for sweep in sweeps if not options.only else ():
+        failed += _swept(sweep, store, options)
+    _print_tables(plan.suite.name, store)
     if failed:
         print(f"{len(failed)} of {len(jobs)} jobs failed:", file=sys.stderr)  # noqa: T201
-        for job, status in failed:
-            where = f", see {store.folder(job) / 'error.txt'}" if status == "failed" else " by a failed input"
-            print(f"  {job.kind}/{job.slug}: {status}{where}", file=sys.stderr)  # noqa: T201
+    return _say_failed(failed, store)
+
+
+def _say_failed(failed: "Sequence[tuple[Job, str]]", store: "Store") -> int:
+    """Name the jobs without success; returns the exit code."""
+    for job, status in failed:
+        where = f", see {store.folder(job) / 'error.txt'}" if status == "failed" else " by a failed input"
+        print(f"  {job.kind}/{job.slug}: {status}{where}", file=sys.stderr)  # noqa: T201
     return 1 if failed else 0
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from sem_bench import interrupts
+    from sem_bench.store import Store, check_writable
+    from sem_bench.sweep import best, subjects
+
+    interrupts.listen()
+    names = ("suite", "assignments", "data", "trials", "methods")
+    sweep = subjects.read(options.name, **{name: getattr(options, name) for name in names})
+    store = Store(options.results)
+    check_writable(options.results)
+    failed = _swept(sweep, store, options, storage=options.storage, timeout=options.timeout, alone=True)
+    _print_tables(sweep.name, store)
+    if failed:
+        print(f"{len(failed)} jobs failed:", file=sys.stderr)  # noqa: T201
+    code = _say_failed(failed, store)
+    if options.export is None:
+        return code
+    if best.export(options.export, sweep, store.root / "sweeps" / f"{sweep.name}.json"):
+        print(f"{options.export}: a suite with the chosen values", file=sys.stderr)  # noqa: T201
+        return code
+    print("--export: no trial is complete yet", file=sys.stderr)  # noqa: T201
+    return 1
+
+
+def _swept(
+    sweep: "Subjects",
+    store: "Store",
+    options: argparse.Namespace,
+    *,
+    storage: str | None = None,
+    timeout: float | None = None,
+    alone: bool = False,
+) -> "list[tuple[Job, str]]":
+    """Run a sweep, `alone` or as a part of a suite; returns the jobs without success."""
+    from sem_bench.progress import reporter
+    from sem_bench.todo import with_data
+
+    example = [job for subject in sweep.each for job in subject.jobs(subject.example)]
+    if not with_data(example, store, allow_missing=not alone and options.allow_missing):
+        return []
+    from sem_bench.sweep.driver import Runner, opened
+
+    with opened(sweep, store, storage) as studies:
+        if alone:
+            store.write_manifest(sweep.name, sweep.plan.suite, [], [sweep.name])
+        with reporter(0) as progress:
+            runner = Runner(sweep, studies, store, options.device, lambda: _limits(options), progress, timeout)
+            runner.run()
+    return runner.failed
 
 
 def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace) -> "list[tuple[Job, str]]":
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
     from sem_bench.estimates import estimate
-    from sem_bench.progress import reporter
+    from sem_bench.progress import GOOD, reporter
     from sem_bench.todo import selection
 
     if any(store.fingerprints(job) is None for job in jobs):
@@ -207,7 +289,7 @@ def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace)
             limits=_limits(options),
             reporter=progress,
         )
-    return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in executors.GOOD]
+    return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in GOOD]
 
 
 def _limits(options: argparse.Namespace) -> "Limits":
@@ -216,12 +298,12 @@ def _limits(options: argparse.Namespace) -> "Limits":
     return Limits(memory=int(options.memory * 2**30), workers=options.workers or os.cpu_count() or 1)
 
 
-def _print_tables(plan: "Plan", store: "Store") -> None:
+def _print_tables(name: str, store: "Store") -> None:
     from sem_bench import render, tables
 
-    rows = tables.rows(store.root, suite=plan.suite.name)
+    rows = tables.rows(store.root, suite=name)
     found = tables.tables(rows)
-    render.write_tables(store.root / "tables" / plan.suite.name, rows, found)
+    render.write_tables(store.root / "tables" / name, rows, found)
     if found:
         print(render.render(found, rows, "github"))  # noqa: T201
 

@@ -24,17 +24,16 @@ from sem_bench import data, interrupts, timm_models
 from sem_bench.config import SplitName
 from sem_bench.files import write_json
 from sem_bench.jobs import Job
-from sem_bench.progress import Reporter
+from sem_bench.progress import GOOD, Reporter
 from sem_bench.records import SCHEMA
 from sem_bench.store import Store, data_of, now
-from sem_bench.workspace import Workspace, choose_device, precision
+from sem_bench.workspace import Monitor, PrunedError, Workspace, choose_device, precision
 
 OUTPUTS = {  # what other jobs or readers look into; of the others config.json
     "pretrain": ("config.json", "checkpoint.pt"),
     "probe": ("config.json", "head.pt", "predictions.bin"),
     "transfer": ("config.json", "head.pt", "predictions.bin"),
 }
-GOOD = ("done", "reused")
 LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 
@@ -66,9 +65,19 @@ def busy() -> str:
 
 
 def run(
-    jobs: Sequence[Job], store: Store, *, afresh: bool, device: str, limits: Limits, reporter: Reporter
+    jobs: Sequence[Job],
+    store: Store,
+    *,
+    afresh: bool,
+    device: str,
+    limits: Limits,
+    reporter: Reporter,
+    monitor: Monitor | None = None,
 ) -> dict[str, str]:
-    """Do the jobs in order; returns digest -> "done", "reused", "failed" or "blocked" (an input failed)."""
+    """Do the jobs in order; returns digest -> "done", "reused", "failed", "blocked" (an input failed) or "pruned".
+
+    A `monitor` looks at the pretrainings, and may prune them.
+    """
     outcome: dict[str, str] = {}
     chosen = choose_device(device)
     for job in jobs:
@@ -76,12 +85,13 @@ def run(
         lacking = [kind for kind, folder in inputs.items() if folder is None or _failed(outcome, job.inputs[kind])]
         began = time.perf_counter()
         if lacking:
-            status, summary = "blocked", f"its {lacking[0]} failed"
+            was = outcome.get(job.inputs[lacking[0]], "failed")
+            status, summary = "blocked", f"its {lacking[0]} {'was pruned' if was == 'pruned' else 'failed'}"
         else:
             reporter.job_started(job.digest, job.kind, job.slug)
             with store.lock(job):
                 found = {kind: folder for kind, folder in inputs.items() if folder is not None}
-                status, summary = _do(job, found, store, chosen, limits, reporter, afresh=afresh)
+                status, summary = _do(job, found, store, chosen, limits, reporter, afresh=afresh, monitor=monitor)
         outcome[job.digest] = status
         seconds = time.perf_counter() - began
         reporter.job_finished(job.digest, status, seconds=seconds, summary=summary, label=job.slug)
@@ -106,6 +116,7 @@ def _do(
     reporter: Reporter,
     *,
     afresh: bool,
+    monitor: Monitor | None,
 ) -> tuple[str, str]:
     """One job, under its lock: its status and a word about it. Another process may have done it meanwhile."""
     if not afresh and store.usable(job):
@@ -123,6 +134,7 @@ def _do(
             workers=limits.workers,
             afresh=afresh,
             progress=partial(_progress, reporter, job.digest),
+            monitor=monitor,
         )
         settings = job.config.model_dump(mode="json")
         write_json(folder / "config.json", settings)
@@ -130,6 +142,9 @@ def _do(
         meter = _Meter(device)
         try:
             metrics = importlib.import_module(f"sem_bench.stages.{job.kind}").run(job.config, workspace)
+        except PrunedError:
+            store.write_state(folder, "pruned")
+            return "pruned", "worse than others at this epoch; its checkpoint stays"
         except (Exception, SystemExit) as error:  # a method's code may call sys.exit
             store.write_failure(folder, "".join(traceback.format_exception(error)))
             store.write_state(folder, "failed")

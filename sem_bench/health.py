@@ -1,6 +1,8 @@
 """Is the representation alive? A few numbers about h, after every epoch, on a fixed sample of training images."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -8,11 +10,13 @@ from torch import Tensor
 
 from sem_bench import sem
 from sem_bench.encoder import Encoder
+from sem_bench.neighbours import predict
 
 SAMPLE = 512  # images
 CHUNK = 64  # images at a time
 # A collapse shows in both: what is left of the random backbone's own spread and rank (docs/protocol.md).
 LEAST_STD, LEAST_RANK = 0.6, 1 / 3
+NEIGHBOURS, TEMPERATURE = 5, 0.1  # the votes of a quick look
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,41 @@ def measure(encoder: Encoder, images: Tensor) -> Health:
 
     Raises FloatingPointError where h is not finite.
     """
+    with _evaluating(encoder):
+        h = _features(encoder, images)
+        entropy = None
+        if isinstance(encoder.embedding, sem.SimplicialEmbedding):
+            entropy = encoder.embedding.entropy(h.float())
+    return Health(feature_std(h), effective_rank(h), entropy)
+
+
+@torch.no_grad()
+def neighbours_accuracy(encoder: Encoder, images: Tensor, labels: Tensor) -> float:
+    """Percent of the odd rows of (N, 3, S, S) whose class their nearest neighbours in h among the even rows say."""
+    with _evaluating(encoder):
+        h = _features(encoder, images).float()
+    classes = int(labels.max()) + 1
+    said = predict(h[::2], labels[::2], h[1::2], classes=classes, k=NEIGHBOURS, temperature=TEMPERATURE)
+    return 100 * float((said == labels[1::2]).double().mean())
+
+
+@contextmanager
+def _evaluating(encoder: Encoder) -> Iterator[None]:
+    """The encoder in eval mode, then each of its parts in the mode that it was in."""
     modes = {module: module.training for module in encoder.modules()}
     encoder.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _features(encoder: Encoder, images: Tensor) -> Tensor:
     h = torch.cat([encoder.backbone(part) for part in images.split(CHUNK)]).double()
     if not torch.isfinite(h).all():
         raise FloatingPointError("features are not finite")
-    entropy = None
-    if isinstance(encoder.embedding, sem.SimplicialEmbedding):
-        entropy = encoder.embedding.entropy(h.float())
-    for module, training in modes.items():
-        module.training = training
-    return Health(feature_std(h), effective_rank(h), entropy)
+    return h
 
 
 def feature_std(h: Tensor) -> float:

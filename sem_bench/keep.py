@@ -8,13 +8,17 @@ from sem_bench.records import manifests, reader
 
 
 def record(results: Path, folder: Path, *, suite: str | None) -> int:
-    """Copy a suite's manifest and each job's result.json and predictions.bin into `folder`, which may hold others.
+    """Copy a suite's manifest, those of its sweeps, and each job's result.json and predictions.bin into `folder`.
 
     Returns the number of jobs. Raises UserError where one has no result: a record has no holes.
     """
     (manifest,) = manifests(results, suite=suite, all_suites=False)
     path = results / "suites" / f"{manifest.name}.json"
-    jobs = {(job["kind"], job["digest"]): f"{job['slug']}-{job['digest'][:12]}" for job in read_json(path)["jobs"]}
+    sweeps = {name: read_json(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}
+    if absent := [name for name, content in sweeps.items() if content is None]:
+        raise UserError(f"{results}: sweep {absent[0]!r} of suite {manifest.name!r} was not run")
+    listed = [*read_json(path)["jobs"], *(job for content in sweeps.values() for job in content["jobs"])]
+    jobs = {(job["kind"], job["digest"]): f"{job['slug']}-{job['digest'][:12]}" for job in listed}
     read = reader(results)
     lacking = [f"{kind}/{name}" for (kind, key), name in jobs.items() if read(kind, key)[1]]
     if lacking:
@@ -25,5 +29,7 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
         for file in (found / "predictions.bin", found / "result.json"):
             if file.exists():
                 write_atomic(folder / kind / name / file.name, file.read_bytes())
+    for name in sweeps:
+        write_atomic(folder / "sweeps" / f"{name}.json", (results / "sweeps" / f"{name}.json").read_bytes())
     write_atomic(folder / "suites" / path.name, path.read_bytes())  # last: it says that the rest is there
     return len(jobs)

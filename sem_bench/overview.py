@@ -10,10 +10,12 @@ from sem_bench import timm_models
 from sem_bench.cards import Library
 from sem_bench.config import BACKBONES, EMBEDDINGS
 from sem_bench.estimates import estimate, memory
+from sem_bench.files import read_json
 from sem_bench.jobs import Job
 from sem_bench.plan import Plan
 from sem_bench.progress import human_seconds
 from sem_bench.store import Store
+from sem_bench.sweep.subjects import SEEDS, Subjects, of_suite
 
 
 def status(job: Job, store: Store) -> str:
@@ -57,8 +59,28 @@ def as_text(plan: Plan, store: Store) -> str:
     if left:
         text += f"; about {human_seconds(left)} left"
         text += "\ntime: as finished jobs of a kind took, else on two CPU cores; memory: without the images"
+    for sweep in of_suite(plan):
+        text += f"\n{_sweep(sweep, store)}"
     absent = dict.fromkeys(line for job in jobs if states[job.digest] == "no data" for line in lacking(job))
     return "\n".join([text, *(f"no data: {line}" for line in absent)])
+
+
+def _sweep(sweep: Subjects, store: Store) -> str:
+    """One line: what it is, how far it is, and how long the rest takes, taken for trials of one setting."""
+    known = read_json(store.root / "sweeps" / f"{sweep.name}.json") or {}
+    methods, finished, seconds = [], 0, 0.0
+    for subject in sweep.each:
+        mine = [study for study in known.get("studies", []) if study["name"] == subject.name]
+        done = sum(trial["state"] in ("complete", "pruned") for study in mine for trial in study["trials"])
+        jobs = subject.jobs(subject.example)
+        left = max(0, sweep.trials - done)
+        seconds += sum(estimate(jobs, store).values()) * (left + (len(SEEDS) - 1) * bool(left))
+        methods.append(subject.arm.method.name)
+        finished += done
+    text = (
+        f"sweep {sweep.card.name} of {', '.join(methods)}: {finished} of {sweep.trials * len(methods)} trials finished"
+    )
+    return text + (f"; about {human_seconds(seconds)} left" if seconds else "")
 
 
 def as_json(plan: Plan, store: Store) -> str:
@@ -86,5 +108,5 @@ def listing(what: str, folder: Path) -> str:
     elif what == "datasets":
         lines = {name: library.dataset(name).content.summary for name in library.names("dataset")}
     else:
-        lines = dict.fromkeys(library.names("sweep"), "")
+        lines = {name: library.sweep(name).content.summary for name in library.names("sweep")}
     return tabulate(list(lines.items()), tablefmt="plain") or f"no {what} yet"

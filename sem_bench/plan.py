@@ -26,6 +26,8 @@ class Plan:
     suite: Suite
     jobs: list[Job]
     datasets: list[DataSet]
+    arms: list[Arm]
+    library: Library
 
     def unique(self) -> list[Job]:
         """Each job once."""
@@ -64,15 +66,16 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
     names += suite.evaluate.transfer.datasets if suite.evaluate.transfer else []
     datasets = {name: DataSet(library.dataset(name), library, data) for name in names}
-    jobs = list(_jobs(suite, library, datasets, data))
+    arms = list(_arms(suite, library, datasets, data))
+    jobs = [(number, job) for seed in suite.seeds for number, arm in arms for job in arm.jobs(seed)]
     if clashes := _clashes(jobs, document):
         raise UserError(clashes)
-    return Plan(suite, [job for _, job in jobs], list(datasets.values()))
+    return Plan(suite, [job for _, job in jobs], list(datasets.values()), [arm for _, arm in arms], library)
 
 
 def _checked(document: Document, library: Library) -> tuple[Suite | None, list[str]]:
     """The suite, and everything that is wrong with it and with the cards that it names."""
-    problems = _unknown_names(document, library)
+    problems = _unknown_names(document, library) + _unknown_sweeps(document, library)
     try:
         suite = validate(Suite, document)
     except UserError as error:
@@ -113,30 +116,29 @@ def _checkpoint(grid: Grid, data: Path) -> tuple[Path | None, str | None]:
     return path, file_digest(path) if path.is_file() else ""
 
 
-def _jobs(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[tuple[int, Job]]:
+def _arms(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[tuple[int, Arm]]:
     """Each with the number of its grid."""
     transfer = [datasets[name] for name in suite.evaluate.transfer.datasets] if suite.evaluate.transfer else []
-    checkpoints = [_checkpoint(grid, data) for grid in suite.grid]  # once: they may be gigabytes
-    for seed in suite.seeds:
-        for number, grid in enumerate(suite.grid):
-            for name in grid.datasets:
-                dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
-                for backbone in grid.backbones:
-                    for method in map(library.method, grid.methods):
-                        for label, embedding in grid.embeddings.items():
-                            arm = Arm(
-                                suite,
-                                method,
-                                label,
-                                embedding,
-                                backbone,
-                                dataset,
-                                evaluated,
-                                grid,
-                                *checkpoints[number],
-                                transfer,
-                            )
-                            yield from ((number, job) for job in arm.jobs(seed))
+    for number, grid in enumerate(suite.grid):
+        checkpoint = _checkpoint(grid, data)  # once: it may be gigabytes
+        for name in grid.datasets:
+            dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
+            for backbone in grid.backbones:
+                for method in map(library.method, grid.methods):
+                    for label, embedding in grid.embeddings.items():
+                        arm = Arm(
+                            suite,
+                            method,
+                            label,
+                            embedding,
+                            backbone,
+                            dataset,
+                            evaluated,
+                            grid,
+                            *checkpoint,
+                            transfer,
+                        )
+                        yield number, arm
 
 
 # --- checks that need the cards --------------------------------------------------------------------------------------
@@ -184,6 +186,23 @@ def _unknown_names(document: Document, library: Library) -> list[str]:
                         load(name)
                     except UserError as error:
                         problems += error.problems
+    return problems
+
+
+def _unknown_sweeps(document: Document, library: Library) -> list[str]:
+    """Mistakes in the names of sweeps and in their cards."""
+    sweeps = document.data.get("sweeps") if isinstance(document.data, dict) else None
+    problems: list[str] = []
+    for i, use in enumerate(sweeps if isinstance(sweeps, list) else []):
+        name = use.get("use") if isinstance(use, dict) else None
+        if isinstance(name, str):
+            try:
+                library.sweep(name)
+            except KeyError:
+                text = f"unknown sweep {name!r}{did_you_mean(name, library.names('sweep'))}"
+                problems.append(at(document, ("sweeps", i, "use"), text))
+            except UserError as error:
+                problems += error.problems
     return problems
 
 

@@ -14,14 +14,16 @@ import os
 import sys
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-STATUSES = ("done", "reused", "failed", "blocked")
+STATUSES = ("done", "reused", "failed", "blocked", "pruned")
+GOOD = ("done", "reused")
+SAID = STATUSES[:4]  # at the end, also where there are none
 LINE_EVERY = 30.0  # seconds between two progress lines of a job, plain
 DRAW_EVERY = 0.2  # seconds between two redraws, live
 
@@ -124,9 +126,18 @@ class Reporter:
 
     def __exit__(self, *error: object) -> None:
         counts = Counter(self.ended.values())
-        said = ", ".join(f"{counts[status]} {status}" for status in STATUSES)
+        said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in SAID or counts[status])
         start = "interrupted: " if isinstance(error[1], KeyboardInterrupt) else ""
         self.message(f"{start}{said} in {human_seconds(self.clock() - self.began)}")
+
+    def expect(self, jobs: Iterable[tuple[str, str, float]]) -> None:
+        """(key, kind, seconds) of all jobs still to come, in place of those expected before: the number may change."""
+        known = self.running.keys() | self.ended.keys()
+        coming = [job for job in jobs if job[0] not in known]
+        seconds, kinds = {key: s for key, _, s in coming}, {key: kind for key, kind, _ in coming}
+        self.estimates = {key: s for key, s in self.estimates.items() if key in known} | seconds
+        self.kinds = {key: kind for key, kind in self.kinds.items() if key in known} | kinds
+        self.total_jobs = len(known) + len(coming)
 
     def job_started(self, key: str, kind: str, label: str) -> None:
         """A job begins; `label` is its readable slug."""
@@ -141,7 +152,7 @@ class Reporter:
         self._show_progress(job, now)
 
     def job_finished(self, key: str, status: str, *, seconds: float, summary: str = "", label: str = "") -> None:
-        """A job has ended: done, reused, failed or blocked. `label` names one that never started."""
+        """A job has ended, with one of STATUSES. `label` names one that never started."""
         if status not in STATUSES:
             raise ValueError(f"status {status!r} is none of {', '.join(STATUSES)}")
         job = self.running.pop(key, None) or self._job(key, label or key)

@@ -86,6 +86,7 @@ class Manifest:
     written: datetime
     arms: dict[str, list[Row]]
     fractions: tuple[float, ...]
+    sweeps: tuple[str, ...] = ()  # files of results/sweeps/
 
 
 def manifests(results: Path, *, suite: str | None, all_suites: bool) -> list[Manifest]:
@@ -116,9 +117,10 @@ def _manifest(path: Path) -> Manifest:
                 arms.setdefault(_arm(job), []).append(job)
         probe = (content["suite"].get("evaluate") or {}).get("probe") or {}
         fractions = tuple(float(fraction) for fraction in probe.get("fractions", [1.0]))
+        sweeps = tuple(str(name) for name in content.get("sweeps", []))
     except _BROKEN:
         raise UserError(f"{path}: damaged, or written by another version; run the suite again") from None
-    return Manifest(path.stem, written if written.tzinfo else written.replace(tzinfo=UTC), arms, fractions)
+    return Manifest(path.stem, written if written.tzinfo else written.replace(tzinfo=UTC), arms, fractions, sweeps)
 
 
 def _arm(job: Row) -> str:

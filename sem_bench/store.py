@@ -7,7 +7,7 @@ import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -20,7 +20,6 @@ from sem_bench.digest import digest
 from sem_bench.errors import UserError
 from sem_bench.files import files_below, read_json, write_atomic, write_json
 from sem_bench.jobs import Job
-from sem_bench.plan import Plan
 from sem_bench.records import SCHEMA
 
 Status = Literal["done", "failed", "partial", "missing"]
@@ -131,15 +130,16 @@ class Store:
         """error.txt: why the job failed. A failure is never taken for a result."""
         write_atomic(folder / "error.txt", text)
 
-    def write_manifest(self, plan: Plan) -> Path:
-        """results/suites/NAME.json: the resolved suite and its jobs."""
-        path = self.root / "suites" / f"{plan.suite.name}.json"
+    def write_manifest(self, name: str, suite: config.Suite, jobs: Sequence[Job], sweeps: Sequence[str] = ()) -> Path:
+        """results/suites/NAME.json: the resolved suite, its jobs, and the names of its sweeps in results/sweeps/."""
+        path = self.root / "suites" / f"{name}.json"
         manifest = {
             "schema": SCHEMA,
-            "name": plan.suite.name,
+            "name": name,
             "written": now(),
-            "suite": plan.suite.model_dump(mode="json"),
-            "jobs": [job.manifest_entry() for job in plan.jobs],
+            "suite": suite.model_dump(mode="json"),
+            "jobs": [job.manifest_entry() for job in jobs],
+            "sweeps": list(sweeps),
         }
         write_json(path, manifest)
         return path

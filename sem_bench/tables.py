@@ -1,20 +1,24 @@
 """The tables as a reader sees them: a line for each arm, gains beside the figures, pooled gains below.
 
-One TextTable per table, suite, data set, backbone, recipe and number of epochs. `rows` (sem_bench.pooling) gives
-what is laid out here; what a table looks like in a format is render.py's business.
+One TextTable per table, suite, data set, backbone, recipe and number of epochs. `rows` gives what is laid out here, but
+sweeps, which have a layout of their own (sem_bench.sweep.table). What a table looks like in a format is render.py's
+business.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from sem_bench import pooling
 from sem_bench.digest import canonical_json
-from sem_bench.pooling import METHOD, TAU_NOTE, Interval, embedding_type, main_representation, pooled, rows
-from sem_bench.records import ARM, Row
+from sem_bench.pooling import METHOD, TAU_NOTE, Interval, embedding_type, main_representation, pooled
+from sem_bench.records import ARM, Row, manifests
+from sem_bench.sweep import table as sweeps
+from sem_bench.text_table import HOLE, TextCell, TextTable
 
 __all__ = ["HOLE", "TextCell", "TextTable", "comparison", "rows", "tables"]
 
-HOLE = "—"
 GAIN = (
     "gain: arm - none of the same method, paired by seed, with its 95 % t-interval; "
     "bold where this excludes 0 and n >= 3"
@@ -74,32 +78,18 @@ KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class TextCell:
-    """A cell's text and the numbers of its footnotes."""
-
-    text: str = ""
-    bold: bool = False
-    marks: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table for reading. A format may split a wide one between groups of columns, repeating group 0."""
-
-    title: str
-    columns: list[str]
-    groups: list[int]
-    body: list[list[TextCell]]
-    legend: list[str]
-    notes: list[str]  # footnotes 1, 2, ...
-    name: str = "comparison"  # which of the tables
+def rows(results: Path, *, suite: str | None = None, all_suites: bool = False) -> list[Row]:
+    """The flat objects of every table, as `table --format json` gives them; see pooling.rows."""
+    names = [name for manifest in manifests(results, suite=suite, all_suites=all_suites) for name in manifest.sweeps]
+    pooled_rows = pooling.rows(results, suite=suite, all_suites=all_suites)
+    return pooled_rows + sweeps.rows(results, dict.fromkeys(names))
 
 
 def tables(rows: Iterable[Row], *, only: str | None = None) -> list[TextTable]:
     """Every table that has rows, or the one of that name."""
     rows = list(rows)
-    return [table for name in KINDS if only in (None, name) for table in _tables(name, rows)]
+    found = [table for name in KINDS if only in (None, name) for table in _tables(name, rows)]
+    return found + (sweeps.tables(rows) if only in (None, "sweep") else [])
 
 
 def comparison(rows: Iterable[Row]) -> list[TextTable]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -11,6 +12,18 @@ from sem_bench.config import SplitName
 from sem_bench.data import MEMORY, Split, load, load_all
 from sem_bench.dataset import Place
 from sem_bench.errors import UserError
+
+
+class PrunedError(Exception):
+    """A pretraining is ended early, for it does worse than others; its checkpoint stays."""
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Who looks at a pretraining after every epoch but the last. Nothing of it enters a digest or the weights."""
+
+    measure: Literal["knn", "rankme"]  # on the sample of training images on which its health is measured
+    hopeless: Callable[[int, float], bool]  # (epoch, figure) -> whether to end it
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,7 @@ class Workspace:
     workers: int = 1  # threads that read images
     afresh: bool = False  # trust no cache
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
+    monitor: Monitor | None = None  # of a pretraining
     data: dict[SplitName, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
     earlier: dict[str, float] = field(default_factory=dict)  # "seconds" spent before this process took over
     images: dict[SplitName, str] = field(default_factory=dict)  # split -> "in memory" or "streamed"

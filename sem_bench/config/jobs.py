@@ -131,6 +131,7 @@ class ProbeJob(Model):
     l2: list[Positive]  # for each of `tau`
     fixed_l2: Penalties  # as many candidates for representations without a temperature
     seed: Seed
+    subset: str | None = None  # digest of the list that names the labelled images; None: they are drawn
 
 
 class KnnJob(Model):
@@ -140,6 +141,7 @@ class KnnJob(Model):
     tau: Temperature | None
     k: int
     temperature: Temperature
+    holdout: Seed | None = None  # classify a hold-out of train, drawn with this seed, and not the test images
 
 
 class RobustnessJob(Model):

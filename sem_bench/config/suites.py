@@ -23,6 +23,7 @@ from sem_bench.config.fields import (
     unique,
 )
 from sem_bench.config.methods import IpIrm
+from sem_bench.config.sweeps import SweepUse
 
 
 def _typed(embeddings: object) -> object:
@@ -177,6 +178,7 @@ class Suite(Model):
     grid: Annotated[list[Grid], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)]
     pretrain: Pretrain
     evaluate: Evaluate = Evaluate()
+    sweeps: list[SweepUse] = []  # done last
 
     def pretraining(self, grid: Grid) -> Pretrain:
         """The suite's choice of recipe and changes, with those of a grid's own."""

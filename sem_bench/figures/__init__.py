@@ -1,4 +1,4 @@
-"""The figures of a suite as PNG and SVG: gains, entropy, expressivity, corruptions and relevance, a module each.
+"""The figures of a suite as PNG and SVG: gains, entropy, expressivity, corruptions, relevance, sweeps, a module each.
 
 They show the flat rows of `table --format json` and nothing else, and the same rows give the same bytes. A method has
 its colour and dashes and an embedding its marker in every figure. A hollow marker is one seed: it has no spread.
@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sem_bench.figures import corruptions, entropy, expressivity, gains, relevance
+from sem_bench.figures import corruptions, entropy, expressivity, gains, relevance, sweep
 from sem_bench.figures.look import Look, numbered
 from sem_bench.figures.panels import by
 from sem_bench.files import write_atomic
@@ -27,6 +27,7 @@ _FIGURES = {  # each draws (what the file's name ends in, figure)
     "expressivity": expressivity,
     "corruptions": corruptions,
     "relevance": relevance,
+    "sweep": sweep,
 }
 _STYLE: Any = {
     "svg": {"hashsalt": "sem-bench", "fonttype": "none"},  # the same identifiers each time, and text as text

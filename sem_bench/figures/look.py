@@ -26,7 +26,8 @@ def numbered(rows: Iterable[Row]) -> list[Row]:
     found = []
     for row in rows:
         place = [row[name] for name in ("table", "suite", *ARM, "fraction", "column", "metric", "representation")]
-        key = canonical_json([*place, row["tau_d"] if row["table"] == "expressivity" else None])
+        several = row["table"] in ("expressivity", "sweep")  # rows that differ in more than the place of others
+        key = canonical_json([*place, row["tau_d"] if several else None, row.get("sweep"), row.get("trial")])
         found.append(row | {"twin": times[key]})
         times[key] += 1
     return found

@@ -11,6 +11,7 @@ from sem_bench.records import Row
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Drawn = Iterator[tuple[str, "Figure"]]  # what the file's name ends in, and the figure
@@ -51,6 +52,41 @@ def panels_of(row: Row, what: str, *, grid: tuple[int, int], size: tuple[float, 
     return figure, figure.subplots(*grid, squeeze=False, **options)
 
 
+def heat_map(
+    axis: "Axes",
+    table: Sequence[Sequence[float | None]],
+    columns: Sequence[str],
+    lines: Sequence[str],
+    *,
+    limits: tuple[float, float] | None = None,
+    digits: int = 0,
+    bold: bool = False,
+) -> Any:
+    """A table of numbers as colours with the numbers in them, None left white; `bold` marks the best of each line."""
+    known = [value for line in table for value in line if value is not None]
+    low, high = limits or (min(known), max(known))
+    high = max(high, low + 1)
+    filled = [[math.nan if value is None else value for value in line] for line in table]
+    image = axis.pcolormesh(filled, vmin=low, vmax=high, cmap="cividis", edgecolors="white", linewidth=0.5)
+    for y, line in enumerate(table):
+        best = max((value for value in line if value is not None), default=None)
+        for x, value in enumerate(line):
+            if value is None:
+                continue
+            colour = "white" if value < (low + high) / 2 else "black"
+            weight = "bold" if bold and value == best else "normal"
+            style: dict[str, Any] = {"color": colour, "weight": weight, "ha": "center", "va": "center", "fontsize": 7}
+            text = axis.text(x + 0.5, y + 0.5, f"{value:.{digits}f}", **style)
+            text.set_in_layout(False)  # it lies inside, and measuring all of them takes time
+    axis.set_xticks([x + 0.5 for x in range(len(columns))], list(map(printable, columns)))
+    axis.set_yticks([y + 0.5 for y in range(len(lines))], list(map(printable, lines)))
+    axis.invert_yaxis()
+    axis.grid(visible=False)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+    return image
+
+
 def mark(label: str, **style: Any) -> "Artist":
     """An entry of a legend."""
     from matplotlib.lines import Line2D
@@ -85,6 +121,11 @@ def note(figure: "Figure", rows: Sequence[Row], look: Look, drawn: Sequence[Row]
     more = f" and {len(holes) - 4} more" if len(holes) > 4 else ""
     left_out = f"left out: {', '.join(holes[:4])}{more}" if holes else ""
     text = "; ".join(filter(None, (f"n = {seeds} seed{'s' * (counts[-1] > 1)}", hollow, *texts, left_out)))
+    remark(figure, text)
+
+
+def remark(figure: "Figure", text: str) -> None:
+    """Small print below the panels."""
     lines = textwrap.wrap(printable(text), int(16 * figure.get_figwidth()))
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="#555555")
 

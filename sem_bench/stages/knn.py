@@ -2,22 +2,26 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from sem_bench import config, features
+from sem_bench import config, features, selection
+from sem_bench.features import Features
 from sem_bench.neighbours import predict
+from sem_bench.randomness import derived_seed
 from sem_bench.workspace import Workspace
 
 
 def run(job: config.KnnJob, workspace: Workspace) -> dict[str, Any]:
     """A row for h, and one for z or SEM at the pretraining temperature."""
     found = features.load(job.data, workspace)
+    (voters, labels), (queries, truth) = _sides(found, job.holdout)
     rows = []
     for representation in found.representations(job.tau):
         predicted = predict(
-            found.h_train,
-            found.train.labels.to(workspace.device),
-            found.h_test,
+            voters,
+            labels.to(workspace.device),
+            queries,
             classes=len(job.data.classes),
             k=job.k,
             temperature=job.temperature,
@@ -30,11 +34,21 @@ def run(job: config.KnnJob, workspace: Workspace) -> dict[str, Any]:
                 "metric": "knn_top1",
                 "representation": representation.name,
                 "tau_d": representation.tau_d,
-                "value": _percent(predicted.cpu() == found.test.labels),
+                "value": _percent(predicted.cpu() == truth),
                 "notes": [],
             }
         )
-    return {"rows": rows, "k": min(job.k, len(found.train.labels)), "temperature": job.temperature}
+    return {"rows": rows, "k": min(job.k, len(labels)), "temperature": job.temperature}
+
+
+def _sides(found: Features, holdout: int | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """h and labels of who votes and of who is classified: train and test, or both of train, parted as by the probe."""
+    h, labels = found.h_train, found.train.labels
+    if holdout is None:
+        return (h, labels), (found.h_test, found.test.labels)
+    seed = derived_seed(holdout, "split", "validation", 0)
+    voting, held = map(torch.from_numpy, selection.stratified_holdout(labels.numpy(), selection.HOLDOUT, seed=seed))
+    return (h[voting], labels[voting]), (h[held], labels[held])
 
 
 def _percent(correct: Tensor) -> float:

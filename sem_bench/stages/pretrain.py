@@ -24,13 +24,13 @@ from sem_bench.backbones import strides_over_points
 from sem_bench.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.files import file_digest, write_atomic
-from sem_bench.health import SAMPLE, Health, measure
+from sem_bench.health import SAMPLE, Health, measure, neighbours_accuracy
 from sem_bench.ip_irm import IpIrm
 from sem_bench.method import Method
 from sem_bench.randomness import derived_seed, initialisation
 from sem_bench.views import Views, everything
 from sem_bench.weights import load_weights
-from sem_bench.workspace import Workspace, precision
+from sem_bench.workspace import Monitor, PrunedError, Workspace, precision
 
 SAVING_SHARE = 0.05  # a checkpoint is written when the time since the last one makes it cost no more than this
 LOG = ("epoch", "loss", "lr", "seconds", "images_per_second", "augmentation_share")
@@ -99,8 +99,9 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
 
     total = len(train) // training.step_size * training.epochs
     first, last = state.step * training.accumulate, total * training.accumulate
+    labels = train.labels[torch.tensor(train.spread(SAMPLE))].to(device)
     with Views(job, train, device, first=first, last=last) as views:
-        _train(state, job, views, sample, workspace)
+        _train(state, job, views, (sample, labels), workspace)
     final = {
         "data": train.fingerprint,
         "step": total,
@@ -116,8 +117,10 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     return _finish(final, workspace, earlier=earlier)
 
 
-def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tensor, workspace: Workspace) -> None:
-    """All the steps that are left."""
+def _train(
+    state: Training, job: config.PretrainJob, views: Views, sample: tuple[Tensor, Tensor], workspace: Workspace
+) -> None:
+    """All the steps that are left; `sample`: images that are looked at after every epoch, and their labels."""
     training, steps_per_epoch = job.training, views.steps_per_epoch
     total = steps_per_epoch * training.epochs
     step = Step(job, state, views, workspace.device)
@@ -136,11 +139,24 @@ def _train(state: Training, job: config.PretrainJob, views: Views, sample: Tenso
         state.seconds = time.perf_counter() - began
         epoch, rest = divmod(state.step, steps_per_epoch)
         if rest == 0:
-            _end_epoch(state, epoch, training, steps_per_epoch, measure(state.method.encoder, sample))
+            health = measure(state.method.encoder, sample[0])
+            _end_epoch(state, epoch, training, steps_per_epoch, health)
             write_atomic(workspace.folder / "log.csv", _csv(state.log))
+            if state.step < total and _hopeless(state.method.encoder, epoch, health, sample, workspace.monitor):
+                state.save(saver.path)
+                raise PrunedError
         if state.step < total:
             saver(state)
         workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
+
+
+def _hopeless(
+    encoder: Encoder, epoch: int, health: Health, sample: tuple[Tensor, Tensor], monitor: Monitor | None
+) -> bool:
+    if monitor is None:
+        return False
+    knn = monitor.measure == "knn"
+    return monitor.hopeless(epoch, neighbours_accuracy(encoder, *sample) if knn else health.effective_rank)
 
 
 def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:

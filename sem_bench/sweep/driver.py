@@ -1,0 +1,197 @@
+"""Runs a sweep: asks for settings, does a trial's jobs, tells its value; in the end confirms the best with more seeds.
+
+A trial's jobs are ordinary: done by the ordinary executor, into the ordinary results. So a trial whose jobs are there
+costs nothing, whoever did them, and a suite that needs them later finds them done.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import optuna
+
+from sem_bench.config import Params
+from sem_bench.estimates import estimate
+from sem_bench.jobs import Job
+from sem_bench.progress import GOOD, Reporter
+from sem_bench.store import Store
+from sem_bench.sweep import study, summary
+from sem_bench.sweep.study import Driver, Study
+from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
+from sem_bench.todo import selection
+
+if TYPE_CHECKING:
+    from sem_bench.executors import Limits
+    from sem_bench.workspace import Monitor
+
+POLL = 0.5  # seconds between two looks at the trials of other drivers
+
+
+@contextmanager
+def opened(subjects: Subjects, store: Store, url: str | None) -> Iterator[list[Study]]:
+    """The studies of a sweep, in the database at `url` or a journal file in the results, while this driver lives.
+
+    Raises UserError where the storage cannot be reached, is lost, or has other studies of these names.
+    """
+    folder = store.root / "sweeps"
+    journal = folder / f"{subjects.name}.journal"
+    with study.reached(url), Driver(folder / ".drivers") as driver:
+        where = str(journal) if url is None else f"--storage {study.shown(url)}"
+        with driver.alone():  # a database may lack its tables
+            storage = study.open_storage(url, journal)
+        try:
+            yield [Study(subject, storage, driver, where) for subject in subjects.each]
+        finally:
+            study.close_storage(storage)
+
+
+@dataclass
+class Runner:
+    """One call of a sweep."""
+
+    subjects: Subjects
+    studies: list[Study]
+    store: Store
+    device: str
+    limits: "Callable[[], Limits]"
+    reporter: Reporter
+    timeout: float | None = None  # seconds after which no trial is begun
+    failed: list[tuple[Job, str]] = field(default_factory=list)  # jobs without success
+    began: float = field(default_factory=time.monotonic)
+
+    def run(self) -> None:
+        """Do what is lacking: trials, then the best setting of each study with more seeds."""
+        self._write()
+        for each in self.studies:
+            self._drive(each)
+        for each in self.studies:
+            self._settle(each)
+
+    def _drive(self, each: Study) -> None:
+        """Run trials until there are enough."""
+        while not self._late():
+            asked = each.ask(self.subjects.trials)
+            if asked is None:
+                return
+            self._try(each, *asked)
+            self._write()
+
+    def _late(self) -> bool:
+        return self.timeout is not None and time.monotonic() - self.began >= self.timeout
+
+    def _settle(self, each: Study) -> None:
+        """Wait for the trials of other drivers, take over those of dead ones, then confirm the best trial."""
+        told = False
+        while each.running and not self._late():
+            if not told:
+                self.reporter.message(f"{each.subject.name}: another driver is at its last trials")
+            told = True
+            time.sleep(POLL)
+            self._drive(each)
+        if each.running or (self._late() and each.finished < self.subjects.trials):
+            text = f"{each.finished} of {self.subjects.trials} trials; the same call goes on"
+            self.reporter.message(f"{each.subject.name}: the time is over after {text}")
+        elif each.best is not None and each.subject.labelled:
+            jobs = [job for _, jobs in each.subject.confirmation(each.params(each.best.params)) for job in jobs]
+            self._do(jobs, ahead=False)
+        self._write()
+
+    def _try(self, each: Study, trial: optuna.Trial, params: Params) -> None:
+        """A trial: its jobs, its value."""
+        jobs = each.subject.jobs(params)
+        name = f"{each.subject.name}, trial {trial.number}: {said(params)}"
+        pruner = each.subject.sweep.pruner
+        outcome = self._do(jobs, ahead=True, monitor=None if pruner is None else _monitor(trial, each.subject))
+        if "pruned" in outcome.values():
+            each.prune(trial)
+            self.reporter.message(f"{name}: pruned")
+            return
+        bad = [job for job in jobs if outcome[job.digest] not in GOOD]
+        if bad:
+            each.fail(trial, f"{bad[0].kind}/{bad[0].slug}: {outcome[bad[0].digest]}")
+            return
+        found = summary.searched(each.subject, jobs, self.store)
+        best = summary.best_of(found)
+        if best is None:
+            each.fail(trial, "nothing could be validated")
+            self.reporter.message(f"{name}: failed, nothing could be validated")
+            return
+        each.complete(
+            trial,
+            best["value"],
+            search=found,
+            tau_d=best["tau_d"],
+            jobs=[[job.kind, job.digest] for job in jobs],
+            made_with={"sampler": each.subject.sweep.sampler, "optuna": optuna.__version__},
+        )
+        top = each.best
+        assert top is not None
+        unit = "" if each.subject.sweep.objective == "rankme" else " %"
+        at = "" if best["tau_d"] is None else f" at tau_d {best['tau_d']:g}"
+        text = f"{best['value']:.1f}{unit}{at}; best so far {top.value:.1f}{unit} (trial {top.number})"
+        self.reporter.message(f"{name}: {text}")
+
+    def _do(self, jobs: Sequence[Job], *, ahead: bool, monitor: "Monitor | None" = None) -> dict[str, str]:
+        """What the store lacks of some jobs, perhaps with more trials ahead; the status of each by digest."""
+        if any(self.store.fingerprints(job) is None for job in jobs):
+            from sem_bench import executors
+
+            executors.refresh_fingerprints(jobs, self.store, self.limits())
+        chosen = selection(jobs, self.store, "missing")
+        waiting = {job.digest for job in chosen}
+        outcome = {job.digest: "reused" for job in jobs if job.digest not in waiting}
+        for digest in outcome:
+            self.reporter.job_finished(digest, "reused", seconds=0.0)
+        seconds = estimate(chosen, self.store)
+        coming = [(job.digest, job.kind, seconds[job.digest]) for job in chosen]
+        self.reporter.expect(coming + (self._ahead() if ahead else []))
+        if chosen:
+            from sem_bench import executors  # and with it torch
+
+            outcome |= executors.run(
+                chosen,
+                self.store,
+                afresh=False,
+                device=self.device,
+                limits=self.limits(),
+                reporter=self.reporter,
+                monitor=monitor,
+            )
+        if "pruned" not in outcome.values():
+            self.failed += [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in GOOD]
+        return outcome
+
+    def _ahead(self) -> list[tuple[str, str, float]]:
+        """(key, kind, seconds) of the jobs of later trials and of two more seeds, taken for those of one trial."""
+        found = []
+        for number, each in enumerate(self.studies):
+            pattern = each.subject.jobs(each.subject.example)
+            seconds = estimate(pattern, self.store)
+            left = max(0, self.subjects.trials - each.finished - each.running - len(each.failed_here))
+            for trial in range(left + len(SEEDS) - 1):
+                found += [(f"{number}-{trial}-{i}", job.kind, seconds[job.digest]) for i, job in enumerate(pattern)]
+        return found
+
+    def _write(self) -> None:
+        summary.write(
+            self.store.root / "sweeps" / f"{self.subjects.name}.json", self.subjects, self.studies, self.store
+        )
+
+
+def _monitor(trial: optuna.Trial, subject: Subject) -> "Monitor":
+    """Reports each epoch to the study, and asks it whether to go on."""
+
+    from sem_bench.workspace import Monitor
+
+    def hopeless(epoch: int, figure: float) -> bool:
+        trial.report(figure, epoch)
+        return trial.should_prune()
+
+    return Monitor("rankme" if subject.sweep.objective == "rankme" else "knn", hopeless)
+
+
+def said(params: Params) -> str:
+    """Settings as text: "tau 0.31, tau_target 1.2"."""
+    return ", ".join(f"{name} {value:g}" for name, value in params.items())

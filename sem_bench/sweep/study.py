@@ -1,0 +1,358 @@
+"""A study in Optuna's storage, by ask and tell.
+
+Several drivers may share a study. They share the results folder too, where each holds a lock as long as it lives: a
+running trial whose driver has lost its lock is given up, and its settings are the next to be tried. Every change to the
+list of trials happens under one lock, so the number of trials is exact and no setting is tried twice.
+"""
+
+import fcntl
+import os
+import uuid
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from sem_bench.config import Axis, Params, Pruner, Sweep
+from sem_bench.config.sweeps import WHOLE
+from sem_bench.digest import canonical_json, digest
+from sem_bench.errors import UserError
+from sem_bench.sweep.subjects import Subject
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+REPEATS = 20  # settings in a row that were tried before, after which there is nothing new
+CONNECTING = 10  # seconds
+
+
+# --- where studies are -----------------------------------------------------------------------------------------------
+
+
+class _Lock(JournalFileOpenLock):
+    """A lock that the system drops with its process; what a killed writer left half-written is cut off."""
+
+    def __init__(self, journal: Path) -> None:
+        self.journal, self.path = journal, journal.with_suffix(".lock")
+        self.held: int | None = None
+
+    def acquire(self) -> bool:
+        """Wait for it."""
+        self.held = os.open(self.path, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self.held, fcntl.LOCK_EX)
+        content = self.journal.read_bytes()  # some kilobytes
+        if not content.endswith(b"\n"):
+            os.truncate(self.journal, content.rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        """Let others in."""
+        if self.held is not None:
+            os.close(self.held)
+            self.held = None
+
+
+def open_storage(url: str | None, journal: Path) -> BaseStorage:
+    """The storage at a database URL, or the journal file. Raises UserError where the file is none."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if url is not None:
+        return RDBStorage(url, engine_kwargs={"connect_args": _patience(url)})
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return JournalStorage(JournalFileBackend(str(journal), _Lock(journal)))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{journal}: damaged, or no journal of Optuna ({_reason(error)})") from None
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Let go of a database."""
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@contextmanager
+def reached(url: str | None) -> Iterator[None]:
+    """Raises UserError where the storage is not there, or is lost."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+        if url is None:
+            raise
+        raise UserError(f"--storage {shown(url)}: cannot be reached: {_reason(error)}") from None
+    except RuntimeError as error:
+        if url is None or "optuna storage upgrade" not in str(error):  # tables of another version of Optuna
+            raise
+        raise UserError(f"--storage {shown(url)}: {' '.join(str(error).split())}") from None
+
+
+def shown(url: str) -> str:
+    """A database URL without its password."""
+    try:
+        return make_url(url).set(query={}).render_as_string(hide_password=True)
+    except ArgumentError:
+        raise UserError("--storage: no database URL; one is sqlite:///sweeps.db") from None
+
+
+def _patience(url: str) -> dict[str, Any]:
+    shown(url)
+    waits = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": CONNECTING}}
+    return waits.get(make_url(url).get_backend_name(), {})
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost cause."""
+    while (cause := error.__cause__ or getattr(error, "orig", None)) is not None:
+        error = cause
+    return str(error).strip().split("\n")[0]
+
+
+# --- drivers ---------------------------------------------------------------------------------------------------------
+
+
+class Driver:
+    """This process as others see it: alive as long as it holds the lock on its file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = uuid.uuid4().hex
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file = (self.folder / self.name).open("w")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        (self.folder / self.name).unlink(missing_ok=True)
+        self.file.close()
+
+    def lives(self, name: str | None) -> bool:
+        """Whether the driver of that name does."""
+        if name is None:
+            return False
+        try:
+            with (self.folder / name).open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        (self.folder / name).unlink(missing_ok=True)
+        return False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other driver changes a list of trials."""
+        with (self.folder / "trials.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+# --- studies ---------------------------------------------------------------------------------------------------------
+
+
+class Study:
+    """A subject's trials. Raises UserError where the storage has a study of this name with other settings."""
+
+    def __init__(self, subject: Subject, storage: BaseStorage, driver: Driver, where: str) -> None:
+        self.subject, self.driver = subject, driver
+        self.failed_here: set[int] = set()  # by this driver: a later one may try them again
+        sweep, settings = subject.sweep, subject.settings
+        with driver.alone():
+            study = optuna.create_study(
+                study_name=subject.name,
+                storage=storage,
+                direction="maximize",
+                load_if_exists=True,
+                pruner=_pruner(sweep.pruner),
+            )
+            known = study.user_attrs.get("settings")
+            if known is None and study.get_trials(deepcopy=False):
+                raise UserError(f"{where}: {subject.name!r} there is no study of sem_bench")
+            if known is not None and digest(known) != digest(settings):
+                text = f"{where}: the study {subject.name!r} there is another one: {difference(known, settings)}"
+                raise UserError(f"{text}; another --storage or --results keeps both")
+            self.optuna = study
+            if known is None:
+                study.set_user_attr("settings", settings)
+                study.set_user_attr("digest", digest(settings))
+                if subject.own:
+                    study.enqueue_trial(subject.own)
+            study.set_user_attr("sampler", {"type": sweep.sampler, "seed": sweep.seed, "optuna": optuna.__version__})
+            study.set_user_attr("pruner", sweep.pruner.model_dump() if sweep.pruner else None)
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Those in one of the states, by number."""
+        return self.optuna.get_trials(deepcopy=False, states=states or None)
+
+    @property
+    def shown(self) -> list[FrozenTrial]:
+        """The trials that count for a reader: not those given up, whose settings were tried by another."""
+        return [
+            trial
+            for trial in self.trials(*FINISHED, TrialState.RUNNING, TrialState.FAIL)
+            if trial.state != TrialState.FAIL or "failed" in trial.user_attrs
+        ]
+
+    @property
+    def finished(self) -> int:
+        """How many trials are finished: complete or pruned."""
+        return len(self.trials(*FINISHED))
+
+    @property
+    def running(self) -> int:
+        """How many are running, in this driver or another."""
+        return len(self.trials(TrialState.RUNNING))
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The complete trial of the highest value, the first of equal ones."""
+        complete = [trial for trial in self.trials(TrialState.COMPLETE) if trial.value is not None]
+        return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
+
+    def ask(self, wanted: int) -> tuple[optuna.Trial, Params] | None:
+        """The next trial and its settings; None where `wanted` trials are finished or running, or nothing is new."""
+        with self.driver.alone():
+            self._give_up_stale()
+            for _ in range(REPEATS):
+                if self.finished + self.running + len(self.failed_here) >= wanted:
+                    return None
+                if not self._foresee():
+                    return None
+                trial = self._sampled()
+                trial.set_user_attr("driver", self.driver.name)
+                params = self.params(trial.params)
+                others = [other for other in self._tried() if other.number != trial.number]
+                if params not in [self.params(other.params) for other in others]:
+                    return trial, params
+                self.optuna.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def params(self, params: Params) -> Params:
+        """A trial's settings, from what Optuna keeps of them."""
+        return self.subject.sweep.space.settled(params)
+
+    def complete(self, trial: optuna.Trial, value: float, **details: Any) -> None:
+        """A trial has its value."""
+        self._tell(trial, details, state=TrialState.COMPLETE, values=value)
+
+    def prune(self, trial: optuna.Trial) -> None:
+        """A trial was ended early."""
+        self._tell(trial, {}, state=TrialState.PRUNED)
+
+    def fail(self, trial: optuna.Trial, reason: str) -> None:
+        """A trial has no value."""
+        self.failed_here.add(trial.number)
+        self._tell(trial, {"failed": reason}, state=TrialState.FAIL)
+
+    def importance(self) -> tuple[dict[str, float], str]:
+        """Each sampled parameter's share of the differences between values, or none and the reason."""
+        complete = self.trials(TrialState.COMPLETE)
+        varied = [name for name in self.subject.sweep.space.axes if len({t.params[name] for t in complete}) > 1]
+        if len(self.subject.sweep.space.axes) < 2:
+            return {}, ""
+        if len(complete) < 2 or not varied or len({trial.value for trial in complete}) < 2:
+            return {}, "no importance of the parameters: it needs two complete trials that differ"
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        found = optuna.importance.get_param_importances(self.optuna, evaluator=evaluator)
+        if not all(0 <= share <= 1 for share in found.values()) or not sum(found.values()):
+            return {}, "no importance of the parameters: the trials do not tell them apart"
+        return found, ""
+
+    def _tell(self, trial: optuna.Trial, details: dict[str, Any], **outcome: Any) -> None:
+        with self.driver.alone():
+            try:
+                for name, value in details.items():
+                    trial.set_user_attr(name, value)
+            except optuna.exceptions.UpdateFinishedTrialError:  # another driver took this one for dead
+                return
+            self.optuna.tell(trial, skip_if_finished=True, **outcome)
+
+    def _give_up_stale(self) -> None:
+        """Fail the running trials whose driver is dead; their settings come next."""
+        for trial in self.trials(TrialState.RUNNING):
+            if not self.driver.lives(trial.user_attrs.get("driver")):
+                self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                if trial.params.keys() == self.subject.sweep.space.axes.keys():
+                    self.optuna.enqueue_trial(trial.params)
+
+    def _tried(self) -> list[FrozenTrial]:
+        """Trials whose settings need no other."""
+        failed = [trial for trial in self.trials(TrialState.FAIL) if trial.number in self.failed_here]
+        whole = self.subject.sweep.space.axes.keys()
+        return [t for t in [*self.trials(*FINISHED, TrialState.RUNNING), *failed] if t.params.keys() == whole]
+
+    def _foresee(self) -> bool:
+        """Of a finite space, let the next trial be one that is left, where the sampler could repeat itself.
+
+        False where nothing is left.
+        """
+        points = self.subject.sweep.space.points
+        if points is None or self.trials(TrialState.WAITING):
+            return True
+        tried = [self.params(trial.params) for trial in self._tried()]
+        left = [point for point in points if self.params(point) not in tried]
+        if left and (self.subject.sweep.sampler == "grid" or self._repeated()):
+            self.optuna.enqueue_trial(left[0])
+        return bool(left)
+
+    def _repeated(self) -> bool:
+        """Whether the last trial was given up for repeating another."""
+        last = self.trials()[-1:]
+        return any(trial.state == TrialState.FAIL and "failed" not in trial.user_attrs for trial in last)
+
+    def _sampled(self) -> optuna.Trial:
+        sweep, number = self.subject.sweep, len(self.trials())
+        # A function of the number of the trial: a study that goes on later is the same as one without a break.
+        seed = int(digest([sweep.seed, self.subject.name, number])[:8], 16)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self.optuna.sampler = _sampler(sweep, seed)
+            return self.optuna.ask({name: _distribution(name, axis) for name, axis in sweep.space.axes.items()})
+
+
+def _sampler(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
+    if sweep.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed)
+    if sweep.sampler == "qmc":  # one sequence for all trials: its seed stays
+        return optuna.samplers.QMCSampler(scramble=True, seed=sweep.seed, warn_independent_sampling=False)
+    return optuna.samplers.RandomSampler(seed=seed)  # of a grid every point is named
+
+
+def _pruner(asked: Pruner | None) -> optuna.pruners.BasePruner:
+    if asked is None:
+        return optuna.pruners.NopPruner()
+    if asked.type == "median":
+        return optuna.pruners.MedianPruner(asked.startup_trials, n_warmup_steps=asked.warmup_epochs)
+    return optuna.pruners.SuccessiveHalvingPruner(asked.warmup_epochs, reduction_factor=asked.factor)
+
+
+def _distribution(name: str, axis: Axis) -> BaseDistribution:
+    if axis.values is not None:
+        return CategoricalDistribution(axis.values)
+    low, high = axis.ends
+    if name in WHOLE:
+        return IntDistribution(int(low), int(high), log=axis.log)
+    return FloatDistribution(low, high, log=axis.log)
+
+
+def difference(there: Any, here: Any, path: Sequence[str] = ()) -> str:
+    """The first place where two settings differ, as text: "space.tau.high is 5 there and 3 here"."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in {**here, **there}:
+            if canonical_json(there.get(name)) != canonical_json(here.get(name)):
+                return difference(there.get(name), here.get(name), (*path, name))
+    return f"{'.'.join(path)} is {_brief(there)} there and {_brief(here)} here"
+
+
+def _brief(value: Any) -> str:
+    text = "nothing" if value is None else canonical_json(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,222 @@
+"""A sweep card held against a suite: which arm is studied, and the ordinary jobs that a trial is made of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sem_bench import config
+from sem_bench.arms import Arm
+from sem_bench.cards import Card, Library
+from sem_bench.config import MAX_WIDTH, Embedding, Evaluate, Params, ProbeSettings, Sweep
+from sem_bench.errors import UserError
+from sem_bench.files import BUILTIN
+from sem_bench.jobs import Job
+from sem_bench.plan import Plan, read_plan
+from sem_bench.pooling import main_representation
+from sem_bench.validation import at, did_you_mean
+
+TRIAL_SEED = 0
+SEEDS = (0, 1, 2)  # of the best setting: the trial's own and two more
+HEATED = ("tau", "tau_target")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One method's study: the arm of the suite whose settings are tried."""
+
+    card: Card[Sweep]
+    arm: Arm
+
+    @property
+    def name(self) -> str:
+        """The study's, in its storage."""
+        return f"{self.card.name}-{self.arm.suite.name}-{self.arm.method.name}"
+
+    @property
+    def sweep(self) -> Sweep:
+        """What the card says."""
+        return self.card.content
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All that a value depends on beside its trial's own parameters: what makes it the same study."""
+        jobs = self.jobs(self.example)
+        return {
+            "space": config.resolved(self.sweep.space),
+            "objective": self.sweep.objective,
+            "tau_d": self.tau_d,
+            "jobs": {job.kind: config.resolved(job.config) for job in reversed(jobs)},
+        }
+
+    @property
+    def example(self) -> Params:
+        """Some setting of the space."""
+        space = self.sweep.space
+        return space.settled({name: axis.first for name, axis in space.axes.items()})
+
+    @cached_property
+    def tau_d(self) -> list[float]:
+        """The temperatures among which each trial's value is the best; empty where the arm has none."""
+        if not self.arm.embedding.heated or self.sweep.objective == "rankme":
+            return []
+        return self.sweep.tau_d or self._probe.tau
+
+    @property
+    def own(self) -> Params | None:
+        """The suite's own setting, where it lies in the space: the first trial, which the suite may have done."""
+        embedding, optimizer = self.arm.embedding, self.arm.training.optimizer
+        known: Params = embedding.model_dump() | {"lr": optimizer.lr, "weight_decay": optimizer.weight_decay}
+        axes = self.sweep.space.axes
+        params = {name: known[name] for name in axes}
+        inside = all(value is not None and value in axes[name] for name, value in params.items())
+        found = self.sweep.space.settled(params) if inside else {}
+        return params if inside and all(found[name] == known[name] for name in found) else None
+
+    @property
+    def representation(self) -> str:
+        """What stands for the arm in a job's rows: h, z or sem."""
+        return main_representation({"embedding_config": self.arm.embedding.model_dump()})
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its data can be probed."""
+        return self.arm.evaluated.card.labelled
+
+    def jobs(self, params: Params, *, seed: int = TRIAL_SEED) -> list[Job]:
+        """Pretraining with a trial's settings, and what its value is read from."""
+        if self.sweep.objective == "rankme":
+            return list(self._with(params, Evaluate()).jobs(seed))
+        if self.sweep.objective == "probe":
+            return list(self._with(params, Evaluate(probe=self._probe)).jobs(seed))
+        evaluate = Evaluate(knn=self.arm.suite.evaluate.knn or config.KnnSettings())
+        pretrain, votes = self._with(params, evaluate).jobs(seed)
+        temperatures: list[float | None] = [*self.tau_d] or [None]
+        return [pretrain, *(self._held_out(votes, tau, seed) for tau in temperatures)]
+
+    def confirmation(self, params: Params) -> list[tuple[int, list[Job]]]:
+        """Pretraining and probe with the chosen settings, by seed."""
+        arm = self._with(params, Evaluate(probe=self._probe))
+        return [(seed, list(arm.jobs(seed))) for seed in SEEDS]
+
+    @property
+    def _probe(self) -> ProbeSettings:
+        settings = self.arm.suite.evaluate.probe or ProbeSettings()
+        return settings.model_copy(update={"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau})
+
+    def _held_out(self, votes: Job, tau: float | None, seed: int) -> Job:
+        changes = {"tau": tau, "holdout": seed}
+        name = "-holdout" + ("" if tau is None else f"-td{tau:g}")
+        return replace(votes, slug=votes.slug + name, config=votes.config.model_copy(update=changes))
+
+    def _with(self, params: Params, evaluate: Evaluate) -> Arm:
+        arm = self.arm
+        embedding = arm.asked.model_copy(update={name: params[name] for name in (*HEATED, "L", "V") if name in params})
+        recipe: Params = {name: params[name] for name in ("lr", "weight_decay") if name in params}
+        grid = arm.grid.model_copy(update={"pretrain": arm.grid.pretrain.model_copy(update=recipe)})
+        suite = arm.suite.model_copy(update={"evaluate": evaluate})
+        return replace(arm, asked=embedding, grid=grid, suite=suite, transfer=())
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """A sweep of a suite: a study for each of its methods."""
+
+    card: Card[Sweep]
+    plan: Plan
+    each: list[Subject]
+    trials: int  # of each study, in all
+
+    @property
+    def name(self) -> str:
+        """Of its files and tables."""
+        return f"{self.card.name}-{self.plan.suite.name}"
+
+
+def read(
+    name: str,
+    *,
+    suite: Path | None,
+    assignments: Sequence[str],
+    data: Path,
+    trials: int | None,
+    methods: Sequence[str] | None,
+) -> Subjects:
+    """The sweep of a name on its own suite, or on another. Raises UserError with all mistakes of a file."""
+    folder = Path() if suite is None else suite.parent
+    if suite is not None and not suite.exists() and not suite.is_absolute() and (BUILTIN / suite).exists():
+        folder = (BUILTIN / suite).parent
+    library = Library(folder)
+    try:
+        card = library.sweep(name)
+    except KeyError:
+        raise UserError(f"unknown sweep {name!r}{did_you_mean(name, library.names('sweep'))}") from None
+    changes = [*card.content.set, *assignments] if suite is None else assignments
+    plan = read_plan(suite or Path(card.content.suite), changes, data=data)
+    return subjects(card, plan, trials=trials, methods=methods)
+
+
+def of_suite(plan: Plan) -> list[Subjects]:
+    """The sweeps that a suite contains."""
+    return [
+        subjects(plan.library.sweep(use.use), plan, trials=use.trials, methods=use.methods) for use in plan.suite.sweeps
+    ]
+
+
+def subjects(card: Card[Sweep], plan: Plan, *, trials: int | None, methods: Sequence[str] | None) -> Subjects:
+    """A sweep on a suite. Raises UserError where the suite has not what the sweep is to change."""
+    found: list[Subject] = []
+    problems: list[str] = []
+    for name in dict.fromkeys(methods or card.content.methods):
+        arms = [arm for arm in plan.arms if arm.method.name == name]
+        if not arms:
+            known = {arm.method.name for arm in plan.arms}
+            text = f"{name!r} is no method of suite {plan.suite.name!r}{did_you_mean(name, sorted(known))}"
+            problems.append(f"--methods: {text}" if methods else at(card.document, ("methods",), text))
+            continue
+        wanted = card.content.embedding
+        named = [arm for arm in arms if arm.label == wanted] or [arm for arm in arms if arm.asked.type == wanted]
+        if not named:
+            labels = list(dict.fromkeys(arm.label for arm in arms))
+            text = f"{name} has no embedding {wanted!r} in suite {plan.suite.name!r}{did_you_mean(wanted, labels)}"
+            problems.append(at(card.document, ("embedding",), text))
+            continue
+        problems += [at(card.document, place, text) for place, text in _misfits(card.content, named[0])]
+        found.append(Subject(card, named[0]))
+    if problems:
+        raise UserError(list(dict.fromkeys(problems)))
+    return Subjects(card, plan, found, trials or card.content.trials)
+
+
+def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
+    """(place in the card, what is wrong) for sweeping an arm."""
+    who = f"{arm.method.name} with {arm.label!r}"
+    if arm.method.content.external:
+        yield ("methods",), f"{arm.method.name} trains nothing: there is nothing to sweep"
+        return
+    names = sweep.space.names
+    for name in names:
+        if name in HEATED and not arm.asked.heated:
+            yield ("space", name), f"{who} has no temperature, so no {name}"
+        if name in ("L", "V") and not arm.asked.width:
+            place = name if name in sweep.space.axes else "product"
+            yield ("space", place), f"{who} has no simplices, so no {name}"
+    if sweep.tau_d and not arm.asked.heated:
+        yield ("tau_d",), f"{who} has no temperature, so no tau_d"
+    if arm.asked.width:
+        yield from _too_wide(sweep, arm.asked)
+    if sweep.objective != "rankme" and not arm.evaluated.card.labelled:
+        yield ("objective",), f"{arm.evaluated.name!r} has no labels, which {sweep.objective} needs; rankme needs none"
+    if sweep.pruner and sweep.objective != "rankme" and arm.dataset.card.classes is None:
+        yield ("pruner",), f"{arm.dataset.name!r} has no labels, which the pruner reads"
+
+
+def _too_wide(sweep: Sweep, asked: Embedding) -> Iterator[tuple[tuple[str, ...], str]]:
+    axes = sweep.space.axes
+    width = sweep.space.product
+    if width is None:
+        sizes = [axes[name].ends[1] if name in axes else getattr(asked, name) for name in ("L", "V")]
+        width = int(sizes[0] * sizes[1])
+    if width > MAX_WIDTH and ("L" in axes or "V" in axes):
+        yield ("space", "L" if "L" in axes else "V"), f"L*V = {width} is above the limit of {MAX_WIDTH}"

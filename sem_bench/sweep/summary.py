@@ -1,0 +1,114 @@
+"""What is known of a sweep, as results/sweeps/NAME.json: all that its table needs, so that records can hold it.
+
+A trial's value comes from validation alone; test figures are read of the confirmed setting, after the choice.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sem_bench.files import read_json, write_json
+from sem_bench.jobs import Job
+from sem_bench.records import SCHEMA
+from sem_bench.store import Store
+from sem_bench.sweep.subjects import Subject, Subjects
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from sem_bench.sweep.study import Study
+
+Found = dict[str, Any]  # tau_d, value and whatever else was chosen
+
+
+def searched(subject: Subject, jobs: Sequence[Job], store: Store) -> list[Found]:
+    """The validation figure of a finished trial at each tau_d; one without tau_d where there is no temperature."""
+    metrics = {job.digest: (store.result(job) or {})["metrics"] for job in jobs}
+    if subject.sweep.objective == "rankme":
+        return [{"tau_d": None, "value": metrics[jobs[0].digest]["health"]["effective_rank"]}]
+    rows = [row for job in jobs[1:] for row in metrics[job.digest]["rows"]]
+    rows = [row for row in rows if row["representation"] == subject.representation]
+    if subject.sweep.objective == "knn":
+        return [{"tau_d": row["tau_d"], "value": row["value"]} for row in rows]
+    row = next(row for row in rows if row["metric"] == "top1")
+    if row["validation"] is None:
+        return []
+    # A probe of an earlier version tells its choice alone.
+    tried = row.get("search") or [{name: row[name] for name in ("tau_d", "l2", "validation")}]
+    return [{"tau_d": one["tau_d"], "l2": one["l2"], "value": one["validation"]} for one in tried]
+
+
+def best_of(found: Sequence[Found]) -> Found | None:
+    """The one of the highest value, as the probe breaks ties: the strongest penalty, then the first."""
+    return max(found, key=lambda one: (one["value"], one.get("l2", 0.0)), default=None)
+
+
+def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Store) -> None:
+    """Write it, atomically; a file that says the same stays as it is."""
+    sweep = subjects.card.content
+    jobs: dict[str, Job] = {}
+    content = {
+        "schema": SCHEMA,
+        "sweep": subjects.card.name,
+        "summary": sweep.summary,
+        "suite": subjects.plan.suite.name,
+        "objective": sweep.objective,
+        "card": sweep.model_dump(mode="json", exclude_defaults=True),
+        "studies": [_study(study, store, jobs) for study in studies],
+    }
+    content["jobs"] = [{"kind": job.kind, "slug": job.slug, "digest": job.digest} for job in jobs.values()]
+    if read_json(path) != content:
+        write_json(path, content)
+
+
+def _study(study: "Study", store: Store, jobs: dict[str, Job]) -> Found:
+    """One method's study; its finished jobs are added to `jobs`."""
+    subject, best = study.subject, study.best
+    cell = next(iter(subject.jobs(subject.example))).cell
+    names = ("method", "ip", "embedding", "backbone", "dataset", "recipe", "epochs")
+    importance, note = study.importance()
+    return {
+        "name": subject.name,
+        "digest": study.optuna.user_attrs["digest"],
+        "sampler": study.optuna.user_attrs["sampler"],
+        "pruner": study.optuna.user_attrs["pruner"],
+        **{name: getattr(cell, name) for name in names},
+        "representation": "h" if subject.sweep.objective == "rankme" else subject.representation,
+        "parameters": subject.sweep.space.names,
+        "tau_d": subject.tau_d,
+        "trials": [_trial(study, trial, store, jobs) for trial in study.shown],
+        "importance": importance,
+        "importance_note": note,
+        "best": None if best is None else _best(subject, study.params(best.params), best.number, store, jobs),
+    }
+
+
+def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, Job]) -> Found:
+    params = study.params(trial.params) if trial.params.keys() == study.subject.sweep.space.axes.keys() else {}
+    told = trial.user_attrs
+    found: Found = {"number": trial.number, "state": _STATES[trial.state.name], "params": params}
+    found |= {"value": trial.value if trial.state.name == "COMPLETE" else None, "tau_d": told.get("tau_d"), "search": told.get("search", [])}
+    found["notes"] = [told["failed"]] if "failed" in told else []
+    mine = study.subject.jobs(params) if params else []
+    found["embedding_config"] = mine[0].cell.embedding_config if mine else {}
+    found["digests"] = [job.digest for job in mine] if trial.state.name == "COMPLETE" else []
+    jobs |= {job.digest: job for job in mine if job.digest in found["digests"] and store.result(job)}
+    return found
+
+
+_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+
+
+def _best(subject: Subject, params: dict[str, Any], number: int, store: Store, jobs: dict[str, Job]) -> Found:
+    """The chosen setting, and what it reaches on the test images with each seed; None for a seed without a result."""
+    test: list[float | None] = []
+    chosen: list[float | None] = []
+    for _, (pretrain, probe) in subject.confirmation(params) if subject.labelled else []:
+        result = store.result(probe)
+        rows = result["metrics"]["rows"] if result else []
+        mine = [row for row in rows if (row["metric"], row["representation"]) == ("top1", subject.representation)]
+        test.append(mine[0]["value"] if mine else None)
+        chosen.append(mine[0]["tau_d"] if mine else None)
+        jobs |= {job.digest: job for job in (pretrain, probe) if store.result(job)}
+    whole = bool(test) and None not in test
+    return {"number": number, "params": params, "test": test if whole else [], "test_tau_d": chosen if whole else []}

@@ -1,0 +1,429 @@
+"""Sweeps through the command line: trials, their values, what is reused, what continues, what is refused."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+
+from sem_bench.cli import main
+from sem_bench.config import Space
+from sem_bench.plan import read_plan
+from sem_bench.strict_yaml import parse
+from sem_bench.sweep import subjects
+from sem_bench.validation import validate
+from tests.conftest import SUITE, method_card, write
+
+TINY = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 1, batch_size: 100").replace("[1.0, 0.05]", "[1.0]")
+TAU = """
+summary: the temperature
+methods: [simclr]
+space:
+  tau: {low: 0.03, high: 5, log: true}
+tau_d: [0.1, 1, 10]
+sampler: random
+trials: 2
+"""
+
+
+@pytest.fixture
+def sweeps(folder: Path) -> Path:
+    """A user's folder with a suite of one epoch and the sweep `heat`."""
+    write(folder, "suite.yaml", TINY)
+    write(folder, "sweeps/heat.yaml", TAU)
+    return folder
+
+
+def summary(folder: Path, name: str = "heat-tiny") -> dict[str, Any]:
+    """What a sweep left."""
+    content: dict[str, Any] = json.loads((folder / f"results/sweeps/{name}.json").read_text())
+    return content
+
+
+def trials(folder: Path, name: str = "heat-tiny") -> list[dict[str, Any]]:
+    """The trials of its first study."""
+    found: list[dict[str, Any]] = summary(folder, name)["studies"][0]["trials"]
+    return found
+
+
+def done(capsys: pytest.CaptureFixture[str]) -> str:
+    """The last line of the progress: how many jobs were done."""
+    return next(line for line in reversed(capsys.readouterr().err.splitlines()) if " reused, " in line)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line of a call that must fail as a user's mistake."""
+    assert main(["sweep", *arguments]) == 2
+    output = capsys.readouterr()
+    lines = output.err.splitlines()
+    assert output.out == "" and len(lines) == 1, output
+    return lines[0]
+
+
+# --- a whole sweep ---------------------------------------------------------------------------------------------------
+
+
+def test_from_card_to_table(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "heat"]) == 0
+    printed = capsys.readouterr()
+    first, second = trials(sweeps)
+    assert first["params"] == {"tau": 1} and first["embedding_config"]["tau_target"] == 1  # the suite's own setting
+    assert 0.03 <= second["params"]["tau"] <= 5 and len(repr(second["params"]["tau"])) <= 8
+    for trial in (first, second):
+        assert trial["state"] == "complete" and [one["tau_d"] for one in trial["search"]] == [0.1, 1, 10]
+        probe = next((sweeps / "results/probe").glob(f"*{trial['digests'][1][:12]}/result.json"))
+        rows = json.loads(probe.read_text())["metrics"]["rows"]
+        (row,) = (row for row in rows if row["metric"] == "top1" and row["representation"] == "sem")
+        assert trial["value"] == row["validation"] == max(one["value"] for one in trial["search"])
+        assert trial["tau_d"] == row["tau_d"]
+    best = summary(sweeps)["studies"][0]["best"]
+    assert best["params"] == max((first, second), key=lambda trial: trial["value"])["params"]
+    assert len(best["test"]) == 3  # seeds
+    assert "sweep heat" in printed.out and "±" in printed.out and "best so far" in printed.err
+    names = {path.name for path in (sweeps / "results/tables/heat-tiny").iterdir()}
+    stem = "sweep-heat-simclr"
+    assert {f"sweep.{end}" for end in ("md", "csv", "tex", "json")} <= names
+    assert {f"{stem}.png", f"{stem}.svg", f"{stem}-tau_d.png", f"{stem}-tau_d.svg"} <= names
+
+    # The same call again does nothing; more trials continue; a table needs neither storage nor Optuna.
+    before = {path: path.stat().st_mtime_ns for path in sweeps.glob("results/[prs]*/**/*.json*") if path.is_file()}
+    before = {path: time for path, time in before.items() if "suites" not in path.parts}
+    assert main(["sweep", "heat"]) == 0
+    again = capsys.readouterr()
+    assert again.out == printed.out and "0 done, 6 reused, 0 failed" in again.err
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    (sweeps / "results/sweeps/heat-tiny.journal").rename(sweeps / "journal")
+    assert main(["table", "results"]) == 0
+    assert capsys.readouterr().out == printed.out
+    (sweeps / "journal").rename(sweeps / "results/sweeps/heat-tiny.journal")
+    assert main(["sweep", "heat", "--trials", "3"]) == 0
+    assert [trial["params"] for trial in trials(sweeps)[:2]] == [first["params"], second["params"]]
+    assert [trial["state"] for trial in trials(sweeps)] == ["complete"] * 3
+
+
+def test_the_rows(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "heat"]) == 0
+    capsys.readouterr()
+    assert main(["table", "results", "--table", "sweep", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["trial"], row["tau_d"]) for row in rows] == [(t, tau) for t in (0, 1) for tau in (0.1, 1, 10)]
+    for row in rows:
+        assert row["table"] == "sweep" and row["sweep"] == "heat" and row["method"] == "simclr"
+        assert row["objective"] == "probe" and row["state"] == "complete" and row["params"].keys() == {"tau"}
+        assert row["mean"] == row["value"] and row["n"] == 1 and row["gain"] is None
+    tested = [row for row in rows if row["test"] is not None]
+    best = summary(sweeps)["studies"][0]["best"]
+    assert len(tested) == 1 and tested[0]["best"] and tested[0]["test_n"] == 3
+    assert tested[0]["test"] == pytest.approx(sum(best["test"]) / 3)
+    for kind in ("csv", "latex", "html"):
+        assert main(["table", "results", "--format", kind]) == 0
+        assert "heat" in capsys.readouterr().out
+
+
+def test_a_sweep_and_a_suite_share_their_jobs(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = (
+        TINY.replace("tau: [0.3, 1.0]", "tau: [0.1, 1, 10]").replace("none: {}, ", "").replace("  knn: {k: 5}\n", "")
+    )
+    write(sweeps, "suite.yaml", suite)
+    assert main(["run", "suite.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["sweep", "heat", "--trials", "1"]) == 0
+    assert done(capsys).startswith("4 done, 2 reused")  # two more seeds of the suite's own setting
+    assert main(["run", "suite.yaml", "--set", "seeds=[0, 1, 2]"]) == 0
+    assert done(capsys).startswith("0 done, 6 reused")
+
+
+def test_a_suite_contains_sweeps(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(sweeps, "suite.yaml", TINY + "sweeps: [{use: heat, trials: 1}]\n")
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "sweep heat of simclr: 0 of 1 trials finished; about " in capsys.readouterr().out
+    assert main(["run", "suite.yaml"]) == 0
+    printed = capsys.readouterr().out
+    assert "sweep heat" in printed and "gain" in printed
+    assert main(["plan", "suite.yaml"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("sweep heat of simclr: 1 of 1 trials finished")
+    assert main(["record", "results", "record"]) == 0
+    capsys.readouterr()
+    assert main(["table", "record"]) == 0
+    assert capsys.readouterr().out == printed
+
+
+def test_the_best_settings_as_a_suite(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "heat", "--export", "best.yaml"]) == 0
+    assert "best.yaml: a suite with the chosen values" in capsys.readouterr().err
+    best = summary(sweeps)["studies"][0]["best"]
+    plan = read_plan(Path("best.yaml"))
+    assert plan.suite.seeds == [0, 1, 2]
+    embeddings = plan.suite.grid[0].embeddings
+    assert embeddings["sem"].tau == best["params"]["tau"] and embeddings["none"].type == "none"
+    assert main(["run", "best.yaml", "--only", "simclr-sem"]) == 0
+    assert re.match(r"3 done, 6 reused, 0 failed", done(capsys))  # kNN alone is new
+
+
+# --- objectives, samplers, pruning -----------------------------------------------------------------------------------
+
+
+def test_nearest_neighbours_as_the_objective(sweeps: Path) -> None:
+    write(sweeps, "sweeps/heat.yaml", TAU.replace("tau_d:", "objective: knn\ntau_d:").replace("trials: 2", "trials: 1"))
+    assert main(["sweep", "heat"]) == 0
+    (trial,) = trials(sweeps)
+    values = []
+    for digest in trial["digests"][1:]:
+        path = next((sweeps / "results/knn").glob(f"*{digest[:12]}/result.json"))
+        result = json.loads(path.read_text())
+        assert result["config"]["holdout"] == 0
+        values.append(next(row["value"] for row in result["metrics"]["rows"] if row["representation"] == "sem"))
+    assert [one["value"] for one in trial["search"]] == values and trial["value"] == max(values)
+    assert len(summary(sweeps)["studies"][0]["best"]["test"]) == 3
+
+
+def test_rankme_needs_no_labels(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(sweeps, "sweeps/heat.yaml", TAU.replace("tau_d: [0.1, 1, 10]", "objective: rankme").replace(": 2", ": 1"))
+    card = (sweeps / "datasets/toy.yaml").read_text()
+    card = re.sub("classes:.*\nsuperclasses:.*\n", "", card).replace("{train: 200, test: 80}", "{train: 200}")
+    write(sweeps, "datasets/toy.yaml", card)
+    write(sweeps, "suite.yaml", TINY[: TINY.index("evaluate:")])
+    assert main(["sweep", "heat"]) == 0
+    (trial,) = trials(sweeps)
+    result = json.loads(next((sweeps / "results/pretrain").glob("*/result.json")).read_text())
+    assert trial["value"] == result["metrics"]["health"]["effective_rank"] and trial["tau_d"] is None
+    assert summary(sweeps)["studies"][0]["best"]["test"] == [] and "—" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "grid"])
+def test_samplers_go_on_where_they_stopped(sweeps: Path, sampler: str) -> None:
+    """The settings are a function of the trial's number: one call of four or two of two ask for the same."""
+    space = "L: {values: [2, 4, 6]}" if sampler == "grid" else "L: {values: [2, 4, 6]}\n  tau: {low: 0.5, high: 2}"
+    card = TAU.replace("tau: {low: 0.03, high: 5, log: true}", space).replace("sampler: random", f"sampler: {sampler}")
+    write(sweeps, "sweeps/heat.yaml", card.replace("tau_d: [0.1, 1, 10]", "objective: rankme"))
+    quick = ["sweep", "heat", "--set", "pretrain.epochs=0", "--set", "evaluate={}"]
+    for results, counts in (("once", ["3"]), ("twice", ["2", "3"])):
+        for count in counts:
+            assert main([*quick, "--trials", count, "--results", results]) == 0
+    once, twice = (json.loads(Path(name, "sweeps/heat-tiny.json").read_text()) for name in ("once", "twice"))
+    assert once == twice
+    study = once["studies"][0]
+    assert len({json.dumps(trial["params"]) for trial in study["trials"]}) == 3
+    assert study["sampler"] == {"type": sampler, "seed": 0, "optuna": optuna.__version__}
+
+
+def test_a_finite_space_is_tried_once(sweeps: Path) -> None:
+    for sampler in ("grid", "tpe"):
+        space = "V: {values: [2, 3, 4]}"
+        card = TAU.replace("tau: {low: 0.03, high: 5, log: true}", space).replace("random", sampler)
+        write(sweeps, "sweeps/heat.yaml", card.replace("tau_d: [0.1, 1, 10]", "objective: rankme"))
+        call = ["sweep", "heat", "--set", "pretrain.epochs=0", "--set", "evaluate={}", "--trials", "9"]
+        assert main([*call, "--results", sampler]) == 0
+        content = json.loads(Path(sampler, "sweeps/heat-tiny.json").read_text())
+        assert sorted(trial["params"]["V"] for trial in content["studies"][0]["trials"]) == [2, 3, 4]
+
+
+def test_pruned_pretrainings_are_partial_and_can_be_continued(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pruner = "pruner: {type: median, startup_trials: 1, warmup_epochs: 1}"
+    space = "lr: {values: [1e-9, 0.1, 0.2]}"  # training lowers the rank
+    card = TAU.replace("tau: {low: 0.03, high: 5, log: true}", space).replace("tau_d: [0.1, 1, 10]", "embedding: none")
+    write(sweeps, "sweeps/heat.yaml", card.replace("sampler: random", f"sampler: grid\n{pruner}\nobjective: rankme"))
+    long = ["--set", "pretrain.epochs=4", "--set", "pretrain.lr=1e-9"]
+    assert main(["sweep", "heat", *long, "--trials", "3"]) == 0
+    printed = capsys.readouterr()
+    found = {trial["params"]["lr"]: trial for trial in trials(sweeps)}
+    pruned = [lr for lr, trial in found.items() if trial["state"] == "pruned"]
+    assert pruned and "pruned" in printed.out and "pruned" in printed.err.splitlines()[-1]
+    assert found[pruned[0]]["value"] is None and found[1e-9]["state"] == "complete"
+    folders = [path.parent for path in sweeps.glob("results/pretrain/*/checkpoint.pt")]
+    (partial, *_) = [folder for folder in folders if not (folder / "result.json").exists()]
+    assert json.loads((partial / "state.json").read_text())["state"] == "pruned"
+    assert len((partial / "log.csv").read_text().splitlines()) < 5  # epochs and the header
+    rate = json.loads((partial / "config.json").read_text())["training"]["optimizer"]["lr"]
+    same = ["run", "suite.yaml", *long, "--set", f"pretrain.lr={rate}", "--only", "pretrain/simclr-none"]
+    assert main(["plan", "suite.yaml", *long, "--set", f"pretrain.lr={rate}"]) == 0
+    assert "1 partial" in capsys.readouterr().out
+    assert main(same) == 0
+    continued = json.loads((partial / "result.json").read_text())
+    assert main([*same, "--results", "undisturbed"]) == 0
+    undisturbed = json.loads(next(Path("undisturbed/pretrain").glob("*/result.json")).read_text())
+    assert continued["metrics"] == undisturbed["metrics"]
+
+
+def test_a_monitor_changes_no_weight(sweeps: Path) -> None:
+    card = TAU.replace("trials: 2", "trials: 1\npruner: {type: halving, warmup_epochs: 1}")
+    write(sweeps, "sweeps/heat.yaml", card)
+    long = ["--set", "pretrain.epochs=3"]
+    assert main(["sweep", "heat", *long]) == 0
+    (monitored,) = sweeps.glob("results/pretrain/*-s0-*/checkpoint.pt")
+    assert main(["run", "suite.yaml", *long, "--only", "pretrain/simclr-sem", "--results", "alone"]) == 0
+    (alone,) = sweeps.glob(f"alone/pretrain/{monitored.parent.name}/checkpoint.pt")
+    with_it, without = (torch.load(path, weights_only=True) for path in (monitored, alone))
+    assert with_it["encoder"].keys() == without["encoder"].keys()
+    assert all(torch.equal(with_it["encoder"][name], without["encoder"][name]) for name in without["encoder"])
+    assert [row[:3] for row in with_it["log"]] == [row[:3] for row in without["log"]]
+
+
+def test_a_failing_trial_is_recorded_and_tried_again_by_the_next_call(
+    sweeps: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fragile = """
+    from pathlib import Path
+    from sem_bench.method import Method
+
+
+    class Fragile(Method):
+        def forward(self, batch):
+            return tuple(self.encoder(view) for view in batch.views)
+
+        def loss(self, first, second):
+            if Path("break").exists():
+                raise RuntimeError("it broke")
+            return ((first - second) ** 2).mean()
+    """
+    write(sweeps, "methods/fragile.py", fragile)
+    write(sweeps, "methods/fragile.yaml", method_card("Fragile"))
+    write(sweeps, "suite.yaml", TINY.replace("[simclr]", "[fragile]"))
+    (sweeps / "break").touch()
+    assert main(["sweep", "heat", "--methods", "fragile"]) == 1
+    printed = capsys.readouterr()
+    assert "RuntimeError: it broke" in printed.err and "failed" in printed.out
+    assert [trial["state"] for trial in trials(sweeps)] == ["failed", "failed"]  # no more than were asked for
+    (sweeps / "break").unlink()
+    assert main(["sweep", "heat", "--methods", "fragile"]) == 0
+    assert [trial["state"] for trial in trials(sweeps)] == ["failed"] * 2 + ["complete"] * 2
+
+
+def test_time_is_over(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sweep", "heat", "--timeout", "0.001", "--export", "best.yaml"]) == 1
+    printed = capsys.readouterr().err
+    assert "heat-tiny-simclr: the time is over after 0 of 2 trials; the same call goes on" in printed
+    assert "--export: no trial is complete yet" in printed and not (sweeps / "best.yaml").exists()
+    assert main(["sweep", "heat", "--trials", "1", "--timeout", "600"]) == 0
+    assert len(trials(sweeps)) == 1
+
+
+# --- mistakes --------------------------------------------------------------------------------------------------------
+
+CARDS = {
+    "unknown parameter": ("tau: {", "taw: {", "heat.yaml:4: unknown key 'taw' in space; did you mean 'tau'?"),
+    "empty range": ("high: 5", "high: 0.03", "heat.yaml:4: space.tau: the range from 0.03 to 0.03 is empty"),
+    "reversed range": ("high: 5", "high: 0.01", "heat.yaml:4: space.tau: the range from 0.03 to 0.01 is reversed"),
+    "log from 0": ("low: 0.03", "low: 0", "heat.yaml:4: space.tau: a log range starts above 0, found low 0"),
+    "zero": (
+        "{low: 0.03, high: 5, log: true}",
+        "{low: 0, high: 5}",
+        "heat.yaml:4: space.tau: must be above 0, found 0",
+    ),
+    "half a range": (", high: 5", "", "heat.yaml:4: space.tau: needs low and high, or values"),
+    "both": (
+        "log: true",
+        "values: [1]",
+        "heat.yaml:4: space.tau: `values` stand alone: no low, high or log beside them",
+    ),
+    "no values": (
+        "{low: 0.03, high: 5, log: true}",
+        "{values: []}",
+        "heat.yaml:4: space.tau.values: must not be empty",
+    ),
+    "empty space": ("\n  tau: {low: 0.03, high: 5, log: true}", " {}", "heat.yaml:3: space: must name one of tau, "),
+    "V of one": ("tau: {low: 0.03, high: 5, log: true}", "V: {values: [1]}", "space.V: must be at least 2, found 1"),
+    "L of none": ("tau: {low: 0.03, high: 5, log: true}", "L: {values: [0]}", "space.L: must be at least 1, found 0"),
+    "half an L": ("tau: {low: 0.03, high: 5, log: true}", "L: {values: [2.5]}", "space.L: must be whole, found 2.5"),
+    "too wide": (
+        "tau: {low: 0.03, high: 5, log: true}",
+        "L: {values: [2, 400000]}",
+        "heat.yaml:4: L*V = 1200000 is above the limit of 1048576",
+    ),
+    "product": (
+        "tau: {low: 0.03, high: 5, log: true}",
+        "V: {values: [2, 5]}\n  product: 12",
+        "heat.yaml:3: space: product: V = 5 leaves no L to L*V = 12",
+    ),
+    "objective": ("sampler:", "objective: prob\nsampler:", "heat.yaml:6: objective: unknown objective 'prob'; did you"),
+    "sampler": ("random", "randon", "heat.yaml:6: sampler: unknown sampler 'randon'; did you mean 'random'?"),
+    "grid of a range": ("random", "grid", "heat.yaml:1: sampler grid needs values of tau, not a range"),
+    "pruner": ("sampler:", "pruner: {type: mean}\nsampler:", "heat.yaml:6: pruner.type: unknown type 'mean'; did you"),
+    "no trial": ("trials: 2", "trials: 0", "heat.yaml:7: trials: should be greater than or equal to 1, found 0"),
+    "method": ("[simclr]", "[simclir]", "heat.yaml:2: 'simclir' is no method of suite 'tiny'; did you mean 'simclr'?"),
+    "embedding": (
+        "sampler:",
+        "embedding: sme\nsampler:",
+        "heat.yaml:6: simclr has no embedding 'sme' in suite 'tiny'; did",
+    ),
+    "tau without SEM": (
+        "tau_d: [0.1, 1, 10]",
+        "embedding: none",
+        "heat.yaml:4: simclr with 'none' has no temperature, so no tau",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_a_faulty_card_gets_one_line(sweeps: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    right, wrong, expected = CARDS[name]
+    assert right in TAU
+    write(sweeps, "sweeps/heat.yaml", TAU.replace(right, wrong))
+    line = refused(capsys, "heat")
+    assert expected in line and line.startswith("sweeps/heat.yaml:")
+    assert not (sweeps / "results").exists()
+
+
+def test_mistakes_on_the_command_line(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "haet") == "unknown sweep 'haet'; did you mean 'heat'?"
+    assert "--methods: 'byol' is no method of suite 'tiny'" in refused(capsys, "heat", "--methods", "byol")
+    assert refused(capsys, "heat", "--suite", "none.yaml").startswith("none.yaml: no such file")
+    with pytest.raises(SystemExit, match="2"):
+        main(["sweep", "heat", "--trials", "0"])
+    assert "--trials: invalid" in capsys.readouterr().err
+    write(sweeps, "suite.yaml", TINY + "sweeps: [{use: haet}]\n")
+    assert main(["plan", "suite.yaml"]) == 2
+    assert "suite.yaml:12: unknown sweep 'haet'; did you mean 'heat'?" in capsys.readouterr().err
+
+
+def test_storages_that_cannot_be_used(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "postgresql+psycopg://me:secret@127.0.0.1:1/sweeps"
+    line = refused(capsys, "heat", "--storage", url)
+    assert line.startswith("--storage postgresql+psycopg://me:***@127.0.0.1:1/sweeps: cannot be reached: ")
+    assert "secret" not in line
+    assert "cannot be reached" in refused(capsys, "heat", "--storage", "sqlite:////no/such/folder/x.db")
+    assert refused(capsys, "heat", "--storage", "secret") == "--storage: no database URL; one is sqlite:///sweeps.db"
+    assert "cannot be reached" in refused(capsys, "heat", "--storage", "oracle2://x")
+    write(sweeps, "results/sweeps/heat-tiny.journal", "{}\n{}\n")
+    assert "heat-tiny.journal: damaged, or no journal of Optuna" in refused(capsys, "heat")
+
+
+def test_a_study_of_another_space_is_refused(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["--set", "evaluate={}", "--storage", "sqlite:///trials.db"]
+    write(sweeps, "sweeps/heat.yaml", TAU.replace("tau_d: [0.1, 1, 10]", "objective: rankme").replace(": 2", ": 1"))
+    assert main(["sweep", "heat", *quick, "--set", "pretrain.epochs=0"]) == 0
+    capsys.readouterr()
+    line = refused(capsys, "heat", *quick, "--set", "pretrain.epochs=1")
+    name = "--storage sqlite:///trials.db: the study 'heat-tiny-simclr' there is another one: "
+    assert line.startswith(f"{name}jobs.pretrain.training.epochs is 0 there and 1 here; ")
+    write(sweeps, "sweeps/heat.yaml", (sweeps / "sweeps/heat.yaml").read_text().replace("high: 5", "high: 6"))
+    assert f"{name}space.tau.high is 5 there and 6 here" in refused(
+        capsys, "heat", *quick, "--set", "pretrain.epochs=0"
+    )
+
+
+# --- the installed cards ---------------------------------------------------------------------------------------------
+
+INSTALLED = sorted(path.stem for path in (Path(__file__).parent.parent / "sweeps").glob("*.yaml"))
+
+
+def test_the_installed_sweeps_fit_the_default_suite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert INSTALLED == ["L", "LV", "LV_free", "V", "recipe", "tau"]
+    for name in INSTALLED:
+        found = subjects.read(name, suite=None, assignments=[], data=Path("data"), trials=None, methods=None)
+        (subject,) = found.each
+        assert subject.arm.method.name == "byol" and subject.own is not None
+        assert [job.kind for job in subject.jobs(subject.own)] == ["pretrain", "probe"]
+        own = subject.jobs(subject.sweep.space.settled(subject.own))[0]
+        assert own.digest in {job.digest for job in found.plan.jobs}  # the suite's own pretraining
+    assert main(["list", "sweeps"]) == 0
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(INSTALLED)
+
+
+def test_what_follows_from_a_product() -> None:
+    space = validate(Space, parse("{V: {values: [2, 4]}, product: 12}", path="space"))
+    assert space.names == ["L", "V"] and space.points == [{"V": 2}, {"V": 4}]
+    assert space.settled({"V": 4}) == {"L": 3, "V": 4}
