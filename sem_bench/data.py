@@ -106,7 +106,8 @@ def corrupted(
 
     apply = corruptions.corrupt if source.using == "sem_bench" else corruptions.published
     by = [] if source.using == "sem_bench" else [source.using]
-    fingerprint = digest([base.fingerprint, data.image_size, name, severity, *by])
+    seen = [base.fingerprint, base.resize, described.reduce, data.image_size]
+    fingerprint = digest([*seen, name, severity, *by])
     return replace(base, fingerprint=fingerprint, resize=data.image_size, images=None, read=read)
 
 

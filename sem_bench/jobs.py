@@ -87,7 +87,7 @@ class Job:
     def manifest_entry(self) -> dict[str, Any]:
         """The job as results/suites/NAME.json holds it."""
         entry = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
-        known = {name: getattr(self.config, name, None) for name in ("fraction", "columns", "metric")}
+        known = {name: getattr(self.config, name, None) for name in ("fraction", "fractions", "columns", "metric")}
         return entry | vars(self.cell) | {name: value for name, value in known.items() if value is not None}
 
 

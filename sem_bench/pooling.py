@@ -6,7 +6,7 @@ A row is one of the flat objects of `table --format json`. Nothing is averaged o
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class _Cell:
     """A row and, by seed, what its gain is made of."""
 
     row: Row
-    values: dict[int, float]
+    values: dict[int, float]  # above chance, where chance is known
     settings: dict[int, str]
     predictions: dict[int, records.Predictions]  # of seeds with a single draw
     absent: str  # which seeds have no figure, and why
@@ -122,7 +122,7 @@ def _least(job: Row, column: str) -> Key:
     """The figure of a column that stands for its job."""
     metric = job.get("metric") or _LEAST[job["kind"]]
     if job["kind"] == "expressivity":
-        return column, float(column.rstrip("%")) / 100, metric, "h"
+        return column, job["fractions"][job["columns"].index(column)], metric, "h"
     return column, float(job.get("fraction", 1.0)), metric, main_representation(job)
 
 
@@ -159,6 +159,7 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     row |= dict.fromkeys(("gain", "gain_low", "gain_high")) | {"bootstrap": []}
     row["published"] = published.match(row)
     row["digests"] = [run.job["digest"] for run in used.values()]
+    above = {seed: statistics.fmean(map(_above_chance, run.figures[key])) for seed, run in used.items()}
     external = bool(runs[0].job.get("external"))
     if external and len(values) > 1:
         notes.append("one encoder: the seeds vary the probe alone")
@@ -166,17 +167,24 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     extras = [draw.extra for draw in draws]
     row |= {name: _mean([extra[name] for extra in extras]) for name in (extras[0] if extras else {})}
     single = {seed: run.figures[key][0].predictions for seed, run in used.items() if len(run.figures[key]) == 1}
-    return _Cell(row, values, settings, {seed: found for seed, found in single.items() if found}, absent, external)
+    return _Cell(row, above, settings, {seed: found for seed, found in single.items() if found}, absent, external)
+
+
+def _above_chance(draw: records.Figure) -> float:
+    """Relevance has its null beside it, and embeddings differ in it."""
+    return draw.value - float(draw.extra.get("null") or 0.0)
 
 
 def _mean(values: Sequence[Any]) -> Any:
-    """The mean of numbers, of each entry of lists and mappings; text stays as it is. None where they do not fit."""
+    """The mean of numbers, of each entry of lists and mappings; what is the same stays. None where they do not fit."""
     first = values[0]
+    if all(value == first for value in values):
+        return first
     if isinstance(first, dict):
         return {name: _mean([value[name] for value in values]) for name in first}
     if isinstance(first, list):
         return [_mean(list(parts)) for parts in zip(*values, strict=True)] if len({*map(len, values)}) == 1 else None
-    return first if isinstance(first, str) else statistics.fmean(values)
+    return None if isinstance(first, str) else statistics.fmean(values)
 
 
 def _absent(runs: Iterable[Run], used: dict[int, Run], key: Key) -> str:
@@ -198,7 +206,8 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def _add_gains(cells: Sequence[_Cell]) -> None:
-    """Fill in each arm's gain over `none`. Notes on the gain alone end in "gain"."""
+    """Fill in each arm's gain over `none`, but of errors. Notes on the gain alone end in "gain"."""
+    cells = [cell for cell in cells if not cell.row["metric"].startswith("mce")]
     baselines: dict[str, dict[str, _Cell]] = {}
     for cell in cells:
         if embedding_type(cell.row) == "none":
@@ -211,7 +220,7 @@ def _add_gains(cells: Sequence[_Cell]) -> None:
         if len(found) == 1:
             gain, note = _gain(cell, found[0])
             cell.row.update(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
-            if gain[0] is not None:
+            if gain[0] is not None and cell.row["metric"].startswith("top1"):  # predictions count images alike
                 cell.row["bootstrap"] = _bootstrap(cell, found[0])
         else:
             note = f"{'several' if found else 'no'} none arms to compare with: no gain"
@@ -253,6 +262,26 @@ def _bootstrap(cell: _Cell, base: _Cell) -> list[list[float]]:
 def embedding_type(row: Row) -> str:
     """none, linear, sem or gumbel."""
     return str(row["embedding_config"]["type"])
+
+
+def embedding_key(rows: Iterable[Row]) -> Callable[[Row], str]:
+    """What tells the embeddings of these rows apart: label and size, and the temperatures where a method has several.
+
+    Recipes have temperatures of their own, so those of one label may differ from method to method.
+    """
+
+    def short(row: Row) -> str:
+        settings = row["embedding_config"]
+        return canonical_json([row["embedding"], settings["type"], settings.get("L"), settings.get("V")])
+
+    def full(row: Row) -> str:
+        return canonical_json([row["embedding"], row["embedding_config"]])
+
+    configs: dict[tuple[str, str], set[str]] = {}
+    for row in rows:
+        configs.setdefault((short(row), canonical_json([row[name] for name in METHOD])), set()).add(full(row))
+    ambiguous = {key for (key, _), found in configs.items() if len(found) > 1}
+    return lambda row: full(row) if short(row) in ambiguous else short(row)
 
 
 def main_representation(row: Row) -> str:

@@ -59,9 +59,9 @@ def _read(path: Path) -> list[Entry]:
 def match(row: dict[str, Any]) -> dict[str, Any] | None:
     """The published counterpart of a row as {value, table, epochs, note}, or None.
 
-    Data set, backbone, method, IP-IRM, embedding type, epochs and column must agree, and the row must be the accuracy, by
-    a probe at 100 % of the labels, of the representation that stands for its arm. L and V need not agree: the note has
-    the published ones where they are known.
+    Data set, backbone, method, IP-IRM, embedding type, epochs and column must agree, and the row must be the accuracy,
+    by a probe at 100 % of the labels, of the representation that stands for its arm. L and V need not agree: the note
+    has the published ones where they are known.
     """
     kind = row["embedding_config"]["type"]
     if row["representation"] != _REPRESENTATION.get(kind) or row["metric"] not in _METRICS or row["fraction"] != 1.0:

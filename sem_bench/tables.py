@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sem_bench import pooling
 from sem_bench.digest import canonical_json
-from sem_bench.pooling import METHOD, TAU_NOTE, Interval, embedding_type, main_representation, pooled
+from sem_bench.pooling import METHOD, TAU_NOTE, Interval, embedding_key, embedding_type, main_representation, pooled
 from sem_bench.records import ARM, Row, manifests
 from sem_bench.sweep import table as sweeps
 from sem_bench.text_table import HOLE, TextCell, TextTable
@@ -24,7 +24,6 @@ GAIN = (
     "bold where this excludes 0 and n >= 3"
 )
 _TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")
-_EMBEDDING = ("embedding", "embedding_config", "ip")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ KINDS = {
         headers=("K = {column}",),
         digits=3,
         legend="relevance: share of the classes with a common feature that have the same superclass, mean over "
-        "classes, for the K largest weights of each class; in brackets with classes permuted among superclasses",
+        "classes, for the K largest weights of each class; in brackets chance (classes permuted among superclasses) "
+        "and the neighbours of a class; gains are of what lies above chance",
     ),
     "entropy": Kind(
         ("entropy_share", "entropy", "largest_probability"),
@@ -136,7 +136,7 @@ class _Layout:
         columns, groups = ["method", "embedding"], [0, 0]
         for group, (column, metric) in enumerate(self.columns, 1):
             header = self.kind.headers[self.kind.metrics.index(metric) if len(self.kind.headers) > 1 else 0]
-            columns += [header.format(column=column), *["gain"] * gains]
+            columns += [header.format(column=column), *["gain"] * (gains and not metric.startswith("mce"))]
             columns += ["published"] * ((column, metric) in self.published)
             groups += [group] * (len(columns) - len(groups))
         last = [f"h {self.reference[0]}"] * (self.embedded and self.compared)
@@ -168,8 +168,8 @@ class _Layout:
         ]
         for column, metric in self.columns:
             shown = line.get((column, metric, main))
-            cells.append(self._figure(shown))
-            if self.embedded and self.kind.gains:
+            cells.append(self._figure(shown or _hole(line, column)))
+            if self.embedded and self.kind.gains and not metric.startswith("mce"):
                 cells.append(self._gain(shown))
             if (column, metric) in self.published:
                 cells.append(self._published(shown))
@@ -185,7 +185,7 @@ class _Layout:
             return TextCell(HOLE, marks=marks)
         digits = self.kind.digits
         spread = "" if row["std"] is None else f" ± {row['std']:.{digits}f}"
-        null = "" if row.get("null") is None else f" ({row['null']:.{digits}f})"
+        null = "" if row.get("null") is None else f" ({row['null']:.{digits}f}; {row['neighbours']:.1f})"
         return TextCell(f"{row['mean']:.{digits}f}{spread}{null}", marks=marks)
 
     def _gain(self, row: Row | None) -> TextCell:
@@ -212,21 +212,27 @@ class _Layout:
 
     def _pooled(self, *, width: int) -> list[list[TextCell]]:
         """A line for each embedding that several methods have."""
+        key = embedding_key(self.rows)
         labels: dict[str, list[Line]] = {}
         for line in self.lines:
             row = next(iter(line.values()))
             if embedding_type(row) != "none":
-                labels.setdefault(_key(row, _EMBEDDING), []).append(line)
+                labels.setdefault(canonical_json([key(row), row["ip"]]), []).append(line)
         return [self._pooled_line(lines, width) for lines in labels.values() if len(lines) > 1]
 
     def _pooled_line(self, lines: Sequence[Line], width: int) -> list[TextCell]:
         row = next(iter(lines[0].values()))
         main = main_representation(row)
-        cells = [TextCell(_method(row | {"method": f"pooled ({len(lines)})"})), TextCell(_embedding(row))]
+        alike = len({_key(next(iter(line.values())), ["embedding_config"]) for line in lines}) == 1
+        marks = () if alike else self._marks(["temperatures as each method's recipe has them"])
+        name = _method(row | {"method": f"pooled ({len(lines)})"})
+        cells = [TextCell(name), TextCell(_embedding(row), marks=marks)]
         for column, metric in self.columns:
             shown = [line.get((column, metric, main)) for line in lines]
             gains = pooled([row["gain"] if row else None for row in shown])
-            cells += [TextCell(), _gain(gains, n=len(lines), digits=self.kind.digits)]
+            cells.append(TextCell())
+            if not metric.startswith("mce"):
+                cells.append(_gain(gains, n=len(lines), digits=self.kind.digits))
             cells += [TextCell()] * ((column, metric) in self.published)
         return cells + [TextCell()] * (width - len(cells))
 
@@ -241,6 +247,16 @@ class _Layout:
         legend = [f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds", self.kind.legend]
         if self.embedded and self.kind.gains:
             legend.append(GAIN)
+        rates = sorted({row["base_rate"] for row in self.rows if row.get("base_rate") is not None})
+        if rates:
+            legend.append(
+                f"base rate: {rates[-1]:.{self.kind.digits}f} of the other classes lie in a class's superclass"
+            )
+        counts = sorted({row["matrix"]["images"] for row in self.rows if (row.get("matrix") or {}).get("images")})
+        for count in counts:
+            legend.append(f"corruptions: {count:g} images of each corruption and severity, the same ones for all arms")
+        if any(metric == "mce" for _, metric in self.columns):
+            legend.append("mCE: error relative to AlexNet's in percent, lower is better")
         if self.bootstrapped:
             legend.append(
                 "in braces: one seed has no interval; how much hangs on its test images (paired 95 % bootstrap)"
@@ -256,6 +272,11 @@ class _Layout:
         if any(row["mean"] is None for row in self.rows):
             legend.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
         return legend
+
+
+def _hole(line: Line, column: str) -> Row | None:
+    """The hole of an arm in a column, for its other figures there."""
+    return next((row for (of, *_), row in line.items() if of == column and row["mean"] is None), None)
 
 
 def _lines(rows: Iterable[Row], *, every: bool) -> list[Line]:

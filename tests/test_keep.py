@@ -39,11 +39,12 @@ def test_a_record_reprints_the_table(folder: Path, capsys: pytest.CaptureFixture
 def test_the_records_of_the_docs_are_whole(record: Path) -> None:
     """Only manifests and results, a few kilobytes each; every job there, and its digest that of its configuration."""
     files = [path.relative_to(record) for path in record.rglob("*") if path.is_file()]
-    assert {path.name for path in files if path.parts[0] != "suites"} <= {"result.json", "predictions.bin"}
+    listed = ("suites", "sweeps")
+    assert {path.name for path in files if path.parts[0] not in listed} <= {"result.json", "predictions.bin"}
     assert all((record / path).stat().st_size < 2**17 for path in files if path.parts[0] != "suites")
     wanted = {
         (job["kind"], job["digest"])
-        for path in record.glob("suites/*.json")
+        for path in (*record.glob("suites/*.json"), *record.glob("sweeps/*.json"))
         for job in json.loads(path.read_text())["jobs"]
     }
     found = {}

@@ -34,9 +34,9 @@ trials: 2
 
 @pytest.fixture
 def sweeps(folder: Path) -> Path:
-    """A user's folder with the sweep `heat`, whose trials have a few steps, and nothing to probe."""
-    suite = SUITE[: SUITE.index("evaluate:")].replace("epochs: 2, batch_size: 50", "epochs: 30, batch_size: 100")
-    write(folder, "suite.yaml", suite)
+    """A user's folder with the sweep `heat`, whose trials take a second or two."""
+    suite = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 15, batch_size: 100")
+    write(folder, "suite.yaml", suite.replace("tau: [0.3, 1.0]", "tau: [1.0]"))
     write(folder, "sweeps/heat.yaml", CARD)
     return folder
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sem_bench.errors import UserError
 from sem_bench.pooling import interval, pooled
 from sem_bench.render import WIDTH, render, write_tables
-from sem_bench.tables import TextCell, TextTable, comparison, rows
+from sem_bench.tables import TextCell, TextTable, comparison, rows, tables
 
 Row = dict[str, Any]
 
@@ -611,6 +611,52 @@ def test_a_hole_makes_the_pooled_line_a_hole(tree: Tree) -> None:
     assert table.body[5][2].marks == (1,)
     assert table.notes == ["missing: seed 1"]
     assert pooled([1.0, None, 2.0]) == (None, None, None)
+
+
+def test_one_label_is_pooled_over_recipes_with_temperatures_of_their_own(tree: Tree) -> None:
+    for method, tau in (("byol", 1.0), ("simclr", 0.17), ("moco", 0.04)):
+        tree.arm([40], method=method)
+        tree.arm([41 + tau], "sem", embedding_config=SEM | {"tau": tau, "tau_target": tau}, method=method)
+    (table,) = comparison(rows(tree.write()))
+    assert [cell.text for cell in table.body[-1]][:2] == ["pooled (3)", "sem (L=64, V=8)"]
+    assert [table.notes[mark - 1] for mark in table.body[-1][1].marks] == [
+        "temperatures as each method's recipe has them"
+    ]
+    tree.arm([60], "sem", embedding_config=SEM | {"tau": 3.0})  # now byol has two: nothing tells which to pool
+    (table,) = comparison(rows(tree.write()))
+    assert not any(line[0].text.startswith("pooled") for line in table.body)
+
+
+def test_errors_have_no_gain(tree: Tree) -> None:
+    for embedding, value in (("none", 50.0), ("sem", 40.0)):
+        figures = [figure(value, MAIN[embedding], column="c", metric=metric) for metric in ("top1", "mce")]
+        tree.job(figures, seed=0, embedding=embedding, kind="robustness", columns=["c"])
+    found = rows(tree.write())
+    assert [(row["metric"], row["gain"]) for row in found if row["gain"] is not None] == [("top1", -10.0)]
+    (table,) = tables(found, only="robustness")
+    assert table.columns == ["method", "embedding", "c", "gain", "c, mCE"]
+
+
+def test_a_shift_without_results_is_a_hole_in_all_its_columns(tree: Tree) -> None:
+    figures = [figure(50, "h", column="r", metric=metric) for metric in ("top1", "top1_all")]
+    tree.job(figures, seed=0, kind="robustness", columns=["r"])
+    tree.job(None, seed=0, embedding="sem", kind="robustness", columns=["r"])
+    (table,) = tables(rows(tree.write()), only="robustness")
+    assert table.columns == ["method", "embedding", "r", "gain", "r, all classes", "gain"]
+    assert [cell.text for cell in table.body[1]][2::2] == ["—", "—"]
+
+
+def test_gains_of_relevance_are_above_chance(tree: Tree) -> None:
+    for embedding, value, null in (("none", 0.5, 0.3), ("sem", 0.4, 0.05)):
+        line = figure(value, MAIN[embedding], column="1", metric="relevance_per_class")
+        line |= {"null": null, "neighbours": 2.5, "base_rate": 0.25}
+        tree.job([line], seed=0, embedding=embedding, kind="relevance", columns=["1"])
+    found = rows(tree.write())
+    assert [row["mean"] for row in found] == [0.5, 0.4]
+    assert found[1]["gain"] == pytest.approx(0.15)
+    (table,) = tables(found, only="relevance")
+    assert [cell.text for cell in table.body[1]][2:] == ["0.400 (0.050; 2.5)", "+0.150"]
+    assert "base rate: 0.250 of the other classes lie in a class's superclass" in table.legend
 
 
 def test_ip_stands_apart_with_its_own_baseline(tree: Tree) -> None:

@@ -51,6 +51,12 @@ class Axis(Model):
         """One of the values."""
         return self.values[0] if self.values else self.ends[0]
 
+    def settled(self, value: float, *, whole: bool) -> float:
+        """A value as a trial uses it: rounded where it was drawn from a range."""
+        if self.values or whole:
+            return value
+        return min(max(float(f"{value:.{DIGITS}g}"), self.ends[0]), self.ends[1])
+
     def __contains__(self, value: float) -> bool:
         """Whether a value may be tried."""
         return value in self.values if self.values else self.ends[0] <= value <= self.ends[1]
@@ -124,10 +130,7 @@ class Space(Model):
 
     def settled(self, params: Params) -> Params:
         """The settings of a trial: numbers from a range rounded, and what follows from `product`."""
-        found = {
-            name: float(f"{params[name]:.{DIGITS}g}") if axis.values is None and name not in WHOLE else params[name]
-            for name, axis in self.axes.items()
-        }
+        found = {name: axis.settled(params[name], whole=name in WHOLE) for name, axis in self.axes.items()}
         if self.product is not None:
             known, other = ("L", "V") if "L" in found else ("V", "L")
             found[other] = self.product // found[known]

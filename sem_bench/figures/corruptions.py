@@ -1,6 +1,6 @@
 """Heat maps of accuracy by corruption and severity."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sem_bench.figures.look import Look
 from sem_bench.figures.panels import Drawn, by, heat_map, main, note, of, panels_of, there
@@ -8,14 +8,13 @@ from sem_bench.records import Row
 
 
 def draw(rows: Sequence[Row], look: Look) -> Drawn:
-    """Accuracy by corruption and severity, an arm beside the other; a figure for each method, on one scale."""
+    """Accuracy by corruption and severity, an arm beside the other; a figure for each method, one scale a fraction."""
     every = [row for row in main(of(rows, "robustness", "top1")) if row["mean"] is None or row.get("matrix")]
-    matrices = [row for row in every if row["mean"] is not None]
-    values = [value for row in matrices for line in row["matrix"]["values"] for value in line]
-    places = {(row["column"], row["fraction"]) for row in matrices}
+    places = {(row["column"], row["fraction"]) for row in every if row["mean"] is not None}
+    limits = {place: _limits(row for row in every if (row["column"], row["fraction"]) == place) for place in places}
     for (method, *place), found in by(every, lambda row: (look.method(row), row["column"], row["fraction"])).items():
         drawn = there(found)
-        if not drawn or not values:
+        if not drawn:
             continue
         widest, tallest = (max(len(row["matrix"][name]) for row in drawn) for name in ("severities", "corruptions"))
         size = (0.3 + 0.36 * widest, 0.6 + 0.2 * tallest)
@@ -25,9 +24,16 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
         for axis, row in zip(panels[0], drawn, strict=True):
             names = [str(name).replace("_", " ") for name in row["matrix"]["corruptions"]]
             severities = list(map(str, row["matrix"]["severities"]))
-            image = heat_map(axis, row["matrix"]["values"], severities, names, limits=(min(values), max(values)))
+            image = heat_map(axis, row["matrix"]["values"], severities, names, limits=limits[tuple(place)])
             axis.set(title=f"{look.embedding(row)}\nmean {row['mean']:.1f} %", xlabel="severity")
             axis.tick_params(labelleft=axis is panels[0, 0] or row["matrix"]["corruptions"] != first)
         figure.colorbar(image, ax=list(panels[0]), label="accuracy [%]", fraction=0.05)
-        note(figure, found, look, drawn)
+        counts = {row["matrix"]["images"] for row in drawn if row["matrix"].get("images")}
+        note(figure, found, look, drawn, *(f"{count:g} images of each corruption and severity" for count in counts))
         yield "-".join([method, place[0], f"{100 * place[1]:g}"] if len(places) > 1 else [method]), figure
+
+
+def _limits(rows: Iterable[Row]) -> tuple[float, float]:
+    """The lowest and the highest value of their matrices."""
+    values = [value for row in rows if row["mean"] is not None for line in row["matrix"]["values"] for value in line]
+    return min(values), max(values)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sem_bench.digest import canonical_json
-from sem_bench.figures.look import INK, Look, embedding_key, printable
+from sem_bench.figures.look import INK, Look, printable
 from sem_bench.figures.panels import Drawn, by, legend, main, mark, note, of, panels_of, there, widen, width_of
 from sem_bench.pooling import embedding_type, pooled
 from sem_bench.records import Row
@@ -67,7 +67,7 @@ def _gain(axis: "Axes", row: Row, y: float, look: Look, reach: float) -> bool:
 
 def _pooled(arms: Sequence[Row], look: Look) -> Iterator[Row]:
     """The pooled lines of the comparison as rows. A hole among the methods makes a hole."""
-    for part in by(arms, lambda row: (embedding_key(row), canonical_json(row["ip"]))).values():
+    for part in by(arms, lambda row: (look.embedding(row), canonical_json(row["ip"]))).values():
         methods = list(by(part, look.method))
         for same in by(part, lambda row: row["column"]).values() if len(methods) > 1 else ():
             gains = {look.method(row): row["gain"] for row in same}

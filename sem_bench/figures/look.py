@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sem_bench.digest import canonical_json
+from sem_bench.pooling import embedding_key
 from sem_bench.records import ARM, Row
 
 Colour = tuple[float, float, float]
@@ -38,7 +39,8 @@ class Look:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.methods = _names((method_key(row), _method(row)) for row in rows)
-        self.embeddings = _names((embedding_key(row), _embedding(row)) for row in rows)
+        self._embedding_key = embedding_key(rows)
+        self.embeddings = _names((self._embedding_key(row), _embedding(row)) for row in rows)
         self.numbers: dict[str, int] = {}  # of the 40 pairs of colour and dashes
         for name in sorted(self.methods.values(), key=lambda name: (name not in METHODS, name)):
             base = name.removesuffix(" + IP")  # has its method's colour, with other dashes
@@ -58,7 +60,7 @@ class Look:
 
     def embedding(self, row: Row) -> str:
         """The name of the row's embedding."""
-        return self.embeddings[embedding_key(row)]
+        return self.embeddings[self._embedding_key(row)]
 
     def colour(self, row: Row) -> str:
         """Of the method; ink for a pooled line."""
@@ -82,11 +84,6 @@ def method_key(row: Row) -> str:
 
 def _method(row: Row) -> str:
     return str(row["method"]) + (" + IP" if row["ip"] is not None else "")
-
-
-def embedding_key(row: Row) -> str:
-    """Rows of one embedding have one key."""
-    return canonical_json([row["embedding"], row["embedding_config"]])
 
 
 def _embedding(row: Row) -> str:

@@ -72,7 +72,7 @@ def _corrupted(
     count = len(severities)
     for head, row in zip(heads, values, strict=True):
         rows = [row[start : start + count] for start in range(0, len(row), count)]
-        matrix = {"corruptions": corruptions, "severities": severities, "values": rows}
+        matrix = {"corruptions": corruptions, "severities": severities, "values": rows, "images": len(h)}
         described = {key: head[key] for key in ("representation", "tau_d", "draw")}
         yield described | {"metric": head["metric"], "value": sum(row) / len(row), "matrix": matrix}
         mce = mean_corruption_error(rows, corruptions, job.data.reference_errors)

@@ -182,12 +182,14 @@ class Runner:
 
 def _monitor(trial: optuna.Trial, subject: Subject) -> "Monitor":
     """Reports each epoch to the study, and asks it whether to go on."""
-
     from sem_bench.workspace import Monitor
 
     def hopeless(epoch: int, figure: float) -> bool:
-        trial.report(figure, epoch)
-        return trial.should_prune()
+        try:
+            trial.report(figure, epoch)
+            return trial.should_prune()
+        except optuna.exceptions.OptunaError:  # the storage is gone; the pretraining goes on
+            return False
 
     return Monitor("rankme" if subject.sweep.objective == "rankme" else "knn", hopeless)
 

@@ -139,7 +139,7 @@ class Driver:
         if name is None:
             return False
         try:
-            with (self.folder / name).open("r") as file:
+            with (self.folder / name).open("r+") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except FileNotFoundError:
             return False
@@ -186,8 +186,11 @@ class Study:
                 study.set_user_attr("digest", digest(settings))
                 if subject.own:
                     study.enqueue_trial(subject.own)
-            study.set_user_attr("sampler", {"type": sweep.sampler, "seed": sweep.seed, "optuna": optuna.__version__})
-            study.set_user_attr("pruner", sweep.pruner.model_dump() if sweep.pruner else None)
+            sampler = {"type": sweep.sampler, "seed": sweep.seed, "optuna": optuna.__version__}
+            pruner = sweep.pruner.model_dump() if sweep.pruner else None
+            for name, value in (("sampler", sampler), ("pruner", pruner)):  # these may change
+                if study.user_attrs.get(name, "") != value:
+                    study.set_user_attr(name, value)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Those in one of the states, by number."""

@@ -87,7 +87,11 @@ def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, J
     params = study.params(trial.params) if trial.params.keys() == study.subject.sweep.space.axes.keys() else {}
     told = trial.user_attrs
     found: Found = {"number": trial.number, "state": _STATES[trial.state.name], "params": params}
-    found |= {"value": trial.value if trial.state.name == "COMPLETE" else None, "tau_d": told.get("tau_d"), "search": told.get("search", [])}
+    found |= {
+        "value": trial.value if trial.state.name == "COMPLETE" else None,
+        "tau_d": told.get("tau_d"),
+        "search": told.get("search", []),
+    }
     found["notes"] = [told["failed"]] if "failed" in told else []
     mine = study.subject.jobs(params) if params else []
     found["embedding_config"] = mine[0].cell.embedding_config if mine else {}
