@@ -219,6 +219,7 @@ def _sweep(options: argparse.Namespace) -> int:
     check_writable(options.results)
     failed = _swept(sweep, store, options, storage=options.storage, timeout=options.timeout, alone=True)
     _print_tables(sweep.name, store)
+    print(f"{store.root / 'tables' / sweep.name}: the table in other formats, and figures", file=sys.stderr)  # noqa: T201
     if failed:
         print(f"{len(failed)} jobs failed:", file=sys.stderr)  # noqa: T201
     code = _say_failed(failed, store)

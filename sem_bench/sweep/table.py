@@ -86,7 +86,7 @@ def _table(rows: Sequence[Row]) -> TextTable:
     columns = ["method", "trial", *names, *(["tau_d"] if temperatures else []), figure, "test"]
     groups = [0, 0, *[1] * (len(columns) - 2)]
     columns += [f"at {tau:g}" for tau in temperatures]
-    groups += range(2, len(temperatures) + 2)
+    groups += [2] * len(temperatures)  # they stay together
     notes: dict[str, int] = {}
     body = []
     for trial in _trials(rows):
