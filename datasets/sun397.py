@@ -18,6 +18,8 @@ def load(
     label = {name: number for number, name in enumerate(classes)}
     files, labels = [], []
     for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
         parts = PurePosixPath(line.strip()).parts  # "/", "a", "abbey", "sun_xyz.jpg"
         name = "_".join(parts[2:-1])
         if name not in label:

@@ -21,7 +21,7 @@ from sem_bench.errors import UserError
 from sem_bench.files import shown
 
 _TARS: dict[str, Any] = {".tar": "r:", ".tar.gz": "r:gz", ".tgz": "r:gz", ".tar.bz2": "r:bz2", ".tar.xz": "r:xz"}
-_ENDINGS = (".zip", *_TARS)
+ENDINGS = (".zip", *_TARS)
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
 
 
@@ -41,8 +41,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     if not archive.is_file():
         raise UserError(f"{shown(archive)}: no such file")
-    if not archive.name.lower().endswith(_ENDINGS):
-        raise UserError(f"{shown(archive)}: not an archive; the name of one ends in {', '.join(_ENDINGS)}")
+    if not archive.name.lower().endswith(ENDINGS):
+        raise UserError(f"{shown(archive)}: not an archive; the name of one ends in {', '.join(ENDINGS)}")
     if folder.exists():
         raise UserError(f"{shown(folder)}: exists already; {shown(archive)} is unpacked into a new folder only")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def _alone(lock: Path) -> Iterator[None]:
 
 @contextmanager
 def _members(archive: Path) -> Iterator[Iterator[_Member]]:
-    ending = next(ending for ending in _ENDINGS if archive.name.lower().endswith(ending))
+    ending = next(ending for ending in ENDINGS if archive.name.lower().endswith(ending))
     if ending == ".zip":
         with zipfile.ZipFile(archive) as zipped:
             yield _zip_members(zipped)

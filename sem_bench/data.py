@@ -198,13 +198,15 @@ def chosen(opened: Opened, count: int) -> Labels:
 
     A larger choice holds a smaller one: rows are ranked at random inside their class, and ranks compared as shares.
     """
+    if count >= opened.count:
+        return np.arange(opened.count)
     labels = np.zeros(opened.count, np.int64) if opened.labels is None else opened.labels
     order = np.random.default_rng(0).permutation(opened.count)
+    order = order[np.argsort(labels[order], kind="stable")]  # class by class
+    _, first, counts = np.unique(labels[order], return_index=True, return_counts=True)
     share = np.empty(opened.count)
-    for label in np.unique(labels):
-        members = order[labels[order] == label]
-        share[members] = (np.arange(len(members)) + 0.5) / len(members)
-        share[members[0]] = 0.0
+    share[order] = (np.arange(opened.count) - first.repeat(counts) + 0.5) / counts.repeat(counts)
+    share[order[first]] = 0.0
     return np.sort(np.argsort(share, kind="stable")[:count])
 
 

@@ -37,6 +37,10 @@ class Place:
         packed = self.archive is not None and self.archive.exists()
         return [path for path in (self.needs[:-1] if packed else self.needs) if not path.exists()]
 
+    def subset(self, fraction: float) -> Path:
+        """The list of labelled images for a fraction that the card has one for."""
+        return dict(self.subsets)[f"{100 * fraction:g}%"]
+
 
 class DataSet:
     """A data set of the library, its files below `root`."""
@@ -76,8 +80,10 @@ class DataSet:
 
         None where the card names none.
         """
-        path = dict(self.place.subsets).get(f"{100 * fraction:g}%")
-        return None if path is None else file_digest(path) if path.is_file() else ""
+        if f"{100 * fraction:g}%" not in self.card.subsets:
+            return None
+        path = self.place.subset(fraction)
+        return file_digest(path) if path.is_file() else ""
 
     def shift(self, name: str) -> "tuple[config.ShiftedData, Place]":
         """One of its shifted test sets: as robustness sees it, and where it is. Normalised as this data set.
@@ -121,7 +127,7 @@ class DataSet:
         if source.type == "corrupted":
             below = DataSet(self._library.dataset(source.of), self._library, self._root)
             base = below.labelled(), below.place
-        names, archive = [*card.files, *card.subsets.values()], None
+        names, archive = list(card.files), None
         if source.type in ("folder", "npy", "npz"):
             names.append(source.path)
         elif source.type == "torchvision" and not source.download:

@@ -102,11 +102,19 @@ def _data(described: config.Data, place: Place) -> tuple[str, bool]:
     fetched = [] if place.fetched is None or place.fetched.exists() else [place.fetched]
     if absent := place.absent() + fetched:
         return f"NOT FOUND: {', '.join(map(str, absent))}" + (f"; {place.get}" if place.get else ""), False
+    described = _as_it_is(described)
     try:
         found = _shifted(described, place) if described.source.kinds else _counted(described, place)
-    except UserError as error:
+    except (UserError, OSError) as error:
         return f"FAULTY: {error}" + (f"; {place.get}" if place.get else ""), False
     return f"{found}, {described.image_size} px", True
+
+
+def _as_it_is(described: config.Data) -> config.Data:
+    """Without the leave to download: looking must not."""
+    if described.source.type != "torchvision":
+        return described
+    return described.model_copy(update={"source": described.source.model_copy(update={"download": False})})
 
 
 def _shifted(described: config.Data, place: Place) -> str:

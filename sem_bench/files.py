@@ -23,13 +23,14 @@ def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
     """Every file anywhere below a folder, links followed. By hand, for speed: some folders have a million files."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            try:
+                below, status = entry.is_dir(), entry.stat()
+            except OSError:  # a link to nothing, or to itself
+                below, status = False, entry.stat(follow_symlinks=False)
+            if below:
                 yield from files_below(Path(entry.path))
             else:
-                try:
-                    yield entry.path, entry.stat()
-                except FileNotFoundError:  # a link to nothing
-                    yield entry.path, entry.stat(follow_symlinks=False)
+                yield entry.path, status
 
 
 def file_digest(path: Path) -> str:

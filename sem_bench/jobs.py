@@ -81,8 +81,10 @@ class Job:
 
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
-        lacking = self.weights is not None and not self.weights.is_file()
-        return self.place.absent() + ([self.weights] if self.weights is not None and lacking else [])
+        own = [self.weights] if self.weights is not None else []
+        if isinstance(self.config, config.ProbeJob) and self.config.subset is not None:
+            own.append(self.place.subset(self.config.fraction))
+        return self.place.absent() + [path for path in own if not path.is_file()]
 
     def manifest_entry(self) -> dict[str, Any]:
         """The job as results/suites/NAME.json holds it."""

@@ -24,7 +24,7 @@ def rows_named(path: Path, names: Sequence[str], labels: npt.NDArray[np.int64]) 
     }
     found: dict[int, int] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{shown(path)}: no list of images ({' '.join(str(error).split())})") from None
     for number, name in enumerate(map(str.strip, lines), 1):

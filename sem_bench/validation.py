@@ -25,11 +25,16 @@ class Document(Protocol):
         """PATH:LINE of a part."""
 
 
+LISTED = 30  # names that a message says at most
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """'; did you mean ...?' with the nearest spelling, else the list of what there is."""
     names = list(known)
     if near := _nearest(name, names):
         return f"; did you mean {near!r}?"
+    if len(names) > LISTED:
+        return f"; there are {len(names):,}, such as {', '.join(names[:3])}"
     return f"; there is {', '.join(names)}" if names else "; there is none"
 
 

@@ -216,10 +216,56 @@ def test_caltech_is_drawn_once_for_everyone(folder: Path) -> None:
         assert here.labels is not None
         assert np.bincount(here.labels).tolist() == [5 if split == "train" else 4] * 4
     assert not drawn["train"] & drawn["test"]
-    rest = write_tree(folder / "other", "caltech101", classes=["ant", "anchor"], train=5, test=4)
+    # A class is drawn alike beside other classes: what is drawn depends on its name and its files alone.
+    rest = write_tree(folder / "other", "caltech101", classes=["Faces", "BACKGROUND_Google"], train=5, test=4)
     library = Library(folder / "other")
     other = DataSet(library.dataset("caltech101"), library, rest.data)
-    assert open_split(other.labelled(), "train", other.place).count == 10
+    again = open_split(other.labelled(), "train", other.place)
+    assert again.count == 10 and {again.read(row).tobytes() for row in range(10)} < drawn["train"]
+
+
+def test_an_archive_that_was_unpacked_may_go(folder: Path) -> None:
+    write_tree(folder, "food101")
+    found = dataset(folder, "food101")
+    before = open_split(found.labelled(), "test", found.place).fingerprint
+    for name in ("food-101.tar.gz", ".DS_Store"):
+        (folder / "data/food101" / name).write_bytes(b"later")
+        assert open_split(found.labelled(), "test", found.place).fingerprint == before
+    (folder / "data/food101/notes.txt").write_bytes(b"new")
+    assert open_split(found.labelled(), "test", found.place).fingerprint != before
+
+
+def test_doctor_does_not_download(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The installed card lets torchvision fetch what is absent; a folder that is there but empty is looked at."""
+    import torchvision.datasets.food101 as module
+
+    def fetch(*_: object, **__: object) -> None:
+        raise AssertionError("a download was begun")
+
+    monkeypatch.setattr(module, "download_and_extract_archive", fetch)
+    (folder / "data/food101").mkdir(parents=True)
+    suite = (folder / "suite.yaml").read_text().replace("[toy]", "[food101]")
+    write(folder, "suite.yaml", suite)
+    assert main(["doctor", "suite.yaml"]) == 2
+    output = capsys.readouterr().out
+    assert "food101" in output and "FAULTY: " in output and "download was begun" not in output
+
+
+def test_of_a_thousand_classes_a_message_names_a_few(folder: Path) -> None:
+    write_tree(folder, "imagenet_r", classes=card_of("imagenet_r")["classes"], test=1)
+    (folder / "data/imagenet-r/lost+found").mkdir()
+    assert refused(folder, "imagenet_r").endswith(
+        "lost+found: no class of the card; there are 200, such as n01443537, n01484850, n01494475"
+    )
+
+
+def test_a_link_to_itself_is_one_line(folder: Path) -> None:
+    write_tree(folder, "imagenet_r")
+    link = folder / "data/imagenet-r" / card_of("imagenet_r")["classes"][0] / "self.jpg"
+    link.symlink_to(link)
+    assert refused(folder, "imagenet_r").endswith("self.jpg: a link to nothing")
 
 
 # --- damaged trees ---------------------------------------------------------------------------------------------------
@@ -397,7 +443,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "tiny_imagenet: missing class": (
         "tiny_imagenet",
         lambda top: first(top / "tiny-imagenet-200/train", "n0*").rename(top / "x"),
-        "datasets/tiny_imagenet.py: load('train'): 6 images, but datasets/tiny_imagenet.yaml says train: 9",
+        "data/tiny-imagenet-200/train/n01443537/images: no image of this class",
     ),
     "tiny_imagenet: missing image": (
         "tiny_imagenet",
@@ -414,7 +460,12 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "food101: corrupt image": (
         "food101",
         lambda top: cut(first(top / "food101", "200.jpg")),
-        "torchvision's Food101, test: image 0: OSError: image file is truncated",
+        "Food101, test: data/food101/food-101/images/apple_pie/200.jpg: OSError: image file is truncated",
+    ),
+    "food101: missing image": (
+        "food101",
+        lambda top: first(top / "food101", "201.jpg").unlink(),
+        "torchvision's Food101, test: data/food101/food-101/images/apple_pie/201.jpg is absent",
     ),
     "sun397: no list": (
         "sun397",
@@ -431,10 +482,22 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
         lambda top: (top / "SUN397/a/apartment_building/outdoor/sun_200.jpg").unlink(),
         "data/SUN397/a/apartment_building/outdoor/sun_200.jpg: no such image; ",
     ),
+    "sun397: twice": (
+        "sun397",
+        lambda top: replace_text(top / "SUN397/Training_01.txt", "/a/abbey/sun_1.", "/a/abbey/sun_0."),
+        "data/SUN397/a/abbey/sun_0.jpg: named twice by datasets/sun397.py: load('train')",
+    ),
+    "dtd: other class in one of two lists": (  # torchvision numbers the classes of each list on its own
+        "dtd",
+        lambda top: replace_text(
+            top / "dtd/dtd/dtd/labels/val1.txt", "banded/banded_0100.jpg", "blotchy/blotchy_0000.jpg"
+        ),
+        "torchvision's DTD, train: 2 classes, but the card names 3",
+    ),
     "dtd: wrong count": (
         "dtd",
         lambda top: replace_text(top / "dtd/dtd/dtd/labels/val1.txt", "banded/banded_0100.jpg\n", ""),
-        "torchvision's DTD, train: 8 images, but datasets/dtd.yaml says train: 9",
+        "torchvision's DTD, train: 2 classes, but the card names 3",
     ),
     "pets: other breed": (
         "pets",
@@ -444,7 +507,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "pets: corrupt image": (
         "pets",
         lambda top: first(top / "pets", "*.jpg").write_text("no image"),
-        "torchvision's OxfordIIITPet, train: image 0: UnidentifiedImageError",
+        "train: data/pets/oxford-iiit-pet/images/Abyssinian_0.jpg: UnidentifiedImageError",
     ),
     "flowers102: no labels": (
         "flowers102",
@@ -469,7 +532,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], str]] = {
     "cars: missing image": (
         "cars",
         lambda top: (top / "cars/stanford_cars/cars_test/00002.jpg").unlink(),
-        "torchvision's StanfordCars, test: image 1: FileNotFoundError",
+        "torchvision's StanfordCars, test: data/cars/stanford_cars/cars_test/00002.jpg is absent",
     ),
 }
 

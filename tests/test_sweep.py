@@ -425,6 +425,15 @@ def test_the_installed_sweeps_fit_the_default_suite(capsys: pytest.CaptureFixtur
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == set(INSTALLED)
 
 
+def test_the_card_in_the_docs_is_good(folder: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs/sweeps.md").read_text()
+    (card,) = re.findall(r"```yaml\n# sweeps/mine.yaml\n(.*?)```", text, re.DOTALL)
+    write(folder, "sweeps/mine.yaml", card)
+    found = subjects.read("mine", suite=None, assignments=[], data=Path("data"), trials=None, methods=None)
+    assert found.trials == 12 and found.each[0].arm.training.epochs == 5
+    assert found.each[0].sweep.space.names == ["tau", "tau_target", "L"]
+
+
 @given(low=st.floats(1e-9, 1e9), factor=st.floats(1.0001, 1e6), share=st.floats(0, 1))
 def test_settings_from_a_range_are_short_and_inside(low: float, factor: float, share: float) -> None:
     space = Space.model_validate({"tau": {"low": low, "high": low * factor, "log": True}})

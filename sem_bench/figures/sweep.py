@@ -80,7 +80,11 @@ def _curves(rows: Sequence[Row], trials: Sequence[Row], look: Look) -> Any:
         assert best is not None
         handles.append(mark(f"its test, {best['test_n']} seeds", marker="D"))
     legend(figure, handles)
-    texts = [f"{len(trials)} trials, one seed"] + ["bars: standard deviation over trials of equal setting"] * spread
+    texts = [f"{len(trials)} trials, one seed"]
+    texts += ["bar of the test: standard deviation over seeds"] * (
+        tested and best is not None and bool(best["test_std"])
+    )
+    texts += ["bars: standard deviation over trials of equal setting"] * spread
     remark(figure, "; ".join(texts))
     return figure
 

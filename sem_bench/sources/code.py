@@ -55,6 +55,8 @@ def _from_files(paths: Sequence[Path], labels: object, *, where: str, place: Pla
     sizes: dict[str, int] = {}
     for path in paths:
         name = path.relative_to(place.root).as_posix() if path.is_relative_to(place.root) else str(path)
+        if name in sizes:
+            raise UserError(f"{shown(path)}: named twice by {where}")
         try:
             sizes[name] = path.stat().st_size
         except OSError:

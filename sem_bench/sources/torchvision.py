@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from sem_bench import config
+from sem_bench.archives import ENDINGS
 from sem_bench.config import SplitName
 from sem_bench.dataset import Place, located
 from sem_bench.digest import digest
@@ -23,7 +24,6 @@ from sem_bench.sources.opened import Labels, Opened, said
 def open_torchvision(data: config.Data, split: SplitName, place: Place) -> Opened:
     """A split of a class, which is told about it as the card says, or by its own `train` or `split`."""
     import torchvision.datasets
-    from torch.utils.data import ConcatDataset
 
     source = data.source
     assert isinstance(source, config.TorchvisionSource)
@@ -43,14 +43,25 @@ def open_torchvision(data: config.Data, split: SplitName, place: Place) -> Opene
         raise
     except Exception as error:
         raise UserError(f"{where}: {type(error).__name__}: {said(error)}") from None
-    if place.classes is not None:
-        _check_names(getattr(parts[0], "classes", None), place.classes, where)
-    dataset = parts[0] if len(parts) == 1 else ConcatDataset(parts)
+    for part in parts:
+        if place.classes is not None:
+            _check_names(getattr(part, "classes", None), place.classes, where)
+        for path in _files(part):
+            if not path.is_file():
+                again = f"; a run fetches {shown(root)} anew once that is deleted" if place.fetched else ""
+                raise UserError(f"{where}: {shown(path)} is absent{again}")
     fingerprint = None
     if root.is_dir():
         files = {Path(path).relative_to(root).as_posix(): status.st_size for path, status in files_below(root)}
-        fingerprint = digest([source.class_name, by_split[split], listing_digest(dict(sorted(files.items())))])
-    return Opened(where, len(dataset), labels, lambda row: _item(dataset, row, where), fingerprint=fingerprint)
+        # An archive that was unpacked may be deleted, and hidden files come and go.
+        kept = {name: size for name, size in sorted(files.items()) if not name.endswith(ENDINGS) and not _hidden(name)}
+        fingerprint = digest([source.class_name, by_split[split], listing_digest(kept)])
+    count = sum(map(len, parts))
+    return Opened(where, count, labels, lambda row: _item(parts, row, where), fingerprint=fingerprint)
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
 
 
 def _arguments(source: config.TorchvisionSource, taken: Any, split: SplitName) -> dict[str, Any] | list[dict[str, Any]]:
@@ -89,14 +100,30 @@ def _whole(labels: npt.NDArray[Any]) -> Labels:
     return labels.astype(np.int64)
 
 
-def _item(dataset: Any, row: int, where: str) -> Image.Image:
+def _files(part: Any) -> list[Path]:
+    """The files of its images, where the class keeps a list of them."""
+    for name in ("_image_files", "_images", "_samples"):
+        found = getattr(part, name, None)
+        if isinstance(found, list) and len(found) == len(part):
+            paths = [one[0] if isinstance(one, tuple) else one for one in found]
+            return [Path(path) for path in paths if isinstance(path, str | Path)]
+    return []
+
+
+def _item(parts: Sequence[Any], row: int, where: str) -> Image.Image:
+    """Image `row` of the parts, one after the other."""
+    ends = np.cumsum([len(part) for part in parts])
+    number = int(np.searchsorted(ends, row, side="right"))
+    part, own = parts[number], row - int(ends[number]) + len(parts[number])
     try:
-        image = dataset[row][0]
+        image = part[own][0]
         if not isinstance(image, Image.Image):
             raise TypeError(f"expected an image, got {type(image).__name__}")
         return image.convert("RGB")
     except Exception as error:
-        raise UserError(f"{where}: image {row}: {type(error).__name__}: {said(error)}") from None
+        files = _files(part)
+        name = shown(files[own]) if files else f"image {row}"
+        raise UserError(f"{where}: {name}: {type(error).__name__}: {said(error)}") from None
 
 
 def _check_names(found: object, classes: Sequence[str], where: str) -> None:

@@ -68,7 +68,7 @@ def labelled_rows(found: Features, job: config.ProbeJob, draw: int) -> selection
 
 def listed_rows(found: Features, job: config.ProbeJob, workspace: Workspace) -> selection.Rows:
     """The training rows that the card's list names."""
-    list_file = dict(workspace.place.subsets)[f"{100 * job.fraction:g}%"]
+    list_file = workspace.place.subset(job.fraction)
     assert found.train.names is not None
     return subsets.rows_named(list_file, found.train.names, found.train.labels.numpy())
 
