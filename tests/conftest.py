@@ -87,3 +87,13 @@ def write(folder: Path, name: str, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(dedent(text).lstrip("\n"))
     return path
+
+
+def overlap(folder: Path, *names: str) -> None:
+    """Let the colours of the classes overlap in these data sets, so that a probe is sometimes right, and not always."""
+    clear = "colour[:, None, None]"
+    for name in names:
+        code = (folder / f"datasets/{name}.py").read_text()
+        assert clear in code
+        blurred = f"({clear} + np.random.default_rng(count).normal(0, 60, (count, 1, 1, 3)))"
+        write(folder, f"datasets/{name}.py", code.replace(clear, blurred))
