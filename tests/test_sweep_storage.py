@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,14 @@ def test_two_drivers_share_a_study(
     sweeps: Path, kind: str, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
     where = [] if kind == "journal" else ["--storage", request.getfixturevalue("postgres")]
-    call = ["sweep", "heat", "--trials", "4", "--set", "pretrain.epochs=5", *where]
+    call = ["sweep", "heat", "--trials", "4", "--set", "pretrain.epochs=20", *where]
+    for module in (
+        "sem_bench.executors",
+        "sem_bench.stages.pretrain",
+        "sem_bench.stages.probe",
+        "sem_bench.sweep.driver",
+    ):
+        import_module(module)  # seconds, in which the other driver might do all trials
     other = process(sweeps, *call)
     while not list(sweeps.glob("results/pretrain/*/checkpoint.pt")):  # it has begun
         assert other.poll() is None
