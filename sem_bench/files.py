@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,6 +37,14 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def lines_digest(lines: Iterable[str]) -> str:
+    """SHA-256 of lines with newlines between them; they may be millions, and are never one text."""
+    seen = hashlib.sha256()
+    for number, line in enumerate(lines):
+        seen.update(os.fsencode(f"\n{line}" if number else line))
+    return seen.hexdigest()
 
 
 def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:

@@ -4,7 +4,6 @@ A job's folder is results/KIND/SLUG-DIGEST12/. Its result.json is written last a
 """
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any, Literal
 from sem_bench import config
 from sem_bench.digest import digest
 from sem_bench.errors import UserError
-from sem_bench.files import files_below, read_json, write_atomic, write_json
+from sem_bench.files import files_below, lines_digest, read_json, write_atomic, write_json
 from sem_bench.jobs import Job
 from sem_bench.records import SCHEMA
 
@@ -196,9 +195,8 @@ def _size(path: Path) -> int | None:
 def _stamp(path: Path) -> str:
     """A hash of the names, sizes and times of a file, or of all files below a folder."""
     alone = [(str(path), path.stat())] if path.is_file() else []
-    found = sorted(files_below(path)) if path.is_dir() else alone
-    lines = "\n".join(f"{name}\t{status.st_size}\t{status.st_mtime_ns}" for name, status in found)
-    return hashlib.sha256(os.fsencode(lines)).hexdigest()
+    found = files_below(path) if path.is_dir() else alone
+    return lines_digest(sorted(f"{name}\t{status.st_size}\t{status.st_mtime_ns}" for name, status in found))
 
 
 def _tidy(folder: Path, *, afresh: bool) -> None:

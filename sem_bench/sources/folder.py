@@ -1,7 +1,5 @@
 """Image files in folders: PATH/SPLIT/CLASS/FILE, or PATH/CORRUPTION/SEVERITY/CLASS/FILE."""
 
-import hashlib
-import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -16,7 +14,7 @@ from sem_bench.config import SplitName
 from sem_bench.dataset import Place, located
 from sem_bench.digest import digest
 from sem_bench.errors import UserError
-from sem_bench.files import files_below, shown
+from sem_bench.files import files_below, lines_digest, shown
 from sem_bench.sources.opened import Opened, said
 from sem_bench.validation import did_you_mean
 
@@ -78,7 +76,7 @@ def _of_size(size: int, folder: Path, names: Sequence[str], row: int) -> Image.I
 
 def listing_digest(files: Mapping[str, int]) -> str:
     """The fingerprint of files: their names and sizes."""
-    return hashlib.sha256(os.fsencode("\n".join(f"{name}\t{size}" for name, size in files.items()))).hexdigest()
+    return lines_digest(f"{name}\t{size}" for name, size in files.items())
 
 
 def _image_files(folder: Path) -> Iterator[tuple[str, int]]:
