@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-ENTRIES = 2**25  # similarities at a time: 128 MB
-WIDE = 2**25  # numbers of a representation at a time: 128 MB for the rows that vote, as much for the queries
+ENTRIES = 2**23  # similarities at a time: 32 MB
+WIDE = 2**25  # numbers of the queries' representation at a time: 128 MB
+PARTS = 8  # the rows that vote come in parts so many times smaller, where all are more than that
 
 Representation = Callable[[Tensor], Tensor]
 """From stored features (n, d) to what is compared (n, width)."""
@@ -46,7 +47,7 @@ def predict(
         if whole is not None:
             values, nearest = _among(asked, whole, k)
         else:
-            values, nearest = _among_parts(asked, train, of, rows, k)
+            values, nearest = _among_parts(asked, train, of, max(1, rows // PARTS), k)
         # Relative to the nearest, so that low temperatures do not overflow.
         weights = ((values - values.amax(1, keepdim=True)) / temperature).exp()
         size = max(1, ENTRIES // (k * classes))

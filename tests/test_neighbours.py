@@ -127,5 +127,5 @@ def test_parts_of_a_wide_representation_find_the_same(k: int, monkeypatch: pytes
         monkeypatch.setattr(neighbours, "WIDE", rows * 16)
         found = predict(train.half(), labels, queries.half(), classes=CLASSES, k=k, temperature=0.3, of=of)
         assert found.tolist() == expected
-        assert max(seen) == rows
+        assert max(seen) <= rows
         seen.clear()
