@@ -207,7 +207,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 def _add_gains(cells: Sequence[_Cell]) -> None:
     """Fill in each arm's gain over `none`, but of errors. Notes on the gain alone end in "gain"."""
-    cells = [cell for cell in cells if not cell.row["metric"].startswith("mce")]
+    cells = [cell for cell in cells if has_gain(cell.row["metric"])]
     baselines: dict[str, dict[str, _Cell]] = {}
     for cell in cells:
         if embedding_type(cell.row) == "none":
@@ -257,6 +257,11 @@ def _bootstrap(cell: _Cell, base: _Cell) -> list[list[float]]:
         if len(right) == 2 and len(right[0]) == len(right[1]):
             found.append([seed, *paired(right[0], right[1], seed=seed)])
     return found
+
+
+def has_gain(metric: str) -> bool:
+    """Whether a difference to `none` is a gain: that of an error is not."""
+    return not metric.startswith("mce")
 
 
 def embedding_type(row: Row) -> str:

@@ -12,7 +12,16 @@ from pathlib import Path
 
 from sem_bench import pooling
 from sem_bench.digest import canonical_json
-from sem_bench.pooling import METHOD, TAU_NOTE, Interval, embedding_key, embedding_type, main_representation, pooled
+from sem_bench.pooling import (
+    METHOD,
+    TAU_NOTE,
+    Interval,
+    embedding_key,
+    embedding_type,
+    has_gain,
+    main_representation,
+    pooled,
+)
 from sem_bench.records import ARM, Row, manifests
 from sem_bench.sweep import table as sweeps
 from sem_bench.text_table import HOLE, TextCell, TextTable
@@ -136,7 +145,7 @@ class _Layout:
         columns, groups = ["method", "embedding"], [0, 0]
         for group, (column, metric) in enumerate(self.columns, 1):
             header = self.kind.headers[self.kind.metrics.index(metric) if len(self.kind.headers) > 1 else 0]
-            columns += [header.format(column=column), *["gain"] * (gains and not metric.startswith("mce"))]
+            columns += [header.format(column=column), *["gain"] * (gains and has_gain(metric))]
             columns += ["published"] * ((column, metric) in self.published)
             groups += [group] * (len(columns) - len(groups))
         last = [f"h {self.reference[0]}"] * (self.embedded and self.compared)
@@ -169,7 +178,7 @@ class _Layout:
         for column, metric in self.columns:
             shown = line.get((column, metric, main))
             cells.append(self._figure(shown or _hole(line, column)))
-            if self.embedded and self.kind.gains and not metric.startswith("mce"):
+            if self.embedded and self.kind.gains and has_gain(metric):
                 cells.append(self._gain(shown))
             if (column, metric) in self.published:
                 cells.append(self._published(shown))
@@ -231,7 +240,7 @@ class _Layout:
             shown = [line.get((column, metric, main)) for line in lines]
             gains = pooled([row["gain"] if row else None for row in shown])
             cells.append(TextCell())
-            if not metric.startswith("mce"):
+            if has_gain(metric):
                 cells.append(_gain(gains, n=len(lines), digits=self.kind.digits))
             cells += [TextCell()] * ((column, metric) in self.published)
         return cells + [TextCell()] * (width - len(cells))

@@ -79,11 +79,16 @@ def listing_digest(files: Mapping[str, int]) -> str:
     return lines_digest(f"{name}\t{size}" for name, size in files.items())
 
 
+def hidden(name: str) -> bool:
+    """Whether a file, or a folder on the way to it, is hidden; `name` is its POSIX path from the top."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
 def _image_files(folder: Path) -> Iterator[tuple[str, int]]:
     """Images anywhere below the folder: POSIX path from there, and bytes. Hidden files and folders are left out."""
     for path, status in files_below(folder):
         name = Path(path).relative_to(folder)
-        if name.suffix.lower() not in ENDINGS or any(part.startswith(".") for part in name.parts):
+        if name.suffix.lower() not in ENDINGS or hidden(name.as_posix()):
             continue
         if stat.S_ISLNK(status.st_mode):
             raise UserError(f"{shown(Path(path))}: a link to nothing")

@@ -17,13 +17,14 @@ from sem_bench.dataset import Place, located
 from sem_bench.digest import digest
 from sem_bench.errors import UserError
 from sem_bench.files import files_below, shown
-from sem_bench.sources.folder import listing_digest
+from sem_bench.sources.folder import hidden, listing_digest
 from sem_bench.sources.opened import Labels, Opened, said
 
 
 def open_torchvision(data: config.Data, split: SplitName, place: Place) -> Opened:
     """A split of a class, which is told about it as the card says, or by its own `train` or `split`."""
     import torchvision.datasets
+    from torch.utils.data import ConcatDataset
 
     source = data.source
     assert isinstance(source, config.TorchvisionSource)
@@ -46,22 +47,20 @@ def open_torchvision(data: config.Data, split: SplitName, place: Place) -> Opene
     for part in parts:
         if place.classes is not None:
             _check_names(getattr(part, "classes", None), place.classes, where)
-        for path in _files(part):
-            if not path.is_file():
-                again = f"; a run fetches {shown(root)} anew once that is deleted" if place.fetched else ""
-                raise UserError(f"{where}: {shown(path)} is absent{again}")
+    files = [path for part in parts for path in _files(part)]
+    for path in files:
+        if not path.is_file():
+            again = f"; a run fetches {shown(root)} anew once that is deleted" if place.fetched else ""
+            raise UserError(f"{where}: {shown(path)} is absent{again}")
+    dataset = parts[0] if len(parts) == 1 else ConcatDataset(parts)
     fingerprint = None
     if root.is_dir():
-        files = {Path(path).relative_to(root).as_posix(): status.st_size for path, status in files_below(root)}
+        listed = {Path(path).relative_to(root).as_posix(): status.st_size for path, status in files_below(root)}
         # An archive that was unpacked may be deleted, and hidden files come and go.
-        kept = {name: size for name, size in sorted(files.items()) if not name.endswith(ENDINGS) and not _hidden(name)}
+        kept = {name: size for name, size in sorted(listed.items()) if not name.endswith(ENDINGS) and not hidden(name)}
         fingerprint = digest([source.class_name, by_split[split], listing_digest(kept)])
-    count = sum(map(len, parts))
-    return Opened(where, count, labels, lambda row: _item(parts, row, where), fingerprint=fingerprint)
-
-
-def _hidden(name: str) -> bool:
-    return any(part.startswith(".") for part in name.split("/"))
+    names = files if len(files) == len(dataset) else None
+    return Opened(where, len(dataset), labels, lambda row: _item(dataset, row, where, names), fingerprint=fingerprint)
 
 
 def _arguments(source: config.TorchvisionSource, taken: Any, split: SplitName) -> dict[str, Any] | list[dict[str, Any]]:
@@ -110,19 +109,14 @@ def _files(part: Any) -> list[Path]:
     return []
 
 
-def _item(parts: Sequence[Any], row: int, where: str) -> Image.Image:
-    """Image `row` of the parts, one after the other."""
-    ends = np.cumsum([len(part) for part in parts])
-    number = int(np.searchsorted(ends, row, side="right"))
-    part, own = parts[number], row - int(ends[number]) + len(parts[number])
+def _item(dataset: Any, row: int, where: str, files: Sequence[Path] | None) -> Image.Image:
     try:
-        image = part[own][0]
+        image = dataset[row][0]
         if not isinstance(image, Image.Image):
             raise TypeError(f"expected an image, got {type(image).__name__}")
         return image.convert("RGB")
     except Exception as error:
-        files = _files(part)
-        name = shown(files[own]) if files else f"image {row}"
+        name = shown(files[row]) if files else f"image {row}"
         raise UserError(f"{where}: {name}: {type(error).__name__}: {said(error)}") from None
 
 
