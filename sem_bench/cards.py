@@ -72,6 +72,7 @@ class Library:
         if name not in self._methods:
             card = self._read("method", name, MethodCard)
             _check_method(card)
+            _check_limits(card)
             self._methods[name] = card
         return self._methods[name]
 
@@ -179,6 +180,21 @@ def _check_method(card: Card[MethodCard]) -> None:
         for key, required in taken.items():
             if required and key not in recipe.parameters:
                 problems.append(at(card.document, here, f"recipe {name!r} lacks {wanted}'s parameter {key!r}"))
+    if problems:
+        raise UserError(problems)
+
+
+def _check_limits(card: Card[MethodCard]) -> None:
+    """Every recipe's parameters lie where the card says that they make sense."""
+    content, problems = card.content, []
+    for key, (low, high) in content.limits.items():
+        own = {name: recipe.parameters[key] for name, recipe in content.recipes.items() if key in recipe.parameters}
+        if not own:
+            problems.append(at(card.document, ("limits", key), f"no recipe has a parameter {key!r}"))
+        for name, value in own.items():
+            if not isinstance(value, int | float) or not low <= value <= high:
+                text = f"{key} must lie from {low:g} to {high:g}, found {value}"
+                problems.append(at(card.document, ("recipes", name, "parameters", key), text))
     if problems:
         raise UserError(problems)
 

@@ -275,6 +275,9 @@ def test_mistakes_in_a_method_card(folder: Path, capsys: pytest.CaptureFixture[s
             "methods/mine.yaml:10: recipes.quick.views[0].crop_scale: [1, 0.2] is reversed",
         ),
         ("    source: ours\n", "", "methods/mine.yaml:5: missing key 'source' in recipes.quick"),
+        ("me\n", "me\nlimits: {hidden: [1, 4]}\n", "methods/mine.yaml:12: hidden must lie from 1 to 4, found 8"),
+        ("me\n", "me\nlimits: {hidden: [4, 1]}\n", "methods/mine.yaml:4: limits.hidden: [4, 1] is reversed"),
+        ("me\n", "me\nlimits: {depth: [1, 4]}\n", "methods/mine.yaml:4: no recipe has a parameter 'depth'"),
     ):
         assert right in METHOD_YAML
         write(folder, "methods/mine.yaml", METHOD_YAML.replace(right, wrong, 1))

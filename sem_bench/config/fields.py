@@ -67,6 +67,7 @@ Percent = Annotated[str, Field(pattern=r"^[0-9]{1,3}(\.[0-9]+)?%$")]  # as a tab
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Temperature = Positive
 Range = Annotated[tuple[NonNegative, NonNegative], BeforeValidator(_as_tuple), AfterValidator(_increasing)]
+Bounds = Annotated[tuple[float, float], BeforeValidator(_as_tuple), AfterValidator(_increasing)]
 Channels = Annotated[tuple[NonNegative, NonNegative, NonNegative], BeforeValidator(_as_tuple)]
 PositiveChannels = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_as_tuple)]
 BackboneName = Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]

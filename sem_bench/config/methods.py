@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sem_bench.config.fields import (
     BatchSize,
+    Bounds,
     Count,
     ImageSize,
     Model,
@@ -122,4 +123,5 @@ class MethodCard(Model):
     class_name: Name = Field(alias="class")
     labels: bool = False  # reads labels: a supervised reference, no self-supervised method
     external: bool = False  # trains nothing: the encoder's weights come from the grid's `checkpoint`
+    limits: dict[str, Bounds] = {}  # parameter -> the smallest and the largest number that makes sense
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
