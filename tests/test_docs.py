@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sem_bench import figures, tables
 from sem_bench.cards import Library, load_code
 from sem_bench.cli import main
 from sem_bench.data import load
@@ -183,18 +185,33 @@ def contact_sheet(path: Path) -> None:
     load_code(card.code).contact_sheet(path, columns=8, zoom=1, **card.content.source.arguments)
 
 
-@pytest.mark.parametrize(("draw", "name"), [(contact_sheet, "shapes.png"), (test_shifts.contact_sheet, "shifts.png")])
-def test_the_pictures_show_the_data(draw: Callable[[Path], None], name: str, tmp_path: Path) -> None:
-    draw(tmp_path / "sheet.png")
-    mine, shown = (np.asarray(Image.open(path)) for path in (tmp_path / "sheet.png", REPOSITORY / "docs" / name))
+def figure(path: Path, *, record: str, table: str, name: str) -> None:
+    """A figure that `run` writes beside a table, from a record."""
+    rows = [row for row in tables.rows(REPOSITORY / "docs/records" / record) if row["table"] == table]
+    with tempfile.TemporaryDirectory() as folder:
+        figures.write(rows, Path(folder))
+        path.write_bytes((Path(folder) / f"{name}.png").read_bytes())
+
+
+PICTURES: dict[str, Callable[[Path], None]] = {
+    "shapes.png": contact_sheet,
+    "shifts.png": test_shifts.contact_sheet,
+    "gains.png": partial(figure, record="quick", table="comparison", name="gains"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pictures_are_what_is_drawn_today(name: str, tmp_path: Path) -> None:
+    PICTURES[name](tmp_path / name)
+    mine, shown = (np.asarray(Image.open(path)) for path in (tmp_path / name, REPOSITORY / "docs" / name))
     assert mine.shape == shown.shape
     assert np.abs(mine.astype(int) - shown).max() <= 2  # another processor may round differently
 
 
 def rewrite() -> None:
     """Put today's output into the documents."""
-    contact_sheet(REPOSITORY / "docs/shapes.png")
-    test_shifts.contact_sheet(REPOSITORY / "docs/shifts.png")
+    for name, draw in PICTURES.items():
+        draw(REPOSITORY / "docs" / name)
     for document in DOCUMENTS:
         text = document.read_text()
         document.write_text(SHOWN.sub(lambda match: match[1] + output(match[2]) + match[4], text))
