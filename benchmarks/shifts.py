@@ -15,9 +15,8 @@ from statistics import mean
 import torch
 
 from sem_bench import config, data, features
-from sem_bench.files import read_json
+from sem_bench.encoder import Encoder
 from sem_bench.plan import read_plan
-from sem_bench.stages.pretrain import load_encoder
 from sem_bench.store import Store
 
 CPU = torch.device("cpu")
@@ -35,8 +34,7 @@ def main(suite: Path, results: Path) -> None:
         source = store.by_digest("pretrain", job.inputs["pretrain"]) if probe else None
         if probe is None or source is None or getattr(settings, "fraction", 0) < 1:
             continue
-        pretrained = config.PretrainJob.model_validate(read_json(source / "config.json"))
-        encoder = load_encoder(pretrained, source / "checkpoint.pt", CPU)
+        encoder = Encoder.load(source, CPU)
         head = torch.load(probe / "head.pt", weights_only=True)[0]
         for name in ("test", "v2", "r", "a"):
             described, place = (labelled, shapes.place) if name == "test" else shapes.shift(name)

@@ -5,7 +5,7 @@ Here the suite, the method's recipe and the data card become the resolved config
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -34,7 +34,13 @@ class Arm:
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
-        pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset.place)
+        baseline = dict[str, str]()
+        if self.embedding.type == "untrained":
+            without = replace(self, label="none", asked=Embedding(type="none"))
+            job = without._job("pretrain", seed, without._pretraining(seed), self.dataset.place)
+            baseline = {"pretrain": job.digest}
+            yield job
+        pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset.place, baseline)
         yield pretrain
         inputs, probes = {"pretrain": pretrain.digest}, dict[float, str]()
         if settings := self.suite.evaluate.probe:
@@ -140,6 +146,8 @@ class Arm:
             return self.asked
         recipe, asked = self._recipe.sem, self.asked
         tau = asked.tau or recipe.tau
+        if asked.type == "untrained":
+            return asked.model_copy(update={"tau": tau})
         open_target = recipe.tau_target if asked.tau is None else None
         return asked.model_copy(update={"tau": tau, "tau_target": asked.tau_target or open_target or tau})
 
@@ -235,8 +243,8 @@ def _short(embedding: Embedding) -> str:
     text = f"{embedding.type}{embedding.L}x{embedding.V}"
     if embedding.tau is not None:
         text += f"-t{embedding.tau:g}"
-        if embedding.tau_target != embedding.tau:
-            text += f"-tt{embedding.tau_target:g}"
+    if embedding.tau_target not in (None, embedding.tau):
+        text += f"-tt{embedding.tau_target:g}"
     return text
 
 

@@ -77,7 +77,7 @@ def _arms(plan: Plan) -> dict[str, Job]:
     arms: dict[str, Job] = {}
     seen: dict[str, tuple[object, ...]] = {}
     for job in plan.unique():
-        if isinstance(job.config, config.PretrainJob):
+        if isinstance(job.config, config.PretrainJob) and not job.inputs:  # else nothing is trained
             name = f"{job.cell.method} {'' if job.cell.ip is None else '+ IP '}{job.cell.embedding}"
             settings = job.config.embedding, job.config.data.image_size, job.config.weights
             if seen.setdefault(name, settings) != settings:

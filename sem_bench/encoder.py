@@ -1,10 +1,13 @@
 """The encoder: backbone and embedding, the part that a method trains and that evaluation reads."""
 
+from pathlib import Path
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from sem_bench import backbones, config, sem
+from sem_bench.files import read_json
 from sem_bench.randomness import initialisation
 
 
@@ -28,6 +31,13 @@ class Encoder(nn.Module):
             )
         with initialisation(job.seed, "embedding"):
             return cls(backbone, sem.build(job.embedding, backbone.out_dim))
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device) -> Self:
+        """The encoder in the folder of a finished pretraining, frozen, in eval mode and float32."""
+        encoder = cls.build(config.PretrainJob.model_validate(read_json(folder / "config.json")))
+        encoder.load_state_dict(torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)["encoder"])
+        return encoder.to(device).eval().requires_grad_(False)
 
     def forward(self, images: Tensor) -> Tensor:
         """At the embedding's training temperature."""

@@ -47,8 +47,8 @@ PROCESS = 0.9 * 2**30  # bytes of Python with torch
 FLOAT = 4  # bytes
 PAIR_SECONDS = 1.1e-6  # IP-IRM, seeking a partition: for each pair of images in a batch, both subsets, with gradients
 PAIR_BYTES = 420
-COPIES = 26  # of a probe's head while it is fitted, and the bytes that all penalties at once may take
-SOLVER = 2**31
+COPIES = 26  # of a probe's head while it is fitted
+SOLVER = 2**31  # bytes that all penalties at once may take, both as in logistic.py
 CHUNK = 1024  # images whose representation exists at a time
 HELD = 2 * 2**30  # bytes of a split's features that stay in memory (--memory, by default)
 NEIGHBOURS = 2**27  # bytes of representations that kNN looks at, at a time
@@ -67,6 +67,8 @@ def work(job: Job) -> float:
     """Seconds on two cores, by the table."""
     data = data_of(job)
     if isinstance(job.config, PretrainJob):
+        if job.inputs:
+            return 0.5 + data.used("train") / _network(job.cell.backbone).speed / 4  # forward, one view
         steps = data.used("train") * job.config.training.epochs * _step_seconds(job.config)
         return 0.5 + steps + _partition_seconds(job.config)
     if isinstance(data, ShiftedData):

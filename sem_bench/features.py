@@ -23,7 +23,6 @@ from sem_bench.augment import normalise
 from sem_bench.digest import digest
 from sem_bench.encoder import Encoder
 from sem_bench.files import read_json, write_atomic
-from sem_bench.stages.pretrain import load_encoder
 from sem_bench.workspace import Workspace
 
 CHUNK = 1024  # images at a time
@@ -98,9 +97,7 @@ def load(labelled: config.LabelledData, workspace: Workspace) -> Features:
 
 def pretrained(workspace: Workspace) -> Encoder:
     """The encoder of the workspace's "pretrain" input."""
-    source = workspace.inputs["pretrain"]
-    job = config.PretrainJob.model_validate(read_json(source / "config.json"))
-    return load_encoder(job, source / "checkpoint.pt", workspace.device)
+    return Encoder.load(workspace.inputs["pretrain"], workspace.device)
 
 
 def of_split(encoder: Encoder, described: config.Data, split: data.Split, workspace: Workspace, *, name: str) -> Tensor:

@@ -24,6 +24,7 @@ _MAIN = {
     "linear": "z",
     "sem": "sem",
     "gumbel": "sem",
+    "untrained": "sem",
 }  # what stands for an arm, by embedding type
 
 

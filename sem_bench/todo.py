@@ -17,16 +17,23 @@ def selection(jobs: Sequence[Job], store: Store, rerun: Rerun, only: Sequence[st
         again = {job.digest for job in jobs if not only or named(job, only)}
         return with_inputs(jobs, store, lacking | again)
     if rerun == "failed":
-        failed = {job.digest for job in jobs if store.status(job) == "failed"}
-        after = {job.digest for job in jobs if failed & set(job.inputs.values())}
-        return with_inputs(jobs, store, lacking & (failed | after))
+        failed: set[str] = set()  # and what waits for them
+        for job in jobs:
+            if store.status(job) == "failed" or failed & set(job.inputs.values()):
+                failed.add(job.digest)
+        return with_inputs(jobs, store, lacking & failed)
     return with_inputs(jobs, store, lacking)
 
 
 def with_inputs(jobs: Sequence[Job], store: Store, wanted: set[str]) -> list[Job]:
     """The wanted jobs, and those of their inputs on which nothing can be built."""
-    inputs = {digest for job in jobs if job.digest in wanted for digest in job.inputs.values()}
-    return [job for job in jobs if job.digest in wanted or (job.digest in inputs and not store.usable(job))]
+    found: list[Job] = []
+    inputs: set[str] = set()
+    for job in reversed(jobs):  # a job stands after its inputs
+        if job.digest in wanted or (job.digest in inputs and not store.usable(job)):
+            found.append(job)
+            inputs |= set(job.inputs.values())
+    return found[::-1]
 
 
 def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool) -> list[Job]:

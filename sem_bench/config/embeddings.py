@@ -12,7 +12,7 @@ MAX_WIDTH = 2**20  # the largest L*V
 class Embedding(Model):
     """What stands between backbone and heads. `tau` and `tau_target` left open come from the method's recipe."""
 
-    type: Literal["none", "sem", "gumbel", "linear"]
+    type: Literal["none", "sem", "gumbel", "linear", "untrained"]
     L: Annotated[int, Field(ge=1)] | None = None
     V: Annotated[int, Field(ge=2)] | None = None
     tau: Temperature | None = None
@@ -35,12 +35,14 @@ class Embedding(Model):
         given = [key for key, value in heated.items() if value is not None]
         if self.type == "linear" and given:
             raise ValueError(f"embedding type linear takes no {' or '.join(given)}: it has no softmax")
+        if self.type == "untrained" and self.tau_target is not None:
+            raise ValueError("embedding type untrained takes no tau_target: no branch is trained with it")
         return self
 
     @property
     def heated(self) -> bool:
         """Whether it has a temperature."""
-        return self.type in ("sem", "gumbel")
+        return self.type in ("sem", "gumbel", "untrained")
 
     @property
     def width(self) -> int:

@@ -9,6 +9,7 @@ EMBEDDINGS = {
     "sem": "Linear, BatchNorm, then L softmaxes over V numbers at temperature tau",
     "gumbel": "as sem, but one-hot samples in training (straight-through); no noise at evaluation",
     "linear": "the same Linear and BatchNorm without the softmax: the control that isolates it",
+    "untrained": "sem put on the finished baseline and never trained: the control for what its layer gives by itself",
 }
 BACKBONES = {
     "resnet18": "torchvision's ResNet-18, 512 features; 3x3 stem without pooling up to 64 px",

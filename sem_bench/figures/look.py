@@ -17,7 +17,7 @@ COLOURS = (  # Okabe and Ito's first, which the colour-blind can tell apart
     *("#56B4E9", "#882255", "#8A8A2B", "#332288", "#777777"),
 )
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-MARKERS = {"none": "o", "linear": "^", "sem": "s", "gumbel": "D"}
+MARKERS = {"none": "o", "linear": "^", "sem": "s", "gumbel": "D", "untrained": "v"}
 INK, PALE = "#222222", "#8c8c8c"
 
 

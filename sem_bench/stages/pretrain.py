@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sem_bench import config, optimisers
+from sem_bench import config, optimisers, untrained
 from sem_bench.augment import normalise
 from sem_bench.backbones import strides_over_points
 from sem_bench.cards import load_code
@@ -77,7 +77,9 @@ class Training:
 
 
 def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
-    """Train, and leave checkpoint.pt with the encoder and log.csv."""
+    """Train, and leave checkpoint.pt with the encoder and log.csv. The control `untrained` takes a finished encoder."""
+    if job.embedding.type == "untrained":
+        return untrained.attach(job, workspace)
     train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
     method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1, images=len(train))
@@ -196,13 +198,6 @@ def import_weights(encoder: Encoder, job: config.PretrainJob, path: Path | None)
     if file_digest(path) != job.weights:
         raise ValueError(f"{path} has changed since the run was planned")
     return load_weights(encoder, path, prefix=job.prefix)
-
-
-def load_encoder(job: config.PretrainJob, checkpoint: Path, device: torch.device) -> Encoder:
-    """The pretrained online encoder, frozen, in eval mode and float32."""
-    encoder = Encoder.build(job)
-    encoder.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["encoder"])
-    return encoder.to(device).eval().requires_grad_(False)
 
 
 @dataclass

@@ -42,7 +42,7 @@ class Subject:
     @property
     def settings(self) -> dict[str, Any]:
         """All that a value depends on beside its trial's own parameters: what makes it the same study."""
-        jobs = self.jobs(self.example)
+        jobs = [job for job in self.jobs(self.example) if job.cell.embedding == self.arm.label]  # no baseline below it
         return {
             "space": config.resolved(self.sweep.space),
             "objective": self.sweep.objective,
@@ -91,9 +91,9 @@ class Subject:
         if self.sweep.objective == "probe":
             return list(self._with(params, Evaluate(probe=self._probe)).jobs(seed))
         evaluate = Evaluate(knn=self.arm.suite.evaluate.knn or config.KnnSettings())
-        pretrain, votes = self._with(params, evaluate).jobs(seed)
+        *before, votes = self._with(params, evaluate).jobs(seed)
         temperatures: list[float | None] = [*self.tau_d] or [None]
-        return [pretrain, *(self._held_out(votes, tau, seed) for tau in temperatures)]
+        return [*before, *(self._held_out(votes, tau, seed) for tau in temperatures)]
 
     def confirmation(self, params: Params) -> list[tuple[int, list[Job]]]:
         """Pretraining and probe with the chosen settings, by seed."""
@@ -204,6 +204,11 @@ def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
             yield ("space", place), f"{who} has no simplices, so no {name}"
     if sweep.tau_d and not arm.asked.heated:
         yield ("tau_d",), f"{who} has no temperature, so no tau_d"
+    if arm.asked.type == "untrained":
+        if "tau_target" in names:
+            yield ("space", "tau_target"), f"{who} trains no branch, so no tau_target"
+        if sweep.objective == "rankme":
+            yield ("objective",), f"{who} leaves h as it is, and rankme sees nothing else"
     if arm.asked.width:
         yield from _too_wide(sweep, arm.asked)
     if sweep.objective != "rankme" and not arm.evaluated.card.labelled:

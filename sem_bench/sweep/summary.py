@@ -26,7 +26,7 @@ def searched(subject: Subject, jobs: Sequence[Job], store: Store) -> list[Found]
     metrics = {job.digest: (store.result(job) or {})["metrics"] for job in jobs}
     if subject.sweep.objective == "rankme":
         return [{"tau_d": None, "value": metrics[jobs[0].digest]["health"]["effective_rank"]}]
-    rows = [row for job in jobs[1:] for row in metrics[job.digest]["rows"]]
+    rows = [row for job in jobs if job.kind != "pretrain" for row in metrics[job.digest]["rows"]]
     rows = [row for row in rows if row["representation"] == subject.representation]
     if subject.sweep.objective == "knn":
         return [{"tau_d": row["tau_d"], "value": row["value"]} for row in rows]
@@ -64,7 +64,7 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
 def _study(study: "Study", store: Store, jobs: dict[str, Job]) -> Found:
     """One method's study; its finished jobs are added to `jobs`."""
     subject, best = study.subject, study.best
-    cell = next(iter(subject.jobs(subject.example))).cell
+    cell = subject.jobs(subject.example)[-1].cell
     names = ("method", "ip", "embedding", "backbone", "dataset", "recipe", "epochs")
     importance, note = study.importance()
     return {
@@ -94,7 +94,7 @@ def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, J
     }
     found["notes"] = [told["failed"]] if "failed" in told else []
     mine = study.subject.jobs(params) if params else []
-    found["embedding_config"] = mine[0].cell.embedding_config if mine else {}
+    found["embedding_config"] = mine[-1].cell.embedding_config if mine else {}
     found["digests"] = [job.digest for job in mine] if trial.state.name == "COMPLETE" else []
     jobs |= {job.digest: job for job in mine if job.digest in found["digests"] and store.result(job)}
     return found
@@ -107,12 +107,12 @@ def _best(subject: Subject, params: dict[str, Any], number: int, store: Store, j
     """The chosen setting, and what it reaches on the test images with each seed; None for a seed without a result."""
     test: list[float | None] = []
     chosen: list[float | None] = []
-    for _, (pretrain, probe) in subject.confirmation(params) if subject.labelled else []:
-        result = store.result(probe)
+    for _, needed in subject.confirmation(params) if subject.labelled else []:
+        result = store.result(needed[-1])  # of the probe
         rows = result["metrics"]["rows"] if result else []
         mine = [row for row in rows if (row["metric"], row["representation"]) == ("top1", subject.representation)]
         test.append(mine[0]["value"] if mine else None)
         chosen.append(mine[0]["tau_d"] if mine else None)
-        jobs |= {job.digest: job for job in (pretrain, probe) if store.result(job)}
+        jobs |= {job.digest: job for job in needed if store.result(job)}
     whole = bool(test) and None not in test
     return {"number": number, "params": params, "test": test if whole else [], "test_tau_d": chosen if whole else []}
