@@ -8,6 +8,8 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -154,15 +156,17 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> float:
-    if not 0 < (value := float(text)) < math.inf:
-        raise ValueError
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number above 0, found {text!r}")
 
 
 def _count(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise ValueError
-    return value
+    with suppress(ValueError):
+        if (value := int(text)) > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text!r}")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -215,6 +219,8 @@ def _sweep(options: argparse.Namespace) -> int:
     interrupts.listen()
     names = ("suite", "assignments", "data", "trials", "methods")
     sweep = subjects.read(options.name, **{name: getattr(options, name) for name in names})
+    if options.export is not None:
+        best.check(options.export)
     store = Store(options.results)
     check_writable(options.results)
     failed = _swept(sweep, store, options, storage=options.storage, timeout=options.timeout, alone=True)
@@ -228,7 +234,7 @@ def _sweep(options: argparse.Namespace) -> int:
     if best.export(options.export, sweep, store.root / "sweeps" / f"{sweep.name}.json"):
         print(f"{options.export}: a suite with the chosen values", file=sys.stderr)  # noqa: T201
         return code
-    print("--export: no trial is complete yet", file=sys.stderr)  # noqa: T201
+    print("--export: the best is not confirmed yet", file=sys.stderr)  # noqa: T201
     return 1
 
 
@@ -246,15 +252,16 @@ def _swept(
     from sem_bench.todo import with_data
 
     example = [job for subject in sweep.each for job in subject.jobs(subject.example)]
-    if not with_data(example, store, allow_missing=not alone and options.allow_missing):
+    if not with_data(example, store, allow_missing=None if alone else options.allow_missing):
         return []
     from sem_bench.sweep.driver import Runner, opened
 
-    with opened(sweep, store, storage) as studies:
+    limits = partial(_limits, options)
+    with opened(sweep, store, storage, limits) as studies:
         if alone:
             store.write_manifest(sweep.name, sweep.plan.suite, [], [sweep.name])
         with reporter(0) as progress:
-            runner = Runner(sweep, studies, store, options.device, lambda: _limits(options), progress, timeout)
+            runner = Runner(sweep, studies, store, options.device, limits, progress, timeout)
             runner.run()
     return runner.failed
 
@@ -263,12 +270,9 @@ def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace)
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
     from sem_bench.estimates import estimate
     from sem_bench.progress import GOOD, reporter
-    from sem_bench.todo import selection
+    from sem_bench.todo import look_at_data, selection
 
-    if any(store.fingerprints(job) is None for job in jobs):
-        from sem_bench import executors
-
-        executors.refresh_fingerprints(jobs, store, _limits(options))
+    look_at_data(jobs, store, partial(_limits, options))
     chosen = selection(jobs, store, options.rerun, options.only or ())
     waiting = {job.digest for job in chosen}
     reused = [job for job in jobs if job.digest not in waiting and store.status(job) == "done"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from sem_bench.errors import UserError
 from sem_bench.files import read_json, write_atomic
 from sem_bench.records import manifests, reader
+from sem_bench.sweep.table import read
 
 
 def record(results: Path, folder: Path, *, suite: str | None) -> int:
@@ -14,13 +15,16 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
     """
     (manifest,) = manifests(results, suite=suite, all_suites=False)
     path = results / "suites" / f"{manifest.name}.json"
-    sweeps = {name: read_json(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}
+    sweeps = {name: read(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}
     if absent := [name for name, content in sweeps.items() if content is None]:
-        raise UserError(f"{results}: sweep {absent[0]!r} of suite {manifest.name!r} was not run")
-    listed = [*read_json(path)["jobs"], *(job for content in sweeps.values() for job in content["jobs"])]
+        raise UserError(
+            f"{results}: sweep {absent[0]!r} of suite {manifest.name!r} was not run, or its file is damaged"
+        )
+    studies = [study for content in sweeps.values() if content is not None for study in content["studies"]]
+    listed = [*read_json(path)["jobs"], *(job for study in studies for job in study["jobs"])]
     jobs = {(job["kind"], job["digest"]): f"{job['slug']}-{job['digest'][:12]}" for job in listed}
-    read = reader(results)
-    lacking = [f"{kind}/{name}" for (kind, key), name in jobs.items() if read(kind, key)[1]]
+    result = reader(results)
+    lacking = [f"{kind}/{name}" for (kind, key), name in jobs.items() if result(kind, key)[1]]
     if lacking:
         text = f"{len(lacking)} of {len(jobs)} jobs of suite {manifest.name!r} have no result, such as {lacking[0]}"
         raise UserError(f"{results}: {text}")

@@ -10,12 +10,12 @@ from sem_bench import timm_models
 from sem_bench.cards import Library
 from sem_bench.config import BACKBONES, EMBEDDINGS
 from sem_bench.estimates import estimate, memory
-from sem_bench.files import read_json
 from sem_bench.jobs import Job
 from sem_bench.plan import Plan
 from sem_bench.progress import human_seconds
 from sem_bench.store import Store
 from sem_bench.sweep.subjects import SEEDS, Subjects, of_suite
+from sem_bench.sweep.table import read
 
 
 def status(job: Job, store: Store) -> str:
@@ -67,7 +67,7 @@ def as_text(plan: Plan, store: Store) -> str:
 
 def _sweep(sweep: Subjects, store: Store) -> str:
     """One line: what it is, how far it is, and how long the rest takes, taken for trials of one setting."""
-    known = read_json(store.root / "sweeps" / f"{sweep.name}.json") or {}
+    known = read(store.root / "sweeps" / f"{sweep.name}.json") or {}
     methods, finished, seconds = [], 0, 0.0
     for subject in sweep.each:
         mine = [study for study in known.get("studies", []) if study["name"] == subject.name]

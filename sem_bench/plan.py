@@ -85,6 +85,7 @@ def _checked(document: Document, library: Library) -> tuple[Suite | None, list[s
     return suite, problems or [
         *_data_problems(suite, document, library),
         *_evaluation_problems(suite, document, library),
+        *_sweep_problems(suite, document),
     ]
 
 
@@ -204,6 +205,16 @@ def _unknown_sweeps(document: Document, library: Library) -> list[str]:
             except UserError as error:
                 problems += error.problems
     return problems
+
+
+def _sweep_problems(suite: Suite, document: Document) -> Iterator[str]:
+    """Methods that a sweep is to use and the suite does not."""
+    known = list(dict.fromkeys(name for grid in suite.grid for name in grid.methods))
+    for i, use in enumerate(suite.sweeps):
+        for j, name in enumerate(use.methods or ()):
+            if name not in known:
+                text = f"{name!r} is no method of this suite{did_you_mean(name, known)}"
+                yield at(document, ("sweeps", i, "methods", j), text)
 
 
 def _recipe_problems(suite: Suite, document: Document, library: Library) -> list[str]:

@@ -119,6 +119,7 @@ class Reporter:
     running: dict[str, _Job] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)  # key: status
     took: list[tuple[str, str, float]] = field(default_factory=list)  # kind, key, seconds of done jobs
+    headline: str = ""  # what stands beside the times: the best so far
 
     def __enter__(self) -> Self:
         self.began = self.clock()
@@ -202,7 +203,7 @@ class Reporter:
     def _times(self) -> str:
         elapsed = self.clock() - self.began
         said = [f"{human_seconds(elapsed)} elapsed"] if elapsed >= 1 else []
-        return ", ".join(filter(None, [*said, _left(self.seconds_left())]))
+        return ", ".join(filter(None, [*said, _left(self.seconds_left()), self.headline]))
 
     def _line(self, job: _Job, what: str = "") -> None:
         job.line_at = self.clock()

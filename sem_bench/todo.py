@@ -1,11 +1,14 @@
 """What a run has to do: a plan held against what the store has."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from sem_bench.errors import UserError
 from sem_bench.jobs import Job, named
 from sem_bench.store import Store
+
+if TYPE_CHECKING:
+    from sem_bench.executors import Limits
 
 Rerun = Literal["missing", "failed", "all"]
 
@@ -36,8 +39,16 @@ def with_inputs(jobs: Sequence[Job], store: Store, wanted: set[str]) -> list[Job
     return found[::-1]
 
 
-def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool) -> list[Job]:
-    """The jobs that can be done. Raises UserError where data are absent, unless that is allowed."""
+def look_at_data(jobs: Sequence[Job], store: Store, limits: "Callable[[], Limits]") -> None:
+    """Let the store know the content of the jobs' data. Imports torch only where it does not yet."""
+    if any(store.fingerprints(job) is None for job in jobs):
+        from sem_bench import executors
+
+        executors.refresh_fingerprints(jobs, store, limits())
+
+
+def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool | None) -> list[Job]:
+    """The jobs that can be done. Raises UserError where data are absent, unless that is allowed; None: it cannot be."""
     absent = {job.digest: job.absent() for job in jobs if store.status(job) != "done"}
     lines = {
         f"no checkpoint for {job.cell.method!r}: {file} is no file"
@@ -47,5 +58,6 @@ def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool) -> list
         for file in absent.get(job.digest, [])
     }
     if lines and not allow_missing:
-        raise UserError([*sorted(lines), "--allow-missing goes on without the cells concerned"])
+        advice = ["--allow-missing goes on without the cells concerned"] if allow_missing is not None else []
+        raise UserError([*sorted(lines), *advice])
     return [job for job in jobs if not absent.get(job.digest)]

@@ -42,11 +42,9 @@ def test_the_records_of_the_docs_are_whole(record: Path) -> None:
     listed = ("suites", "sweeps")
     assert {path.name for path in files if path.parts[0] not in listed} <= {"result.json", "predictions.bin"}
     assert all((record / path).stat().st_size < 2**17 for path in files if path.parts[0] != "suites")
-    wanted = {
-        (job["kind"], job["digest"])
-        for path in (*record.glob("suites/*.json"), *record.glob("sweeps/*.json"))
-        for job in json.loads(path.read_text())["jobs"]
-    }
+    manifests = [json.loads(path.read_text()) for path in record.glob("suites/*.json")]
+    studies = [study for path in record.glob("sweeps/*.json") for study in json.loads(path.read_text())["studies"]]
+    wanted = {(job["kind"], job["digest"]) for part in (*manifests, *studies) for job in part["jobs"]}
     found = {}
     for path in record.glob("*/*/result.json"):
         result = json.loads(path.read_text())

@@ -10,9 +10,17 @@ from sem_bench.config.fields import Model, Name, Names, Seed, Temperatures, uniq
 
 PARAMETERS = ("tau", "tau_target", "L", "V", "lr", "weight_decay")
 WHOLE = ("L", "V")  # parameters that are whole numbers
+MANY = 10**5  # points of a space that are no longer tried one by one
 DIGITS = 4  # of a number drawn from a range: more would make nothing but long names
 
-Number = Annotated[int | float, Field(allow_inf_nan=False)]
+
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number, found {value!r}")
+    return value
+
+
+Number = Annotated[int | float, Field(allow_inf_nan=False), BeforeValidator(_number)]
 Params = dict[str, Any]  # parameter -> number
 
 
@@ -51,6 +59,13 @@ class Axis(Model):
         """One of the values."""
         return self.values[0] if self.values else self.ends[0]
 
+    def points(self, *, whole: bool) -> list[float] | None:
+        """All values; None where they cannot be counted, or are too many."""
+        if self.values or not whole:
+            return self.values
+        low, high = map(int, self.ends)
+        return list(range(low, high + 1)) if high - low < MANY else None
+
     def settled(self, value: float, *, whole: bool) -> float:
         """A value as a trial uses it: rounded where it was drawn from a range."""
         if self.values or whole:
@@ -69,7 +84,7 @@ def _above(least: float, *, itself: bool = False, whole: bool = False) -> AfterV
         low = axis.ends[0]
         numbers = [*(axis.values or ()), *axis.ends]
         if whole and (broken := [value for value in numbers if not isinstance(value, int)]):
-            raise ValueError(f"must be whole, found {broken[0]:g}")
+            raise ValueError(f"must be whole, found {broken[0]}")
         if low < least or (low == least and not itself):
             raise ValueError(f"must be {'at least' if itself else 'above'} {least:g}, found {low:g}")
         return axis
@@ -121,10 +136,12 @@ class Space(Model):
     @property
     def points(self) -> list[Params] | None:
         """Every setting, the last parameter fastest; None where a range has too many."""
-        if any(axis.values is None for axis in self.axes.values()):
-            return None
-        lists = [axis.values or [] for axis in self.axes.values()]
-        if prod(map(len, lists)) > 10**5:
+        lists = []
+        for name, axis in self.axes.items():
+            if (points := axis.points(whole=name in WHOLE)) is None:
+                return None
+            lists.append(points)
+        if prod(map(len, lists)) > MANY:
             return None
         return [dict(zip(self.axes, point, strict=True)) for point in product(*lists)]
 
@@ -164,7 +181,7 @@ class Sweep(Model):
 
     @model_validator(mode="after")
     def _grid(self) -> Self:
-        ranges = [name for name, axis in self.space.axes.items() if axis.values is None]
+        ranges = [name for name, axis in self.space.axes.items() if axis.points(whole=name in WHOLE) is None]
         if self.sampler == "grid" and ranges:
             raise ValueError(f"sampler grid needs values of {ranges[0]}, not a range")
         return self

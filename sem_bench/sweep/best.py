@@ -6,30 +6,47 @@ from typing import Any
 import yaml
 
 from sem_bench.config import Params, Suite
-from sem_bench.files import read_json, write_atomic
+from sem_bench.errors import UserError
+from sem_bench.files import write_atomic
 from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
+from sem_bench.sweep.table import read
+
+HEAD = "# The best of sweep"
 
 
-def export(path: Path, subjects: Subjects, summary: Path) -> int:
-    """Write the suite of the best settings that a sweep's summary names; returns for how many methods there is one.
+def check(path: Path) -> None:
+    """Raises UserError where `export` could not write, or would write over what it did not make."""
+    if path.is_dir() or not path.parent.is_dir():
+        raise UserError(f"--export {path}: no file can be there")
+    if path.exists() and not path.read_bytes().startswith(HEAD.encode()):
+        raise UserError(f"--export {path}: there is a file that no sweep wrote; another name keeps it")
+
+
+def export(path: Path, subjects: Subjects, summary: Path) -> bool:
+    """Write the suite of the best settings that a sweep's summary names; False where a method has none confirmed yet.
 
     A grid for each method, with all embeddings of its own grid and the swept one as it was chosen.
     """
-    found = {study["method"]: study["best"] for study in read_json(summary)["studies"] if study["best"]}
-    chosen = [
-        (subject, found[name]["params"]) for subject in subjects.each if (name := subject.arm.method.name) in found
-    ]
-    if chosen:
-        suite = subjects.plan.suite
-        content: dict[str, Any] = {"name": f"{subjects.name}-best"[:60], "seeds": list(SEEDS)}
-        content["grid"] = [_grid(subject, params) for subject, params in chosen]
-        content |= {key: _plain(suite)[key] for key in ("pretrain", "evaluate") if key in _plain(suite)}
-        if tau_d := chosen[0][0].tau_d:
-            content.setdefault("evaluate", {}).setdefault("probe", {})["tau"] = tau_d
-        head = f"# The best of sweep {subjects.card.name} on suite {suite.name}, chosen on validation data.\n\n"
-        style: dict[str, Any] = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True, "width": 120}
-        write_atomic(path, head + yaml.safe_dump(content, **style))
-    return len(chosen)
+    known = {study["name"]: study["best"] for study in (read(summary) or {"studies": []})["studies"]}
+    chosen = [(subject, known.get(subject.name)) for subject in subjects.each]
+    if not all(best and (best["test"] or not subject.labelled) for subject, best in chosen):
+        return False
+    suite = subjects.plan.suite
+    content: dict[str, Any] = {"name": f"{subjects.name}-best"[:60], "seeds": list(SEEDS)}
+    content["grid"] = [_grid(subject, best["params"]) for subject, best in chosen if best]
+    content |= {key: _plain(suite)[key] for key in ("pretrain", "evaluate") if key in _plain(suite)}
+    evaluate = content.setdefault("evaluate", {})
+    if temperatures := subjects.card.content.tau_d:
+        evaluate.setdefault("probe", {})["tau"] = temperatures
+    if wanted := evaluate.get("expressivity", {}).get("methods"):
+        names = [subject.arm.method.name for subject in subjects.each]
+        evaluate["expressivity"]["methods"] = [name for name in wanted if name in names]
+        if not evaluate["expressivity"]["methods"]:
+            del evaluate["expressivity"]
+    head = f"{HEAD} {subjects.card.name} on suite {suite.name}, chosen on validation data.\n\n"
+    style: dict[str, Any] = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True, "width": 120}
+    write_atomic(path, head + yaml.safe_dump(content, **style))
+    return True
 
 
 def _grid(subject: Subject, params: Params) -> dict[str, Any]:

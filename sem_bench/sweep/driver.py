@@ -20,7 +20,7 @@ from sem_bench.store import Store
 from sem_bench.sweep import study, summary
 from sem_bench.sweep.study import Driver, Study
 from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
-from sem_bench.todo import selection
+from sem_bench.todo import look_at_data, selection
 
 if TYPE_CHECKING:
     from sem_bench.executors import Limits
@@ -30,19 +30,23 @@ POLL = 0.5  # seconds between two looks at the trials of other drivers
 
 
 @contextmanager
-def opened(subjects: Subjects, store: Store, url: str | None) -> Iterator[list[Study]]:
+def opened(subjects: Subjects, store: Store, url: str | None, limits: "Callable[[], Limits]") -> Iterator[list[Study]]:
     """The studies of a sweep, in the database at `url` or a journal file in the results, while this driver lives.
 
     Raises UserError where the storage cannot be reached, is lost, or has other studies of these names.
     """
+    look_at_data([job for subject in subjects.each for job in subject.jobs(subject.example)], store, limits)
     folder = store.root / "sweeps"
     journal = folder / f"{subjects.name}.journal"
-    with study.reached(url), Driver(folder / ".drivers") as driver:
-        where = str(journal) if url is None else f"--storage {study.shown(url)}"
+    where = str(journal) if url is None else f"--storage {study.shown(url)}"
+    with study.reached(url, where), Driver(folder / ".drivers") as driver:
         with driver.alone():  # a database may lack its tables
             storage = study.open_storage(url, journal)
         try:
-            yield [Study(subject, storage, driver, where) for subject in subjects.each]
+            yield [
+                Study(subject, subject.settings(store), storage, driver, where, shared=url is not None)
+                for subject in subjects.each
+            ]
         finally:
             study.close_storage(storage)
 
@@ -64,8 +68,11 @@ class Runner:
     def run(self) -> None:
         """Do what is lacking: trials, then the best setting of each study with more seeds."""
         self._write()
+        for subject, others in self.subjects.left_out:
+            self.reporter.message(f"{subject.name}: on {subject.where}; the suite has {others} more such arms")
         for each in self.studies:
             self._drive(each)
+            self.reporter.headline = ""
         for each in self.studies:
             self._settle(each)
 
@@ -118,27 +125,20 @@ class Runner:
             each.fail(trial, "nothing could be validated")
             self.reporter.message(f"{name}: failed, nothing could be validated")
             return
-        each.complete(
-            trial,
-            best["value"],
-            search=found,
-            tau_d=best["tau_d"],
-            jobs=[[job.kind, job.digest] for job in jobs],
-            made_with={"sampler": each.subject.sweep.sampler, "optuna": optuna.__version__},
-        )
+        jobs_done = [[job.kind, job.digest] for job in jobs]
+        mine = each.complete(trial, best["value"], search=found, tau_d=best["tau_d"], jobs=jobs_done)
         top = each.best
-        assert top is not None
+        if not mine or top is None:
+            self.reporter.message(f"{name}: another driver has taken it over")
+            return
         unit = "" if each.subject.sweep.objective == "rankme" else " %"
         at = "" if best["tau_d"] is None else f" at tau_d {best['tau_d']:g}"
-        text = f"{best['value']:.1f}{unit}{at}; best so far {top.value:.1f}{unit} (trial {top.number})"
-        self.reporter.message(f"{name}: {text}")
+        self.reporter.headline = f"best so far {top.value:.1f}{unit} in trial {top.number}"
+        self.reporter.message(f"{name}: {best['value']:.1f}{unit}{at}; {self.reporter.headline}")
 
     def _do(self, jobs: Sequence[Job], *, ahead: bool, monitor: "Monitor | None" = None) -> dict[str, str]:
         """What the store lacks of some jobs, perhaps with more trials ahead; the status of each by digest."""
-        if any(self.store.fingerprints(job) is None for job in jobs):
-            from sem_bench import executors
-
-            executors.refresh_fingerprints(jobs, self.store, self.limits())
+        look_at_data(jobs, self.store, self.limits)
         chosen = selection(jobs, self.store, "missing")
         waiting = {job.digest for job in chosen}
         outcome = {job.digest: "reused" for job in jobs if job.digest not in waiting}
@@ -184,7 +184,13 @@ def _monitor(trial: optuna.Trial, subject: Subject) -> "Monitor":
     """Reports each epoch to the study, and asks it whether to go on."""
     from sem_bench.workspace import Monitor
 
+    seen = 0
+
     def hopeless(epoch: int, figure: float) -> bool:
+        nonlocal seen
+        if epoch != seen + 1:  # it goes on from a checkpoint: what the others had in the epochs before, it lacks
+            return False
+        seen = epoch
         try:
             trial.report(figure, epoch)
             return trial.should_prune()

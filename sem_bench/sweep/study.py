@@ -5,7 +5,9 @@ running trial whose driver has lost its lock is given up, and its settings are t
 list of trials happens under one lock, so the number of trials is exact and no setting is tried twice.
 """
 
+import copy
 import fcntl
+import json
 import os
 import uuid
 import warnings
@@ -60,14 +62,25 @@ class _Lock(JournalFileOpenLock):
 
 
 def open_storage(url: str | None, journal: Path) -> BaseStorage:
-    """The storage at a database URL, or the journal file. Raises UserError where the file is none."""
+    """The storage at a database URL, or the journal file. Raises UserError where the file is none.
+
+    Drivers write whole lines, so what cannot be read was damaged by something else.
+    """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if url is not None:
         return RDBStorage(url, engine_kwargs={"connect_args": _patience(url)})
     journal.parent.mkdir(parents=True, exist_ok=True)
+    lock = _Lock(journal)
     try:
-        return JournalStorage(JournalFileBackend(str(journal), _Lock(journal)))
-    except (ValueError, KeyError, TypeError) as error:
+        backend = JournalFileBackend(str(journal), lock)
+        lock.acquire()
+        try:
+            for line in journal.read_bytes().splitlines():  # Optuna does not mind the last one
+                json.loads(line)
+        finally:
+            lock.release()
+        return JournalStorage(backend)
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise UserError(f"{journal}: damaged, or no journal of Optuna ({_reason(error)})") from None
 
 
@@ -79,26 +92,29 @@ def close_storage(storage: BaseStorage) -> None:
 
 
 @contextmanager
-def reached(url: str | None) -> Iterator[None]:
-    """Raises UserError where the storage is not there, or is lost."""
+def reached(url: str | None, where: str) -> Iterator[None]:
+    """Raises UserError where the storage is not there, is lost, or is of another version of Optuna."""
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
         if url is None:
             raise
-        raise UserError(f"--storage {shown(url)}: cannot be reached: {_reason(error)}") from None
+        raise UserError(f"{where}: cannot be reached: {_reason(error)}") from None
     except RuntimeError as error:
-        if url is None or "optuna storage upgrade" not in str(error):  # tables of another version of Optuna
+        if url is None or "table schema" not in str(error):
             raise
-        raise UserError(f"--storage {shown(url)}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from None
 
 
 def shown(url: str) -> str:
     """A database URL without its password."""
     try:
-        return make_url(url).set(query={}).render_as_string(hide_password=True)
-    except ArgumentError:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
         raise UserError("--storage: no database URL; one is sqlite:///sweeps.db") from None
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise UserError("--storage: names no file; sqlite:///sweeps.db does")
+    return parsed.set(query={}).render_as_string(hide_password=True)
 
 
 def _patience(url: str) -> dict[str, Any]:
@@ -148,6 +164,14 @@ class Driver:
         (self.folder / name).unlink(missing_ok=True)
         return False
 
+    @property
+    def home(self) -> str:
+        """What tells this results folder from others; ask for it `alone`."""
+        file = self.folder / "home"
+        if not file.exists():
+            file.write_text(uuid.uuid4().hex)
+        return file.read_text()
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """While no other driver changes a list of trials."""
@@ -160,12 +184,24 @@ class Driver:
 
 
 class Study:
-    """A subject's trials. Raises UserError where the storage has a study of this name with other settings."""
+    """A subject's trials. Raises UserError where the storage has a study of this name with other settings.
 
-    def __init__(self, subject: Subject, storage: BaseStorage, driver: Driver, where: str) -> None:
-        self.subject, self.driver = subject, driver
+    A `shared` storage is one that several results folders could use; a study in it belongs to one of them.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        settings: dict[str, Any],
+        storage: BaseStorage,
+        driver: Driver,
+        where: str,
+        *,
+        shared: bool,
+    ) -> None:
+        self.subject, self.driver, self.digest = subject, driver, digest(settings)
         self.failed_here: set[int] = set()  # by this driver: a later one may try them again
-        sweep, settings = subject.sweep, subject.settings
+        sweep = subject.sweep
         with driver.alone():
             study = optuna.create_study(
                 study_name=subject.name,
@@ -177,15 +213,17 @@ class Study:
             known = study.user_attrs.get("settings")
             if known is None and study.get_trials(deepcopy=False):
                 raise UserError(f"{where}: {subject.name!r} there is no study of sem_bench")
-            if known is not None and digest(known) != digest(settings):
+            if known is not None and digest(known) != self.digest:
                 text = f"{where}: the study {subject.name!r} there is another one: {difference(known, settings)}"
                 raise UserError(f"{text}; another --storage or --results keeps both")
             self.optuna = study
             if known is None:
                 study.set_user_attr("settings", settings)
-                study.set_user_attr("digest", digest(settings))
-                if subject.own:
-                    study.enqueue_trial(subject.own)
+            if shared and study.user_attrs.get("results", driver.home) != driver.home:
+                text = f"{where}: the study {subject.name!r} there belongs to another results folder"
+                raise UserError(f"{text}; drivers that share trials share --results")
+            if shared and "results" not in study.user_attrs:
+                study.set_user_attr("results", driver.home)
             sampler = {"type": sweep.sampler, "seed": sweep.seed, "optuna": optuna.__version__}
             pruner = sweep.pruner.model_dump() if sweep.pruner else None
             for name, value in (("sampler", sampler), ("pruner", pruner)):  # these may change
@@ -225,6 +263,8 @@ class Study:
         """The next trial and its settings; None where `wanted` trials are finished or running, or nothing is new."""
         with self.driver.alone():
             self._give_up_stale()
+            if self.subject.own and not self.trials():
+                self.optuna.enqueue_trial(self.subject.own)
             for _ in range(REPEATS):
                 if self.finished + self.running + len(self.failed_here) >= wanted:
                     return None
@@ -232,10 +272,13 @@ class Study:
                     return None
                 trial = self._sampled()
                 trial.set_user_attr("driver", self.driver.name)
+                made_with = {"type": self.subject.sweep.sampler, "optuna": optuna.__version__}
+                trial.set_user_attr("made_with", made_with)
                 params = self.params(trial.params)
                 others = [other for other in self._tried() if other.number != trial.number]
                 if params not in [self.params(other.params) for other in others]:
                     return trial, params
+                trial.set_user_attr("repeated", True)
                 self.optuna.tell(trial, state=TrialState.FAIL)
         return None
 
@@ -243,9 +286,9 @@ class Study:
         """A trial's settings, from what Optuna keeps of them."""
         return self.subject.sweep.space.settled(params)
 
-    def complete(self, trial: optuna.Trial, value: float, **details: Any) -> None:
-        """A trial has its value."""
-        self._tell(trial, details, state=TrialState.COMPLETE, values=value)
+    def complete(self, trial: optuna.Trial, value: float, **details: Any) -> bool:
+        """A trial has its value; False where another driver took this one for dead, and tries its settings again."""
+        return self._tell(trial, details, state=TrialState.COMPLETE, values=value)
 
     def prune(self, trial: optuna.Trial) -> None:
         """A trial was ended early."""
@@ -270,22 +313,28 @@ class Study:
             return {}, "no importance of the parameters: the trials do not tell them apart"
         return found, ""
 
-    def _tell(self, trial: optuna.Trial, details: dict[str, Any], **outcome: Any) -> None:
+    def _tell(self, trial: optuna.Trial, details: dict[str, Any], **outcome: Any) -> bool:
         with self.driver.alone():
             try:
                 for name, value in details.items():
                     trial.set_user_attr(name, value)
-            except optuna.exceptions.UpdateFinishedTrialError:  # another driver took this one for dead
-                return
-            self.optuna.tell(trial, skip_if_finished=True, **outcome)
+                self.optuna.tell(trial, **outcome)
+            except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
+                if self.trials()[trial.number].state == TrialState.RUNNING:
+                    raise
+                return False  # another driver took this one for dead
+        return True
 
     def _give_up_stale(self) -> None:
         """Fail the running trials whose driver is dead; their settings come next."""
         for trial in self.trials(TrialState.RUNNING):
             if not self.driver.lives(trial.user_attrs.get("driver")):
+                params = trial.params
+                if params.keys() != self.subject.sweep.space.axes.keys():  # it died before all of them were written
+                    params = trial.system_attrs.get("fixed_params", {})
+                if params:
+                    self.optuna.enqueue_trial(params)  # first: to try them twice is better than not at all
                 self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-                if trial.params.keys() == self.subject.sweep.space.axes.keys():
-                    self.optuna.enqueue_trial(trial.params)
 
     def _tried(self) -> list[FrozenTrial]:
         """Trials whose settings need no other."""
@@ -309,16 +358,17 @@ class Study:
 
     def _repeated(self) -> bool:
         """Whether the last trial was given up for repeating another."""
-        last = self.trials()[-1:]
-        return any(trial.state == TrialState.FAIL and "failed" not in trial.user_attrs for trial in last)
+        return any("repeated" in trial.user_attrs for trial in self.trials()[-1:])
 
     def _sampled(self) -> optuna.Trial:
-        sweep, number = self.subject.sweep, len(self.trials())
-        # A function of the number of the trial: a study that goes on later is the same as one without a break.
+        sweep, trials = self.subject.sweep, self.trials()
+        # A function of the trials that were not given up: a study that was killed is the same as one without a break.
+        number = sum(t.state != TrialState.FAIL or bool(t.user_attrs.keys() & {"failed", "repeated"}) for t in trials)
         seed = int(digest([sweep.seed, self.subject.name, number])[:8], 16)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.optuna.sampler = _sampler(sweep, seed)
+            named = any(trial.state == TrialState.WAITING for trial in trials)
+            self.optuna.sampler = optuna.samplers.RandomSampler() if named else _sampler(sweep, seed)
             return self.optuna.ask({name: _distribution(name, axis) for name, axis in sweep.space.axes.items()})
 
 
@@ -335,7 +385,18 @@ def _pruner(asked: Pruner | None) -> optuna.pruners.BasePruner:
         return optuna.pruners.NopPruner()
     if asked.type == "median":
         return optuna.pruners.MedianPruner(asked.startup_trials, n_warmup_steps=asked.warmup_epochs)
-    return optuna.pruners.SuccessiveHalvingPruner(asked.warmup_epochs, reduction_factor=asked.factor)
+    return _Halving(asked.warmup_epochs, reduction_factor=asked.factor)
+
+
+class _Halving(optuna.pruners.SuccessiveHalvingPruner):
+    """A trial does not compete with those given up, one of which may have had its own settings."""
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether to end the trial."""
+        competing = copy.copy(study)
+        found = [other for other in study.get_trials(deepcopy=False) if other.state != TrialState.FAIL]
+        competing.get_trials = lambda *_, **__: found  # type: ignore[method-assign]
+        return super().prune(competing, trial)
 
 
 def _distribution(name: str, axis: Axis) -> BaseDistribution:

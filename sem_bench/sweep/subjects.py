@@ -1,7 +1,7 @@
 """A sweep card held against a suite: which arm is studied, and the ordinary jobs that a trial is made of."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from sem_bench.cards import Card, Library
 from sem_bench.config import MAX_WIDTH, Embedding, Evaluate, Params, ProbeSettings, Sweep
 from sem_bench.errors import UserError
 from sem_bench.files import BUILTIN
-from sem_bench.jobs import Job
+from sem_bench.jobs import STAGES, Job
 from sem_bench.plan import Plan, read_plan
 from sem_bench.pooling import main_representation
+from sem_bench.store import Store, data_of
 from sem_bench.validation import at, did_you_mean
 
 TRIAL_SEED = 0
@@ -39,8 +40,7 @@ class Subject:
         """What the card says."""
         return self.card.content
 
-    @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self, store: Store) -> dict[str, Any]:
         """All that a value depends on beside its trial's own parameters: what makes it the same study."""
         jobs = [job for job in self.jobs(self.example) if job.cell.embedding == self.arm.label]  # no baseline below it
         return {
@@ -48,6 +48,12 @@ class Subject:
             "objective": self.sweep.objective,
             "tau_d": self.tau_d,
             "jobs": {job.kind: config.resolved(job.config) for job in reversed(jobs)},
+            "stages": {job.kind: STAGES[job.kind].version for job in jobs},
+            "data": {
+                f"{data_of(job).name}/{split}": fingerprint[:12]
+                for job in jobs
+                for split, fingerprint in (store.fingerprints(job) or {}).items()
+            },
         }
 
     @property
@@ -101,7 +107,13 @@ class Subject:
         return [(seed, list(arm.jobs(seed))) for seed in SEEDS]
 
     @property
+    def where(self) -> str:
+        """Backbone and data set of the arm."""
+        return f"{self.arm.backbone}, {self.arm.data_label}"
+
+    @property
     def _probe(self) -> ProbeSettings:
+        """At all labels, with the sweep's temperatures."""
         settings = self.arm.suite.evaluate.probe or ProbeSettings()
         return settings.model_copy(update={"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau})
 
@@ -127,6 +139,7 @@ class Subjects:
     plan: Plan
     each: list[Subject]
     trials: int  # of each study, in all
+    left_out: list[tuple[Subject, int]] = field(default_factory=list)  # and how many more arms would have fitted
 
     @property
     def name(self) -> str:
@@ -153,8 +166,17 @@ def read(
     except KeyError:
         raise UserError(f"unknown sweep {name!r}{did_you_mean(name, library.names('sweep'))}") from None
     changes = [*card.content.set, *assignments] if suite is None else assignments
-    plan = read_plan(suite or Path(card.content.suite), changes, data=data)
+    try:
+        plan = read_plan(suite or Path(card.content.suite), changes, data=data)
+    except UserError as error:
+        raise UserError([_of_card(card, problem) for problem in error.problems]) from None
     return subjects(card, plan, trials=trials, methods=methods)
+
+
+def _of_card(card: Card[Sweep], problem: str) -> str:
+    """A problem with one of the card's own changes to its suite names the card."""
+    own = next((one for one in card.content.set if problem.startswith(f"--set {one}")), None)
+    return problem if own is None else at(card.document, ("set",), problem.removeprefix("--"))
 
 
 def of_suite(plan: Plan) -> list[Subjects]:
@@ -167,6 +189,7 @@ def of_suite(plan: Plan) -> list[Subjects]:
 def subjects(card: Card[Sweep], plan: Plan, *, trials: int | None, methods: Sequence[str] | None) -> Subjects:
     """A sweep on a suite. Raises UserError where the suite has not what the sweep is to change."""
     found: list[Subject] = []
+    left_out: list[tuple[Subject, int]] = []
     problems: list[str] = []
     for name in dict.fromkeys(methods or card.content.methods):
         arms = [arm for arm in plan.arms if arm.method.name == name]
@@ -184,9 +207,11 @@ def subjects(card: Card[Sweep], plan: Plan, *, trials: int | None, methods: Sequ
             continue
         problems += [at(card.document, place, text) for place, text in _misfits(card.content, named[0])]
         found.append(Subject(card, named[0]))
+        others = sum(arm.label == named[0].label for arm in named) - 1
+        left_out += [(found[-1], others)] * bool(others)
     if problems:
         raise UserError(list(dict.fromkeys(problems)))
-    return Subjects(card, plan, found, trials or card.content.trials)
+    return Subjects(card, plan, found, trials or card.content.trials, left_out)
 
 
 def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:

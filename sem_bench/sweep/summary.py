@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sem_bench.files import read_json, write_json
+from sem_bench.files import write_json
 from sem_bench.jobs import Job
 from sem_bench.records import SCHEMA
 from sem_bench.store import Store
 from sem_bench.sweep.subjects import Subject, Subjects
+from sem_bench.sweep.table import read
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -44,42 +45,55 @@ def best_of(found: Sequence[Found]) -> Found | None:
 
 
 def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Store) -> None:
-    """Write it, atomically; a file that says the same stays as it is."""
+    """Write it, atomically; a file that says the same stays as it is.
+
+    Studies of other methods that the same sweep made earlier stay in it.
+    """
     sweep = subjects.card.content
-    jobs: dict[str, Job] = {}
-    content = {
+    content: Found = {
         "schema": SCHEMA,
         "sweep": subjects.card.name,
         "summary": sweep.summary,
         "suite": subjects.plan.suite.name,
         "objective": sweep.objective,
         "card": sweep.model_dump(mode="json", exclude_defaults=True),
-        "studies": [_study(study, store, jobs) for study in studies],
     }
-    content["jobs"] = [{"kind": job.kind, "slug": job.slug, "digest": job.digest} for job in jobs.values()]
-    if read_json(path) != content:
+    before, made = read(path), {study.subject.name: _study(study, store) for study in studies}
+    kept = before["studies"] if before is not None and _essence(before) == _essence(content) else []
+    content["studies"] = list(({study["name"]: study for study in kept} | made).values())
+    if before != content:
         write_json(path, content)
 
 
-def _study(study: "Study", store: Store, jobs: dict[str, Job]) -> Found:
-    """One method's study; its finished jobs are added to `jobs`."""
+def _essence(content: Found) -> Found:
+    """What two calls of the same sweep have in common."""
+    card = {key: value for key, value in content["card"].items() if key not in ("methods", "trials")}
+    return {"suite": content["suite"], "sweep": content["sweep"], "card": card}
+
+
+def _study(study: "Study", store: Store) -> Found:
+    """One method's study."""
     subject, best = study.subject, study.best
+    jobs: dict[str, Job] = {}  # the finished ones
+    trials = [_trial(study, trial, store, jobs) for trial in study.shown]
+    chosen = None if best is None else _best(subject, study.params(best.params), best.number, store, jobs)
     cell = subject.jobs(subject.example)[-1].cell
     names = ("method", "ip", "embedding", "backbone", "dataset", "recipe", "epochs")
     importance, note = study.importance()
     return {
         "name": subject.name,
-        "digest": study.optuna.user_attrs["digest"],
+        "digest": study.digest,
         "sampler": study.optuna.user_attrs["sampler"],
         "pruner": study.optuna.user_attrs["pruner"],
         **{name: getattr(cell, name) for name in names},
         "representation": "h" if subject.sweep.objective == "rankme" else subject.representation,
         "parameters": subject.sweep.space.names,
         "tau_d": subject.tau_d,
-        "trials": [_trial(study, trial, store, jobs) for trial in study.shown],
+        "trials": trials,
         "importance": importance,
         "importance_note": note,
-        "best": None if best is None else _best(subject, study.params(best.params), best.number, store, jobs),
+        "best": chosen,
+        "jobs": [{"kind": job.kind, "slug": job.slug, "digest": job.digest} for job in jobs.values()],
     }
 
 
@@ -92,6 +106,7 @@ def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, J
         "tau_d": told.get("tau_d"),
         "search": told.get("search", []),
     }
+    found["made_with"] = told.get("made_with", {})
     found["notes"] = [told["failed"]] if "failed" in told else []
     mine = study.subject.jobs(params) if params else []
     found["embedding_config"] = mine[-1].cell.embedding_config if mine else {}

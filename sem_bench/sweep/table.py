@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from sem_bench.digest import canonical_json
 from sem_bench.files import read_json
@@ -20,17 +19,27 @@ LEGENDS = {
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError)
 
 
+def read(path: Path) -> Row | None:
+    """What a sweep left, as summary.write wrote it; None where the file is absent or damaged."""
+    content = read_json(path)
+    try:
+        whole = content["schema"] == SCHEMA and all(
+            job.keys() == {"kind", "slug", "digest"} for study in content["studies"] for job in study["jobs"]
+        )
+        _rows(content)
+    except _BROKEN:
+        return None
+    return content if whole else None
+
+
 def rows(results: Path, names: Iterable[str]) -> list[Row]:
     """The flat objects of sweeps, by the names of their files; a damaged or absent file has none."""
-    found: list[Row] = []
-    for name in names:
-        content = read_json(results / "sweeps" / f"{name}.json")
-        try:
-            if content["schema"] == SCHEMA:
-                found += [row for study in content["studies"] for row in _study_rows(content, study)]
-        except _BROKEN:
-            continue
-    return found
+    found = [read(results / "sweeps" / f"{name}.json") for name in names]
+    return [row for content in found if content is not None for row in _rows(content)]
+
+
+def _rows(content: Row) -> list[Row]:
+    return [row for study in content["studies"] for row in _study_rows(content, study)]
 
 
 def _study_rows(content: Row, study: Row) -> list[Row]:
@@ -61,7 +70,7 @@ def _row(content: Row, study: Row, trial: Row, one: Row) -> Row:
     row["test_std"] = statistics.stdev(test) if len(test) > 1 else None
     row |= {"test_n": len(test), "test_tau_d": chosen["test_tau_d"] if best else []}
     row |= {"importance": study["importance"], "importance_note": study["importance_note"]}
-    return row | {"sampler": study["sampler"], "pruner": study["pruner"]}
+    return row | {"sampler": study["sampler"] | trial.get("made_with", {}), "pruner": study["pruner"]}
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -149,10 +158,11 @@ def _legend(rows: Sequence[Row]) -> list[str]:
         shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in top["importance"].items())
         if shares:
             complete = len({row["trial"] for row in own if row["state"] == "complete"})
-            legend.append(f"{_method(top)}: importance of the parameters (fANOVA, {complete} trials): {shares}")
+            how = f"fANOVA, main effects scaled to 100 %, {complete} trials"
+            legend.append(f"{_method(top)}: importance of the parameters ({how}): {shares}")
         elif top["importance_note"]:
             legend.append(f"{_method(top)}: {top['importance_note']}")
-    legend.append(_search(first))
+    legend.append(_search(rows))
     return legend
 
 
@@ -163,13 +173,14 @@ def _by_method(rows: Sequence[Row]) -> list[list[Row]]:
     return list(found.values())
 
 
-def _search(row: Row) -> str:
+def _search(rows: Sequence[Row]) -> str:
     names = {
         "tpe": "TPE, its first 10 trials at random",
         "qmc": "quasi-random (Sobol)",
         "random": "random",
         "grid": "grid",
     }
-    sampler: dict[str, Any] = row["sampler"]
-    text = f"search: {names[sampler['type']]}, the suite's own setting first; Optuna {sampler['optuna']}"
-    return text + (f"; pruner {row['pruner']['type']}" if row["pruner"] else "")
+    samplers = "; ".join(dict.fromkeys(names[row["sampler"]["type"]] for row in rows))
+    versions = ", ".join(dict.fromkeys(row["sampler"]["optuna"] for row in rows))
+    text = f"search: {samplers}, the suite's own setting first; Optuna {versions}"
+    return text + (f"; pruner {rows[0]['pruner']['type']}" if rows[0]["pruner"] else "")
