@@ -1,10 +1,13 @@
 """Sweeps through the command line: trials, their values, what is reused, what continues, what is refused."""
 
+import contextlib
 import json
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 import torch
@@ -165,6 +168,57 @@ def test_the_best_settings_as_a_suite(sweeps: Path, capsys: pytest.CaptureFixtur
     assert re.match(r"3 done, 6 reused, 0 failed", done(capsys))  # kNN alone is new
 
 
+def test_the_suite_of_the_best_leaves_out_what_was_not_swept(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = TINY.replace("[simclr]", "[simclr, byol]")
+    write(sweeps, "suite.yaml", two + "  expressivity: {methods: [byol], fractions: [1.0], tau: [1]}\n")
+    assert main(["sweep", "heat", "--trials", "1", "--export", "best.yaml"]) == 0
+    plan = read_plan(Path("best.yaml"))
+    assert {job.cell.method for job in plan.jobs} == {"simclr"}
+    assert not [job for job in plan.jobs if job.kind == "expressivity"]
+    # Again is fine, but not over a file of the user's, and that is said before anything runs.
+    assert main(["sweep", "heat", "--trials", "1", "--export", "best.yaml"]) == 0
+    capsys.readouterr()
+    line = "--export suite.yaml: there is a file that no sweep wrote; another name keeps it"
+    assert refused(capsys, "heat", "--trials", "1", "--export", "suite.yaml") == line
+    for place in ("datasets", "nowhere/best.yaml"):
+        assert refused(capsys, "heat", "--export", place) == f"--export {place}: no file can be there"
+
+
+def test_methods_swept_apart_stay_together(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(sweeps, "suite.yaml", TINY.replace("[simclr]", "[simclr, byol]"))
+    quick = ["sweep", "heat", "--trials", "1", "--set", "pretrain.epochs=0"]
+    assert main(quick) == 0
+    assert "byol, sem" not in capsys.readouterr().out
+    assert main([*quick, "--methods", "byol"]) == 0
+    assert [study["method"] for study in summary(sweeps)["studies"]] == ["simclr", "byol"]
+    table = capsys.readouterr().out
+    assert "simclr, sem" in table and "byol, sem" in table
+    assert main(["record", "results", "record"]) == 0
+    capsys.readouterr()
+    assert main(["table", "record"]) == 0
+    assert capsys.readouterr().out == table
+    write(sweeps, "sweeps/heat.yaml", TAU.replace("high: 5", "high: 4"))  # another sweep: its table is its own
+    assert main([*quick, "--results", "elsewhere"]) == 0
+    write(sweeps, "elsewhere/sweeps/heat-tiny.json", (sweeps / "results/sweeps/heat-tiny.json").read_text())
+    assert main([*quick, "--results", "elsewhere"]) == 0
+    assert len(json.loads(Path("elsewhere/sweeps/heat-tiny.json").read_text())["studies"]) == 1
+
+
+def test_damaged_summaries_are_made_anew(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(sweeps, "suite.yaml", TINY + "sweeps: [{use: heat, trials: 1}]\n")
+    assert main(["run", "suite.yaml", "--set", "pretrain.epochs=0"]) == 0
+    table = capsys.readouterr().out
+    path = sweeps / "results/sweeps/heat-tiny.json"
+    for text in ("[1]", '{"schema": 1, "studies": 3}', '{"studies": [{"name": "x"}]}', "{"):
+        path.write_text(text)
+        assert main(["plan", "suite.yaml"]) == 0
+        assert "0 of 1 trials finished" in capsys.readouterr().out
+        assert main(["record", "results", "record"]) == 2
+        assert "sweep 'heat-tiny' of suite 'tiny' was not run, or its file is damaged" in capsys.readouterr().err
+    assert main(["run", "suite.yaml", "--set", "pretrain.epochs=0"]) == 0
+    assert capsys.readouterr().out == table
+
+
 # --- objectives, samplers, pruning -----------------------------------------------------------------------------------
 
 
@@ -212,15 +266,28 @@ def test_samplers_go_on_where_they_stopped(sweeps: Path, sampler: str) -> None:
     assert study["sampler"] == {"type": sampler, "seed": 0, "optuna": optuna.__version__}
 
 
-def test_a_finite_space_is_tried_once(sweeps: Path) -> None:
+@pytest.mark.parametrize("space", ["V: {values: [2, 3, 4]}", "V: {low: 2, high: 4}"], ids=["values", "range"])
+def test_a_finite_space_is_tried_once(sweeps: Path, space: str) -> None:
     for sampler in ("grid", "tpe"):
-        space = "V: {values: [2, 3, 4]}"
         card = TAU.replace("tau: {low: 0.03, high: 5, log: true}", space).replace("random", sampler)
         write(sweeps, "sweeps/heat.yaml", card.replace("tau_d: [0.1, 1, 10]", "objective: rankme"))
         call = ["sweep", "heat", "--set", "pretrain.epochs=0", "--trials", "9"]
         assert main([*call, "--results", sampler]) == 0
         content = json.loads(Path(sampler, "sweeps/heat-tiny.json").read_text())
         assert sorted(trial["params"]["V"] for trial in content["studies"][0]["trials"]) == [2, 3, 4]
+        journal = Path(sampler, "sweeps/heat-tiny.journal")
+        before = journal.read_bytes()
+        assert main([*call, "--results", sampler]) == 0
+        assert journal.read_bytes() == before  # nothing is left to try
+
+
+def test_a_table_says_how_each_trial_was_made(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["sweep", "heat", "--set", "pretrain.epochs=0"]
+    assert main([*quick, "--trials", "2"]) == 0
+    assert "search: random, the suite's own setting first; Optuna" in capsys.readouterr().out
+    write(sweeps, "sweeps/heat.yaml", TAU.replace("sampler: random", "sampler: tpe"))
+    assert main([*quick, "--trials", "3"]) == 0
+    assert "search: random; TPE, its first 10 trials at random, the suite's" in capsys.readouterr().out
 
 
 def test_pruned_pretrainings_are_partial_and_can_be_continued(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,6 +383,12 @@ CARDS = {
         "heat.yaml:4: space.tau: must be above 0, found 0",
     ),
     "half a range": (", high: 5", "", "heat.yaml:4: space.tau: needs low and high, or values"),
+    "text": ("low: 0.03", 'low: "0.03"', "heat.yaml:4: space.tau.low: must be a number, found '0.03'"),
+    "truth": (
+        "{low: 0.03, high: 5, log: true}",
+        "{values: [true]}",
+        "space.tau.values[0]: must be a number, found True",
+    ),
     "both": (
         "log: true",
         "values: [1]",
@@ -329,6 +402,11 @@ CARDS = {
     "empty space": ("\n  tau: {low: 0.03, high: 5, log: true}", " {}", "heat.yaml:3: space: must name one of tau, "),
     "V of one": ("tau: {low: 0.03, high: 5, log: true}", "V: {values: [1]}", "space.V: must be at least 2, found 1"),
     "L of none": ("tau: {low: 0.03, high: 5, log: true}", "L: {values: [0]}", "space.L: must be at least 1, found 0"),
+    "fractional L": (
+        "tau: {low: 0.03, high: 5, log: true}",
+        "L: {values: [4.0]}",
+        "space.L: must be whole, found 4.0",
+    ),
     "half an L": ("tau: {low: 0.03, high: 5, log: true}", "L: {values: [2.5]}", "space.L: must be whole, found 2.5"),
     "too wide": (
         "tau: {low: 0.03, high: 5, log: true}",
@@ -344,6 +422,7 @@ CARDS = {
     "sampler": ("random", "randon", "heat.yaml:6: sampler: unknown sampler 'randon'; did you mean 'random'?"),
     "grid of a range": ("random", "grid", "heat.yaml:1: sampler grid needs values of tau, not a range"),
     "pruner": ("sampler:", "pruner: {type: mean}\nsampler:", "heat.yaml:6: pruner.type: unknown type 'mean'; did you"),
+    "set": ("sampler:", "set: [pretrain.epoch=1]\nsampler:", "heat.yaml:6: set pretrain.epoch=1: unknown key 'epoch'"),
     "no trial": ("trials: 2", "trials: 0", "heat.yaml:7: trials: should be greater than or equal to 1, found 0"),
     "method": ("[simclr]", "[simclir]", "heat.yaml:2: 'simclir' is no method of suite 'tiny'; did you mean 'simclr'?"),
     "embedding": (
@@ -379,6 +458,12 @@ def test_mistakes_on_the_command_line(sweeps: Path, capsys: pytest.CaptureFixtur
     write(sweeps, "suite.yaml", TINY + "sweeps: [{use: haet}]\n")
     assert main(["plan", "suite.yaml"]) == 2
     assert "suite.yaml:12: unknown sweep 'haet'; did you mean 'heat'?" in capsys.readouterr().err
+    write(sweeps, "suite.yaml", TINY + "sweeps: [{use: heat, methods: [simclir]}]\n")
+    assert main(["plan", "suite.yaml"]) == 2
+    said = "suite.yaml:12: 'simclir' is no method of this suite; did you mean 'simclr'?"
+    assert said in capsys.readouterr().err
+    write(sweeps, "suite.yaml", TINY.replace("datasets: [toy]", "datasets: [cars]"))
+    assert "no data for" in refused(capsys, "heat")  # one line: --allow-missing is no option here
 
 
 def test_storages_that_cannot_be_used(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -389,8 +474,67 @@ def test_storages_that_cannot_be_used(sweeps: Path, capsys: pytest.CaptureFixtur
     assert "cannot be reached" in refused(capsys, "heat", "--storage", "sqlite:////no/such/folder/x.db")
     assert refused(capsys, "heat", "--storage", "secret") == "--storage: no database URL; one is sqlite:///sweeps.db"
     assert "cannot be reached" in refused(capsys, "heat", "--storage", "oracle2://x")
-    write(sweeps, "results/sweeps/heat-tiny.journal", "{}\n{}\n")
-    assert "heat-tiny.journal: damaged, or no journal of Optuna" in refused(capsys, "heat")
+    port = "postgresql://me@host:abc/db"
+    assert refused(capsys, "heat", "--storage", port) == "--storage: no database URL; one is sqlite:///sweeps.db"
+    for url in ("sqlite://", "sqlite:///", "sqlite:///:memory:"):
+        assert refused(capsys, "heat", "--storage", url) == "--storage: names no file; sqlite:///sweeps.db does"
+
+
+def test_a_database_of_a_newer_optuna_is_refused(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["heat", "--storage", "sqlite:///trials.db", "--trials", "1", "--set", "pretrain.epochs=0"]
+    assert main(["sweep", *quick]) == 0
+    capsys.readouterr()
+    with contextlib.closing(sqlite3.connect("trials.db")) as database, database:
+        database.execute("UPDATE version_info SET schema_version = 99")
+        database.execute("UPDATE alembic_version SET version_num = 'v99.0.0.a'")
+    assert refused(capsys, *quick).startswith("--storage sqlite:///trials.db: ")
+
+
+@pytest.mark.parametrize(
+    "text", ["{}\n{}\n", '{"op_code": 99, "worker_id": "x"}\n', '{"op_code": 0, "wor\n'], ids=["other", "code", "line"]
+)
+def test_a_damaged_journal_is_refused(sweeps: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["heat", "--trials", "1", "--set", "pretrain.epochs=0"]
+    assert main(["sweep", *quick]) == 0
+    capsys.readouterr()
+    with (sweeps / "results/sweeps/heat-tiny.journal").open("a") as journal:
+        journal.write(text)
+    assert "heat-tiny.journal: damaged, or no journal of Optuna" in refused(capsys, *quick)
+
+
+def test_a_study_of_other_data_is_refused(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    labels, parts = np.arange(60) % 4, (("train", slice(40)), ("test", slice(40, 60)))
+
+    def put(images: "np.typing.NDArray[np.uint8]") -> None:
+        arrays = {
+            f"{name}_{what}": of[rows] for name, rows in parts for what, of in (("images", images), ("labels", labels))
+        }
+        np.savez(sweeps / "data/toy.npz", **arrays)
+
+    (sweeps / "data").mkdir()
+    put(pixels)
+    card = (sweeps / "datasets/toy.yaml").read_text()
+    card = card.replace(
+        "{type: python}", '{type: npz, path: toy.npz, images: "{split}_images", labels: "{split}_labels"}'
+    ).replace("200, test: 80", "40, test: 20")
+    write(sweeps, "datasets/toy.yaml", card)
+    quick = ["heat", "--trials", "1", "--set", "pretrain={recipe: quick, epochs: 0, batch_size: 20}"]
+    assert main(["sweep", *quick]) == 0
+    capsys.readouterr()
+    put(255 - pixels)
+    line = refused(capsys, *quick)
+    assert "the study 'heat-tiny-simclr' there is another one: data.toy/train is " in line
+
+
+def test_a_study_of_another_results_folder_is_refused(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    quick = ["heat", "--storage", "sqlite:///trials.db", "--trials", "1", "--set", "pretrain.epochs=0"]
+    assert main(["sweep", *quick]) == 0
+    capsys.readouterr()
+    line = refused(capsys, *quick, "--results", "elsewhere")
+    assert line.startswith(
+        "--storage sqlite:///trials.db: the study 'heat-tiny-simclr' there belongs to another results"
+    )
 
 
 def test_a_study_of_another_space_is_refused(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ import optuna
 import pytest
 
 from sem_bench.cli import main
-from tests.conftest import SUITE, write
+from tests.conftest import SUITE, method_card, write
 from tests.test_run import process
 
 CARD = """
@@ -152,3 +152,55 @@ def test_a_killed_driver_loses_nothing(sweeps: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert main(["sweep", "heat"]) == 0
     assert "0 done, " in capsys.readouterr().err
+
+
+def test_a_journal_that_ends_anywhere_goes_on(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A kill between any two of a driver's lines: the suite's own setting is still the first."""
+    quick = ["sweep", "heat", "--set", "pretrain.epochs=0"]
+    assert main(quick) == 0
+    settings = [trial["params"] for trial in trials(sweeps)]
+    journal = sweeps / "results/sweeps/heat-tiny.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    assert settings[0] == {"tau": 1} and len(lines) > 10
+    for count in range(len(lines)):
+        journal.write_bytes(b"".join(lines[:count]))
+        assert main(quick) == 0, count
+        assert [trial["params"] for trial in trials(sweeps)] == settings, count
+    capsys.readouterr()
+
+
+SLOW = """
+import time
+
+from sem_bench.method import Method
+
+
+class Slow(Method):
+    def forward(self, batch):
+        return tuple(self.encoder(view) for view in batch.views)
+
+    def loss(self, first, second):
+        time.sleep(0.02)
+        return ((first - second) ** 2).mean()
+"""
+
+
+def test_a_sweep_that_was_killed_is_as_one_that_was_not(sweeps: Path) -> None:
+    """Its first trial does not compete with what it was before the kill, and the same settings follow."""
+    write(sweeps, "methods/slow.py", SLOW)
+    write(sweeps, "methods/slow.yaml", method_card("Slow"))
+    card = CARD.replace("[simclr]", "[slow]").replace("trials: 2", "trials: 3\npruner: {type: halving, factor: 3}")
+    write(sweeps, "sweeps/heat.yaml", card)
+    call = ["sweep", "heat", "--set", "grid.methods=[slow]", "--set", "pretrain.epochs=8"]
+    run = process(sweeps, *call)
+    while not any(log.read_text().count("\n") > 3 for log in sweeps.glob("results/pretrain/*/log.csv")):
+        assert run.poll() is None
+        time.sleep(0.01)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    assert not list(sweeps.glob("results/pretrain/*/result.json"))
+    assert main(call) == 0 and main([*call, "--results", "unbroken"]) == 0
+    mine = trials(sweeps)
+    content = json.loads((sweeps / "unbroken/sweeps/heat-tiny.json").read_text())
+    assert [trial["params"] for trial in mine] == [trial["params"] for trial in content["studies"][0]["trials"]]
+    assert mine[0]["state"] == "complete"

@@ -13,6 +13,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -203,13 +204,11 @@ class Study:
         self.failed_here: set[int] = set()  # by this driver: a later one may try them again
         sweep = subject.sweep
         with driver.alone():
-            study = optuna.create_study(
-                study_name=subject.name,
-                storage=storage,
-                direction="maximize",
-                load_if_exists=True,
-                pruner=_pruner(sweep.pruner),
+            known_names = optuna.get_all_study_names(storage)  # to create what is there would be written down too
+            make = (
+                optuna.load_study if subject.name in known_names else partial(optuna.create_study, direction="maximize")
             )
+            study = make(study_name=subject.name, storage=storage, pruner=_pruner(sweep.pruner))
             known = study.user_attrs.get("settings")
             if known is None and study.get_trials(deepcopy=False):
                 raise UserError(f"{where}: {subject.name!r} there is no study of sem_bench")

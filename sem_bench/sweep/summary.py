@@ -84,6 +84,7 @@ def _study(study: "Study", store: Store) -> Found:
         "name": subject.name,
         "digest": study.digest,
         "sampler": study.optuna.user_attrs["sampler"],
+        "own_first": subject.own is not None,
         "pruner": study.optuna.user_attrs["pruner"],
         **{name: getattr(cell, name) for name in names},
         "representation": "h" if subject.sweep.objective == "rankme" else subject.representation,

@@ -70,7 +70,8 @@ def _row(content: Row, study: Row, trial: Row, one: Row) -> Row:
     row["test_std"] = statistics.stdev(test) if len(test) > 1 else None
     row |= {"test_n": len(test), "test_tau_d": chosen["test_tau_d"] if best else []}
     row |= {"importance": study["importance"], "importance_note": study["importance_note"]}
-    return row | {"sampler": study["sampler"] | trial.get("made_with", {}), "pruner": study["pruner"]}
+    sampler = study["sampler"] | trial.get("made_with", {}) | {"own_first": study.get("own_first", True)}
+    return row | {"sampler": sampler, "pruner": study["pruner"]}
 
 
 # --- for people ------------------------------------------------------------------------------------------------------
@@ -182,5 +183,6 @@ def _search(rows: Sequence[Row]) -> str:
     }
     samplers = "; ".join(dict.fromkeys(names[row["sampler"]["type"]] for row in rows))
     versions = ", ".join(dict.fromkeys(row["sampler"]["optuna"] for row in rows))
-    text = f"search: {samplers}, the suite's own setting first; Optuna {versions}"
+    own = ", the suite's own setting first" * all(row["sampler"]["own_first"] for row in rows)
+    text = f"search: {samplers}{own}; Optuna {versions}"
     return text + (f"; pruner {rows[0]['pruner']['type']}" if rows[0]["pruner"] else "")
