@@ -507,7 +507,7 @@ def test_a_study_of_other_data_is_refused(sweeps: Path, capsys: pytest.CaptureFi
     labels, parts = np.arange(60) % 4, (("train", slice(40)), ("test", slice(40, 60)))
 
     def put(images: "np.typing.NDArray[np.uint8]") -> None:
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{name}_{what}": of[rows] for name, rows in parts for what, of in (("images", images), ("labels", labels))
         }
         np.savez(sweeps / "data/toy.npz", **arrays)
