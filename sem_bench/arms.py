@@ -36,10 +36,15 @@ class Arm:
         """Pretraining, then what follows it."""
         baseline = dict[str, str]()
         if self.embedding.type == "untrained":
-            without = replace(self, label="none", asked=Embedding(type="none"))
+            plain = (label for label, embedding in self.grid.embeddings.items() if embedding.type == "none")
+            without = replace(self, label=next(plain, f"baseline of {self.label}"), asked=Embedding(type="none"))
             job = without._job("pretrain", seed, without._pretraining(seed), self.dataset.place)
             baseline = {"pretrain": job.digest}
             yield job
+        for job in self._own_jobs(seed, baseline):
+            yield replace(job, cell=replace(job.cell, baseline=baseline.get("pretrain", "")))
+
+    def _own_jobs(self, seed: int, baseline: dict[str, str]) -> Iterator[Job]:
         pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset.place, baseline)
         yield pretrain
         inputs, probes = {"pretrain": pretrain.digest}, dict[float, str]()

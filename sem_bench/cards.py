@@ -192,7 +192,7 @@ def _check_limits(card: Card[MethodCard]) -> None:
         if not own:
             problems.append(at(card.document, ("limits", key), f"no recipe has a parameter {key!r}"))
         for name, value in own.items():
-            if not isinstance(value, int | float) or not low <= value <= high:
+            if isinstance(value, bool | str) or not low <= value <= high:
                 text = f"{key} must lie from {low:g} to {high:g}, found {value}"
                 problems.append(at(card.document, ("recipes", name, "parameters", key), text))
     if problems:

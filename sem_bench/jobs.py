@@ -53,6 +53,7 @@ class Cell:
     epochs: int
     seed: int
     external: bool = False  # trained elsewhere: the seed changes nothing but the evaluation
+    baseline: str = ""  # digest of the pretraining that an untrained embedding stands on
 
 
 @dataclass(frozen=True)

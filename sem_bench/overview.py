@@ -72,9 +72,11 @@ def _sweep(sweep: Subjects, store: Store) -> str:
     for subject in sweep.each:
         mine = [study for study in known.get("studies", []) if study["name"] == subject.name]
         done = sum(trial["state"] in ("complete", "pruned") for study in mine for trial in study["trials"])
-        jobs = subject.jobs(subject.example)
         left = max(0, sweep.trials - done)
-        seconds += sum(estimate(jobs, store).values()) * (left + (len(SEEDS) - 1) * bool(left))
+        whole, first = subject.jobs(subject.example), not done
+        each = estimate(whole, store)
+        patterns = [whole] * first + [subject.anew] * (left - first) + [whole] * (len(SEEDS) - 1)
+        seconds += sum(each[job.digest] for pattern in patterns for job in pattern) if left else 0.0
         methods.append(subject.arm.method.name)
         finished += done
     text = (

@@ -250,7 +250,7 @@ def _method_problems(grid: Grid, library: Library) -> Iterator[tuple[str, str]]:
     if grid.prefix is not None and grid.checkpoint is None:
         yield "prefix", "`prefix` belongs to a `checkpoint`"
     for label, embedding in grid.embeddings.items() if external else ():
-        if embedding.heated and embedding.tau is None:
+        if embedding.heated and embedding.tau is None and embedding.type != "untrained":
             yield "embeddings", f"{label!r} needs tau, the temperature that its checkpoint was trained at"
 
 

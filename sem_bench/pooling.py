@@ -69,6 +69,7 @@ class _Cell:
     predictions: dict[int, records.Predictions]  # of seeds with a single draw
     absent: str  # which seeds have no figure, and why
     external: bool  # an encoder that was trained elsewhere
+    pretrained: dict[int, str]  # digest of what made the backbone
 
     @property
     def place(self) -> str:
@@ -162,13 +163,15 @@ def _cell(suite: str, runs: Sequence[Run], key: Key, config: str) -> _Cell:
     row["digests"] = [run.job["digest"] for run in used.values()]
     above = {seed: statistics.fmean(map(_above_chance, run.figures[key])) for seed, run in used.items()}
     external = bool(runs[0].job.get("external"))
-    if external and len(values) > 1:
+    if external and len(values) > 1 and embedding_type(row) != "untrained":
         notes.append("one encoder: the seeds vary the probe alone")
     row["notes"] = list(dict.fromkeys(notes))
     extras = [draw.extra for draw in draws]
     row |= {name: _mean([extra[name] for extra in extras]) for name in (extras[0] if extras else {})}
     single = {seed: run.figures[key][0].predictions for seed, run in used.items() if len(run.figures[key]) == 1}
-    return _Cell(row, above, settings, {seed: found for seed, found in single.items() if found}, absent, external)
+    predictions = {seed: found for seed, found in single.items() if found}
+    pretrained = {seed: run.job.get("baseline") or run.job["inputs"]["pretrain"] for seed, run in used.items()}
+    return _Cell(row, above, settings, predictions, absent, external, pretrained)
 
 
 def _above_chance(draw: records.Figure) -> float:
@@ -214,7 +217,7 @@ def _add_gains(cells: Sequence[_Cell]) -> None:
         if embedding_type(cell.row) == "none":
             baselines.setdefault(cell.place, {})[canonical_json(cell.row["digests"])] = cell
     for cell in (cell for cell in cells if embedding_type(cell.row) != "none"):
-        if cell.external:
+        if cell.external and embedding_type(cell.row) != "untrained":
             cell.row["notes"].append("external encoders are no pair: no gain")
             continue
         found = list(baselines.get(cell.place, {}).values())
@@ -235,6 +238,8 @@ def _gain(cell: _Cell, base: _Cell) -> tuple[Interval, str]:
     if base.absent:
         return hole, f"the none arm has holes ({base.absent}): no gain"
     common = [seed for seed in cell.values if seed in base.values]
+    if embedding_type(cell.row) == "untrained" and any(cell.pretrained[s] != base.pretrained[s] for s in common):
+        return hole, "stands on another pretraining than none: no gain"
     for here, there in ((cell.settings[seed], base.settings[seed]) for seed in common):
         if here != there or here == records.UNKNOWN:
             return hole, f"{here} against {there}: no gain"
@@ -266,7 +271,7 @@ def has_gain(metric: str) -> bool:
 
 
 def embedding_type(row: Row) -> str:
-    """none, linear, sem or gumbel."""
+    """none, linear, sem, gumbel or untrained."""
     return str(row["embedding_config"]["type"])
 
 

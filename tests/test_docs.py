@@ -185,18 +185,24 @@ def contact_sheet(path: Path) -> None:
     load_code(card.code).contact_sheet(path, columns=8, zoom=1, **card.content.source.arguments)
 
 
-def figure(path: Path, *, record: str, table: str, name: str) -> None:
-    """A figure that `run` writes beside a table, from a record."""
-    rows = [row for row in tables.rows(REPOSITORY / "docs/records" / record) if row["table"] == table]
+def figure(path: Path, *, record: str, table: str, name: str, suite: str | None = None) -> None:
+    """A figure that `run` or `sweep` writes beside a table, from a record."""
+    rows = [row for row in tables.rows(REPOSITORY / "docs/records" / record, suite=suite) if row["table"] == table]
     with tempfile.TemporaryDirectory() as folder:
         figures.write(rows, Path(folder))
         path.write_bytes((Path(folder) / f"{name}.png").read_bytes())
+
+
+def swept(path: Path, *, sweep: str, name: str) -> None:
+    """A figure of a sweep on photographs."""
+    figure(path, record="sweeps_photographs", table="sweep", name=name, suite=f"{sweep}-byol_photographs")
 
 
 PICTURES: dict[str, Callable[[Path], None]] = {
     "shapes.png": contact_sheet,
     "shifts.png": test_shifts.contact_sheet,
     "gains.png": partial(figure, record="quick", table="comparison", name="gains"),
+    "sweep_tau_d.png": partial(swept, sweep="tau_d", name="sweep-tau_d-byol-tau_d"),
 }
 
 

@@ -119,6 +119,8 @@ def test_the_rows(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert row["table"] == "sweep" and row["sweep"] == "heat" and row["method"] == "simclr"
         assert row["objective"] == "probe" and row["state"] == "complete" and row["params"].keys() == {"tau"}
         assert row["mean"] == row["value"] and row["n"] == 1 and row["gain"] is None
+        chosen = trials(sweeps)[row["trial"]]["tau_d"]
+        assert ("tau_d on the edge of its grid" in row["notes"]) == (row["tau_d"] == chosen in (0.1, 10))
     tested = [row for row in rows if row["test"] is not None]
     best = summary(sweeps)["studies"][0]["best"]
     assert len(tested) == 1 and tested[0]["best"] and tested[0]["test_n"] == 3
@@ -180,8 +182,9 @@ def test_the_suite_of_the_best_leaves_out_what_was_not_swept(sweeps: Path, capsy
     capsys.readouterr()
     line = "--export suite.yaml: there is a file that no sweep wrote; another name keeps it"
     assert refused(capsys, "heat", "--trials", "1", "--export", "suite.yaml") == line
-    for place in ("datasets", "nowhere/best.yaml"):
-        assert refused(capsys, "heat", "--export", place) == f"--export {place}: no file can be there"
+    assert refused(capsys, "heat", "--export", "datasets") == "--export datasets: is a folder"
+    line = "--export nowhere/best.yaml: No such file or directory"
+    assert refused(capsys, "heat", "--export", "nowhere/best.yaml") == line
 
 
 def test_methods_swept_apart_stay_together(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,7 +212,13 @@ def test_damaged_summaries_are_made_anew(sweeps: Path, capsys: pytest.CaptureFix
     assert main(["run", "suite.yaml", "--set", "pretrain.epochs=0"]) == 0
     table = capsys.readouterr().out
     path = sweeps / "results/sweeps/heat-tiny.json"
-    for text in ("[1]", '{"schema": 1, "studies": 3}', '{"studies": [{"name": "x"}]}', "{"):
+    for text in (
+        "[1]",
+        '{"schema": 1, "studies": []}',
+        '{"schema": 1, "studies": 3}',
+        '{"studies": [{"name": "x"}]}',
+        "{",
+    ):
         path.write_text(text)
         assert main(["plan", "suite.yaml"]) == 0
         assert "0 of 1 trials finished" in capsys.readouterr().out
@@ -446,6 +455,12 @@ def test_a_faulty_card_gets_one_line(sweeps: Path, capsys: pytest.CaptureFixture
     line = refused(capsys, "heat")
     assert expected in line and line.startswith("sweeps/heat.yaml:")
     assert not (sweeps / "results").exists()
+
+
+def test_a_grid_has_an_end(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    large = TAU.replace("tau: {low: 0.03, high: 5, log: true}", "L: {low: 1, high: 900}\n  V: {low: 2, high: 900}")
+    write(sweeps, "sweeps/heat.yaml", large.replace("random", "grid"))
+    assert refused(capsys, "heat") == "sweeps/heat.yaml:1: sampler grid: the space has more than 100,000 points"
 
 
 def test_mistakes_on_the_command_line(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,3 +108,37 @@ def test_what_waits_for_a_failed_baseline_is_done_with_it(folder: Path, capsys: 
 def test_mistakes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, "suite.yaml", SUITE.replace("{L: 4, V: 3}", "{type: untrained, L: 4, V: 3, tau_target: 1}"))
     assert "untrained takes no tau_target" in problems(capsys, "suite.yaml")[0]
+
+
+def rows_of(capsys: pytest.CaptureFixture[str], label: str) -> list[dict[str, Any]]:
+    """The rows of an arm in the last suite's comparison at all labels."""
+    capsys.readouterr()
+    assert main(["table", "results", "--table", "comparison", "--format", "json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    return [row for row in rows if row["embedding"] == label and row["metric"] == "top1" and row["column"] == "100%"]
+
+
+def test_its_gain_is_over_the_baseline_that_it_stands_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = "  - {methods: [simclr], embeddings: %s, backbones: [resnet10w16s2], datasets: [toy]%s}\n"
+    head, tail = SUITE[: SUITE.index("  methods")], SUITE[SUITE.index("pretrain:") :]
+    for change, paired in (("", True), (", pretrain: {lr: 0.05}", False)):
+        grids = one % ("{none: {}}", "") + one % ("{control: {type: untrained, L: 4, V: 3}}", change)
+        write(folder, "suite.yaml", head + grids + tail)
+        assert main(["run", "suite.yaml"]) == 0
+        found = rows_of(capsys, "control")
+        assert found and all((row["gain"] is not None) == paired for row in found)
+        assert all(("stands on another pretraining than none: no gain" in row["notes"]) != paired for row in found)
+
+
+def test_it_has_a_gain_over_an_external_encoder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--only", "pretrain/simclr-none"]) == 0
+    (trained,) = (folder / "results/pretrain").glob("simclr-none*/checkpoint.pt")
+    trained.rename("weights.pt")
+    suite = SUITE.replace("methods: [simclr]", "methods: [external]\n  checkpoint: weights.pt").replace("[0]", "[0, 1]")
+    write(folder, "suite.yaml", suite.replace("sem: {L", "untrained: {L"))
+    assert main(["run", "suite.yaml", "--data", "."]) == 0
+    found = rows_of(capsys, "untrained")
+    assert {row["representation"] for row in found} == {"h", "sem"}
+    for row in found:
+        assert row["gain"] == pytest.approx(0) if row["representation"] == "h" else row["gain"] is not None
+        assert "one encoder: the seeds vary the probe alone" not in row["notes"]  # they vary the layer, too

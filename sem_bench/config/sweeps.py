@@ -184,6 +184,8 @@ class Sweep(Model):
         ranges = [name for name, axis in self.space.axes.items() if axis.points(whole=name in WHOLE) is None]
         if self.sampler == "grid" and ranges:
             raise ValueError(f"sampler grid needs values of {ranges[0]}, not a range")
+        if self.sampler == "grid" and self.space.points is None:
+            raise ValueError(f"sampler grid: the space has more than {MANY:,} points")
         return self
 
 

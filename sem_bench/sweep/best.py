@@ -1,5 +1,6 @@
 """A suite with the chosen values, for `run`: `--export best.yaml`."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,13 @@ HEAD = "# The best of sweep"
 
 def check(path: Path) -> None:
     """Raises UserError where `export` could not write, or would write over what it did not make."""
-    if path.is_dir() or not path.parent.is_dir():
-        raise UserError(f"--export {path}: no file can be there")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(f"--export {path}: {error.strerror}") from None
+    if path.is_dir():
+        raise UserError(f"--export {path}: is a folder")
     if path.exists() and not path.read_bytes().startswith(HEAD.encode()):
         raise UserError(f"--export {path}: there is a file that no sweep wrote; another name keeps it")
 
@@ -36,7 +42,8 @@ def export(path: Path, subjects: Subjects, summary: Path) -> bool:
     content["grid"] = [_grid(subject, best["params"]) for subject, best in chosen if best]
     content |= {key: _plain(suite)[key] for key in ("pretrain", "evaluate") if key in _plain(suite)}
     evaluate = content.setdefault("evaluate", {})
-    if temperatures := subjects.card.content.tau_d:
+    temperatures = subjects.card.content.tau_d
+    if temperatures and subjects.each[0].labelled:
         evaluate.setdefault("probe", {})["tau"] = temperatures
     if wanted := evaluate.get("expressivity", {}).get("methods"):
         names = [subject.arm.method.name for subject in subjects.each]

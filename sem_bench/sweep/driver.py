@@ -167,10 +167,10 @@ class Runner:
         """(key, kind, seconds) of the jobs of later trials and of two more seeds, taken for those of one trial."""
         found = []
         for number, each in enumerate(self.studies):
-            pattern = each.subject.jobs(each.subject.example)
-            seconds = estimate(pattern, self.store)
+            whole, anew = each.subject.jobs(each.subject.example), each.subject.anew
+            seconds = estimate(whole, self.store)
             left = max(0, self.subjects.trials - each.finished - each.running - len(each.failed_here))
-            for trial in range(left + len(SEEDS) - 1):
+            for trial, pattern in enumerate([anew] * left + [whole] * (len(SEEDS) - 1)):
                 found += [(f"{number}-{trial}-{i}", job.kind, seconds[job.digest]) for i, job in enumerate(pattern)]
         return found
 

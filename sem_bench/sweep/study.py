@@ -113,7 +113,8 @@ def shown(url: str) -> str:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise UserError("--storage: no database URL; one is sqlite:///sweeps.db") from None
-    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+    memory = parsed.database in (None, "", ":memory:") or parsed.query.get("mode") == "memory"
+    if parsed.get_backend_name() == "sqlite" and memory:
         raise UserError("--storage: names no file; sqlite:///sweeps.db does")
     return parsed.set(query={}).render_as_string(hide_password=True)
 
@@ -201,6 +202,10 @@ class Study:
         shared: bool,
     ) -> None:
         self.subject, self.driver, self.digest = subject, driver, digest(settings)
+        of_all = {name: value for name, value in settings.items() if name != "jobs"}
+        suite = subject.arm.suite.model_dump(mode="json", exclude={"seeds", "sweeps"})
+        self.shared = digest([of_all, suite])[:12]  # studies of other methods that have it belong to one table
+        self.points = subject.sweep.space.points
         self.failed_here: set[int] = set()  # by this driver: a later one may try them again
         sweep = subject.sweep
         with driver.alone():
@@ -346,14 +351,13 @@ class Study:
 
         False where nothing is left.
         """
-        points = self.subject.sweep.space.points
-        if points is None or self.trials(TrialState.WAITING):
+        if self.points is None or self.trials(TrialState.WAITING):
             return True
-        tried = [self.params(trial.params) for trial in self._tried()]
-        left = [point for point in points if self.params(point) not in tried]
+        tried = {tuple(trial.params[name] for name in self.points[0]) for trial in self._tried()}
+        left = next((point for point in self.points if tuple(point.values()) not in tried), None)
         if left and (self.subject.sweep.sampler == "grid" or self._repeated()):
-            self.optuna.enqueue_trial(left[0])
-        return bool(left)
+            self.optuna.enqueue_trial(left)
+        return left is not None
 
     def _repeated(self) -> bool:
         """Whether the last trial was given up for repeating another."""

@@ -101,6 +101,12 @@ class Subject:
         temperatures: list[float | None] = [*self.tau_d] or [None]
         return [*before, *(self._held_out(votes, tau, seed) for tau in temperatures)]
 
+    @property
+    def anew(self) -> list[Job]:
+        """The jobs that each trial has of its own: a finished baseline below it stays, unless the recipe is swept."""
+        swept = {"lr", "weight_decay"} & self.sweep.space.axes.keys()
+        return [job for job in self.jobs(self.example) if swept or job.cell.embedding == self.arm.label]
+
     def confirmation(self, params: Params) -> list[tuple[int, list[Job]]]:
         """Pretraining and probe with the chosen settings, by seed."""
         arm = self._with(params, Evaluate(probe=self._probe))
@@ -175,7 +181,7 @@ def read(
 
 def _of_card(card: Card[Sweep], problem: str) -> str:
     """A problem with one of the card's own changes to its suite names the card."""
-    own = next((one for one in card.content.set if problem.startswith(f"--set {one}")), None)
+    own = next((one for one in card.content.set if problem.startswith(f"--set {one}:")), None)
     return problem if own is None else at(card.document, ("set",), problem.removeprefix("--"))
 
 

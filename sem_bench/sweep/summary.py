@@ -47,7 +47,7 @@ def best_of(found: Sequence[Found]) -> Found | None:
 def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Store) -> None:
     """Write it, atomically; a file that says the same stays as it is.
 
-    Studies of other methods that the same sweep made earlier stay in it.
+    Studies of other methods stay in it that the same sweep made earlier, of the same suite and data.
     """
     sweep = subjects.card.content
     content: Found = {
@@ -59,16 +59,11 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
         "card": sweep.model_dump(mode="json", exclude_defaults=True),
     }
     before, made = read(path), {study.subject.name: _study(study, store) for study in studies}
-    kept = before["studies"] if before is not None and _essence(before) == _essence(content) else []
-    content["studies"] = list(({study["name"]: study for study in kept} | made).values())
+    shared = {study["shared"] for study in made.values()}
+    known = {study["name"]: study for study in (before or {"studies": []})["studies"] if study.get("shared") in shared}
+    content["studies"] = list((known | made).values())
     if before != content:
         write_json(path, content)
-
-
-def _essence(content: Found) -> Found:
-    """What two calls of the same sweep have in common."""
-    card = {key: value for key, value in content["card"].items() if key not in ("methods", "trials")}
-    return {"suite": content["suite"], "sweep": content["sweep"], "card": card}
 
 
 def _study(study: "Study", store: Store) -> Found:
@@ -83,6 +78,7 @@ def _study(study: "Study", store: Store) -> Found:
     return {
         "name": subject.name,
         "digest": study.digest,
+        "shared": study.shared,
         "sampler": study.optuna.user_attrs["sampler"],
         "own_first": subject.own is not None,
         "pruner": study.optuna.user_attrs["pruner"],

@@ -16,6 +16,7 @@ LEGENDS = {
     "knn": f"hold-out: best top-1 of the nearest neighbours over tau_d in percent, {HOLDOUT}",
     "rankme": "rank: effective rank of h (RankMe) on training images, one seed, no labels",
 }
+EDGE = "tau_d on the edge of its grid"  # as the probe says it
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError)
 
 
@@ -23,9 +24,9 @@ def read(path: Path) -> Row | None:
     """What a sweep left, as summary.write wrote it; None where the file is absent or damaged."""
     content = read_json(path)
     try:
-        whole = content["schema"] == SCHEMA and all(
-            job.keys() == {"kind", "slug", "digest"} for study in content["studies"] for job in study["jobs"]
-        )
+        whole = content["schema"] == SCHEMA and {"suite", "sweep", "objective", "card"} <= content.keys()
+        for study in content["studies"]:
+            whole &= all(job.keys() == {"kind", "slug", "digest"} for job in study["jobs"])
         _rows(content)
     except _BROKEN:
         return None
@@ -63,7 +64,9 @@ def _row(content: Row, study: Row, trial: Row, one: Row) -> Row:
     row |= {"representation": study["representation"], "tau_d": one["tau_d"], "mean": one["value"], "std": None}
     row["n"] = 0 if one["value"] is None else 1
     row |= dict.fromkeys(("gain", "gain_low", "gain_high")) | {"bootstrap": [], "published": None}
-    row |= {"digests": trial["digests"], "notes": trial["notes"]}
+    tried = study["tau_d"]
+    edge = one["tau_d"] is not None and one["tau_d"] == trial["tau_d"] and one["tau_d"] in (min(tried), max(tried))
+    row |= {"digests": trial["digests"], "notes": [*trial["notes"], *[EDGE] * (edge and len(tried) > 1)]}
     row |= {"sweep": content["sweep"], "trial": trial["number"], "params": trial["params"], "state": trial["state"]}
     row |= {"objective": content["objective"], "value": one["value"], "best": best}
     row["test"] = statistics.fmean(test) if test else None
