@@ -23,6 +23,7 @@ from sem_bench.cli import main
 from sem_bench.data import load
 from sem_bench.dataset import DataSet
 from sem_bench.plan import read_plan
+from sem_bench.pooling import interval
 from tests import test_shifts
 
 REPOSITORY = Path(__file__).parent.parent
@@ -165,10 +166,30 @@ def search() -> list[str]:
     return [f"| {name} | {text} |" for name, text in cells.items()]
 
 
+def over_untrained() -> list[str]:
+    """What SEM has over its control, paired by seed, from the record of BYOL on photographs."""
+    figures: dict[str, dict[str, dict[int, float]]] = {}
+    arms = {found["digest"]: found["config"] for found in results("byol_photographs", "pretrain")}
+    for kind in ("probe", "knn", "robustness", "transfer"):
+        for found in results("byol_photographs", kind):
+            arm, config = arms[found["inputs"]["pretrain"]], found["config"]
+            fraction = f"{100 * config.get('fraction', 1.0):g} %"
+            of = {"knn": "kNN", "robustness": f"corruptions, {fraction}", "transfer": config["data"]["name"]}
+            for row in found["metrics"]["rows"]:
+                if row["representation"] == "sem" and row["metric"] in ("top1", "knn_top1"):
+                    seeds = figures.setdefault(of.get(kind, fraction), {}).setdefault(arm["embedding"]["type"], {})
+                    seeds[arm["seed"]] = row["value"]
+    rows = []
+    for column, own in figures.items():
+        gain, low, high = interval([own["sem"][seed] - value for seed, value in sorted(own["untrained"].items())])
+        rows.append(f"| {column} | {gain:+.1f} [{low:+.1f}, {high:+.1f}] |")
+    return rows
+
+
 @pytest.mark.parametrize(
     "rows",
-    [calibration, search, partial(speeds, "photographs")],
-    ids=["calibration", "search", "speed of the photographs"],
+    [calibration, search, over_untrained, partial(speeds, "photographs")],
+    ids=["calibration", "search", "over untrained", "speed of the photographs"],
 )
 def test_the_log_has_the_numbers_of_the_records(rows: Callable[[], list[str]]) -> None:
     log = (REPOSITORY / "docs/LOG.md").read_text()
@@ -203,6 +224,7 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "shifts.png": test_shifts.contact_sheet,
     "gains.png": partial(figure, record="quick", table="comparison", name="gains"),
     "sweep_tau_d.png": partial(swept, sweep="tau_d", name="sweep-tau_d-byol-tau_d"),
+    "sweep_LV.png": partial(swept, sweep="LV_free", name="sweep-LV_free-byol-LV"),
 }
 
 
