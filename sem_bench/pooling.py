@@ -266,8 +266,8 @@ def _bootstrap(cell: _Cell, base: _Cell) -> list[list[float]]:
 
 
 def has_gain(metric: str) -> bool:
-    """Whether a difference to `none` is a gain: that of an error is not."""
-    return not metric.startswith("mce")
+    """Whether a difference to `none` is a gain: that of an error is not, nor of a fit to the training images."""
+    return not metric.startswith(("mce", "gap", "train"))
 
 
 def embedding_type(row: Row) -> str:

@@ -522,7 +522,8 @@ def test_limits_that_are_none(here: Path, capsys: pytest.CaptureFixture[str], op
     with pytest.raises(SystemExit) as stopped:
         main([*RUN, option, value])
     assert stopped.value.code == 2
-    assert f"argument {option}: invalid" in capsys.readouterr().err
+    said = f"argument {option}: must be a {'whole ' * (option == '--workers')}number above 0, found '{value}'"
+    assert said in capsys.readouterr().err
 
 
 # --- profiles --------------------------------------------------------------------------------------------------------

@@ -98,7 +98,10 @@ def test_the_notebook_in_the_readme_runs(monkeypatch: pytest.MonkeyPatch, capsys
     (code,) = re.findall(r"```python\n# notebook.py\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
     monkeypatch.chdir(REPOSITORY)
     exec(code, {})
-    assert re.fullmatch(r"\w+ \+ sem: [\d.]+ %, gain \+[\d.]+ \[.*\]\n", capsys.readouterr().out)
+    said = re.fullmatch(r"byol \+ sem: ([\d.]+) %, gain (\+[\d.]+ \[.*\])\n", capsys.readouterr().out)
+    assert said is not None
+    table = output("table docs/records/byol_photographs --table comparison")
+    assert re.search(rf"\| sem \(L=256, V=8\) +\| {said[1]} .*\*\*{re.escape(said[2])}\*\*", table)
 
 
 def test_links_lead_somewhere() -> None:
