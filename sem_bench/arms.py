@@ -34,17 +34,18 @@ class Arm:
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
-        baseline = dict[str, str]()
-        if self.embedding.type == "untrained":
-            plain = (label for label, embedding in self.grid.embeddings.items() if embedding.type == "none")
-            without = replace(self, label=next(plain, f"baseline of {self.label}"), asked=Embedding(type="none"))
-            job = without._job("pretrain", seed, without._pretraining(seed), self.dataset.place)
-            baseline = {"pretrain": job.digest}
-            yield job
-        for job in self._own_jobs(seed, baseline):
-            yield replace(job, cell=replace(job.cell, baseline=baseline.get("pretrain", "")))
+        if self.embedding.type != "untrained":
+            yield from self._own_jobs(seed, {})
+            return
+        plain = (label for label, embedding in self.grid.embeddings.items() if embedding.type == "none")
+        without = replace(self, label=next(plain, f"baseline of {self.label}"), asked=Embedding(type="none"))
+        baseline = without._job("pretrain", seed, without._pretraining(seed), self.dataset.place)
+        yield baseline
+        for job in self._own_jobs(seed, {"pretrain": baseline.digest}):
+            yield replace(job, cell=replace(job.cell, baseline=baseline.digest))
 
     def _own_jobs(self, seed: int, baseline: dict[str, str]) -> Iterator[Job]:
+        """Without the pretraining that an untrained embedding stands on."""
         pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset.place, baseline)
         yield pretrain
         inputs, probes = {"pretrain": pretrain.digest}, dict[float, str]()
