@@ -19,7 +19,7 @@ def load(
             if folder.is_dir() and folder.name not in label:
                 raise UserError(f"{folder}: no class of the card")
         for name in classes:
-            images = sorted(path for path in (top / "train" / name / "images").glob("[!.]*.JPEG"))
+            images = sorted((top / "train" / name / "images").glob("[!.]*.JPEG"))
             if not images:
                 raise UserError(f"{top / 'train' / name / 'images'}: no image of this class")
             files += images

@@ -68,7 +68,7 @@ def work(job: Job) -> float:
     data = data_of(job)
     if isinstance(job.config, PretrainJob):
         if job.inputs:
-            return 0.5 + data.used("train") / _network(job.cell.backbone).speed / 4  # forward, one view
+            return 0.5 + _pass_seconds(job)
         steps = data.used("train") * job.config.training.epochs * _step_seconds(job.config)
         return 0.5 + steps + _partition_seconds(job.config)
     if isinstance(data, ShiftedData):
@@ -78,10 +78,15 @@ def work(job: Job) -> float:
     share = max(1, _width(job) / 512) * data.used("train") / 5000
     fit = EVALUATION_SECONDS * share * max(1, len(data.classes) / 20)
     if isinstance(job.config, AugmentedJob):
-        return data.used("train") * job.config.epochs / _network(job.cell.backbone).speed / 4  # forward, one view
+        return job.config.epochs * _pass_seconds(job)
     if isinstance(job.config, ExpressivityJob):
         return fit * sum(job.config.fractions) * (1 + len(job.config.tau)) / 5
     return fit if isinstance(job.config, ProbeJob) else EVALUATION_SECONDS / 2 * share
+
+
+def _pass_seconds(job: Job) -> float:
+    """Seconds of a pass over the training images: forward, one view."""
+    return data_of(job).used("train") / _network(job.cell.backbone).speed / 4
 
 
 def memory(job: Job) -> float:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sem_bench import sem
+from sem_bench import config, sem
+from sem_bench.augment import normalise
+from sem_bench.data import Split
 from sem_bench.encoder import Encoder
 from sem_bench.neighbours import predict
 
@@ -32,6 +34,12 @@ class Health:
         flat = self.feature_std < LEAST_STD * start.feature_std
         thin = self.effective_rank < LEAST_RANK * start.effective_rank
         return ["collapsed: h has less spread and rank than before training"] if flat and thin else []
+
+
+def watched(train: Split, constants: config.Normalisation, device: torch.device) -> Tensor:
+    """The training images that are looked at, normalised (SAMPLE, 3, S, S)."""
+    images = normalise(train.sample(SAMPLE).to(device), mean=constants.mean, std=constants.std)
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from sem_bench.jobs import Job
 from sem_bench.plan import Plan
 from sem_bench.progress import human_seconds
 from sem_bench.store import Store
-from sem_bench.sweep.subjects import SEEDS, Subjects, of_suite
+from sem_bench.sweep.subjects import Subjects, of_suite
 from sem_bench.sweep.table import read
 
 
@@ -73,10 +73,11 @@ def _sweep(sweep: Subjects, store: Store) -> str:
         mine = [study for study in known.get("studies", []) if study["name"] == subject.name]
         done = sum(trial["state"] in ("complete", "pruned") for study in mine for trial in study["trials"])
         left = max(0, sweep.trials - done)
-        whole, first = subject.jobs(subject.example), not done
-        each = estimate(whole, store)
-        patterns = [whole] * first + [subject.anew] * (left - first) + [whole] * (len(SEEDS) - 1)
-        seconds += sum(each[job.digest] for pattern in patterns for job in pattern) if left else 0.0
+        if left:
+            whole, first = subject.jobs(subject.example), not done
+            each = estimate(whole, store)
+            patterns = [whole] * first + subject.ahead(left - first)
+            seconds += sum(each[job.digest] for pattern in patterns for job in pattern)
         methods.append(subject.arm.method.name)
         finished += done
     text = (

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor
 
 from sem_bench import config
-from sem_bench.augment import normalise
 from sem_bench.encoder import Encoder
 from sem_bench.features import backbone_features
 from sem_bench.files import read_json, write_atomic
-from sem_bench.health import SAMPLE, measure
+from sem_bench.health import measure, watched
 from sem_bench.sem import LinearEmbedding
 from sem_bench.workspace import Workspace
 
@@ -30,9 +29,7 @@ def attach(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     assert isinstance(encoder.embedding, LinearEmbedding)
     settle(encoder.embedding, backbone_features(encoder, job.data, train.prepared(), device))
     write_atomic(workspace.folder / "checkpoint.pt", lambda file: torch.save({"encoder": encoder.state_dict()}, file))
-    constants = job.data.normalise
-    sample = normalise(train.sample(SAMPLE).to(device), mean=constants.mean, std=constants.std)
-    health = measure(encoder, sample.contiguous(memory_format=torch.channels_last))
+    health = measure(encoder, watched(train, job.data.normalise, device))
     metrics: dict[str, Any] = read_json(source / "result.json")["metrics"]
     return metrics | {"health": asdict(health)}
 

@@ -181,10 +181,10 @@ class Sweep(Model):
 
     @model_validator(mode="after")
     def _grid(self) -> Self:
-        ranges = [name for name, axis in self.space.axes.items() if axis.points(whole=name in WHOLE) is None]
-        if self.sampler == "grid" and ranges:
-            raise ValueError(f"sampler grid needs values of {ranges[0]}, not a range")
         if self.sampler == "grid" and self.space.points is None:
+            ranges = [name for name, axis in self.space.axes.items() if axis.points(whole=name in WHOLE) is None]
+            if ranges:
+                raise ValueError(f"sampler grid needs values of {ranges[0]}, not a range")
             raise ValueError(f"sampler grid: the space has more than {MANY:,} points")
         return self
 

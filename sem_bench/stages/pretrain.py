@@ -19,12 +19,11 @@ import torch
 from torch import Tensor
 
 from sem_bench import config, optimisers, untrained
-from sem_bench.augment import normalise
 from sem_bench.backbones import strides_over_points
 from sem_bench.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.files import file_digest, write_atomic
-from sem_bench.health import SAMPLE, Health, measure, neighbours_accuracy
+from sem_bench.health import SAMPLE, Health, measure, neighbours_accuracy, watched
 from sem_bench.ip_irm import IpIrm
 from sem_bench.method import Method
 from sem_bench.randomness import derived_seed, initialisation
@@ -85,9 +84,7 @@ def run(job: config.PretrainJob, workspace: Workspace) -> dict[str, Any]:
     method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1, images=len(train))
     method = method.to(device).to(memory_format=torch.channels_last)
     state = Training(method, optimisers.build(method, training), train.fingerprint)
-    sample = normalise(
-        train.sample(SAMPLE).to(device), mean=job.data.normalise.mean, std=job.data.normalise.std
-    ).contiguous(memory_format=torch.channels_last)
+    sample = watched(train, job.data.normalise, device)
     start = measure(method.encoder, sample)
     method.notes += import_weights(method.encoder, job, workspace.weights)
     checkpoint = workspace.folder / "checkpoint.pt"

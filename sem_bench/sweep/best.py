@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from sem_bench.config import Params, Suite
+from sem_bench.config import Params
 from sem_bench.errors import UserError
 from sem_bench.files import write_atomic
 from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
@@ -38,9 +38,10 @@ def export(path: Path, subjects: Subjects, summary: Path) -> bool:
     if not all(best and (best["test"] or not subject.labelled) for subject, best in chosen):
         return False
     suite = subjects.plan.suite
+    plain = suite.model_dump(mode="json", exclude_defaults=True)
     content: dict[str, Any] = {"name": f"{subjects.name}-best"[:60], "seeds": list(SEEDS)}
     content["grid"] = [_grid(subject, best["params"]) for subject, best in chosen if best]
-    content |= {key: _plain(suite)[key] for key in ("pretrain", "evaluate") if key in _plain(suite)}
+    content |= {key: plain[key] for key in ("pretrain", "evaluate") if key in plain}
     evaluate = content.setdefault("evaluate", {})
     temperatures = subjects.card.content.tau_d
     if temperatures and subjects.each[0].labelled:
@@ -65,7 +66,3 @@ def _grid(subject: Subject, params: Params) -> dict[str, Any]:
     if recipe := {name: value for name, value in params.items() if name not in asked}:
         grid["pretrain"] = grid.get("pretrain", {}) | recipe
     return grid
-
-
-def _plain(suite: Suite) -> dict[str, Any]:
-    return suite.model_dump(mode="json", exclude_defaults=True)

@@ -19,7 +19,7 @@ from sem_bench.progress import GOOD, Reporter
 from sem_bench.store import Store
 from sem_bench.sweep import study, summary
 from sem_bench.sweep.study import Driver, Study
-from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
+from sem_bench.sweep.subjects import Subject, Subjects
 from sem_bench.todo import look_at_data, selection
 
 if TYPE_CHECKING:
@@ -68,8 +68,10 @@ class Runner:
     def run(self) -> None:
         """Do what is lacking: trials, then the best setting of each study with more seeds."""
         self._write()
-        for subject, others in self.subjects.left_out:
-            self.reporter.message(f"{subject.name}: on {subject.where}; the suite has {others} more such arms")
+        for subject in self.subjects.each:
+            if subject.others:
+                text = f"on {subject.where}; the suite has {subject.others} more such arms"
+                self.reporter.message(f"{subject.name}: {text}")
         for each in self.studies:
             self._drive(each)
             self.reporter.headline = ""
@@ -167,10 +169,10 @@ class Runner:
         """(key, kind, seconds) of the jobs of later trials and of two more seeds, taken for those of one trial."""
         found = []
         for number, each in enumerate(self.studies):
-            whole, anew = each.subject.jobs(each.subject.example), each.subject.anew
-            seconds = estimate(whole, self.store)
             left = max(0, self.subjects.trials - each.finished - each.running - len(each.failed_here))
-            for trial, pattern in enumerate([anew] * left + [whole] * (len(SEEDS) - 1)):
+            patterns = each.subject.ahead(left)
+            seconds = estimate(patterns[-1], self.store)
+            for trial, pattern in enumerate(patterns):
                 found += [(f"{number}-{trial}-{i}", job.kind, seconds[job.digest]) for i, job in enumerate(pattern)]
         return found
 

@@ -223,11 +223,14 @@ class Study:
             self.optuna = study
             if known is None:
                 study.set_user_attr("settings", settings)
-            if shared and study.user_attrs.get("results", driver.home) != driver.home:
-                text = f"{where}: the study {subject.name!r} there belongs to another results folder"
-                raise UserError(f"{text}; drivers that share trials share --results")
-            if shared and "results" not in study.user_attrs:
-                study.set_user_attr("results", driver.home)
+            if shared:
+                home = driver.home
+                owner = study.user_attrs.get("results")
+                if owner is None:
+                    study.set_user_attr("results", home)
+                elif owner != home:
+                    text = f"{where}: the study {subject.name!r} there belongs to another results folder"
+                    raise UserError(f"{text}; drivers that share trials share --results")
             sampler = {"type": sweep.sampler, "seed": sweep.seed, "optuna": optuna.__version__}
             pruner = sweep.pruner.model_dump() if sweep.pruner else None
             for name, value in (("sampler", sampler), ("pruner", pruner)):  # these may change

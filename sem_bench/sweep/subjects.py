@@ -1,7 +1,7 @@
 """A sweep card held against a suite: which arm is studied, and the ordinary jobs that a trial is made of."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Subject:
 
     card: Card[Sweep]
     arm: Arm
+    others: int = 0  # more arms of the suite that would have fitted
 
     @property
     def name(self) -> str:
@@ -42,7 +43,7 @@ class Subject:
 
     def settings(self, store: Store) -> dict[str, Any]:
         """All that a value depends on beside its trial's own parameters: what makes it the same study."""
-        jobs = [job for job in self.jobs(self.example) if job.cell.embedding == self.arm.label]  # no baseline below it
+        jobs = self._own_jobs
         return {
             "space": config.resolved(self.sweep.space),
             "objective": self.sweep.objective,
@@ -102,10 +103,18 @@ class Subject:
         return [*before, *(self._held_out(votes, tau, seed) for tau in temperatures)]
 
     @property
-    def anew(self) -> list[Job]:
-        """The jobs that each trial has of its own: a finished baseline below it stays, unless the recipe is swept."""
-        swept = {"lr", "weight_decay"} & self.sweep.space.axes.keys()
-        return [job for job in self.jobs(self.example) if swept or job.cell.embedding == self.arm.label]
+    def _own_jobs(self) -> list[Job]:
+        """Of an example, without the baseline that an untrained embedding stands on."""
+        return [job for job in self.jobs(self.example) if job.cell.embedding == self.arm.label]
+
+    def ahead(self, trials: int) -> list[list[Job]]:
+        """Jobs like those of so many more trials and of the two seeds that confirm the best.
+
+        Trials share a baseline, unless the recipe is swept.
+        """
+        whole = self.jobs(self.example)
+        anew = whole if {"lr", "weight_decay"} & self.sweep.space.axes.keys() else self._own_jobs
+        return [anew] * trials + [whole] * (len(SEEDS) - 1)
 
     def confirmation(self, params: Params) -> list[tuple[int, list[Job]]]:
         """Pretraining and probe with the chosen settings, by seed."""
@@ -145,7 +154,6 @@ class Subjects:
     plan: Plan
     each: list[Subject]
     trials: int  # of each study, in all
-    left_out: list[tuple[Subject, int]] = field(default_factory=list)  # and how many more arms would have fitted
 
     @property
     def name(self) -> str:
@@ -195,7 +203,6 @@ def of_suite(plan: Plan) -> list[Subjects]:
 def subjects(card: Card[Sweep], plan: Plan, *, trials: int | None, methods: Sequence[str] | None) -> Subjects:
     """A sweep on a suite. Raises UserError where the suite has not what the sweep is to change."""
     found: list[Subject] = []
-    left_out: list[tuple[Subject, int]] = []
     problems: list[str] = []
     for name in dict.fromkeys(methods or card.content.methods):
         arms = [arm for arm in plan.arms if arm.method.name == name]
@@ -212,12 +219,10 @@ def subjects(card: Card[Sweep], plan: Plan, *, trials: int | None, methods: Sequ
             problems.append(at(card.document, ("embedding",), text))
             continue
         problems += [at(card.document, place, text) for place, text in _misfits(card.content, named[0])]
-        found.append(Subject(card, named[0]))
-        others = sum(arm.label == named[0].label for arm in named) - 1
-        left_out += [(found[-1], others)] * bool(others)
+        found.append(Subject(card, named[0], others=sum(arm.label == named[0].label for arm in named[1:])))
     if problems:
         raise UserError(list(dict.fromkeys(problems)))
-    return Subjects(card, plan, found, trials or card.content.trials, left_out)
+    return Subjects(card, plan, found, trials or card.content.trials)
 
 
 def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
