@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from sem_bench.augment import BatchAugment
+from sem_bench.data.augment import BatchAugment
 
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.24, 0.26)
 CROP = {"crop_scale": (0.08, 1.0), "flip": 0.5}

@@ -16,7 +16,7 @@ import torchvision
 from lightly.utils import lars as lightly_lars
 from torch import nn
 
-from sem_bench.lars import LARS
+from sem_bench.training.lars import LARS
 
 
 def weights(width: int) -> list[nn.Parameter]:

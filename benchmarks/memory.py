@@ -8,14 +8,14 @@ python benchmarks/memory.py
 import torch
 from torch import Tensor
 
-from sem_bench import backbones
+from sem_bench.nets import build
 
 SIZES = {"resnet10w16s2": (32,), "resnet10w16": (32,), "resnet18": (32, 224), "resnet50": (32, 224)}
 
 
 def kept(name: str, size: int, *, batch: int = 2) -> tuple[float, float]:
     """MiB an image and view that autograd keeps under bfloat16, weights left out; and millions of weights."""
-    backbone = backbones.build(name, image_size=size).to(memory_format=torch.channels_last)
+    backbone = build.build_backbone(name, image_size=size).to(memory_format=torch.channels_last)
     weights = {parameter.untyped_storage().data_ptr() for parameter in backbone.parameters()}
     shapes = {parameter.shape for parameter in backbone.parameters() if parameter.ndim > 1}
     seen: dict[int, int] = {}

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sem_bench.base.files import read_json
 from sem_bench.cli import main as sem_bench
-from sem_bench.files import read_json
 
 SIDE, CLASSES, TEST = 16, 20, 2000
 MEMORY = 16 / 1024  # GiB

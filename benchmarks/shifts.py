@@ -14,10 +14,12 @@ from statistics import mean
 
 import torch
 
-from sem_bench import config, data, features
-from sem_bench.encoder import Encoder
-from sem_bench.plan import read_plan
-from sem_bench.store import Store
+from sem_bench.data import loading
+from sem_bench.evaluations.probe import ProbeJob
+from sem_bench.nets import frozen
+from sem_bench.runs.plan import read_plan
+from sem_bench.runs.store import Store
+from sem_bench.training.pretrained import load_encoder
 
 CPU = torch.device("cpu")
 
@@ -30,16 +32,16 @@ def main(suite: Path, results: Path) -> None:
     figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for job in plan.unique():
         settings = job.config
-        probe = store.by_digest("probe", job.digest) if isinstance(settings, config.ProbeJob) else None
+        probe = store.by_digest("probe", job.digest) if isinstance(settings, ProbeJob) else None
         source = store.by_digest("pretrain", job.inputs["pretrain"]) if probe else None
         if probe is None or source is None or getattr(settings, "fraction", 0) < 1:
             continue
-        encoder = Encoder.load(source, CPU)
+        encoder = load_encoder(source, CPU)
         head = torch.load(probe / "head.pt", weights_only=True)[0]
         for name in ("test", "v2", "r", "a"):
             described, place = (labelled, shapes.place) if name == "test" else shapes.shift(name)
-            split = data.load(described, "test", place)
-            h = torch.cat(list(features.backbone_features(encoder, labelled, split.prepared(), CPU)))
+            split = loading.load(described, "test", place)
+            h = torch.cat(list(frozen.backbone_features(encoder, labelled, split.prepared(), CPU)))
             own = torch.tensor([labelled.classes.index(one) for one in described.classes])
             logits = (head["scale"] * h) @ head["weight"][own].T + head["bias"][own]
             right = (logits.argmax(1) == split.labels).double().mean()

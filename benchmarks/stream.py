@@ -18,10 +18,15 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip, RandomResizedCrop, ToTensor
 
-from sem_bench import config, data
-from sem_bench.config import Augmentation
-from sem_bench.dataset import Place
-from sem_bench.views import Views
+from sem_bench.data import loading
+from sem_bench.data.card import Normalisation
+from sem_bench.data.dataset import Place
+from sem_bench.data.described import TrainingData
+from sem_bench.data.sources import FolderSource
+from sem_bench.nets.card import EmbeddingSettings
+from sem_bench.training.card import Augmentation, Optimizer, Training
+from sem_bench.training.job import MethodRef, PretrainJob
+from sem_bench.training.views import Views
 
 BATCH, STEPS = 64, 8
 
@@ -39,25 +44,25 @@ def photographs(folder: Path) -> Path:
 def ours(folder: Path, workers: int) -> float:
     """Images a second through Views."""
     view = Augmentation(crop_scale=(0.2, 1.0), flip=0.5)
-    optimizer = config.Optimizer(name="sgd", lr=0.1)
-    described = config.TrainingData(
+    optimizer = Optimizer(name="sgd", lr=0.1)
+    described = TrainingData(
         name="photographs",
-        source=config.FolderSource(type="folder", path=str(folder)),
+        source=FolderSource(type="folder", path=str(folder)),
         code="",
         train=len(list(folder.glob("train/*/*"))),
         image_size=224,
-        normalise=config.Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
+        normalise=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)),
     )
-    job = config.PretrainJob(
-        method=config.MethodRef(name="none", class_name="None", code=""),
-        training=config.Training(epochs=1, batch_size=BATCH, optimizer=optimizer, views=[view, view]),
-        embedding=config.Embedding(type="none"),
+    job = PretrainJob(
+        method=MethodRef(name="none", class_name="None", code=""),
+        training=Training(epochs=1, batch_size=BATCH, optimizer=optimizer, views=[view, view]),
+        embedding=EmbeddingSettings(type="none"),
         backbone="resnet18",
         data=described,
         seed=0,
     )
     place = Place(described.name, ("train",), card=Path("card"), code=Path("none"), root=Path())
-    split = data.load(described, "train", place, memory=1, workers=workers)
+    split = loading.load(described, "train", place, memory=1, workers=workers)
     began = time.perf_counter()
     with Views(job, split, torch.device("cpu"), last=STEPS) as views:
         for step in range(STEPS):

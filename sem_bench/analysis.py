@@ -1,8 +1,18 @@
-"""Results for a notebook: the rows of `table --format json` as objects."""
+"""The rows, tables and figures of a results folder, for the command line and for a notebook."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from sem_bench.report import row, tables
+from sem_bench.report.results import manifests
+from sem_bench.report.rows import evaluation_rows
+from sem_bench.report.text_table import TextTable
+from sem_bench.sweep.table import sweep_rows, sweep_tables
+
+if TYPE_CHECKING:
+    from sem_bench.report.figures.write import Draw
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +51,53 @@ def load(results: str | Path, *, suite: str | None = None, all_suites: bool = Fa
 
     Raises sem_bench.errors.UserError where there is no such folder or suite.
     """
-    from sem_bench import tables
-
     names = {one.name for one in fields(Row)} - {"extra"}
     return [
         Row(
             **{name: value for name, value in row.items() if name in names},
             extra={name: value for name, value in row.items() if name not in names},
         )
-        for row in tables.rows(Path(results), suite=suite, all_suites=all_suites)
+        for row in rows(Path(results), suite=suite, all_suites=all_suites)
     ]
+
+
+def rows(results: Path, *, suite: str | None = None, all_suites: bool = False) -> list[row.Row]:
+    """The flat objects of every table, as `table --format json` gives them. Raises UserError as `load`."""
+    names = [name for manifest in manifests(results, suite=suite, all_suites=all_suites) for name in manifest.sweeps]
+    pooled = evaluation_rows(results, suite=suite, all_suites=all_suites)
+    return pooled + sweep_rows(results, dict.fromkeys(names))
+
+
+def text_tables(rows: Iterable[row.Row], *, only: str | None = None) -> list[TextTable]:
+    """Every table that has rows, or the one of that name."""
+    rows = list(rows)
+    return tables.tables(rows, only=only) + (sweep_tables(rows) if only in (None, "sweep") else [])
+
+
+def write_tables(folder: Path, rows: Sequence[row.Row], tables: Sequence[TextTable]) -> list[Path]:
+    """Write the tables in all formats, and their figures, into a folder; returns the tables' paths."""
+    from sem_bench.report import render
+
+    return render.write_tables(folder, rows, tables, _drawers())
+
+
+def draw(rows: Sequence[row.Row], folder: Path) -> list[Path]:
+    """Draw the figures of some rows into a folder; returns their paths."""
+    from sem_bench.report.figures.write import write
+
+    return write(rows, folder, _drawers())
+
+
+def _drawers() -> "dict[str, Draw]":
+    """What draws figures, by the name with which its files begin."""
+    from sem_bench.evaluations import comparison, entropy, expressivity, relevance, robustness
+    from sem_bench.sweep import figure
+
+    return {
+        "gains": comparison.draw,
+        "entropy": entropy.draw,
+        "expressivity": expressivity.draw,
+        "corruptions": robustness.draw,
+        "relevance": relevance.draw,
+        "sweep": figure.draw,
+    }

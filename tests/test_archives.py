@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sem_bench.archives import unpack
+from sem_bench.data.archives import unpack
 from sem_bench.errors import UserError
 
 REPOSITORY = Path(__file__).parent.parent

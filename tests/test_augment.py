@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from sem_bench import augment
-from sem_bench.augment import BRIGHTNESS, CONTRAST, HUE, SATURATION, BatchAugment, Parameters, normalise
+from sem_bench.data import augment
+from sem_bench.data.augment import BRIGHTNESS, CONTRAST, HUE, SATURATION, BatchAugment, Parameters, normalise
 
 JITTER = ("brightness", "contrast", "saturation", "hue")
 

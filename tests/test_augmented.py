@@ -14,21 +14,33 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from sem_bench import config, data, features
-from sem_bench.arms import finer
-from sem_bench.augmented import Heads, decay
+from sem_bench.base import limits
+from sem_bench.base.randomness import generator
 from sem_bench.cli import main
 from sem_bench.errors import UserError
-from sem_bench.features import Features
-from sem_bench.plan import read_plan
-from sem_bench.randomness import generator
-from sem_bench.stages import augmented
-from sem_bench.stages.augmented import LabelledViews, Trained, contests, holdout, row, train, validate
-from sem_bench.store import Store
+from sem_bench.evaluations import augmented
+from sem_bench.evaluations.augmented import (
+    AugmentedJob,
+    LabelledViews,
+    Trained,
+    contests,
+    holdout,
+    row,
+    train,
+    validate,
+)
+from sem_bench.evaluations.measures import features
+from sem_bench.evaluations.measures.features import Features, load
+from sem_bench.evaluations.measures.sgd_heads import Heads, decay
+from sem_bench.evaluations.probe import ProbeJob
+from sem_bench.runs.arm import finer
+from sem_bench.runs.plan import read_plan
+from sem_bench.runs.store import Store
+from sem_bench.training.card import Augmentation
 from sem_bench.workspace import Workspace
 from tests.conftest import SUITE, TOY_PY, TOY_YAML, write
 
-PLAIN = config.Augmentation()  # crops nothing, flips nothing
+PLAIN = Augmentation()  # crops nothing, flips nothing
 LR, TAU = [0.3, 3.0], [0.3, 1.0]
 
 
@@ -102,14 +114,14 @@ def test_heads_know_nothing_of_each_other_and_a_head_without_images_keeps_still(
 
 @dataclass(frozen=True)
 class Arm:
-    job: config.AugmentedJob
+    job: AugmentedJob
     workspace: Workspace
 
     @property
     def found(self) -> Features:
-        return features.load(self.job.data, self.workspace)
+        return load(self.job.data, self.workspace)
 
-    def train(self, found: Features, held: Tensor, *, view: config.Augmentation = PLAIN) -> dict[str, Trained]:
+    def train(self, found: Features, held: Tensor, *, view: Augmentation = PLAIN) -> dict[str, Trained]:
         """The heads, by name and temperature."""
         trained = train(self.job, found, contests(self.job, found), held, view=view)
         return {f"{name} {tau}": one for (name, tau), one in trained.items()}
@@ -130,15 +142,15 @@ def arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Arm]
         yield partial(_arm, folder)
 
 
-def _arm(folder: Path, embedding: str, *, memory: int = data.MEMORY, epochs: int = 5) -> Arm:
+def _arm(folder: Path, embedding: str, *, memory: int = limits.MEMORY, epochs: int = 5) -> Arm:
     (probe,) = (
         job for job in read_plan(Path("suite.yaml")).jobs if job.kind == "probe" and job.cell.embedding == embedding
     )
-    assert isinstance(probe.config, config.ProbeJob)
+    assert isinstance(probe.config, ProbeJob)
     source = Store(Path("results")).by_digest("pretrain", probe.inputs["pretrain"])
     assert source is not None
     heated = embedding == "sem"
-    job = config.AugmentedJob(
+    job = AugmentedJob(
         data=probe.config.data,
         tau=TAU if heated else [],
         fixed_tau=1.0 if heated else None,
@@ -218,7 +230,7 @@ def test_images_are_augmented_unless_told_otherwise(arm: Callable[..., Arm]) -> 
     found = one.found
     held, reported = holdout(one.job, found), contests(one.job, found)
     usual = train(one.job, found, reported, held)["h", None].heads.weight
-    original = config.Augmentation(crop_scale=(0.08, 1.0), interpolation="bicubic", flip=0.5)
+    original = Augmentation(crop_scale=(0.08, 1.0), interpolation="bicubic", flip=0.5)
     assert torch.equal(usual, one.train(found, held, view=original)["h None"].heads.weight)
     assert not torch.equal(usual, one.train(found, held, view=PLAIN)["h None"].heads.weight)
 
@@ -248,16 +260,18 @@ def test_the_choice_is_the_best_on_the_holdout_and_its_head_of_all_images_is_tes
         for lr in LR:
             k = heads.lr.index(lr)
             h = found.h_train[held]
-            logits = found.sem(tau).of(h) * heads.scale @ heads.heads.weight[k].T + heads.heads.bias[k]
+            logits = found.output(tau).of(h) * heads.scale @ heads.heads.weight[k].T + heads.heads.bias[k]
             by_hand[tau, lr] = float((logits.argmax(1) == found.train.labels[held]).double().mean())
             assert judged["sem", tau][lr] == pytest.approx(by_hand[tau, lr])
     assert choice["validation"] == pytest.approx(100 * max(by_hand.values()))
     tau, lr = choice["tau_d"], choice["lr"]
     assert by_hand[tau, lr] == max(by_hand.values())
     heads = trained["sem", tau]
-    assert 1 / heads.scale**2 == pytest.approx(float(found.sem(tau).of(found.h_train).square().sum(1).mean()), rel=1e-5)
+    assert 1 / heads.scale**2 == pytest.approx(
+        float(found.output(tau).of(found.h_train).square().sum(1).mean()), rel=1e-5
+    )
     final = heads.heads.head(len(heads.lr) + heads.lr.index(lr))
-    right = final.predict(found.sem(tau).of(found.h_test) * heads.scale).argmax(1) == found.test.labels
+    right = final.predict(found.output(tau).of(found.h_test) * heads.scale).argmax(1) == found.test.labels
     assert choice["value"] == pytest.approx(100 * float(right.double().mean()))
     for one_ in trained.values():  # the heads that judge have judged
         one_.heads.weight[: len(one_.lr)] = 0
@@ -315,7 +329,7 @@ def test_what_is_trained_on_which_images(arm: Callable[..., Arm]) -> None:
     found = one.found
     held = holdout(one.job, found)
     trained = one.train(found, held)["z None"]
-    x, labels = found.z.of(found.h_train), found.train.labels
+    x, labels = found.output(None).of(found.h_train), found.train.labels
     x = x * (len(x) / x.double().square().sum()) ** 0.5
     inside = torch.ones(200)
     inside[held] = 0
@@ -332,9 +346,9 @@ def test_what_is_trained_on_which_images(arm: Callable[..., Arm]) -> None:
 
 
 @pytest.mark.parametrize("view", [PLAIN, augmented.VIEW])
-def test_images_larger_than_memory_give_the_same_heads(arm: Callable[..., Arm], view: config.Augmentation) -> None:
+def test_images_larger_than_memory_give_the_same_heads(arm: Callable[..., Arm], view: Augmentation) -> None:
     trained = []
-    for memory in (data.MEMORY, 1):
+    for memory in (limits.MEMORY, 1):
         one = arm("none", memory=memory, epochs=2)
         found = one.found
         assert (found.train.images is None) == (memory == 1)

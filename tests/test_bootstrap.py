@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sem_bench.bootstrap import Right, paired, read_predictions
+from sem_bench.report.bootstrap import Right, paired, read_predictions
 
 
 def answers(both: int, only_a: int, only_b: int, neither: int) -> tuple[Right, Right]:

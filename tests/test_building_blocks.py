@@ -8,9 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sem_bench import backbones, config, optimisers
-from sem_bench.encoder import Encoder
-from sem_bench.randomness import derived_seed, generator, initialisation
+from sem_bench.base.randomness import derived_seed, generator, initialisation
+from sem_bench.data.card import Normalisation
+from sem_bench.data.described import TrainingData
+from sem_bench.data.sources import PythonSource
+from sem_bench.nets import build
+from sem_bench.nets.card import EmbeddingSettings
+from sem_bench.training import optimisers
+from sem_bench.training.card import Augmentation, Optimizer, Training
+from sem_bench.training.job import MethodRef, PretrainJob
+from sem_bench.training.pretrained import initial_encoder
 
 EMBEDDINGS: list[dict[str, Any]] = [
     {},
@@ -19,28 +26,28 @@ EMBEDDINGS: list[dict[str, Any]] = [
 ]
 
 
-def pretrain_job(seed: int = 0, **embedding: Any) -> config.PretrainJob:
-    view = config.Augmentation()
-    training = config.Training(
+def pretrain_job(seed: int = 0, **embedding: Any) -> PretrainJob:
+    view = Augmentation()
+    training = Training(
         epochs=4,
         batch_size=128,
-        optimizer=config.Optimizer(name="sgd", lr=0.4),
+        optimizer=Optimizer(name="sgd", lr=0.4),
         warmup_epochs=1,
         min_lr=0.01,
         views=[view, view],
     )
-    return config.PretrainJob(
-        method=config.MethodRef(name="simclr", class_name="SimCLR", code="0"),
+    return PretrainJob(
+        method=MethodRef(name="simclr", class_name="SimCLR", code="0"),
         training=training,
-        embedding=config.Embedding.model_validate({"type": "none"} | embedding),
+        embedding=EmbeddingSettings.model_validate({"type": "none"} | embedding),
         backbone="resnet10w16s2",
-        data=config.TrainingData(
+        data=TrainingData(
             name="toy",
-            source=config.PythonSource(type="python"),
+            source=PythonSource(type="python"),
             code="0",
             train=512,
             image_size=32,
-            normalise=config.Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+            normalise=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         ),
         seed=seed,
     )
@@ -57,7 +64,7 @@ def pretrain_job(seed: int = 0, **embedding: Any) -> config.PretrainJob:
     ],
 )
 def test_backbones(name: str, out_dim: int, last_map: int, parameters: int) -> None:
-    backbone = backbones.build(name, image_size=32).eval()
+    backbone = build.build_backbone(name, image_size=32).eval()
     maps = []
     last = [m for m in backbone.modules() if isinstance(m, torch.nn.Conv2d)][-1]
     last.register_forward_hook(lambda module, inputs, output: maps.append(output.shape[-1]))
@@ -67,25 +74,25 @@ def test_backbones(name: str, out_dim: int, last_map: int, parameters: int) -> N
 
 
 def test_large_images_keep_the_imagenet_stem() -> None:
-    network: Any = backbones.build("resnet18", image_size=224).network
+    network: Any = build.build_backbone("resnet18", image_size=224).network
     assert network.conv1.kernel_size == (7, 7) and isinstance(network.maxpool, torch.nn.MaxPool2d)
 
 
 def test_the_backbone_starts_alike_in_all_arms() -> None:
-    states = [Encoder.build(pretrain_job(**embedding)).backbone.state_dict() for embedding in EMBEDDINGS]
+    states = [initial_encoder(pretrain_job(**embedding)).backbone.state_dict() for embedding in EMBEDDINGS]
     for state in states[1:]:
         assert all(torch.equal(state[key], states[0][key]) for key in states[0])
-    other = Encoder.build(pretrain_job(seed=1)).backbone.state_dict()
+    other = initial_encoder(pretrain_job(seed=1)).backbone.state_dict()
     assert not torch.equal(other["network.0.weight"], states[0]["network.0.weight"])
 
 
 def test_the_encoder_uses_tau_target_in_its_target_branch() -> None:
-    encoder = Encoder.build(pretrain_job(type="sem", L=4, V=3, tau=0.5, tau_target=5.0)).eval()
+    encoder = initial_encoder(pretrain_job(type="sem", L=4, V=3, tau=0.5, tau_target=5.0)).eval()
     images = torch.randn(2, 3, 32, 32)
     online, target = encoder(images), encoder.target(images)
     assert online.shape == (2, 12) == (2, encoder.out_dim)
     assert target.max() < online.max()  # a higher temperature is flatter
-    plain = Encoder.build(pretrain_job()).eval()
+    plain = initial_encoder(pretrain_job()).eval()
     assert torch.equal(plain(images), plain.target(images))
 
 
@@ -112,14 +119,14 @@ def test_learning_rate_schedule() -> None:
     assert lrs[:5] == pytest.approx([0.04, 0.08, 0.12, 0.16, 0.2])
     assert lrs[10] == pytest.approx(0.01 + 0.19 * (1 + math.cos(math.pi / 2)) / 2)  # half of the way down
     assert lrs[15] == pytest.approx(0.01 + 0.19 * (1 + math.cos(math.pi * 11 / 12)) / 2)
-    as_it_stands = training.model_copy(update={"optimizer": config.Optimizer(name="sgd", lr=0.4, lr_per_256=False)})
+    as_it_stands = training.model_copy(update={"optimizer": Optimizer(name="sgd", lr=0.4, lr_per_256=False)})
     assert optimisers.peak_lr(as_it_stands) == 0.4
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars", "adamw"])
 def test_biases_and_norms_do_not_decay(name: str) -> None:
     module: Any = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
-    settings = config.Optimizer.model_validate({"name": name, "lr": 0.1, "weight_decay": 0.5})
+    settings = Optimizer.model_validate({"name": name, "lr": 0.1, "weight_decay": 0.5})
     training = pretrain_job().training.model_copy(update={"optimizer": settings})
     optimizer = optimisers.build(module, training)
     with torch.no_grad():

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from sem_bench import config, contract
-from sem_bench.cards import Library
 from sem_bench.cli import main
-from sem_bench.plan import read_plan
+from sem_bench.config.cards import Library
+from sem_bench.runs.plan import read_plan
+from sem_bench.training import dry_run
+from sem_bench.training.job import PretrainJob
 from tests.conftest import SUITE, method_card, write
 
 METHODS = [name for name in Library(Path(__file__).parent.parent).names("method") if name != "external"]
@@ -24,8 +25,8 @@ EMBEDDINGS = {
 def test_the_contract(name: str, embedding: str, folder: Path) -> None:
     settings = [f"grid.methods=[{name}]", f"grid.embeddings={{{embedding}: {EMBEDDINGS[embedding]}}}"]
     job = read_plan(Path("suite.yaml"), settings).jobs[0]
-    assert isinstance(job.config, config.PretrainJob)
-    assert contract.problems(job.config, job.method_code) == []
+    assert isinstance(job.config, PretrainJob)
+    assert dry_run.problems(job.config, job.method_code) == []
 
 
 @pytest.mark.parametrize("name", ["swav", "dino"])
@@ -38,17 +39,17 @@ def test_multi_crop(name: str, folder: Path) -> None:
     write(folder, f"methods/{name}.yaml", card.replace("      - *view\n", local))
     write(folder, f"methods/{name}.py", (repository / f"methods/{name}.py").read_text())
     job = read_plan(Path("suite.yaml"), [f"grid.methods=[{name}]"]).jobs[0]
-    assert isinstance(job.config, config.PretrainJob) and len(job.config.training.views) == 4
-    assert contract.problems(job.config, job.method_code) == []
+    assert isinstance(job.config, PretrainJob) and len(job.config.training.views) == 4
+    assert dry_run.problems(job.config, job.method_code) == []
     assert main(["run", "suite.yaml", "--set", f"grid.methods=[{name}]", "--only", "pretrain/"]) == 0
 
 
 def test_a_queue_that_is_used_survives_a_restart(folder: Path) -> None:
     job = read_plan(Path("suite.yaml"), ["grid.methods=[swav]"]).jobs[0]
-    assert isinstance(job.config, config.PretrainJob)
+    assert isinstance(job.config, PretrainJob)
     queued = dict(job.config.training.parameters) | {"queue": 16, "queue_from": 0.0}
     training = job.config.training.model_copy(update={"parameters": queued})
-    assert contract.problems(job.config.model_copy(update={"training": training}), job.method_code) == []
+    assert dry_run.problems(job.config.model_copy(update={"training": training}), job.method_code) == []
 
 
 def test_images_that_are_too_small_for_bfloat16(folder: Path) -> None:
@@ -56,9 +57,9 @@ def test_images_that_are_too_small_for_bfloat16(folder: Path) -> None:
     card = (folder / "datasets/toy.yaml").read_text()
     write(folder, "datasets/toy.yaml", card.replace("image_size: 16", "image_size: 8"))
     job = read_plan(Path("suite.yaml")).jobs[0]
-    assert isinstance(job.config, config.PretrainJob)
+    assert isinstance(job.config, PretrainJob)
     for _ in range(3):
-        assert contract.problems(job.config, job.method_code) == []
+        assert dry_run.problems(job.config, job.method_code) == []
 
 
 MINE = '''

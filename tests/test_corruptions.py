@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sem_bench.cards import load_code
-from sem_bench.config import CORRUPTIONS
-from sem_bench.corruptions import SEVERITIES, corrupt
+from sem_bench.config.cards import load_code
+from sem_bench.data.corruptions import SEVERITIES, corrupt
+from sem_bench.data.sources import CORRUPTIONS
 from sem_bench.errors import UserError
 
 DATASETS = Path(__file__).parents[1] / "datasets"

@@ -18,14 +18,23 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
-from sem_bench import config, corruptions, data, features
-from sem_bench.cards import Library
 from sem_bench.cli import main
-from sem_bench.data import AHEAD, Split, central, chosen
-from sem_bench.dataset import DataSet
-from sem_bench.plan import read_plan
-from sem_bench.sources import Opened
-from sem_bench.views import Views
+from sem_bench.config.cards import Library
+from sem_bench.config.fields import SplitName
+from sem_bench.data import corruptions, loading
+from sem_bench.data.card import dataset_card
+from sem_bench.data.dataset import DataSet
+from sem_bench.data.described import Data, LabelledData
+from sem_bench.data.images import central
+from sem_bench.data.loading import chosen
+from sem_bench.data.readers.opened import Opened
+from sem_bench.data.sources import CorruptedSource
+from sem_bench.data.split import Split
+from sem_bench.data.threads import AHEAD
+from sem_bench.evaluations.measures import features
+from sem_bench.runs.plan import read_plan
+from sem_bench.training.job import PretrainJob
+from sem_bench.training.views import Views
 from tests.conftest import SUITE, write
 
 PHOTOS = """
@@ -79,10 +88,10 @@ def result(folder: Path, kind: str) -> dict[str, Any]:
     return content
 
 
-def opened(folder: Path, name: str = "photos", **limits: int) -> tuple[config.LabelledData, DataSet]:
+def opened(folder: Path, name: str = "photos", **limits: int) -> tuple[LabelledData, DataSet]:
     """A data set of the user's folder."""
     library = Library(folder)
-    found = DataSet(library.dataset(name), library, folder / "data")
+    found = DataSet(dataset_card(library, name), library, folder / "data")
     return found.labelled(**limits), found
 
 
@@ -95,7 +104,7 @@ def test_an_image_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None
     (here / "data/photos/train/red/notes.txt").write_text("no image")
     assert main(RUN) == 0
     assert "sem (L=4, V=3)" in capsys.readouterr().out
-    split = data.load(*_load_arguments(here, "train"))
+    split = loading.load(*_load_arguments(here, "train"))
     assert split.images is not None and split.images.shape == (60, 3, 16, 16)
     for label, name in enumerate(["red", "green", "blue"]):  # the card's order, which is not the alphabet's
         mean = split.images[split.labels == label].double().mean((0, 2, 3))
@@ -108,7 +117,7 @@ def test_an_image_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "0 done, 4 reused" in capsys.readouterr().err
 
 
-def _load_arguments(here: Path, split: config.SplitName) -> tuple[config.Data, config.SplitName, Any]:
+def _load_arguments(here: Path, split: SplitName) -> tuple[Data, SplitName, Any]:
     described, found = opened(here)
     return described, split, found.place
 
@@ -177,7 +186,7 @@ def test_arrays(here: Path) -> None:
     grey = np.random.default_rng(1).integers(0, 255, (60, 16, 16), np.uint8)
     arrays(here, train_images=grey)
     assert main(RUN) == 0
-    split = data.load(*_load_arguments(here, "train"))
+    split = loading.load(*_load_arguments(here, "train"))
     assert split.images is not None
     assert torch.equal(split.images, torch.from_numpy(grey)[:, None].expand(-1, 3, -1, -1))
     assert split.labels.tolist() == [i % 3 for i in range(60)]
@@ -208,7 +217,7 @@ def test_a_class_of_torchvision(here: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.splitlines()[0] == "no data for 'photos': data/tv is absent"
     mnist(here)
     assert main(RUN) == 0
-    split = data.load(*_load_arguments(here, "test"))
+    split = loading.load(*_load_arguments(here, "test"))
     assert split.images is not None and split.images.shape == (30, 3, 16, 16)
     assert split.labels.tolist() == [i % 10 for i in range(30)]
 
@@ -408,7 +417,7 @@ def test_a_suite_may_use_fewer_images(here: Path, capsys: pytest.CaptureFixture[
     assert whole == {job.digest for job in read_plan(Path("suite.yaml"), ["grid.images.train=60"]).jobs}
     assert not whole & {job.digest for job in read_plan(Path("suite.yaml"), ["grid.images.train=30"]).jobs}
     described, found = opened(here, limit=30)
-    split = data.load(described, "train", found.place)
+    split = loading.load(described, "train", found.place)
     assert torch.bincount(split.labels).tolist() == [10, 10, 10]
     for setting, expected in (
         ("train: 61", "suite.yaml:4: grid.images.train: 61, but 'photos' has 60 training images"),
@@ -426,8 +435,8 @@ def test_a_suite_may_use_fewer_images(here: Path, capsys: pytest.CaptureFixture[
 def views(here: Path, memory: int, *, first: int = 0, workers: int = 2) -> Views:
     """The views that the suite's first pretraining sees."""
     (job, *_) = read_plan(Path("suite.yaml")).jobs
-    assert isinstance(job.config, config.PretrainJob)
-    split = data.load(job.config.data, "train", job.place, memory=memory, workers=workers)
+    assert isinstance(job.config, PretrainJob)
+    split = loading.load(job.config.data, "train", job.place, memory=memory, workers=workers)
     assert (split.images is None) == (memory == 1)
     return Views(job.config, split, torch.device("cpu"), first=first, last=6)
 
@@ -455,8 +464,8 @@ def test_a_stream_goes_on_anywhere(here: Path) -> None:
 def test_a_stream_reads_only_a_little_ahead(here: Path) -> None:
     photos(here, mixed=True)
     (job, *_) = read_plan(Path("suite.yaml")).jobs
-    assert isinstance(job.config, config.PretrainJob)
-    split = data.load(job.config.data, "train", job.place)
+    assert isinstance(job.config, PretrainJob)
+    split = loading.load(job.config.data, "train", job.place)
     reads: list[int] = []
 
     def counted(row: int) -> Image.Image:
@@ -476,7 +485,7 @@ def test_a_whole_run_on_images_of_many_sizes(here: Path, memory: str) -> None:
     photos(here, mixed=True, ending="jpg")
     write(here, "datasets/photos.yaml", PHOTOS.replace("image_size: 16", "image_size: 16\nresize: 18"))
     assert main([*RUN, "--memory", memory, "--workers", "2"]) == 0
-    split = data.load(*_load_arguments(here, "test"))
+    split = loading.load(*_load_arguments(here, "test"))
     assert split.images is None
     reference = Compose([Resize(18), CenterCrop(16)])
     with Image.open(here / "data/photos/test/blue/03.jpg") as image:
@@ -495,7 +504,7 @@ def test_evaluation_sees_what_torchvision_would_show(width: int, height: int, si
 def test_reduced_images_stay_in_memory(here: Path) -> None:
     photos(here, size=(40, 30), mixed=True)
     write(here, "datasets/photos.yaml", PHOTOS.replace("image_size: 16", "image_size: 16\nreduce: 20"))
-    split = data.load(*_load_arguments(here, "train"))
+    split = loading.load(*_load_arguments(here, "train"))
     assert split.images is not None and split.images.shape == (60, 3, 20, 20)
     assert main(RUN) == 0
 
@@ -588,7 +597,7 @@ REPOSITORY = Path(__file__).parent.parent
 
 def shapes() -> DataSet:
     library = Library(REPOSITORY)
-    return DataSet(library.dataset("shapes"), library, REPOSITORY / "data")
+    return DataSet(dataset_card(library, "shapes"), library, REPOSITORY / "data")
 
 
 @pytest.mark.parametrize(("name", "count", "classes"), [("v2", 2000, 20), ("r", 1800, 12), ("a", 1500, 10)])
@@ -597,22 +606,22 @@ def test_the_shifts_of_shapes(name: str, count: int, classes: int) -> None:
     base = shapes().labelled()
     assert len(described.classes) == classes and set(described.classes) <= set(base.classes)
     assert described.normalise == base.normalise and described.counts == {"test": count}
-    split = data.load(described, "test", place)
+    split = loading.load(described, "test", place)
     assert len(split) == count and set(split.labels.tolist()) == set(range(classes))
-    assert split.fingerprint != data.load(base, "test", shapes().place).fingerprint
+    assert split.fingerprint != loading.load(base, "test", shapes().place).fingerprint
 
 
 def test_the_corrupted_shapes_are_the_test_images_corrupted() -> None:
     described, place = shapes().shift("c")
-    assert isinstance(described.source, config.CorruptedSource)
-    clean = data.load(shapes().labelled(), "test", shapes().place)
-    noisy = data.corrupted(described, place, name="gaussian_noise", severity=5)
+    assert isinstance(described.source, CorruptedSource)
+    clean = loading.load(shapes().labelled(), "test", shapes().place)
+    noisy = loading.corrupted(described, place, name="gaussian_noise", severity=5)
     assert torch.equal(noisy.labels, clean.labels) and noisy.fingerprint != clean.fingerprint
     assert clean.images is not None
     pixels = clean.images.permute(0, 2, 3, 1).numpy()
     expected = corruptions.corrupt(pixels, name="gaussian_noise", severity=5)  # all at once
     assert np.array_equal(torch.cat(list(noisy.prepared())).permute(0, 2, 3, 1).numpy(), expected)
-    other = DataSet(Library(REPOSITORY).dataset("shapes"), Library(REPOSITORY), REPOSITORY)
+    other = DataSet(dataset_card(Library(REPOSITORY), "shapes"), Library(REPOSITORY), REPOSITORY)
     other.card = other.card.model_copy(update={"splits": {"train": 5000, "test": 1999}})
     assert other.shift("c")[0].code != described.code  # another base, other corrupted images
 
@@ -770,7 +779,7 @@ def test_images_of_other_modes_become_rgb(here: Path, mode: str) -> None:
     top = photos(here, ending="tiff")
     with Image.open(top / "train/red/03.tiff") as image:
         image.convert(mode).save(top / "train/red/03.tiff")
-    split = data.load(*_load_arguments(here, "train"))
+    split = loading.load(*_load_arguments(here, "train"))
     assert split.images is not None and split.images.shape == (60, 3, 16, 16)
 
 
@@ -782,7 +791,7 @@ def test_rerun_all_trusts_no_cache(here: Path) -> None:
     rng = np.random.default_rng(0)
     for path in top.rglob("*.bmp"):
         Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(path)
-    data._load.cache_clear()  # as in a new process
+    loading._load.cache_clear()  # as in a new process
     features._MADE.clear()
     assert main([*command, "--rerun", "all"]) == 0
     assert result(here, "knn")["metrics"]["rows"][0]["value"] < before
@@ -801,7 +810,7 @@ def test_folders_as_people_have_them(here: Path, capsys: pytest.CaptureFixture[s
     damaged = os.fsencode(top / "train/blue") + b"/\xff\n.png"
     with open(damaged, "wb") as file:
         file.write(b"no image")
-    data._load.cache_clear()
+    loading._load.cache_clear()
     assert one_line(capsys) == r"data/photos/train/blue/\udcff\n.png: not an image"
 
 

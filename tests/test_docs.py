@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sem_bench import figures, tables
-from sem_bench.cards import Library, load_code
+from sem_bench import analysis
 from sem_bench.cli import main
-from sem_bench.data import load
-from sem_bench.dataset import DataSet
-from sem_bench.plan import read_plan
-from sem_bench.pooling import interval
+from sem_bench.config.cards import Library, load_code
+from sem_bench.data.card import dataset_card
+from sem_bench.data.dataset import DataSet
+from sem_bench.data.loading import load
+from sem_bench.report.gains import interval
+from sem_bench.runs.plan import read_plan
+from sem_bench.training.card import method_card
 from tests import test_shifts
 
 REPOSITORY = Path(__file__).parent.parent
@@ -88,9 +90,9 @@ def test_the_cards_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.Monk
     cards = {Path(name).stem for name in files if name.startswith("datasets/") and name.endswith(".yaml")}
     assert cards == {"birds", "snaps", "cells", "svhn", "dots", "birds_dusk", "birds_fog", "birds_c"}
     for name in cards:
-        assert library.dataset(name).content.summary
+        assert dataset_card(library, name).content.summary
     assert {job.cell.dataset for job in read_plan(Path("suite.yaml")).jobs} == {"snaps > birds"}
-    dots = DataSet(library.dataset("dots"), library, tmp_path)
+    dots = DataSet(dataset_card(library, "dots"), library, tmp_path)
     assert len(load(dots.labelled(), "test", dots.place)) == 100
 
 
@@ -161,7 +163,7 @@ def search() -> list[str]:
     for probe in results("search", "probe"):
         settings = pretrained[probe["inputs"]["pretrain"]]
         name, lr = settings["method"]["name"], settings["training"]["optimizer"]["lr"]
-        kept = Library(REPOSITORY).method(name).content.recipes["quick"].optimizer.lr
+        kept = method_card(Library(REPOSITORY), name).content.recipes["quick"].optimizer.lr
         value = f"{probe['metrics']['rows'][0]['validation']:.1f}{'*' if lr == kept else ''}"
         found.setdefault(name, {})[lr] = value
     rates = (0.1, 0.3, 1.0)
@@ -204,16 +206,16 @@ def test_the_log_has_the_numbers_of_the_records(rows: Callable[[], list[str]]) -
 
 def contact_sheet(path: Path) -> None:
     """What the default suite's images look like."""
-    card = Library(REPOSITORY).dataset("shapes")
+    card = dataset_card(Library(REPOSITORY), "shapes")
     assert card.content.source.type == "python"
     load_code(card.code).contact_sheet(path, columns=8, zoom=1, **card.content.source.arguments)
 
 
 def figure(path: Path, *, record: str, table: str, name: str, suite: str | None = None) -> None:
     """A figure that `run` or `sweep` writes beside a table, from a record."""
-    rows = [row for row in tables.rows(REPOSITORY / "docs/records" / record, suite=suite) if row["table"] == table]
+    rows = [row for row in analysis.rows(REPOSITORY / "docs/records" / record, suite=suite) if row["table"] == table]
     with tempfile.TemporaryDirectory() as folder:
-        figures.write(rows, Path(folder))
+        analysis.draw(rows, Path(folder))
         path.write_bytes((Path(folder) / f"{name}.png").read_bytes())
 
 

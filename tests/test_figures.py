@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from sem_bench import figures
+from sem_bench.analysis import draw
 
 Row = dict[str, Any]
 
@@ -129,7 +129,7 @@ def check(paths: Sequence[Path]) -> None:
 
 
 def test_all_five_with_names_axes_and_units(tmp_path: Path) -> None:
-    paths = figures.write(suite(["byol"], ["none", "linear", "sem"]) + suite(["simclr"]), tmp_path)
+    paths = draw(suite(["byol"], ["none", "linear", "sem"]) + suite(["simclr"]), tmp_path)
     check(paths)
     found = texts(paths)
     assert list(found) == [
@@ -152,9 +152,7 @@ def test_all_five_with_names_axes_and_units(tmp_path: Path) -> None:
 
 def test_the_pooled_line_is_the_mean_of_the_methods(tmp_path: Path) -> None:
     """Marks at equal gains stand at equal x: pooled of 1 and 3 where a third method's 2 is."""
-    paths = figures.write(
-        gains("byol", "sem", 1.0) + gains("simclr", "sem", 3.0) + gains("dino", "linear", 2.0), tmp_path
-    )
+    paths = draw(gains("byol", "sem", 1.0) + gains("simclr", "sem", 3.0) + gains("dino", "linear", 2.0), tmp_path)
     marks = [
         each.attrib
         for each in ElementTree.parse(paths[1]).iter("{http://www.w3.org/2000/svg}use")
@@ -187,7 +185,7 @@ def test_a_value_moves_its_mark(tmp_path: Path, change: str) -> None:
     after = deepcopy(before)
     CHANGES[change](after[0])
     first, moved, again = (
-        [path.read_bytes() for path in figures.write(rows, tmp_path / name)]
+        [path.read_bytes() for path in draw(rows, tmp_path / name)]
         for name, rows in (("first", before), ("moved", after), ("again", before))
     )
     assert first == again
@@ -206,7 +204,7 @@ def test_nothing_to_show_writes_nothing(tmp_path: Path) -> None:
         *relevance("byol", "sem", **hole),
         row("transfer", "byol", "sem", "pets", "top1", 50.0),
     ]
-    assert figures.write([], tmp_path) == figures.write(nothing, tmp_path) == []
+    assert draw([], tmp_path) == draw(nothing, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -221,7 +219,7 @@ def test_holes_are_left_out_and_said(tmp_path: Path) -> None:
     gone = [each for each in gone if each["table"] != "expressivity"] + expressivity(
         "byol", "linear", **hole | {"labels": None}
     )
-    paths = figures.write(rows + gone, tmp_path)
+    paths = draw(rows + gone, tmp_path)
     check(paths)
     found = texts(paths)
     assert list(found) == ["gains", "entropy", "expressivity-byol", "corruptions-byol", "relevance"]
@@ -233,27 +231,27 @@ def test_holes_are_left_out_and_said(tmp_path: Path) -> None:
 
 def test_a_gain_that_is_not_there_is_said_with_its_reason(tmp_path: Path) -> None:
     note = "cpu fp32 against cuda bf16: no gain"
-    paths = figures.write(gains("byol", "sem") + gains("dino", "sem", None, notes=["l2 on its edge", note]), tmp_path)
+    paths = draw(gains("byol", "sem") + gains("dino", "sem", None, notes=["l2 on its edge", note]), tmp_path)
     assert note in text(paths[1]).replace("\n", " ")
 
 
 def test_some_panels_of_a_figure(tmp_path: Path) -> None:
-    course = texts(figures.write(entropy("byol", histogram=None), tmp_path / "course"))["entropy"]
+    course = texts(draw(entropy("byol", histogram=None), tmp_path / "course"))["entropy"]
     assert "epoch" in course and "density" not in course
-    counts = texts(figures.write(entropy("byol", course=None), tmp_path / "counts"))["entropy"]
+    counts = texts(draw(entropy("byol", course=None), tmp_path / "counts"))["entropy"]
     assert "epoch\n" not in counts and "density" in counts
     tests = [each for each in expressivity("byol", "none") if each["metric"] == "test"]
-    alone = texts(figures.write(tests, tmp_path / "tests"))["expressivity-byol"]
+    alone = texts(draw(tests, tmp_path / "tests"))["expressivity-byol"]
     assert "test accuracy [%]" in alone and "labelled" not in alone
     bare = [{name: value for name, value in each.items() if "null" not in name and name != "base_rate"}
             for each in relevance("byol", "sem")]  # fmt: skip
-    assert "base rate" not in texts(figures.write(bare, tmp_path / "bare"))["relevance"]
+    assert "base rate" not in texts(draw(bare, tmp_path / "bare"))["relevance"]
 
 
 def test_one_seed_is_hollow_and_has_no_bars(tmp_path: Path) -> None:
     one: Row = {"n": 1, "std": None, "gain_low": None, "gain_high": None}
-    found = texts(figures.write(suite(["byol"], **one), tmp_path))
-    figures.write(suite(["byol"]), tmp_path / "three")
+    found = texts(draw(suite(["byol"], **one), tmp_path))
+    draw(suite(["byol"]), tmp_path / "three")
     for name in ("gains", "entropy", "expressivity-byol", "relevance"):
         hollow = [len(re.findall("fill: #ffffff; stroke", (folder / f"{name}.svg").read_text()))
                   for folder in (tmp_path, tmp_path / "three")]  # fmt: skip
@@ -265,7 +263,7 @@ def test_one_seed_is_hollow_and_has_no_bars(tmp_path: Path) -> None:
 
 def test_an_interval_that_dwarfs_the_gains_is_cut(tmp_path: Path) -> None:
     wide = gains("byol", "sem", 2.0, gain_low=-90.0, gain_high=94.0, n=2)
-    said = text(figures.write(wide, tmp_path)[1])
+    said = text(draw(wide, tmp_path)[1])
     assert "arrows: the interval goes on" in said and "50" not in said
 
 
@@ -273,7 +271,7 @@ def test_many_methods(tmp_path: Path) -> None:
     """Twenty and their twins in another configuration: each its own name, and no two drawn alike."""
     names = [f"method_{number}" for number in range(20)]
     rows = [each for name in names for each in gains(name, "sem") + entropy(name) + relevance(name, "sem")]
-    paths = figures.write(rows + entropy("method_3"), tmp_path)
+    paths = draw(rows + entropy("method_3"), tmp_path)
     check(paths)
     for said in texts(paths).values():
         assert [name for name in names if name not in said] == []
@@ -288,7 +286,7 @@ def test_awkward_names(tmp_path: Path) -> None:
     """What XML, file systems and mathematical notation dislike. Names alike to a file system stay apart."""
     names = ["_x", "a<b>&\"'", "$x^{$", "../../passwd", "a", "A", "x\x00y\nz", "方法", "con", "", "n" * 300]
     rows = [each | {"suite": "q\x07<&$"} for name in names for each in gains(name, "sem") + corruptions(name, "sem")]
-    paths = figures.write(rows, tmp_path)
+    paths = draw(rows, tmp_path)
     check(paths)
     assert len(paths) == 2 + 2 * len(names) and len({path.name.lower() for path in paths}) == len(paths)
     assert all(path.parent == tmp_path and len(path.name) < 100 and path.name.isascii() for path in paths)
@@ -301,7 +299,7 @@ def test_a_file_for_each_group(tmp_path: Path) -> None:
     """Named by what differs. Methods keep their colours between them, and IP-IRM is a method of its own."""
     other: Row = {"backbone": "resnet 50/x", "epochs": 100}
     ip = [each | {"ip": {"every": 5}} for each in gains("byol", "sem")]
-    paths = figures.write(gains("byol", "sem") + ip + [each | other for each in gains("byol", "sem")], tmp_path)
+    paths = draw(gains("byol", "sem") + ip + [each | other for each in gains("byol", "sem")], tmp_path)
     check(paths)
     found = texts(paths)
     assert list(found) == ["gains-resnet18-10epochs", "gains-resnet_50_x-100epochs"]
@@ -311,8 +309,8 @@ def test_a_file_for_each_group(tmp_path: Path) -> None:
 
 
 def test_a_method_keeps_its_colour_beside_others(tmp_path: Path) -> None:
-    alone, among = figures.write(gains("mine", "sem"), tmp_path / "alone"), tmp_path / "among"
-    figures.write(gains("aaa", "linear") + gains("mine", "sem"), among)
+    alone, among = draw(gains("mine", "sem"), tmp_path / "alone"), tmp_path / "among"
+    draw(gains("aaa", "linear") + gains("mine", "sem"), among)
 
     def colour(path: Path) -> set[str]:
         used = (each.get("style", "") for each in ElementTree.parse(path).iter())
@@ -324,20 +322,20 @@ def test_a_method_keeps_its_colour_beside_others(tmp_path: Path) -> None:
 def test_a_users_matplotlib_settings_neither_matter_nor_change(tmp_path: Path) -> None:
     import matplotlib
 
-    plain = [path.read_bytes() for path in figures.write(gains("byol", "sem"), tmp_path)]
+    plain = [path.read_bytes() for path in draw(gains("byol", "sem"), tmp_path)]
     with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red"}):
-        styled = [path.read_bytes() for path in figures.write(gains("byol", "sem"), tmp_path)]
+        styled = [path.read_bytes() for path in draw(gains("byol", "sem"), tmp_path)]
         assert matplotlib.rcParams["font.size"] == 20
     assert plain == styled
 
 
 def test_importing_is_light_and_drawing_leaves_pyplot_alone(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib, sem_bench.figures as figures\n"
+        "import sys, pathlib; from sem_bench.analysis import draw\n"
         "assert not {'matplotlib', 'numpy', 'torch'} & sys.modules.keys()\n"
-        "assert figures.write([], pathlib.Path(sys.argv[1])) == [] and 'matplotlib' not in sys.modules\n"
+        "assert draw([], pathlib.Path(sys.argv[1])) == [] and 'matplotlib' not in sys.modules\n"
         "import json; rows = json.loads(sys.stdin.read())\n"
-        "assert len(figures.write(rows, pathlib.Path(sys.argv[1]))) == 2\n"
+        "assert len(draw(rows, pathlib.Path(sys.argv[1]))) == 2\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
@@ -351,6 +349,6 @@ def test_six_methods_take_seconds(tmp_path: Path) -> None:
     matrix = {"corruptions": [f"corruption_{i}" for i in range(15)], "severities": [1, 2, 3, 4, 5], "values": wide}
     rows = [each | {"matrix": matrix} if "matrix" in each else each for each in rows]
     start = time.process_time()
-    paths = figures.write(rows, tmp_path)
+    paths = draw(rows, tmp_path)
     assert len(paths) == 2 * (3 + 6 + 6)
     assert time.process_time() - start < 15  # a third of it on an idle core

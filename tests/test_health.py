@@ -7,16 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from sem_bench import health, sem
-from sem_bench.backbones import Backbone
+from sem_bench.backbone import Backbone
 from sem_bench.cli import main
 from sem_bench.encoder import Encoder
+from sem_bench.nets.embeddings import linear, none, sem
+from sem_bench.training import health
 from tests.conftest import method_card, write
 
 
-def encoder(embedding: sem.NoEmbedding | sem.LinearEmbedding | None = None) -> Encoder:
+def encoder(embedding: none.NoEmbedding | linear.LinearEmbedding | None = None) -> Encoder:
     """An encoder whose h is the image itself, 12 numbers."""
-    return Encoder(Backbone(nn.Flatten(), 12), embedding or sem.NoEmbedding(12))
+    return Encoder(Backbone(nn.Flatten(), 12), embedding or none.NoEmbedding(12))
 
 
 def images(h: torch.Tensor) -> torch.Tensor:
@@ -44,15 +45,17 @@ def test_entropy_of_uniform_and_of_one_hot_simplices() -> None:
     h = torch.randn(16, 12, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         embedding.eval().linear.weight.zero_()
-    assert embedding.entropy(h) == pytest.approx(1, abs=1e-6)
+    assert health.simplex_entropy(embedding, h) == pytest.approx(1, abs=1e-6)
     with torch.no_grad():
         embedding.linear.weight.copy_(1e6 * torch.eye(12))
-    assert embedding.entropy(h) == pytest.approx(0, abs=1e-3)  # underflows, and is no NaN
+    assert health.simplex_entropy(embedding, h) == pytest.approx(0, abs=1e-3)  # underflows, and is no NaN
     with torch.no_grad():
         embedding.linear.weight.copy_(torch.eye(12))
-        z = sem.to_group_major(embedding.logits(h), L=4, V=3).double()
+        z = sem.to_group_major(embedding.raw(h), L=4, V=3).double()
     p = sem.simplicial_embedding(z, L=4, V=3, tau=1.0).reshape(16, 4, 3)
-    assert embedding.entropy(h) == pytest.approx(float(-(p * p.log()).sum(2).mean()) / math.log(3), abs=1e-6)
+    assert health.simplex_entropy(embedding, h) == pytest.approx(
+        float(-(p * p.log()).sum(2).mean()) / math.log(3), abs=1e-6
+    )
 
 
 def test_measuring_leaves_the_encoder_as_it_was() -> None:

@@ -11,12 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
-from sem_bench import config, data
-from sem_bench.cards import Library
 from sem_bench.cli import main
-from sem_bench.config import PUBLISHED_CORRUPTIONS
-from sem_bench.corruptions import published
-from sem_bench.dataset import DataSet
+from sem_bench.config.cards import Library
+from sem_bench.config.fields import resolved
+from sem_bench.data import loading
+from sem_bench.data.card import dataset_card
+from sem_bench.data.corruptions import published
+from sem_bench.data.dataset import DataSet
+from sem_bench.data.sources import PUBLISHED_CORRUPTIONS
 from tests.conftest import SUITE, write
 
 Images = npt.NDArray[np.uint8]
@@ -111,19 +113,19 @@ def test_a_card_chooses_the_package(photos: Path, capsys: pytest.CaptureFixture[
     assert main(["run", "suite.yaml", "--only", "robustness/simclr-none"]) == 0
     assert main(["run", "suite.yaml", "--only", "robustness/simclr-none", "--rerun", "all", "--workers", "3"]) == 0
     library = Library(photos)
-    found = DataSet(library.dataset("photos"), library, photos / "data")
+    found = DataSet(dataset_card(library, "photos"), library, photos / "data")
     wanted, place = found.shift("c")
-    test = data.load(found.labelled(), "test", found.place)
+    test = loading.load(found.labelled(), "test", found.place)
     assert test.images is not None
     for workers in (1, 3):
-        data._CORRUPTED.clear()
-        for kind, split in zip(wanted.source.kinds, data.all_corrupted(wanted, place, workers=workers), strict=True):
+        loading._CORRUPTED.clear()
+        for kind, split in zip(wanted.source.kinds, loading.all_corrupted(wanted, place, workers=workers), strict=True):
             expected = published(test.images.permute(0, 2, 3, 1).numpy(), name=kind[0], severity=kind[1])
             assert torch.equal(torch.cat(list(split.prepared())).permute(0, 2, 3, 1), torch.from_numpy(expected))
     generic = wanted.model_copy(update={"source": wanted.source.model_copy(update={"using": "sem_bench"})})
-    prints = [data.corrupted(d, place, name="shot_noise", severity=2).fingerprint for d in (wanted, generic)]
+    prints = [loading.corrupted(d, place, name="shot_noise", severity=2).fingerprint for d in (wanted, generic)]
     assert prints[0] != prints[1]
-    assert "using" in config.resolved(wanted.source) and "using" not in config.resolved(generic.source)
+    assert "using" in resolved(wanted.source) and "using" not in resolved(generic.source)
 
 
 def test_the_package_may_be_absent(

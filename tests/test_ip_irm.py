@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from sem_bench import config
 from sem_bench.cli import main
 from sem_bench.environments import info_nce, regression
-from sem_bench.ip_irm import BALANCE, IpIrm
+from sem_bench.training.card import IpIrmSettings, method_card
+from sem_bench.training.ip_irm import BALANCE, IpIrm
 from tests.conftest import SUITE, write
 from tests.test_methods import LIBRARY, batch, build
 from tests.test_parity import random, softmax, unit
@@ -121,7 +121,7 @@ def test_moco_takes_negatives_from_the_batch_while_a_partition_is_sought() -> No
 @pytest.mark.parametrize("name", ABLE)
 def test_the_whole_loss(name: str, weight: float) -> None:
     """Own + mean over subsets of two images at least + weight * mean penalty, divided by a weight above 1."""
-    settings = config.IpIrm(every=1, weight=weight)
+    settings = IpIrmSettings(every=1, weight=weight)
     wrapped = IpIrm(small(name), settings, images=6, epochs=3, seed=0).double()
     wrapped.partitions[0] = torch.tensor([0, 0, 1, 1, 1, 0])
     wrapped.partitions[1] = torch.tensor([0, 1, 1, 1, 1, 1])  # its first subset is too small
@@ -150,7 +150,7 @@ def test_a_partition_separates_what_is_hard_to_tell_apart_and_stays_balanced() -
     clusters = torch.arange(60) % 3 == 0  # a third: the balance allows it
     centres = torch.where(clusters[:, None], 1.0, -1.0) * torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0])
     views = [centres + 0.6 * random(60, 5, seed=seed).float() for seed in (0, 1)]
-    settings = config.IpIrm(batch_size=60, passes=30)
+    settings = IpIrmSettings(batch_size=60, passes=30)
     wrapped = IpIrm(small("simclr", temperature=0.5), settings, images=60, epochs=1, seed=0)
     found = wrapped._partition(views, 0, print)
     agreement = float((found.bool() == clusters).double().mean())
@@ -166,7 +166,7 @@ def test_balance_is_the_entropy_of_one_to_two() -> None:
 
 
 def test_features_are_taken_in_eval_mode_and_modes_come_back() -> None:
-    wrapped = IpIrm(build("simclr", "sem"), config.IpIrm(), images=8, epochs=1, seed=0).train()
+    wrapped = IpIrm(build("simclr", "sem"), IpIrmSettings(), images=8, epochs=1, seed=0).train()
     projector = wrapped.method.get_submodule("projector").eval()
     state = {key: value.clone() for key, value in wrapped.state_dict().items()}
     whole = wrapped._features(lambda: iter([batch(8)]))
@@ -179,12 +179,12 @@ def test_features_are_taken_in_eval_mode_and_modes_come_back() -> None:
 
 
 def test_runs_resume_bitwise_with_their_partitions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sem_bench.stages import pretrain
+    from sem_bench.training import checkpoint
 
     write(folder, "suite.yaml", IP.replace("epochs: 2", "epochs: 3"))
     main(["run", "suite.yaml", "--results", "straight", "--only", "pretrain/moco"])
     saved: list[int] = []
-    save = pretrain.Training.save
+    save = checkpoint.TrainingState.save
 
     def save_and_die(self: Any, path: Path) -> None:
         save(self, path)
@@ -192,8 +192,8 @@ def test_runs_resume_bitwise_with_their_partitions(folder: Path, monkeypatch: py
         if len(saved) % 3 == 0:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(pretrain._Saver, "__call__", lambda self, state: state.save(self.path))
-    monkeypatch.setattr(pretrain.Training, "save", save_and_die)
+    monkeypatch.setattr(checkpoint.Saver, "__call__", lambda self, state: state.save(self.path))
+    monkeypatch.setattr(checkpoint.TrainingState, "save", save_and_die)
     for _ in range(12):
         main(["run", "suite.yaml", "--results", "resumed", "--only", "pretrain/moco"])
     assert len(saved) > 6
@@ -230,19 +230,19 @@ def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_partitions_are_in_the_checkpoint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from sem_bench.stages import pretrain
+    from sem_bench.training import checkpoint
 
     write(folder, "suite.yaml", IP.replace("epochs: 2", "epochs: 3").replace("every: 1", "every: 2"))
-    monkeypatch.setattr(pretrain._Saver, "__call__", lambda self, state: state.save(self.path))
+    monkeypatch.setattr(checkpoint.Saver, "__call__", lambda self, state: state.save(self.path))
     seen: dict[int, tuple[int, Tensor]] = {}
-    save = pretrain.Training.save
+    save = checkpoint.TrainingState.save
 
     def look(self: Any, path: Path) -> None:
         save(self, path)
         state = torch.load(path, weights_only=True)["method"]
         seen[self.step] = int(state["found"]), state["partitions"]
 
-    monkeypatch.setattr(pretrain.Training, "save", look)
+    monkeypatch.setattr(checkpoint.TrainingState, "save", look)
     main(["run", "suite.yaml", "--only", "pretrain/simclr-ip-none"])
     assert {step: found for step, (found, _) in seen.items()} == {
         step: 1 if step <= 8 else 2 for step in range(1, 12)
@@ -282,26 +282,26 @@ def test_ip_without_settings_takes_the_defaults(folder: Path, capsys: pytest.Cap
         write(folder, "suite.yaml", SUITE.replace("  datasets: [toy]", f"  datasets: [toy]\n  {text}"))
         assert main(["plan", "suite.yaml", "--format", "json"]) == 0
         jobs = json.loads(capsys.readouterr().out)
-        assert all(job["ip"] == config.IpIrm().model_dump() for job in jobs)
+        assert all(job["ip"] == IpIrmSettings().model_dump() for job in jobs)
 
 
 def test_who_can_is_found_out_from_the_code() -> None:
-    from sem_bench.cards import defines
+    from sem_bench.training.card import defines
 
-    assert [name for name in LIBRARY.names("method") if defines(LIBRARY.method(name), "environments")] == ABLE
+    assert [name for name in LIBRARY.names("method") if defines(method_card(LIBRARY, name), "environments")] == ABLE
 
 
 @pytest.mark.parametrize("weight", [0.5, 10.0])
 def test_a_batch_without_subsets_is_scaled_as_the_others(weight: float) -> None:
-    wrapped = IpIrm(small("simclr"), config.IpIrm(weight=weight), images=6, epochs=1, seed=0).double()
+    wrapped = IpIrm(small("simclr"), IpIrmSettings(weight=weight), images=6, epochs=1, seed=0).double()
     parts = outputs("simclr")
     expected = float(wrapped.method.loss(*parts)) / max(weight, 1)
     assert float(wrapped.loss(*parts, torch.arange(6.0))) == pytest.approx(expected)
 
 
 def test_plan_counts_the_partitions(folder: Path) -> None:
-    from sem_bench.estimates import memory, work
-    from sem_bench.plan import read_plan
+    from sem_bench.runs.estimate import memory, work
+    from sem_bench.runs.plan import read_plan
 
     write(folder, "suite.yaml", SUITE)
     write(folder, "ip.yaml", SUITE.replace("  datasets: [toy]", "  datasets: [toy]\n  ip: {every: 1, batch_size: 200}"))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from sem_bench.base.digest import digest
 from sem_bench.cli import main
-from sem_bench.config import resolved
-from sem_bench.digest import digest
-from sem_bench.jobs import STAGES
+from sem_bench.config.fields import resolved
+from sem_bench.runs.job import STAGES
 from tests.conftest import SUITE, write
 from tests.test_docs import DOCUMENTS, shown
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from sem_bench import logistic
-from sem_bench.logistic import Fit, Head, compress, fit, fit_chunks, fit_many
+from sem_bench.evaluations.measures import logistic
+from sem_bench.evaluations.measures.logistic import Fit, Head, compress, fit, fit_chunks, fit_many
 
 PENALTIES = [1e-6, 1e-4, 1e-2]
 

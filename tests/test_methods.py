@@ -8,15 +8,16 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sem_bench import config
-from sem_bench.cards import Library, load_code
-from sem_bench.encoder import Encoder
+from sem_bench.config.cards import Library, load_code
+from sem_bench.config.fields import Scalar
 from sem_bench.method import Batch
-from sem_bench.sem import SimplicialEmbedding
+from sem_bench.nets.embeddings.sem import SimplicialEmbedding
+from sem_bench.training.card import method_card
+from sem_bench.training.pretrained import initial_encoder
 from tests.test_building_blocks import pretrain_job
 
 LIBRARY = Library(Path(__file__).parent.parent)
-TRAINED = [name for name in LIBRARY.names("method") if not LIBRARY.method(name).content.external]
+TRAINED = [name for name in LIBRARY.names("method") if not method_card(LIBRARY, name).content.external]
 EMBEDDINGS: dict[str, dict[str, Any]] = {
     "none": {},
     "linear": {"type": "linear", "L": 4, "V": 3},
@@ -24,11 +25,11 @@ EMBEDDINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def build(name: str, embedding: str = "none", **changes: config.Scalar) -> Any:
-    card = LIBRARY.method(name)
+def build(name: str, embedding: str = "none", **changes: Scalar) -> Any:
+    card = method_card(LIBRARY, name)
     parameters = card.content.recipes["quick"].parameters | changes
     torch.manual_seed(0)
-    encoder = Encoder.build(pretrain_job(**EMBEDDINGS[embedding]))
+    encoder = initial_encoder(pretrain_job(**EMBEDDINGS[embedding]))
     extra = {"classes": 4} if card.content.labels else {}
     return getattr(load_code(card.code), card.content.class_name)(encoder, **parameters, **extra)
 
@@ -63,7 +64,7 @@ def test_where_tau_target_acts(name: str) -> None:
     for tau, method in methods.items():
         for module in method.modules():
             if isinstance(module, SimplicialEmbedding):
-                module.tau_target = tau
+                module.target_temperature = tau
     plain, heated = (methods[tau](batch()) for tau in (1.0, 0.2))
     changed = [not torch.equal(a, b) for a, b in zip(plain, heated, strict=True)]
     expected = {
@@ -163,7 +164,7 @@ def test_simclr_embeds_the_second_view_at_tau_target() -> None:
 
 def test_supervised_needs_labels_and_self_supervised_methods_never_see_them() -> None:
     for name in TRAINED:
-        assert LIBRARY.method(name).content.labels == (name == "supervised")
+        assert method_card(LIBRARY, name).content.labels == (name == "supervised")
     method = build("supervised")
     logits, labels = method(batch(views=1))
     assert torch.equal(method.loss(logits, labels.float()), F.cross_entropy(logits, labels))

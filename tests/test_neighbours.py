@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sem_bench import neighbours
-from sem_bench.neighbours import predict
+from sem_bench.evaluations.measures import neighbours
+from sem_bench.evaluations.measures.neighbours import predict
 
 CLASSES = 6
 

@@ -12,13 +12,17 @@ from lightly.utils import lars as lightly_lars
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sem_bench import config, optimisers
 from sem_bench.cli import main
-from sem_bench.contract import noise
-from sem_bench.lars import LARS
 from sem_bench.method import Method
-from sem_bench.stages.pretrain import Step, Training
-from sem_bench.views import Views
+from sem_bench.training import optimisers
+from sem_bench.training.card import Optimizer, Training
+from sem_bench.training.card import method_card as cards_of
+from sem_bench.training.checkpoint import TrainingState
+from sem_bench.training.dry_run import noise
+from sem_bench.training.lars import LARS
+from sem_bench.training.pretrained import initial_encoder
+from sem_bench.training.step import Step
+from sem_bench.training.views import Views
 from tests.conftest import SUITE, method_card, write
 from tests.test_building_blocks import pretrain_job
 from tests.test_methods import LIBRARY, build
@@ -39,8 +43,8 @@ def steps(module: nn.Module, optimizer: torch.optim.Optimizer, count: int = 5) -
         optimizer.step()
 
 
-def training(**settings: Any) -> config.Training:
-    rule = config.Optimizer.model_validate({"lr": 0.5, "lr_per_256": False} | settings)
+def training(**settings: Any) -> Training:
+    rule = Optimizer.model_validate({"lr": 0.5, "lr_per_256": False} | settings)
     return pretrain_job().training.model_copy(update={"optimizer": rule})
 
 
@@ -129,12 +133,12 @@ def test_gradients_are_cut_to_the_recipes_norm() -> None:
     optimisers.limit_gradient(module, training(name="sgd"))  # no limit
 
 
-def started(accumulate: int) -> tuple[Training, Step, Method]:
+def started(accumulate: int) -> tuple[TrainingState, Step, Method]:
     job = pretrain_job()
     settings = job.training.model_copy(update={"batch_size": 8, "accumulate": accumulate, "epochs": 2})
     job = job.model_copy(update={"training": settings})
     method = build("simclr").train()
-    state = Training(method, optimisers.build(method, settings), "noise")
+    state = TrainingState(method, optimisers.build(method, settings), "noise")
     split = noise(32)
     return state, Step(job, state, Views(job, split, CPU, last=10), CPU), method
 
@@ -196,7 +200,7 @@ def test_bad_recipes(folder: Path, capsys: pytest.CaptureFixture[str], optimizer
 
 
 def test_an_unknown_constant_part_fails_its_job_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    card = LIBRARY.method("simclr").path
+    card = cards_of(LIBRARY, "simclr").path
     text = card.read_text().replace("weight_decay: 1e-4}", "weight_decay: 1e-4, constant: [projectr]}", 1)
     write(folder, "methods/mine.yaml", text)
     write(folder, "methods/mine.py", card.with_suffix(".py").read_text())
@@ -207,12 +211,11 @@ def test_an_unknown_constant_part_fails_its_job_in_one_line(folder: Path, capsys
 
 
 def test_zero_init_residual_reaches_the_backbone(folder: Path) -> None:
-    from sem_bench.encoder import Encoder
 
     job = pretrain_job()
     for wanted in (False, True):
         settings = job.training.model_copy(update={"zero_init_residual": wanted})
-        weights = Encoder.build(job.model_copy(update={"training": settings})).backbone.state_dict()
+        weights = initial_encoder(job.model_copy(update={"training": settings})).backbone.state_dict()
         last = [value for name, value in weights.items() if name.endswith("bn2.weight")]
         assert len(last) == 4 and all(bool((value == 0).all()) is wanted for value in last)
 

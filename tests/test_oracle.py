@@ -24,12 +24,12 @@ from sklearn.linear_model import LogisticRegression
 from torch.nn import functional as F
 
 import sem_bench
+from sem_bench.base.randomness import derived_seed
 from sem_bench.cli import main
-from sem_bench.corruptions import corrupt
-from sem_bench.data import chosen
-from sem_bench.randomness import derived_seed
-from sem_bench.selection import stratified_subset
-from sem_bench.sources.opened import Opened
+from sem_bench.data.corruptions import corrupt
+from sem_bench.data.loading import chosen
+from sem_bench.data.readers.opened import Opened
+from sem_bench.evaluations.measures.selection import stratified_subset
 from tests.conftest import write
 
 Floats = npt.NDArray[np.float64]

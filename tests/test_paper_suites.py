@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from sem_bench import published
-from sem_bench.cards import Library
 from sem_bench.cli import main
-from sem_bench.config import PretrainJob
-from sem_bench.jobs import Job
-from sem_bench.plan import read_plan
+from sem_bench.config.cards import Library
+from sem_bench.report import published
+from sem_bench.runs.job import Job
+from sem_bench.runs.plan import read_plan
+from sem_bench.training.card import method_card
+from sem_bench.training.job import PretrainJob
 from tests.published_trees import imagenet_family, sign, write_tree
 
 ROOT = Path(__file__).parent.parent
@@ -118,7 +119,7 @@ def test_without_the_data_run_says_so_at_once(
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_card_has_the_papers_recipes_with_their_source(name: str) -> None:
-    recipes = LIBRARY.method(name).content.recipes
+    recipes = method_card(LIBRARY, name).content.recipes
     assert {"quick", "small", "cifar_resnet18", "cifar_resnet50", "imagenet"} <= recipes.keys()
     for key, epochs in (("cifar_resnet18", 1000), ("cifar_resnet50", 1000), ("imagenet", 100)):
         recipe = recipes[key]
@@ -131,7 +132,7 @@ def test_heads_queues_and_momenta_of_the_original() -> None:
     """Widths, temperatures and schedules of the original's scripts, CIFAR and ImageNet."""
 
     def parameters(name: str, recipe: str) -> dict[str, Any]:
-        return dict(LIBRARY.method(name).content.recipes[recipe].parameters)
+        return dict(method_card(LIBRARY, name).content.recipes[recipe].parameters)
 
     byol = {"hidden": 4096, "out": 256, "predictor": 4096, "momentum": 0.99}
     for recipe in ("cifar_resnet18", "cifar_resnet50", "imagenet", "imagenet_200"):
@@ -155,20 +156,20 @@ def test_heads_queues_and_momenta_of_the_original() -> None:
     }
     assert parameters("vicreg", "cifar_resnet18")["variance"] == 50  # halved here, 25 there
     for name in METHODS:
-        optimizer = LIBRARY.method(name).content.recipes["cifar_resnet50"].optimizer
+        optimizer = method_card(LIBRARY, name).content.recipes["cifar_resnet50"].optimizer
         assert optimizer.trust_coefficient == 0.001  # lars or not
     for name, recipe in (("byol", "imagenet"), ("byol", "imagenet_200"), ("moco", "imagenet")):
-        content = LIBRARY.method(name).content.recipes[recipe]
+        content = method_card(LIBRARY, name).content.recipes[recipe]
         first, second = content.views
         assert (first.blur, first.solarize, second.blur, second.solarize) == (1.0, 0.0, 0.1, 0.2)
         assert content.batch_size * content.accumulate == (4096 if name == "byol" else 256)
         for view in (first, second):
             assert (view.crop_scale, view.brightness, view.contrast, view.hue) == ((0.08, 1.0), 0.4, 0.4, 0.1)
-    assert LIBRARY.method("byol").content.recipes["imagenet_200"].optimizer.lr == 0.4
-    assert LIBRARY.method("byol").content.recipes["imagenet"].optimizer.lr == 0.45
-    assert LIBRARY.method("moco").content.recipes["imagenet"].optimizer.weight_decay == 3e-5
-    assert LIBRARY.method("swav").content.recipes["cifar_resnet18"].min_lr == 6e-4
-    assert LIBRARY.method("simsiam").content.recipes["imagenet"].optimizer.constant == ["predictor"]
+    assert method_card(LIBRARY, "byol").content.recipes["imagenet_200"].optimizer.lr == 0.4
+    assert method_card(LIBRARY, "byol").content.recipes["imagenet"].optimizer.lr == 0.45
+    assert method_card(LIBRARY, "moco").content.recipes["imagenet"].optimizer.weight_decay == 3e-5
+    assert method_card(LIBRARY, "swav").content.recipes["cifar_resnet18"].min_lr == 6e-4
+    assert method_card(LIBRARY, "simsiam").content.recipes["imagenet"].optimizer.constant == ["predictor"]
 
 
 def test_recipes_of_the_original_script_by_script() -> None:
@@ -184,7 +185,7 @@ def test_recipes_of_the_original_script_by_script() -> None:
         "simsiam": (0.5, 1e-5, "sgd", 0.0, 0.4, (1.0, None)),
     }
     for name, row in expected.items():
-        recipe = LIBRARY.method(name).content.recipes["cifar_resnet18"]
+        recipe = method_card(LIBRARY, name).content.recipes["cifar_resnet18"]
         rule = recipe.optimizer
         found = (rule.lr, rule.weight_decay, rule.name, recipe.views[1].solarize, recipe.views[1].saturation)
         assert (*found, (recipe.sem.tau, recipe.sem.tau_target)) == row, name
@@ -192,9 +193,9 @@ def test_recipes_of_the_original_script_by_script() -> None:
         assert rule.all_alike is (name in ("moco", "simsiam", "swav"))
         if rule.name == "lars":
             assert (rule.trust_coefficient, rule.trust_limit) == (0.02, True)
-    multi_crop = LIBRARY.method("dino").content.recipes["imagenet"].views
+    multi_crop = method_card(LIBRARY, "dino").content.recipes["imagenet"].views
     assert [view.size for view in multi_crop] == [None, None, *[96] * 8]
-    swav = LIBRARY.method("swav").content.recipes["imagenet"].views
+    swav = method_card(LIBRARY, "swav").content.recipes["imagenet"].views
     assert [(view.size, view.crop_scale) for view in swav] == [(None, (0.14, 1.0))] * 2 + [(96, (0.05, 0.14))] * 6
 
 

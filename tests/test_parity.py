@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sem_bench import sem
 from sem_bench.encoder import Encoder
 from sem_bench.method import Batch
+from sem_bench.nets.embeddings import sem
 from tests.test_methods import TRAINED, batch, build
 
 # Each online part and its momentum average.

@@ -13,12 +13,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sem_bench.arms import finer
+from sem_bench.base.digest import canonical_json, code_digest, digest
 from sem_bench.cli import main
-from sem_bench.digest import canonical_json, code_digest, digest
 from sem_bench.errors import UserError
-from sem_bench.jobs import Job
-from sem_bench.plan import read_plan
+from sem_bench.runs.arm import finer
+from sem_bench.runs.job import Job
+from sem_bench.runs.plan import read_plan
 from tests.conftest import SUITE, TOY_PY, TOY_YAML, write
 
 REPOSITORY = Path(__file__).parent.parent

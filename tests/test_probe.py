@@ -11,20 +11,23 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from sem_bench import config, data, features
-from sem_bench.cards import Library
 from sem_bench.cli import main
-from sem_bench.dataset import DataSet
-from sem_bench.features import Features
-from sem_bench.jobs import Job
-from sem_bench.plan import read_plan
-from sem_bench.stages import probe
-from sem_bench.store import Store
+from sem_bench.config.cards import Library
+from sem_bench.data import loading
+from sem_bench.data.card import dataset_card
+from sem_bench.data.dataset import DataSet
+from sem_bench.data.described import LabelledData
+from sem_bench.evaluations.measures import features, probing
+from sem_bench.evaluations.measures.features import Features
+from sem_bench.evaluations.probe import ProbeJob
+from sem_bench.runs.job import Job
+from sem_bench.runs.plan import read_plan
+from sem_bench.runs.store import Store
 from sem_bench.workspace import Workspace
 from tests.conftest import SUITE, overlap, write
 
 BUILTIN = Library(Path(__file__).parent.parent)
-REPORT = probe.Report("100%")
+REPORT = probing.ProbeReport("100%")
 
 
 def result(folder: Path, pattern: str) -> dict[str, Any]:
@@ -42,12 +45,12 @@ def test_parity_with_scikit_learn(folder: Path) -> None:
     (row,) = found["metrics"]["rows"]
     assert row["l2"] == l2
 
-    shapes = DataSet(BUILTIN.dataset("shapes"), BUILTIN, Path("data"))
+    shapes = DataSet(dataset_card(BUILTIN, "shapes"), BUILTIN, Path("data"))
     described = shapes.labelled()
     assert described.test >= 2000
     labels, h = {}, {}
     for split in described.counts:
-        labels[split] = data.load(described, split, shapes.place).labels.numpy()
+        labels[split] = loading.load(described, split, shapes.place).labels.numpy()
         h[split] = np.load(next((folder / "results/cache/features").glob(f"*-{split}-*.npy"))).astype(np.float64)
     scale = np.sqrt(len(h["train"]) / (h["train"] ** 2).sum())
     reference = LogisticRegression(C=1 / (len(h["train"]) * l2), tol=1e-8, max_iter=5000)
@@ -86,11 +89,11 @@ def done(folder: Path) -> Callable[[str], tuple[Job, Features]]:
     return find
 
 
-def chosen(job: config.ProbeJob, found: Features, rows: np.ndarray[Any, Any]) -> list[tuple[Any, ...]]:
+def chosen(job: ProbeJob, found: Features, rows: np.ndarray[Any, Any]) -> list[tuple[Any, ...]]:
     """What the probe decides with these labelled rows: temperature, penalty, validation accuracy and head."""
     decisions = []
-    for contest in probe.contests(job, found):
-        row, head, _ = probe.probe(job, found, contest, rows, 0, REPORT)
+    for contest in probing.contests(job, found):
+        row, head, _ = probing.probe(job, found, contest, rows, 0, REPORT)
         decisions.append((row["tau_d"], row["l2"], row["validation"], head["weight"].tolist(), head["bias"].tolist()))
     return decisions
 
@@ -98,8 +101,8 @@ def chosen(job: config.ProbeJob, found: Features, rows: np.ndarray[Any, Any]) ->
 @pytest.mark.parametrize("end", ["sem4x3-t1-resnet10w16s2-toy-e2-s0-10pc", "none-resnet10w16s2-toy-e2-s0-10pc"])
 def test_labels_outside_the_subset_are_never_read(done: Callable[[str], tuple[Job, Features]], end: str) -> None:
     job, found = done(end)
-    assert isinstance(job.config, config.ProbeJob)
-    rows = probe.labelled_rows(found, job.config, 0)
+    assert isinstance(job.config, ProbeJob)
+    rows = probing.labelled_rows(found, job.config, 0)
     assert len(rows) == 20
     inside = torch.zeros(len(found.train.labels), dtype=torch.bool)
     inside[torch.from_numpy(rows)] = True
@@ -116,13 +119,13 @@ def test_labels_outside_the_subset_are_never_read(done: Callable[[str], tuple[Jo
 @pytest.mark.parametrize("end", ["sem4x3-t1-resnet10w16s2-toy-e2-s0-100pc", "sem4x3-t1-resnet10w16s2-toy-e2-s0-10pc"])
 def test_test_labels_change_no_selection(done: Callable[[str], tuple[Job, Features]], end: str) -> None:
     job, found = done(end)
-    assert isinstance(job.config, config.ProbeJob)
-    rows = probe.labelled_rows(found, job.config, 0)
+    assert isinstance(job.config, ProbeJob)
+    rows = probing.labelled_rows(found, job.config, 0)
     corrupted = replace(found, test=replace(found.test, labels=(found.test.labels + 1) % 4))
     assert chosen(job.config, corrupted, rows) == chosen(job.config, found, rows)
-    for contest in probe.contests(job.config, found):
+    for contest in probing.contests(job.config, found):
         before, after = (
-            probe.probe(job.config, one, contest, rows, 0, REPORT)[0]["value"] for one in (found, corrupted)
+            probing.probe(job.config, one, contest, rows, 0, REPORT)[0]["value"] for one in (found, corrupted)
         )
         assert 0 < before < 100 and before != after  # only the reported number
 
@@ -143,9 +146,9 @@ def test_every_arm_searches_equally_many_candidates(folder: Path) -> None:
 
 
 def test_superclass_accuracy_by_hand() -> None:
-    data = config.LabelledData.model_construct(
+    data = LabelledData.model_construct(
         classes=["red", "blue", "green"], superclasses={"cold": ["blue", "green"], "warm": ["red"]}
     )
     predicted, labels = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 2, 2, 1])
-    assert probe.superclass_accuracy(predicted, labels, data) == 75  # blue for green counts, red for blue does not
-    assert probe.superclass_accuracy(predicted, labels, data.model_copy(update={"superclasses": {}})) is None
+    assert probing.superclass_accuracy(predicted, labels, data) == 75  # blue for green counts, red for blue does not
+    assert probing.superclass_accuracy(predicted, labels, data.model_copy(update={"superclasses": {}})) is None

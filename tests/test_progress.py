@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sem_bench.progress import Reporter, human_seconds, reporter
+from sem_bench.runs.progress import Reporter, human_seconds, reporter
 
 
 class Clock:
@@ -289,7 +289,7 @@ def test_progress_costs_microseconds_and_rich_loads_only_when_live() -> None:
             report.job_progress("a", step, 10_000, note="loss")
         assert (time.perf_counter() - started) / 10_000 < 2e-5
     code = (
-        "import sys, sem_bench.progress as p\n"
+        "import sys, sem_bench.runs.progress as p\n"
         "with p.reporter(1) as r: r.job_started('a', 'probe', 'x')\n"
         "print({'rich', 'torch'} & set(sys.modules))"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sem_bench.published import entries, match
+from sem_bench.report.published import entries, match
 
 IN = ("100%", "v2", "r", "a", "c")
 TRANSFER = ("food101", "cifar10", "cifar100", "sun397", "dtd", "pets", "flowers102", "caltech101", "cars")

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import yaml
 
-from sem_bench import data
-from sem_bench.cards import Library
 from sem_bench.cli import main
-from sem_bench.dataset import DataSet
+from sem_bench.config.cards import Library
+from sem_bench.data import loading
+from sem_bench.data.card import dataset_card
+from sem_bench.data.dataset import DataSet
+from sem_bench.data.labelled_lists import rows_named
 from sem_bench.errors import UserError
-from sem_bench.plan import read_plan
-from sem_bench.subsets import rows_named
+from sem_bench.runs.plan import read_plan
 from tests.conftest import SUITE, write
 from tests.published_trees import imagenet_family, with_shifts, write_card, write_tree
 
@@ -58,7 +59,7 @@ def test_robustness_over_the_family_of_imagenet(folder: Path, capsys: pytest.Cap
     assert rows["c", "mce"]["value"] == pytest.approx(np.mean([(100 - v.mean()) / errors[n] for n, v in by_corruption]))
     assert {row["column"] for found in results(folder, "transfer") for row in found["metrics"]["rows"]} == {"dtd"}
     (folder / "data/imagenet-c/fog/3").rename(folder / "fog3")  # a job of it is no longer what is on disk
-    data._load.cache_clear()
+    loading._load.cache_clear()
     assert main(["run", "suite.yaml"]) == 2
     assert "data/imagenet-c/fog/3: no such folder" in capsys.readouterr().err
 
@@ -89,7 +90,7 @@ def test_doctor_looks_at_every_set_that_the_suite_touches(folder: Path, capsys: 
 
 
 def get(folder: Path, name: str) -> str:
-    return Library(folder).dataset(name).content.get
+    return dataset_card(Library(folder), name).content.get
 
 
 def test_doctor_leaves_alone_what_the_suite_does_not_touch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -194,6 +195,6 @@ def test_names_of_a_list(tmp_path: Path) -> None:
 def test_a_list_is_found_beside_the_data(folder: Path, listed: Path) -> None:
     name_list(folder)
     library = Library(folder)
-    found = DataSet(library.dataset("imagenet"), library, folder / "data")
+    found = DataSet(dataset_card(library, "imagenet"), library, folder / "data")
     assert found.subset(0.5) and found.subset(0.01) is None
     assert found.place.subsets == (("50%", listed),)

@@ -14,13 +14,18 @@ import yaml
 from PIL import Image
 from tabulate import tabulate
 
-from sem_bench import config, data
-from sem_bench.cards import Library
 from sem_bench.cli import main
-from sem_bench.dataset import DataSet
+from sem_bench.config.cards import Library
+from sem_bench.config.fields import SplitName
+from sem_bench.data import loading
+from sem_bench.data.card import Normalisation, dataset_card
+from sem_bench.data.dataset import DataSet
+from sem_bench.data.described import Data, ShiftedData
+from sem_bench.data.readers import open_split
+from sem_bench.data.sources import PUBLISHED_CORRUPTIONS
+from sem_bench.data.split import Split
 from sem_bench.errors import UserError
-from sem_bench.sources import open_split
-from sem_bench.stages.robustness import own_classes
+from sem_bench.evaluations.robustness import RobustnessJob, own_classes
 from tests.conftest import SUITE, write
 from tests.published_trees import (
     DATASETS,
@@ -41,35 +46,35 @@ BASES = {"imagenet_v2": "imagenet", "imagenet_c": "imagenet", "cifar10_c": "cifa
 
 def dataset(folder: Path, name: str) -> DataSet:
     library = Library(folder)
-    return DataSet(library.dataset(name), library, folder / "data")
+    return DataSet(dataset_card(library, name), library, folder / "data")
 
 
-def described(found: DataSet) -> config.Data:
+def described(found: DataSet) -> Data:
     """A data set as whoever reads it sees it; a shifted one that stands alone as itself."""
     card = found.card
     if "train" in card.splits:
         return found.labelled() if card.labelled else found.training()
     assert card.classes is not None and card.image_size is not None
-    return config.ShiftedData(
+    return ShiftedData(
         name=found.name,
         source=card.source,
         code="",
         image_size=card.image_size,
-        normalise=config.Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        normalise=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
         test=card.splits["test"],
         classes=card.classes,
     )
 
 
-def read(folder: Path, name: str) -> dict[str, data.Split]:
+def read(folder: Path, name: str) -> dict[str, Split]:
     """All splits, every image read; of a corrupted set every kind."""
     found = dataset(folder, name)
     wanted = described(found)
-    if isinstance(wanted, config.ShiftedData) and wanted.source.kinds:
-        kinds = data.all_corrupted(wanted, found.place)
+    if isinstance(wanted, ShiftedData) and wanted.source.kinds:
+        kinds = loading.all_corrupted(wanted, found.place)
         splits = {f"{k[0]} {k[1]}": s for k, s in zip(wanted.source.kinds, kinds, strict=True)}
     else:
-        splits = {str(key): split for key, split in data.load_all(wanted, found.place).items()}
+        splits = {str(key): split for key, split in loading.load_all(wanted, found.place).items()}
     for split in splits.values():
         assert sum(len(part) for part in split.prepared()) == len(split)
     return splits
@@ -77,7 +82,7 @@ def read(folder: Path, name: str) -> dict[str, data.Split]:
 
 def refused(folder: Path, name: str) -> str:
     """The only line that a damaged tree gives."""
-    data._load.cache_clear()
+    loading._load.cache_clear()
     with pytest.raises(UserError) as raised:
         read(folder, name)
     assert len(raised.value.problems) == 1
@@ -93,7 +98,7 @@ def tree(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     return small.data
 
 
-def assert_right(split: data.Split, classes: Sequence[str]) -> None:
+def assert_right(split: Split, classes: Sequence[str]) -> None:
     """Every image has the colour of its class; `classes` are the names of the labels."""
     for image, label in zip(torch.cat(list(split.prepared())), split.labels.tolist(), strict=True):
         assert np.abs(image.double().mean((1, 2)).numpy() - colour(classes[label])).max() < 9, classes[label]
@@ -127,8 +132,8 @@ def test_nothing_is_decoded_on_opening(name: str, folder: Path, monkeypatch: pyt
     monkeypatch.setattr(Image.Image, "load", opened)
     wanted = described(found)
     if wanted.source.kinds:
-        assert isinstance(wanted, config.ShiftedData)
-        wanted = data._one_kind(wanted, wanted.source.kinds[0])
+        assert isinstance(wanted, ShiftedData)
+        wanted = loading._one_kind(wanted, wanted.source.kinds[0])
     for split, count in wanted.counts.items():
         here = open_split(wanted, split, found.place)
         assert here.count == count
@@ -143,7 +148,7 @@ def test_numbered_folders_are_the_sorted_classes(folder: Path) -> None:
     write_tree(folder, "imagenet_v2", classes=shuffled, test=1)
     with_shifts(folder, "imagenet", {"v2": "imagenet_v2"})
     wanted, place = dataset(folder, "imagenet").shift("v2")
-    assert_right(data.load(wanted, "test", place), shuffled)
+    assert_right(loading.load(wanted, "test", place), shuffled)
 
 
 def test_shifted_sets_belong_to_their_base_by_class(folder: Path) -> None:
@@ -154,14 +159,14 @@ def test_shifted_sets_belong_to_their_base_by_class(folder: Path) -> None:
     for key, count in (("v2", 5), ("r", 2), ("a", 2), ("c", 5)):
         wanted, place = found.shift(key)
         assert wanted.resize == (None if key == "c" else 18) and wanted.normalise == base.normalise
-        job = config.RobustnessJob(data=wanted, shift=key, classes=base.classes, fraction=1.0)
+        job = RobustnessJob(data=wanted, shift=key, classes=base.classes, fraction=1.0)
         names = [base.classes[number] for number in own_classes(job).tolist()]
         assert len(names) == count
         if key == "c":
-            splits = list(data.all_corrupted(wanted, place))
+            splits = list(loading.all_corrupted(wanted, place))
             assert len(splits) == 75
         else:
-            splits = [data.load(wanted, "test", place)]
+            splits = [loading.load(wanted, "test", place)]
         for split in splits:
             assert_right(split, names)
 
@@ -191,7 +196,7 @@ def test_files_with_equal_sizes_are_told_apart(folder: Path) -> None:
     before = read(folder, "cifar10_1")["test"].fingerprint
     path = small.data / "cifar10.1/cifar10.1_v6_data.npy"
     np.save(path, 255 - np.load(path))
-    data._load.cache_clear()
+    loading._load.cache_clear()
     assert read(folder, "cifar10_1")["test"].fingerprint != before
 
 
@@ -201,7 +206,7 @@ def test_labels_of_a_list_are_a_part_of_the_data(folder: Path) -> None:
     path = small.data / "tiny-imagenet-200/val/val_annotations.txt"
     a, b = small.classes[:2]
     path.write_text(path.read_text().replace(a, "x").replace(b, a).replace("x", b))
-    data._load.cache_clear()
+    loading._load.cache_clear()
     assert read(folder, "tiny_imagenet")["test"].fingerprint != before
 
 
@@ -209,7 +214,7 @@ def test_caltech_is_drawn_once_for_everyone(folder: Path) -> None:
     write_tree(folder, "caltech101", classes=4, train=5, test=4)
     found = dataset(folder, "caltech101")
     drawn = {}
-    splits: tuple[config.SplitName, ...] = ("train", "test")
+    splits: tuple[SplitName, ...] = ("train", "test")
     for split in splits:
         here = open_split(found.labelled(), split, found.place)
         drawn[split] = {here.read(row).tobytes() for row in range(here.count)}
@@ -219,7 +224,7 @@ def test_caltech_is_drawn_once_for_everyone(folder: Path) -> None:
     # A class is drawn alike beside other classes: what is drawn depends on its name and its files alone.
     rest = write_tree(folder / "other", "caltech101", classes=["Faces", "BACKGROUND_Google"], train=5, test=4)
     library = Library(folder / "other")
-    other = DataSet(library.dataset("caltech101"), library, rest.data)
+    other = DataSet(dataset_card(library, "caltech101"), library, rest.data)
     again = open_split(other.labelled(), "train", other.place)
     assert again.count == 10 and {again.read(row).tobytes() for row in range(10)} < drawn["train"]
 
@@ -582,12 +587,12 @@ def test_the_contract_of_every_card(name: str, folder: Path) -> None:
     write(folder, "datasets/birds.yaml", MINE)
     write(folder, "datasets/birds_r.yaml", MINE_R)
     library = Library(folder)
-    card = library.dataset(name).content  # the schema, and that what it names is there
+    card = dataset_card(library, name).content  # the schema, and that what it names is there
     assert card.summary and not card.summary.endswith(".") and card.licence
     drawn = card.source.type in ("python", "corrupted") and not card.files
     assert drawn or len(card.get) >= 6, "how to get the data"
     if card.source.type == "corrupted":
-        assert library.dataset(card.source.of).content.shifts.values() and not card.splits
+        assert dataset_card(library, card.source.of).content.shifts.values() and not card.splits
         return
     assert set(card.splits) in ({"train"}, {"test"}, {"train", "test"})
     groups = [member for members in card.superclasses.values() for member in members]
@@ -597,7 +602,7 @@ def test_the_contract_of_every_card(name: str, folder: Path) -> None:
         assert all(0.1 < value < 0.4 for value in card.normalise.std)
     assert min(card.splits.values()) >= len(card.classes or ["any"])
     for shift in card.shifts.values():
-        other = library.dataset(shift).content
+        other = dataset_card(library, shift).content
         if other.source.type != "corrupted":
             assert set(other.classes or []) <= set(card.classes or []) and set(other.splits) == {"test"}
     assert set(card.reference_errors) <= {kind[0] for kind in card.source.kinds}
@@ -611,9 +616,9 @@ def overview() -> str:
     library = Library(REPOSITORY)
     rows, how = [], []
     for name in INSTALLED:
-        card = library.dataset(name).content
+        card = dataset_card(library, name).content
         made = card.source.type == "corrupted"
-        base = library.dataset(card.source.of).content if card.source.type == "corrupted" else card
+        base = dataset_card(library, card.source.of).content if card.source.type == "corrupted" else card
         train, test = 0 if made else base.splits.get("train", 0), base.splits.get("test", 0)
         kinds = f" x {len(card.source.kinds)}" if card.source.kinds else ""
         metric = "" if not base.classes else {"top1": "top-1", "mean_per_class": "mean per class"}[card.metric]
@@ -647,16 +652,16 @@ def test_the_sizes_that_the_papers_state() -> None:
     }  # fmt: skip
     assert set(stated) == set(WRITERS)
     for name, expected in stated.items():
-        card = library.dataset(name).content
+        card = dataset_card(library, name).content
         assert (len(card.classes or []), card.splits.get("train", 0), card.splits.get("test", 0)) == expected, name
-    per_class = {name for name in stated if library.dataset(name).content.metric == "mean_per_class"}
+    per_class = {name for name in stated if dataset_card(library, name).content.metric == "mean_per_class"}
     assert per_class == {"pets", "flowers102", "caltech101"}
-    assert library.dataset("imagenet").content.shifts.keys() == {"v2", "r", "a", "c"}
-    assert library.dataset("imagenet_c").content.source.kinds == [
-        (name, severity) for name in config.PUBLISHED_CORRUPTIONS for severity in range(1, 6)
+    assert dataset_card(library, "imagenet").content.shifts.keys() == {"v2", "r", "a", "c"}
+    assert dataset_card(library, "imagenet_c").content.source.kinds == [
+        (name, severity) for name in PUBLISHED_CORRUPTIONS for severity in range(1, 6)
     ]
-    errors = library.dataset("imagenet_c").content.reference_errors
-    assert errors.keys() == set(config.PUBLISHED_CORRUPTIONS)
+    errors = dataset_card(library, "imagenet_c").content.reference_errors
+    assert errors.keys() == set(PUBLISHED_CORRUPTIONS)
     assert sum(errors.values()) / 15 == pytest.approx(0.788993, abs=1e-6)
 
 

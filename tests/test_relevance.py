@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sem_bench.relevance import Relevance, Weight, graph, measure, neighbours
+from sem_bench.evaluations.measures.class_graph import Relevance, Weight, graph, measure, neighbours
 
 # Which features each of four classes keeps at K = 2: 0 and 1 share feature 1, 1 and 2 share feature 2, 3 is alone.
 CHAIN = np.array(

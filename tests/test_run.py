@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from sem_bench import interrupts
+from sem_bench.base import interrupts
 from sem_bench.cli import main
 from tests.conftest import SUITE, TOY_PY, TOY_YAML, method_card, write
 

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sem_bench import selection
-from sem_bench.logistic import fit, fit_many
-from sem_bench.selection import (
+from sem_bench.evaluations.measures import selection
+from sem_bench.evaluations.measures.logistic import fit, fit_many
+from sem_bench.evaluations.measures.selection import (
     Choice,
     Rows,
     select,

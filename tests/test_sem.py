@@ -7,7 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sem_bench import config, sem
+from sem_bench.nets import build
+from sem_bench.nets.card import EmbeddingSettings
+from sem_bench.nets.embeddings import sem
+from sem_bench.nets.embeddings.gumbel import GumbelEmbedding
+from sem_bench.nets.embeddings.linear import LinearEmbedding
 
 SIZES = st.tuples(st.integers(1, 6), st.integers(2, 6))
 TAUS = st.floats(0.01, 100)
@@ -83,14 +87,14 @@ def test_a_wrong_width_is_refused() -> None:
 
 def test_modules() -> None:
     h = torch.randn(8, 5)
-    settings = config.Embedding(type="sem", L=3, V=4, tau=0.5, tau_target=2.0)
+    settings = EmbeddingSettings(type="sem", L=3, V=4, tau=0.5, tau_target=2.0)
     torch.manual_seed(0)
-    module = sem.build(settings, 5)
+    module = build.build_embedding(settings, 5)
     torch.manual_seed(0)
-    linear = sem.build(config.Embedding(type="linear", L=3, V=4), 5)
-    assert isinstance(module, sem.SimplicialEmbedding) and isinstance(linear, sem.LinearEmbedding)
+    linear = build.build_embedding(EmbeddingSettings(type="linear", L=3, V=4), 5)
+    assert isinstance(module, sem.SimplicialEmbedding) and isinstance(linear, LinearEmbedding)
     assert [name for name, _ in module.linear.named_parameters()] == ["weight"]  # no bias, as in the original code
-    z = module.logits(h)
+    z = module.raw(h)
     assert torch.equal(z, linear(h))  # the control is SEM without its softmax, from the same weights
     expected = sem.simplicial_embedding(sem.to_group_major(z, L=3, V=4), L=3, V=4, tau=0.5)
     assert torch.allclose(sem.to_group_major(module(h), L=3, V=4), expected)
@@ -100,13 +104,13 @@ def test_modules() -> None:
 
 def test_no_embedding() -> None:
     h = torch.randn(8, 5)
-    none = sem.build(config.Embedding(type="none"), 5)
+    none = build.build_embedding(EmbeddingSettings(type="none"), 5)
     assert torch.equal(none(h), h) and none.out_dim == 5
 
 
-def gumbel(tau: float = 1.0) -> sem.GumbelEmbedding:
+def gumbel(tau: float = 1.0) -> GumbelEmbedding:
     torch.manual_seed(0)
-    return sem.GumbelEmbedding(6, L=4, V=3, tau=tau)
+    return GumbelEmbedding(6, L=4, V=3, tau=tau)
 
 
 def test_gumbel_samples_one_hot_in_training() -> None:
@@ -120,7 +124,7 @@ def test_gumbel_samples_follow_the_softmax_of_z(tau: float) -> None:
     embedding = gumbel(tau)
     h = torch.randn(1, 6).expand(4000, 6)
     embedding.norm.eval()  # z the same in training mode
-    z = embedding.logits(h[:1]).unflatten(1, (3, 4))
+    z = embedding.raw(h[:1]).unflatten(1, (3, 4))
     shares = embedding(h).unflatten(1, (3, 4)).mean(0)
     assert torch.allclose(shares, z[0].softmax(0), atol=0.04)  # the Gumbel-max trick: whatever the temperature
 
@@ -128,7 +132,7 @@ def test_gumbel_samples_follow_the_softmax_of_z(tau: float) -> None:
 def test_gumbel_is_sem_without_noise_at_evaluation() -> None:
     embedding = gumbel(0.5).eval()
     h = torch.randn(5, 6)
-    expected = sem.simplex_softmax(embedding.logits(h), L=4, V=3, tau=0.5)
+    expected = sem.simplex_softmax(embedding.raw(h), L=4, V=3, tau=0.5)
     assert torch.equal(embedding(h), expected) and torch.equal(embedding(h), embedding(h))
 
 
@@ -142,7 +146,7 @@ def test_gumbel_is_straight_through() -> None:
     hard = h.grad.clone()
     h.grad.zero_()
     torch.manual_seed(3)
-    z = embedding.logits(h).unflatten(1, (3, 4))
+    z = embedding.raw(h).unflatten(1, (3, 4))
     noise = -torch.empty_like(z).exponential_().log()
     ((z + noise).softmax(1).flatten(1) * weight).sum().backward()  # the soft sample, same noise
     assert torch.allclose(hard, h.grad, atol=1e-6)

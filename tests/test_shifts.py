@@ -10,8 +10,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from sem_bench import corruptions
-from sem_bench.cards import load_code
+from sem_bench.config.cards import load_code
+from sem_bench.data import corruptions
 from sem_bench.errors import UserError
 
 DATASETS = Path(__file__).parents[1] / "datasets"

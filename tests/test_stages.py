@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import sem_bench
-from sem_bench import config
 from sem_bench.cli import main
-from sem_bench.pooling import interval
-from sem_bench.stages.probe import mean_per_class
-from sem_bench.stages.robustness import accuracy, mean_corruption_error, own_classes
+from sem_bench.data.described import ShiftedData
+from sem_bench.evaluations.measures.probing import mean_per_class
+from sem_bench.evaluations.robustness import RobustnessJob, accuracy, mean_corruption_error, own_classes
+from sem_bench.report.gains import interval
 from tests.conftest import TOY_PY, TOY_YAML, overlap, write
 
 SIX = """
@@ -284,8 +284,8 @@ def test_relevance_needs_superclasses(six: Path, capsys: pytest.CaptureFixture[s
 
 def test_class_masks() -> None:
     """Three images of a shifted set with the classes d and a, of a head for a, b, c, d."""
-    job = config.RobustnessJob.model_construct(
-        classes=["a", "b", "c", "d"], data=config.ShiftedData.model_construct(classes=["d", "a"])
+    job = RobustnessJob.model_construct(
+        classes=["a", "b", "c", "d"], data=ShiftedData.model_construct(classes=["d", "a"])
     )
     own = own_classes(job)
     assert own.tolist() == [3, 0]

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from sem_bench.config.strict_yaml import parse, read
 from sem_bench.errors import UserError
-from sem_bench.strict_yaml import parse, read
 
 SUITE = """\
 # a comment
@@ -306,7 +306,7 @@ def test_a_long_file_takes_milliseconds_and_the_import_is_light() -> None:
         parse(text, path="s.yaml")
         best = min(best, time.perf_counter() - started)
     assert best < 0.05
-    code = "import sys, sem_bench.strict_yaml; print({'torch', 'pydantic', 'numpy'} & set(sys.modules))"
+    code = "import sys, sem_bench.config.strict_yaml; print({'torch', 'pydantic', 'numpy'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sem_bench.cli import main
-from sem_bench.config import Space
-from sem_bench.plan import read_plan
-from sem_bench.strict_yaml import parse
+from sem_bench.config.strict_yaml import parse
+from sem_bench.config.validation import validate
+from sem_bench.runs.plan import read_plan
+from sem_bench.runs.sweep_card import Space
 from sem_bench.sweep import subjects
-from sem_bench.validation import validate
 from tests.conftest import SUITE, method_card, write
 
 TINY = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 1, batch_size: 100").replace("[1.0, 0.05]", "[1.0]")

@@ -17,6 +17,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from sem_bench.cli import main
 from tests.conftest import SUITE, method_card, write
@@ -105,9 +106,9 @@ def test_two_drivers_share_a_study(
     where = [] if kind == "journal" else ["--storage", request.getfixturevalue("postgres")]
     call = ["sweep", "heat", "--trials", "4", "--set", "pretrain.epochs=20", *where]
     for module in (
-        "sem_bench.executors",
-        "sem_bench.stages.pretrain",
-        "sem_bench.stages.probe",
+        "sem_bench.runs.executors.here",
+        "sem_bench.training.pretrain",
+        "sem_bench.evaluations.probe",
         "sem_bench.sweep.driver",
     ):
         import_module(module)  # seconds, in which the other driver might do all trials
@@ -145,7 +146,7 @@ def test_a_killed_driver_loses_nothing(sweeps: Path, capsys: pytest.CaptureFixtu
     assert checkpoint.with_name("result.json").exists()
     study = optuna.load_study(
         study_name="heat-tiny-simclr",
-        storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal))),
+        storage=optuna.storages.JournalStorage(JournalFileBackend(str(journal))),
     )
     assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE"]
     assert not [path for path in (sweeps / "results/sweeps/.drivers").iterdir() if path.suffix != ".lock"]

@@ -15,10 +15,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sem_bench.analysis import rows, write_tables
+from sem_bench.analysis import text_tables as tables
 from sem_bench.errors import UserError
-from sem_bench.pooling import interval, pooled
-from sem_bench.render import WIDTH, render, write_tables
-from sem_bench.tables import TextCell, TextTable, comparison, rows, tables
+from sem_bench.report.formats.parts import WIDTH
+from sem_bench.report.gains import interval, pooled
+from sem_bench.report.render import render
+from sem_bench.report.tables import comparison
+from sem_bench.report.text_table import TextCell, TextTable
 
 Row = dict[str, Any]
 
@@ -427,7 +431,7 @@ def test_a_suite_without_any_result_shows_what_it_was_to_give(tree: Tree) -> Non
 
 
 def test_a_fraction_that_failed_everywhere_is_a_column_of_holes(tree: Tree) -> None:
-    """With a probe for each fraction, as sem_bench.plan makes them."""
+    """With a probe for each fraction, as sem_bench.runs.plan makes them."""
     tree.fractions = [1.0, 0.01]
     for seed in (0, 1):
         tree.job([figure(50 + seed, "h")], seed=seed, end="-100pc", config={"fraction": 1.0})
@@ -851,6 +855,6 @@ def test_no_rows_make_empty_files(tree: Tree) -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, sem_bench.render; print(*sys.modules)"
+    code = "import sys, sem_bench.report.render; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "torchvision", "sklearn", "scipy", "numpy", "pydantic"} & set(loaded)

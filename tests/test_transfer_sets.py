@@ -8,7 +8,7 @@ import pytest
 import yaml
 from sklearn.datasets import load_digits
 
-from sem_bench.cards import load_code
+from sem_bench.config.cards import load_code
 from sem_bench.errors import UserError
 
 DATASETS = Path(__file__).parents[1] / "datasets"

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from sem_bench.cli import main
-from sem_bench.config import PretrainJob
-from sem_bench.encoder import Encoder
-from sem_bench.plan import read_plan
-from sem_bench.sem import SimplicialEmbedding
-from sem_bench.untrained import settle
+from sem_bench.nets.embeddings.sem import SimplicialEmbedding
+from sem_bench.runs.plan import read_plan
+from sem_bench.training.attach import settle
+from sem_bench.training.job import PretrainJob
+from sem_bench.training.pretrained import initial_encoder, load_encoder
 from tests.conftest import SUITE, write
 from tests.test_config import problems
 from tests.test_run import BROKEN_LOSS, FRAGILE
@@ -44,7 +44,7 @@ def test_batch_norm_knows_the_images(parts: int) -> None:
     plain.train()(h)
     for name in ("running_mean", "running_var"):
         assert torch.allclose(getattr(mine.norm, name), getattr(plain.norm, name), rtol=1e-4, atol=1e-5)
-    z = mine.eval().logits(h)
+    z = mine.eval().raw(h)
     assert torch.allclose(z.mean(0), torch.zeros(12), atol=1e-4) and torch.allclose(z.std(0), torch.ones(12), atol=1e-4)
 
 
@@ -57,7 +57,7 @@ def test_it_reads_the_baseline_and_trains_nothing(
     ((baseline,), (control,)) = (results(folder, "pretrain", name) for name in ("-none-", "-untrained"))
     assert control["inputs"] == {"pretrain": baseline["digest"]}
     none, untrained, sem = (
-        Encoder.load(next((folder / "results/pretrain").glob(f"*-{name}-*")), CPU)
+        load_encoder(next((folder / "results/pretrain").glob(f"*-{name}-*")), CPU)
         for name in ("none", "untrained4x3-t1", "sem4x3-t1")
     )
     for mine, its in zip(untrained.backbone.parameters(), none.backbone.parameters(), strict=True):
@@ -65,7 +65,7 @@ def test_it_reads_the_baseline_and_trains_nothing(
     assert isinstance(untrained.embedding, SimplicialEmbedding) and isinstance(sem.embedding, SimplicialEmbedding)
     described = next(job.config for job in read_plan(suite).jobs if "sem4x3" in job.slug)
     assert isinstance(described, PretrainJob)
-    start = Encoder.build(described).embedding
+    start = initial_encoder(described).embedding
     assert isinstance(start, SimplicialEmbedding)
     assert torch.equal(untrained.embedding.linear.weight, start.linear.weight)
     assert not torch.equal(untrained.embedding.linear.weight, sem.embedding.linear.weight)

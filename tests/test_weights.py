@@ -12,9 +12,11 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from sem_bench import backbones, sem
 from sem_bench.encoder import Encoder
-from sem_bench.weights import load_weights
+from sem_bench.nets import build
+from sem_bench.nets.embeddings import none, sem
+from sem_bench.nets.embeddings.linear import LinearEmbedding
+from sem_bench.nets.foreign_weights import load_weights
 
 State = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
@@ -22,10 +24,10 @@ L, V, TAU = 4, 3, 0.7
 
 
 def encoder(name: str = "resnet10w16s2", *, image_size: int = 32, embedding: str = "none") -> Encoder:
-    backbone = backbones.build(name, image_size=image_size)
-    kinds: dict[str, Callable[[], sem.NoEmbedding | sem.LinearEmbedding]] = {
-        "none": lambda: sem.NoEmbedding(backbone.out_dim),
-        "linear": lambda: sem.LinearEmbedding(backbone.out_dim, L=L, V=V),
+    backbone = build.build_backbone(name, image_size=image_size)
+    kinds: dict[str, Callable[[], none.NoEmbedding | LinearEmbedding]] = {
+        "none": lambda: none.NoEmbedding(backbone.out_dim),
+        "linear": lambda: LinearEmbedding(backbone.out_dim, L=L, V=V),
         "sem": lambda: sem.SimplicialEmbedding(backbone.out_dim, L=L, V=V, tau=TAU),
     }
     return Encoder(backbone, kinds[embedding]()).eval()

@@ -81,7 +81,9 @@ def test_the_wheel_has_the_package_the_cards_and_nothing_else(installed: Install
 
 def test_the_default_suite_in_an_empty_folder(installed: Installed, tmp_path: Path) -> None:
     before = installed.files()
-    where = installed.python("-c", "import sem_bench.files as f; print(f.__file__, f.BUILTIN)", cwd=tmp_path).stdout
+    where = installed.python(
+        "-c", "import sem_bench.base.files as f; print(f.__file__, f.BUILTIN)", cwd=tmp_path
+    ).stdout
     assert all(Path(path).is_relative_to(installed.folder) for path in where.split())
     assert "shapes" in installed.python("-m", "sem_bench", "list", "datasets", cwd=tmp_path).stdout
     short = ("suite.yaml", "--set", "seeds=[0]", "--set", "pretrain.epochs=0")

@@ -4,40 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-EMBEDDINGS = {
-    "none": "the backbone's features go straight to the heads",
-    "sem": "Linear, BatchNorm, then L softmaxes over V numbers at temperature tau",
-    "gumbel": "as sem, but one-hot samples in training (straight-through); no noise at evaluation",
-    "linear": "the same Linear and BatchNorm without the softmax: the control that isolates it",
-    "untrained": "sem put on the finished baseline and never trained: the control for what its layer gives by itself",
-}
-BACKBONES = {
-    "resnet18": "torchvision's ResNet-18, 512 features; 3x3 stem without pooling up to 64 px",
-    "resnet50": "torchvision's ResNet-50, 2048 features; 3x3 stem without pooling up to 64 px",
-    "resnet18p2": "as resnet18, its 3x3 stem padded by 2 as in solo-learn and the SEM code: for their checkpoints",
-    "resnet50p2": "as resnet50, its 3x3 stem padded by 2 as in solo-learn and the SEM code: for their checkpoints",
-    "resnet10w16": "one basic block a stage, widths 16 to 128, 128 features; 3x3 stem",
-    "resnet10w16s2": "resnet10w16 with a stride-2 stem: four times fewer operations",
-}
-CORRUPTIONS = {
-    "gaussian_noise": "normal noise on every number",
-    "shot_noise": "Poisson noise of few photons",
-    "impulse_noise": "black and white numbers",
-    "defocus_blur": "a disc for each point",
-    "motion_blur": "a line for each point",
-    "zoom_blur": "zooming while the shutter is open",
-    "fog": "light clouds before the scene",
-    "brightness": "lighter all over",
-    "contrast": "paler differences",
-    "elastic_transform": "bent as on rubber",
-    "pixelate": "larger pixels",
-    "jpeg_compression": "JPEG at low quality",
-}
-PUBLISHED_CORRUPTIONS = [  # of ImageNet-C, those that mCE is the mean of
-    "gaussian_noise", "shot_noise", "impulse_noise", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "snow",
-    "frost", "fog", "brightness", "contrast", "elastic_transform", "pixelate", "jpeg_compression",
-]  # fmt: skip
-
 
 def unique(values: list[Any]) -> list[Any]:
     """The values; raises ValueError where one stands there twice."""
@@ -99,3 +65,8 @@ class Model(BaseModel):
 def resolved(model: BaseModel) -> dict[str, Any]:
     """A model as plain data without the fields at their default: what a digest sees."""
     return model.model_dump(mode="json", exclude_defaults=True)
+
+
+def defaults_for_nothing(value: object) -> object:
+    """What is named without settings takes its defaults."""
+    return {} if value is None else value

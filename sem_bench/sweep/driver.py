@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING
 
 import optuna
 
-from sem_bench.config import Params
-from sem_bench.estimates import estimate
-from sem_bench.jobs import Job
-from sem_bench.progress import GOOD, Reporter
-from sem_bench.store import Store
-from sem_bench.sweep import study, summary
-from sem_bench.sweep.study import Driver, Study
-from sem_bench.sweep.subjects import Subject, Subjects
-from sem_bench.todo import look_at_data, selection
+from sem_bench.runs.estimate import estimate
+from sem_bench.runs.job import Job
+from sem_bench.runs.pending import look_at_data, selection
+from sem_bench.runs.progress import GOOD, Reporter
+from sem_bench.runs.store import Store
+from sem_bench.runs.sweep_card import Params
+from sem_bench.sweep import summary
+from sem_bench.sweep.monitor import monitor
+from sem_bench.sweep.storage import Driver, close_storage, open_storage, reached, shown
+from sem_bench.sweep.study import Study
+from sem_bench.sweep.subjects import Subjects
 
 if TYPE_CHECKING:
-    from sem_bench.executors import Limits
+    from sem_bench.base.limits import Limits
     from sem_bench.workspace import Monitor
+
 
 POLL = 0.5  # seconds between two looks at the trials of other drivers
 
@@ -38,17 +41,17 @@ def opened(subjects: Subjects, store: Store, url: str | None, limits: "Callable[
     look_at_data([job for subject in subjects.each for job in subject.jobs(subject.example)], store, limits)
     folder = store.root / "sweeps"
     journal = folder / f"{subjects.name}.journal"
-    where = str(journal) if url is None else f"--storage {study.shown(url)}"
-    with study.reached(url, where), Driver(folder / ".drivers") as driver:
+    where = str(journal) if url is None else f"--storage {shown(url)}"
+    with reached(url, where), Driver(folder / ".drivers") as driver:
         with driver.alone():  # a database may lack its tables
-            storage = study.open_storage(url, journal)
+            storage = open_storage(url, journal)
         try:
             yield [
                 Study(subject, subject.settings(store), storage, driver, where, shared=url is not None)
                 for subject in subjects.each
             ]
         finally:
-            study.close_storage(storage)
+            close_storage(storage)
 
 
 @dataclass
@@ -112,7 +115,7 @@ class Runner:
         jobs = each.subject.jobs(params)
         name = f"{each.subject.name}, trial {trial.number}: {said(params)}"
         pruner = each.subject.sweep.pruner
-        outcome = self._do(jobs, ahead=True, monitor=None if pruner is None else _monitor(trial, each.subject))
+        outcome = self._do(jobs, ahead=True, monitor=None if pruner is None else monitor(trial, each.subject))
         if "pruned" in outcome.values():
             each.prune(trial)
             self.reporter.message(f"{name}: pruned")
@@ -150,9 +153,9 @@ class Runner:
         coming = [(job.digest, job.kind, seconds[job.digest]) for job in chosen]
         self.reporter.expect(coming + (self._ahead() if ahead else []))
         if chosen:
-            from sem_bench import executors  # and with it torch
+            from sem_bench.runs.executors import here  # and with it torch
 
-            outcome |= executors.run(
+            outcome |= here.run(
                 chosen,
                 self.store,
                 afresh=False,
@@ -180,26 +183,6 @@ class Runner:
         summary.write(
             self.store.root / "sweeps" / f"{self.subjects.name}.json", self.subjects, self.studies, self.store
         )
-
-
-def _monitor(trial: optuna.Trial, subject: Subject) -> "Monitor":
-    """Reports each epoch to the study, and asks it whether to go on."""
-    from sem_bench.workspace import Monitor
-
-    seen = 0
-
-    def hopeless(epoch: int, figure: float) -> bool:
-        nonlocal seen
-        if epoch != seen + 1:  # it goes on from a checkpoint: what the others had in the epochs before, it lacks
-            return False
-        seen = epoch
-        try:
-            trial.report(figure, epoch)
-            return trial.should_prune()
-        except optuna.exceptions.OptunaError:  # the storage is gone; the pretraining goes on
-            return False
-
-    return Monitor("rankme" if subject.sweep.objective == "rankme" else "knn", hopeless)
 
 
 def said(params: Params) -> str:

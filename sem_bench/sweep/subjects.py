@@ -6,17 +6,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sem_bench import config
-from sem_bench.arms import Arm
-from sem_bench.cards import Card, Library
-from sem_bench.config import MAX_WIDTH, Embedding, Evaluate, Params, ProbeSettings, Sweep
+from sem_bench.base.files import BUILTIN
+from sem_bench.config.cards import Card, Library
+from sem_bench.config.fields import resolved
+from sem_bench.config.validation import at, did_you_mean
 from sem_bench.errors import UserError
-from sem_bench.files import BUILTIN
-from sem_bench.jobs import STAGES, Job
-from sem_bench.plan import Plan, read_plan
-from sem_bench.pooling import main_representation
-from sem_bench.store import Store, data_of
-from sem_bench.validation import at, did_you_mean
+from sem_bench.evaluations.knn import KnnSettings
+from sem_bench.evaluations.probe import ProbeSettings
+from sem_bench.nets.card import MAX_WIDTH, EmbeddingSettings
+from sem_bench.report.row import main_representation
+from sem_bench.runs.arm import Arm
+from sem_bench.runs.job import STAGES, Job, data_of
+from sem_bench.runs.plan import Plan, read_plan
+from sem_bench.runs.store import Store
+from sem_bench.runs.suite import Evaluate
+from sem_bench.runs.sweep_card import Params, Sweep, sweep_card
 
 TRIAL_SEED = 0
 SEEDS = (0, 1, 2)  # of the best setting: the trial's own and two more
@@ -45,10 +49,10 @@ class Subject:
         """All that a value depends on beside its trial's own parameters: what makes it the same study."""
         jobs = self._own_jobs
         return {
-            "space": config.resolved(self.sweep.space),
+            "space": resolved(self.sweep.space),
             "objective": self.sweep.objective,
             "tau_d": self.tau_d,
-            "jobs": {job.kind: config.resolved(job.config) for job in reversed(jobs)},
+            "jobs": {job.kind: resolved(job.config) for job in reversed(jobs)},
             "stages": {job.kind: STAGES[job.kind].version for job in jobs},
             "data": {
                 f"{data_of(job).name}/{split}": fingerprint[:12]
@@ -97,7 +101,7 @@ class Subject:
             return list(self._with(params, Evaluate()).jobs(seed))
         if self.sweep.objective == "probe":
             return list(self._with(params, Evaluate(probe=self._probe)).jobs(seed))
-        evaluate = Evaluate(knn=self.arm.suite.evaluate.knn or config.KnnSettings())
+        evaluate = Evaluate(knn=self.arm.suite.evaluate.knn or KnnSettings())
         *before, votes = self._with(params, evaluate).jobs(seed)
         temperatures: list[float | None] = [*self.tau_d] or [None]
         return [*before, *(self._held_out(votes, tau, seed) for tau in temperatures)]
@@ -176,7 +180,7 @@ def read(
         folder = (BUILTIN / suite).parent
     library = Library(folder)
     try:
-        card = library.sweep(name)
+        card = sweep_card(library, name)
     except KeyError:
         raise UserError(f"unknown sweep {name!r}{did_you_mean(name, library.names('sweep'))}") from None
     changes = [*card.content.set, *assignments] if suite is None else assignments
@@ -196,7 +200,8 @@ def _of_card(card: Card[Sweep], problem: str) -> str:
 def of_suite(plan: Plan) -> list[Subjects]:
     """The sweeps that a suite contains."""
     return [
-        subjects(plan.library.sweep(use.use), plan, trials=use.trials, methods=use.methods) for use in plan.suite.sweeps
+        subjects(sweep_card(plan.library, use.use), plan, trials=use.trials, methods=use.methods)
+        for use in plan.suite.sweeps
     ]
 
 
@@ -253,7 +258,7 @@ def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("pruner",), f"{arm.dataset.name!r} has no labels, which the pruner reads"
 
 
-def _too_wide(sweep: Sweep, asked: Embedding) -> Iterator[tuple[tuple[str, ...], str]]:
+def _too_wide(sweep: Sweep, asked: EmbeddingSettings) -> Iterator[tuple[tuple[str, ...], str]]:
     axes = sweep.space.axes
     width = sweep.space.product
     if width is None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sem_bench.files import write_json
-from sem_bench.jobs import Job
-from sem_bench.records import SCHEMA
-from sem_bench.store import Store
+from sem_bench.base.files import write_json
+from sem_bench.report.results import SCHEMA
+from sem_bench.runs.job import Job
+from sem_bench.runs.store import Store
 from sem_bench.sweep.subjects import Subject, Subjects
 from sem_bench.sweep.table import read
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from sem_bench.sweep.study import Study
+
 
 Found = dict[str, Any]  # tau_d, value and whatever else was chosen
 

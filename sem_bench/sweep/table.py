@@ -4,10 +4,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sem_bench.digest import canonical_json
-from sem_bench.files import read_json
-from sem_bench.records import SCHEMA, Row
-from sem_bench.text_table import HOLE, TextCell, TextTable
+from sem_bench.base.digest import canonical_json
+from sem_bench.base.files import read_json
+from sem_bench.report.results import SCHEMA
+from sem_bench.report.row import Row
+from sem_bench.report.text_table import HOLE, TextCell, TextTable
 
 METRICS = {"probe": "validation_top1", "knn": "validation_knn_top1", "rankme": "effective_rank"}
 HOLDOUT = "on a tenth of the training images, one seed"
@@ -33,7 +34,7 @@ def read(path: Path) -> Row | None:
     return content if whole else None
 
 
-def rows(results: Path, names: Iterable[str]) -> list[Row]:
+def sweep_rows(results: Path, names: Iterable[str]) -> list[Row]:
     """The flat objects of sweeps, by the names of their files; a damaged or absent file has none."""
     found = [read(results / "sweeps" / f"{name}.json") for name in names]
     return [row for content in found if content is not None for row in _rows(content)]
@@ -77,12 +78,10 @@ def _row(content: Row, study: Row, trial: Row, one: Row) -> Row:
     return row | {"sampler": sampler, "pruner": study["pruner"]}
 
 
-# --- for people ------------------------------------------------------------------------------------------------------
-
 _TABLE = ("suite", "sweep", "dataset", "backbone", "recipe", "epochs", "objective")
 
 
-def tables(rows: Sequence[Row]) -> list[TextTable]:
+def sweep_tables(rows: Sequence[Row]) -> list[TextTable]:
     """A table for each sweep, a line for each trial, the best first."""
     parts: dict[str, list[Row]] = {}
     for row in rows:

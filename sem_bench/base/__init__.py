@@ -1,0 +1,1 @@
+"""What everything stands on: whole-or-nothing files, digests, locks, randomness, devices, signals."""

@@ -1,0 +1,22 @@
+"""Devices, and what to compute in on them."""
+
+import torch
+
+from sem_bench.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name; "auto" takes a GPU where there is one. Raises UserError for "cuda" without one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no CUDA device here")
+    return torch.device(name)
+
+
+def precision(device: torch.device) -> str:
+    """What to compute in: "bf16" where the hardware multiplies bfloat16 faster than float32, else "fp32"."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    able = torch.cpu.get_capabilities()
+    return "bf16" if able.get("amx_bf16") or able.get("avx512_bf16") else "fp32"

@@ -1,0 +1,31 @@
+"""The command line, a module a command. Exit codes: 0 all well, 1 some jobs failed, 2 bad input or absent data, 130
+interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from sem_bench.cli.parser import parser
+from sem_bench.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return int(import_module(f"sem_bench.cli.{options.command}").command(options))
+    except UserError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201
+        return 2
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # the reader went away, as in `... | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        print(f"{error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; all that is done is kept", file=sys.stderr)  # noqa: T201
+        return 130

@@ -1,0 +1,153 @@
+"""`doctor`: is everything there that a run needs?"""
+
+import argparse
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sem_bench.data.dataset import Place
+from sem_bench.data.described import Data, ShiftedData
+from sem_bench.errors import UserError
+from sem_bench.runs.job import Job
+from sem_bench.runs.plan import Plan, read_plan
+from sem_bench.training.job import PretrainJob
+
+if TYPE_CHECKING:
+    from sem_bench.data.split import Split
+
+
+PACKAGES = ("torch", "torchvision", "lightly", "optuna", "numpy", "pillow", "pydantic", "scikit-learn")
+ENOUGH_GB = 2.0
+
+
+def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
+    """A line for each thing looked at, and whether all of it is well."""
+    lines = [f"python       {platform.python_version()} on {platform.system()} {platform.machine()}"]
+    healthy = True
+    for package in PACKAGES:
+        try:
+            lines.append(f"{package:12} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package:12} NOT INSTALLED")
+            healthy = False
+    lines += _devices()
+    existing = next(path for path in (results.resolve(), *results.resolve().parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 1e9
+    lines.append(f"disk         {free:.1f} GB free at {existing}" + (" - LITTLE" if free < ENOUGH_GB else ""))
+    if suite is not None:
+        from sem_bench.training import dry_run
+
+        plan = read_plan(suite, data=data)
+        lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
+        for arm, job in _arms(plan).items():
+            assert isinstance(job.config, PretrainJob)
+            wrong = dry_run.problems(job.config, job.method_code, job.weights)
+            lines += [f"method       {arm}: {problem}" for problem in wrong] or [f"method       {arm}: well"]
+            healthy = healthy and not wrong
+        for name, described, place in _sets(plan):
+            line, well = _data(described, place)
+            lines.append(f"data         {name}: {line}")
+            healthy = healthy and well
+    return "\n".join(lines), healthy
+
+
+def _devices() -> list[str]:
+    import torch
+
+    from sem_bench.base.device import precision
+
+    cpu = torch.device("cpu")
+    lines = [f"cpu          {torch.get_num_threads()} threads, {precision(cpu)}"]
+    for i in range(torch.cuda.device_count()):
+        memory = torch.cuda.get_device_properties(i).total_memory / 2**30
+        name = torch.cuda.get_device_name(i)
+        lines.append(f"cuda:{i}       {name}, {memory:.0f} GiB, {precision(torch.device('cuda', i))}")
+    return lines
+
+
+def _read(split: "Split") -> int:
+    """Every image is looked at, also of data that do not fit into memory; how many there are."""
+    return len(split) if split.images is not None else sum(len(part) for part in split.prepared())
+
+
+def _arms(plan: Plan) -> dict[str, Job]:
+    """One pretraining of each method with each embedding on images of each size, of each external encoder."""
+    arms: dict[str, Job] = {}
+    seen: dict[str, tuple[object, ...]] = {}
+    for job in plan.unique():
+        if isinstance(job.config, PretrainJob) and not job.inputs:  # else nothing is trained
+            name = f"{job.cell.method} {'' if job.cell.ip is None else '+ IP '}{job.cell.embedding}"
+            settings = job.config.embedding, job.config.data.image_size, job.config.weights
+            if seen.setdefault(name, settings) != settings:
+                name += f" ({job.config.embedding.type}, {job.config.data.image_size} px)"
+            arms.setdefault(name, job)
+    return arms
+
+
+def _sets(plan: Plan) -> Iterator[tuple[str, Data, Place]]:
+    """Every data set that the suite touches: to train and evaluate on, the shifted ones, those of transfer."""
+    evaluated = {grid.evaluate_on or name for grid in plan.suite.grid for name in grid.datasets}
+    robustness = plan.suite.evaluate.robustness
+    for dataset in plan.datasets:
+        yield dataset.name, dataset.labelled() if dataset.card.labelled else dataset.training(), dataset.place
+        for key in robustness.shifts if robustness and dataset.name in evaluated else ():
+            described, place = dataset.shift(key)
+            yield f"{dataset.name}/{key}", described, place
+
+
+def _data(described: Data, place: Place) -> tuple[str, bool]:
+    """Load the data and hold them against the card: what was found, or where it was looked for and what to do."""
+    fetched = [] if place.fetched is None or place.fetched.exists() else [place.fetched]
+    if absent := place.absent() + fetched:
+        return f"NOT FOUND: {', '.join(map(str, absent))}" + (f"; {place.get}" if place.get else ""), False
+    described = _as_it_is(described)
+    try:
+        found = _shifted(described, place) if described.source.kinds else _counted(described, place)
+    except (UserError, OSError) as error:
+        return f"FAULTY: {error}" + (f"; {place.get}" if place.get else ""), False
+    return f"{found}, {described.image_size} px", True
+
+
+def _as_it_is(described: Data) -> Data:
+    """Without the leave to download: looking must not."""
+    if described.source.type != "torchvision":
+        return described
+    return described.model_copy(update={"source": described.source.model_copy(update={"download": False})})
+
+
+def _shifted(described: Data, place: Place) -> str:
+    """A corrupted set: one kind of those that are made when they are read, all of those on disk."""
+    from sem_bench.data import loading
+
+    assert isinstance(described, ShiftedData)
+    corruptions, severities = (dict.fromkeys(part) for part in zip(*described.source.kinds, strict=True))
+    splits = loading.all_corrupted(described, place, workers=os.cpu_count() or 1)
+    counts = [_read(split) for split in (splits if place.base is None else islice(splits, 1))]
+    return f"{counts[0]} test x {len(corruptions)} corruptions x {len(severities)} severities"
+
+
+def _counted(described: Data, place: Place) -> str:
+    from sem_bench.data import labelled_lists, loading
+
+    splits = loading.load_all(described, place, workers=os.cpu_count() or 1)
+    counts = [f"{_read(split)} {name}" for name, split in splits.items()]
+    for fraction, path in place.subsets:
+        train = splits["train"]
+        assert train.names is not None
+        counts.append(
+            f"{len(labelled_lists.rows_named(path, train.names, train.labels.numpy()))} in the list of {fraction}"
+        )
+    return ", ".join(counts)
+
+
+def command(options: argparse.Namespace) -> int:
+    """Print it."""
+
+    text, healthy = report(options.suite, options.results, options.data)
+    print(text)  # noqa: T201
+    return 0 if healthy else 2

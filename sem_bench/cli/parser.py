@@ -1,0 +1,143 @@
+"""The arguments of every command. Nothing is imported that takes time: `--help` answers at once."""
+
+import argparse
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+FORMATS = ("github", "latex", "csv", "html", "json")
+LISTS = ("methods", "datasets", "backbones", "embeddings", "sweeps")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Of all commands. `command` of what it parses is the module that does it."""
+    parser = _Parser(prog="sem_bench", description="What do Simplicial Embeddings do for a self-supervised method?")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="do what a suite lacks, then print its tables")
+    run.set_defaults(command="run")
+    _suite_arguments(run)
+    _machine_arguments(run)
+    run.add_argument(
+        "--only",
+        metavar="TEXT",
+        nargs="+",
+        action="extend",
+        help="only jobs whose name contains a TEXT, with their inputs",
+    )
+    run.add_argument(
+        "--rerun",
+        choices=("missing", "failed", "all"),
+        default="missing",
+        help="missing (default): whatever has no result; failed: only failures; all: everything anew",
+    )
+    run.add_argument("--allow-missing", action="store_true", help="go on without the cells whose data are absent")
+
+    plan = commands.add_parser("plan", help="what a suite means: its jobs, their state and the time they take")
+    plan.set_defaults(command="plan")
+    _suite_arguments(plan)
+    plan.add_argument("--format", choices=("text", "json"), default="text")
+
+    sweep = commands.add_parser("sweep", help="try settings of an embedding or recipe, and confirm the best")
+    sweep.set_defaults(command="sweep")
+    sweep.add_argument("name", metavar="NAME", help="such as tau, L, V, LV, recipe; `list sweeps` says more")
+    sweep.add_argument("--suite", metavar="SUITE", type=Path, help="the suite to start from (default: the sweep's)")
+    sweep.add_argument("--trials", metavar="N", type=_count, help="finished trials of each method in all")
+    sweep.add_argument("--methods", metavar="M", nargs="+", action="extend", help="of the suite (default: the sweep's)")
+    sweep.add_argument("--storage", metavar="URL", help="a database for the trials (default: a file in the results)")
+    sweep.add_argument(
+        "--timeout", metavar="SECONDS", type=_positive, help="begin no trial after so long; one that runs is finished"
+    )
+    sweep.add_argument("--export", metavar="FILE", type=Path, help="write a suite with the chosen values")
+    _common_arguments(sweep)
+    _machine_arguments(sweep)
+
+    table = commands.add_parser("table", help="print the tables of a results folder")
+    table.set_defaults(command="table")
+    table.add_argument("results", metavar="DIR", type=Path)
+    table.add_argument("--table", metavar="NAME", help="only this table")
+    which = table.add_mutually_exclusive_group()
+    which.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
+    which.add_argument("--all", action="store_true", help="of all suites")
+    table.add_argument("--format", choices=FORMATS, default="github")
+    table.add_argument("--out", metavar="DIR", type=Path, help="write the tables there instead of printing them")
+
+    keep = commands.add_parser("record", help="keep what the tables of a suite stand on, for docs to quote")
+    keep.set_defaults(command="record")
+    keep.add_argument("results", metavar="DIR", type=Path)
+    keep.add_argument("folder", metavar="INTO", type=Path, help="such as docs/records/NAME")
+    keep.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
+
+    listing = commands.add_parser("list", help="what a suite can name")
+    listing.set_defaults(command="listing")
+    listing.add_argument("what", choices=LISTS)
+
+    doctor = commands.add_parser("doctor", help="versions, devices, disk space, and the data of a suite")
+    doctor.set_defaults(command="doctor")
+    doctor.add_argument("suite", metavar="SUITE", type=Path, nargs="?")
+    _data_argument(doctor)
+    doctor.add_argument("--results", metavar="DIR", type=Path, default=Path("results"))
+    return parser
+
+
+def _suite_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", metavar="SUITE", type=Path)
+    _common_arguments(parser)
+
+
+def _machine_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--memory",
+        metavar="GIB",
+        type=_positive,
+        default=2.0,
+        help="images of a split that stay in memory; larger data are read while they are used; default: 2",
+    )
+    parser.add_argument("--workers", metavar="N", type=_count, help="threads that read images; default: the cores")
+
+
+def _common_arguments(parser: argparse.ArgumentParser) -> None:
+    _data_argument(parser)
+    parser.add_argument("--results", metavar="DIR", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=YAML",
+        dest="assignments",
+        action="append",
+        default=[],
+        help="set a value of the suite, such as pretrain.epochs=5; may be given again",
+    )
+
+
+def _data_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        default=Path(os.environ.get("SEM_BENCH_DATA") or "data"),
+        help="where the cards' paths start; default: $SEM_BENCH_DATA, else data",
+    )
+
+
+def _positive(text: str) -> float:
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number above 0, found {text!r}")
+
+
+def _count(text: str) -> int:
+    with suppress(ValueError):
+        if (value := int(text)) > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text!r}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Mistakes on the command line print as one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")

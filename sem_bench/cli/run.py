@@ -1,0 +1,114 @@
+"""`run`: do what a suite lacks, then print its tables."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sem_bench.base.limits import Limits
+from sem_bench.cli.table import print_tables
+
+if TYPE_CHECKING:
+    from sem_bench.runs.job import Job
+    from sem_bench.runs.store import Store
+    from sem_bench.sweep.subjects import Subjects
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run a suite; returns the exit code."""
+    from sem_bench.base import interrupts
+    from sem_bench.runs.pending import with_data
+    from sem_bench.runs.plan import read_plan
+    from sem_bench.runs.store import Store, check_writable
+    from sem_bench.sweep.subjects import of_suite
+
+    interrupts.listen()
+    plan = read_plan(options.suite, options.assignments, data=options.data)
+    sweeps = of_suite(plan)
+    jobs = plan.only(options.only) if options.only else plan.unique()
+    store = Store(options.results)
+    jobs = with_data(jobs, store, allow_missing=options.allow_missing)
+    check_writable(options.results)
+    store.write_manifest(plan.suite.name, plan.suite, plan.jobs, [sweep.name for sweep in sweeps])
+    failed = _execute(jobs, store, options)
+    for sweep in sweeps if not options.only else ():
+        failed += swept(sweep, store, options)
+    print_tables(plan.suite.name, store)
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} jobs failed:", file=sys.stderr)  # noqa: T201
+    return say_failed(failed, store)
+
+
+def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace) -> "list[tuple[Job, str]]":
+    """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
+    from sem_bench.runs.estimate import estimate
+    from sem_bench.runs.pending import look_at_data, selection
+    from sem_bench.runs.progress import GOOD, reporter
+
+    look_at_data(jobs, store, partial(limits_of, options))
+    chosen = selection(jobs, store, options.rerun, options.only or ())
+    waiting = {job.digest for job in chosen}
+    reused = [job for job in jobs if job.digest not in waiting and store.status(job) == "done"]
+    kinds = {job.digest: job.kind for job in chosen}
+    with reporter(len(chosen) + len(reused), estimates=estimate(chosen, store), kinds=kinds) as progress:
+        for job in reused:
+            progress.job_finished(job.digest, "reused", seconds=0.0)
+        if not chosen:
+            return []
+        from sem_bench.runs import worker
+        from sem_bench.runs.executors import here
+
+        if warning := worker.busy():
+            progress.message(warning)
+        outcome = here.run(
+            chosen,
+            store,
+            afresh=options.rerun == "all",
+            device=options.device,
+            limits=limits_of(options),
+            reporter=progress,
+        )
+    return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in GOOD]
+
+
+def swept(
+    sweep: "Subjects",
+    store: "Store",
+    options: argparse.Namespace,
+    *,
+    storage: str | None = None,
+    timeout: float | None = None,
+    alone: bool = False,
+) -> "list[tuple[Job, str]]":
+    """Run a sweep, `alone` or as a part of a suite; returns the jobs without success."""
+    from sem_bench.runs.pending import with_data
+    from sem_bench.runs.progress import reporter
+
+    example = [job for subject in sweep.each for job in subject.jobs(subject.example)]
+    if not with_data(example, store, allow_missing=None if alone else options.allow_missing):
+        return []
+    from sem_bench.sweep.driver import Runner, opened
+
+    limits = partial(limits_of, options)
+    with opened(sweep, store, storage, limits) as studies:
+        if alone:
+            store.write_manifest(sweep.name, sweep.plan.suite, [], [sweep.name])
+        with reporter(0) as progress:
+            runner = Runner(sweep, studies, store, options.device, limits, progress, timeout)
+            runner.run()
+    return runner.failed
+
+
+def limits_of(options: argparse.Namespace) -> Limits:
+    """What the machine's options leave to a process."""
+    return Limits(memory=int(options.memory * 2**30), workers=options.workers or os.cpu_count() or 1)
+
+
+def say_failed(failed: "Sequence[tuple[Job, str]]", store: "Store") -> int:
+    """Name the jobs without success; returns the exit code."""
+    for job, status in failed:
+        where = f", see {store.folder(job) / 'error.txt'}" if status == "failed" else " by a failed input"
+        print(f"  {job.kind}/{job.slug}: {status}{where}", file=sys.stderr)  # noqa: T201
+    return 1 if failed else 0

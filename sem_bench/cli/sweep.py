@@ -1,0 +1,35 @@
+"""`sweep`: try settings of an embedding or recipe, and confirm the best."""
+
+import argparse
+import sys
+
+from sem_bench.cli.run import say_failed, swept
+from sem_bench.cli.table import print_tables
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run a sweep; returns the exit code."""
+    from sem_bench.base import interrupts
+    from sem_bench.runs.store import Store, check_writable
+    from sem_bench.sweep import export, subjects
+
+    interrupts.listen()
+    names = ("suite", "assignments", "data", "trials", "methods")
+    sweep = subjects.read(options.name, **{name: getattr(options, name) for name in names})
+    if options.export is not None:
+        export.check(options.export)
+    store = Store(options.results)
+    check_writable(options.results)
+    failed = swept(sweep, store, options, storage=options.storage, timeout=options.timeout, alone=True)
+    print_tables(sweep.name, store)
+    print(f"{store.root / 'tables' / sweep.name}: the table in other formats, and figures", file=sys.stderr)  # noqa: T201
+    if failed:
+        print(f"{len(failed)} jobs failed:", file=sys.stderr)  # noqa: T201
+    code = say_failed(failed, store)
+    if options.export is None:
+        return code
+    if export.export(options.export, sweep, store.root / "sweeps" / f"{sweep.name}.json"):
+        print(f"{options.export}: a suite with the chosen values", file=sys.stderr)  # noqa: T201
+        return code
+    print("--export: the best is not confirmed yet", file=sys.stderr)  # noqa: T201
+    return 1

@@ -1,0 +1,170 @@
+"""From a strict YAML document to a checked model, or to one clear line for every mistake in it."""
+
+import difflib
+import types
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from sem_bench.errors import UserError
+
+M = TypeVar("M", bound=BaseModel)
+Location = tuple[str | int, ...]
+
+
+class Document(Protocol):
+    """Data that was read from somewhere, and where its parts stand."""
+
+    @property
+    def data(self) -> object:
+        """Mappings, lists and scalars."""
+
+    def place(self, location: Sequence[str | int]) -> str:
+        """PATH:LINE of a part."""
+
+
+LISTED = 30  # names that a message says at most
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """'; did you mean ...?' with the nearest spelling, else the list of what there is."""
+    names = list(known)
+    if near := _nearest(name, names):
+        return f"; did you mean {near!r}?"
+    if len(names) > LISTED:
+        return f"; there are {len(names):,}, such as {', '.join(names[:3])}"
+    return f"; there is {', '.join(names)}" if names else "; there is none"
+
+
+def _nearest(name: object, names: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)), None)
+
+
+def _is_extra(details: ErrorDetails) -> bool:
+    return details["type"] == "extra_forbidden"
+
+
+def validate(model: type[M], document: Document) -> M:
+    """The document as a model. Raises UserError with a line for each mistake."""
+    if not isinstance(document.data, dict):
+        raise UserError(f"{document.place(())}: expected keys and values, found {_kind(document.data)}")
+    try:
+        return model.model_validate(document.data)
+    except ValidationError as error:
+        found = error.errors()
+        misspelt = {(d["loc"][:-1], _nearest(d["loc"][-1], _keys(model, d["loc"][:-1]))) for d in found if _is_extra(d)}
+        said = [d for d in found if d["type"] != "missing" or (d["loc"][:-1], d["loc"][-1]) not in misspelt]
+        raise UserError([_line(model, document, details) for details in said]) from None
+
+
+def at(document: Document, location: Sequence[str | int], text: str) -> str:
+    """A problem's line: file, line number, text."""
+    return f"{document.place(location)}: {text}"
+
+
+def _line(model: type[BaseModel], document: Document, details: ErrorDetails) -> str:
+    location = _present(document.data, details["loc"])
+    return at(document, location, _text(model, details, location))
+
+
+def _present(data: object, loc: Location) -> Location:
+    """Pydantic's location without what the file does not have: an index where one mapping stands for a list."""
+    found: list[str | int] = []
+    for position, part in enumerate(loc):
+        if isinstance(data, dict) and part not in data and data.get("type") == part:
+            continue  # pydantic names the member of a union by its type
+        inside = _child(data, part)
+        if inside is None and position < len(loc) - 1:
+            continue
+        found.append(part)
+        data = inside[0] if inside else None
+    return tuple(found)
+
+
+def _child(data: object, part: str | int) -> tuple[object] | None:
+    if isinstance(data, dict) and part in data:
+        return (data[part],)
+    return (data[part],) if isinstance(data, list) and isinstance(part, int) and part < len(data) else None
+
+
+def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> str:
+    kind, value = details["type"], details["input"]
+    where = _dotted(location)
+    parent = _dotted(location[:-1])
+    of_parent = f" in {parent}" if parent else ""
+    key = location[-1] if location else ""
+    if kind == "extra_forbidden":
+        return f"unknown key {key!r}{of_parent}{did_you_mean(key, _keys(model, details['loc'][:-1]))}"
+    if kind == "missing":
+        return f"missing key {key!r}{of_parent}"
+    if kind == "literal_error":
+        expected = [word.strip("'") for word in details["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        return f"{where}: unknown {key} {value!r}{did_you_mean(value, expected)}"
+    if kind == "value_error":
+        return f"{where}: {details['ctx']['error']}" if where else str(details["ctx"]["error"])
+    if kind == "union_tag_not_found":
+        return f"missing key 'type' in {where}"
+    if kind == "union_tag_invalid":
+        known = details["ctx"]["expected_tags"].replace("'", "").split(", ")
+        return f"{where}.type: unknown type {details['ctx']['tag']!r}{did_you_mean(details['ctx']['tag'], known)}"
+    if kind == "string_pattern_mismatch":
+        return f"{where}: {value!r} is no name: letters, digits, '.', '_' and '-' only"
+    if kind == "too_short":
+        least = details["ctx"]["min_length"]
+        return f"{where}: must not be empty" if least == 1 else f"{where}: needs at least {least}"
+    if kind == "finite_number":
+        return f"{where}: {value} is not a finite number"
+    message = details["msg"].removeprefix("Input ")
+    return f"{where}: {message}, found {_kind(value)}"
+
+
+def _dotted(location: Location) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    return repr(value) if len(repr(value)) < 60 else repr(value)[:57] + "..."
+
+
+def _keys(model: type[BaseModel], loc: Location) -> list[str]:
+    """The keys that are allowed at a location of the model."""
+    here: Any = model
+    for part in loc:
+        here = _below(here, part)
+    models = [m for m in _alternatives(here) if isinstance(m, type) and issubclass(m, BaseModel)]
+    return [field.alias or name for m in models for name, field in m.model_fields.items()]
+
+
+def _below(annotation: Any, part: str | int) -> Any:
+    for choice in _alternatives(annotation):
+        if isinstance(choice, type) and issubclass(choice, BaseModel):
+            for name, field in choice.model_fields.items():
+                if part in (name, field.alias):
+                    return field.annotation
+            if "type" in choice.model_fields and part in get_args(choice.model_fields["type"].annotation):
+                return choice  # the member of a union that its type names
+        origin, arguments = get_origin(choice), get_args(choice)
+        if origin is list and isinstance(part, int):
+            return arguments[0]
+        if origin is dict:
+            return arguments[1]
+    return None
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    if hasattr(annotation, "__metadata__"):
+        return _alternatives(annotation.__origin__)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [choice for argument in get_args(annotation) for choice in _alternatives(argument)]
+    return [annotation]

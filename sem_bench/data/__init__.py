@@ -1,0 +1,1 @@
+"""From a data set's card to batches of pixels."""

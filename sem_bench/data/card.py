@@ -1,0 +1,243 @@
+"""Data set cards and the sources of images."""
+
+import ast
+import importlib.util
+import re
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from sem_bench.base.files import shown
+from sem_bench.config.cards import Card, CardModel, Library, definitions
+from sem_bench.config.fields import (
+    Channels,
+    Classes,
+    ClassName,
+    Fraction,
+    ImageSize,
+    Members,
+    Model,
+    Name,
+    Percent,
+    PositiveChannels,
+    SplitName,
+    unique,
+)
+from sem_bench.config.validation import at, did_you_mean
+from sem_bench.data.sources import CorruptedSource, Source
+from sem_bench.errors import UserError
+
+SMALLEST = 32  # pixels that imagecorruptions can work on
+
+
+class Normalisation(Model):
+    """Channel mean and standard deviation of images in [0, 1]."""
+
+    mean: Channels
+    std: PositiveChannels
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        for key, values in (("mean", self.mean), ("std", self.std)):
+            if max(values) > 1:
+                raise ValueError(f"{key} {max(values):g} is above 1: images count from 0 to 1 here, not to 255")
+        return self
+
+
+class DatasetCard(CardModel):
+    """datasets/NAME.yaml. Without classes it serves pretraining only, without a train split as a shifted test set."""
+
+    summary: str
+    source: Source
+    files: list[str] = []  # what must be on disk beside what the source names, from the data folder
+    splits: dict[SplitName, Annotated[int, Field(ge=1)]] = {}  # number of images
+    image_size: ImageSize | None = None  # what a network sees
+    resize: ImageSize | None = None  # evaluation: the shorter side before the central crop; None: image_size
+    reduce: ImageSize | None = None  # every image is reduced to this square once, when it is read
+    classes: Classes | None = None
+    classes_of: Name | None = None  # the classes of another card, in its order
+    superclasses: dict[ClassName, Members] = {}
+    metric: Literal["top1", "mean_per_class"] = "top1"  # what transfer reports on it
+    reference_errors: dict[Name, Fraction] = {}  # of a corrupted set: mean error of AlexNet on each corruption, for mCE
+    shifts: dict[Name, Name] = {}  # v2, r, a, c: the card of the shifted test set
+    subsets: dict[Percent, Annotated[str, Field(min_length=1)]] = {}  # 1%: the file that names the labelled images
+    normalise: Normalisation | None = None
+    licence: str
+    get: str = ""  # how to get the data, and what to do where the official place is gone
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        own = {"splits": self.splits, "image_size": self.image_size}
+        if self.source.type == "corrupted":
+            given = sorted(self.model_fields_set - {"summary", "source", "licence", "get", "reference_errors"})
+            if given:
+                raise ValueError(f"{given[0]} comes from {self.source.of!r}, which the corrupted set is made of")
+            return self
+        for key in ("splits", "image_size"):
+            if not own[key]:
+                raise ValueError(f"missing key {key!r}")
+        if "train" in self.splits and self.normalise is None:
+            raise ValueError("missing key 'normalise'")
+        if self.classes and self.classes_of:
+            raise ValueError("classes and classes_of say the same thing twice")
+        self._check_arrays()
+        return self
+
+    def _check_arrays(self) -> None:
+        """Their names tell apart what is not the same."""
+        source = self.source
+        if source.type not in ("npz", "npy"):
+            return
+        if len(self.splits) > 1:
+            for key in ("images", "labels"):
+                if "{split}" not in getattr(source, key):
+                    raise ValueError(f"source.{key}: without '{{split}}' in it, train and test would be the same")
+        if len(source.kinds) and "{corruption}" not in source.images:
+            raise ValueError("source.images: without '{corruption}' in it, all corruptions would be the same")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.source.type == "corrupted":
+            return self
+        if not self._named and set(self.splits) != {"train"}:
+            raise ValueError("splits: a data set without classes has only train, for pretraining")
+        if not self._named and (self.superclasses or self.shifts):
+            raise ValueError("a data set without classes has no superclasses and no shifts")
+        unique(list(self.shifts.values()))
+        if self.shifts and len(self.splits) < 2:
+            raise ValueError("shifts belong to a data set with train and test")
+        if self.source.kinds and ("train" in self.splits or self.resize or self.reduce):
+            raise ValueError("a corrupted set has test images only, and they are shown as they are")
+        if self.subsets and (len(self.splits) < 2 or self.source.type != "folder"):
+            raise ValueError("subsets are lists of files: they belong to a folder with train and test")
+        for key in self.subsets:
+            if not 0 < float(key[:-1]) < 100 or key != f"{float(key[:-1]):g}%":
+                raise ValueError(f"subsets: {key!r} is no part of the labels, such as 1% or 0.5%")
+        if self.superclasses and self.classes is not None:
+            check_superclasses(self.superclasses, self.classes)
+        for key, size in (("resize", self.resize), ("reduce", self.reduce)):
+            if size is not None and self.image_size is not None and size < self.image_size:
+                raise ValueError(f"{key}: {size} is below image_size, {self.image_size}")
+        return self
+
+    @property
+    def main_code(self) -> str | None:
+        """Of a python source."""
+        return self.source.main_code
+
+    @property
+    def more_code(self) -> list[str]:
+        """Of a python source."""
+        return self.source.more_code
+
+    @property
+    def _named(self) -> bool:
+        return self.classes is not None or self.classes_of is not None
+
+    @property
+    def labelled(self) -> bool:
+        """Whether it can be evaluated on: classes, train and test."""
+        return self._named and len(self.splits) == 2
+
+
+def check_superclasses(superclasses: dict[str, list[str]], classes: list[str]) -> None:
+    """Raises ValueError where they do not hold every class once."""
+    members = [member for group in superclasses.values() for member in group]
+    if sorted(members) != sorted(classes):
+        odd = sorted(set(members) ^ set(classes)) or [m for m in members if members.count(m) > 1]
+        raise ValueError(f"superclasses must hold every class once; look at {odd[0]!r}")
+
+
+def dataset_card(library: Library, name: str) -> Card[DatasetCard]:
+    """The card of a data set. Raises UserError for a faulty one, KeyError for an unknown one."""
+    complete, check = partial(_with_classes, library=library), partial(_check, library=library)
+    return library.checked("dataset", name, DatasetCard, complete=complete, check=check)
+
+
+def _with_classes(card: Card[DatasetCard], library: Library) -> Card[DatasetCard]:
+    """The card with the classes of the one that it names."""
+    name, here = card.content.classes_of, ("classes_of",)
+    if name is None:
+        return card
+    try:
+        other = card if name == card.name else library.read("dataset", name, DatasetCard)
+    except KeyError:
+        text = f"unknown dataset {name!r}{did_you_mean(name, library.names('dataset'))}"
+        raise UserError(at(card.document, here, text)) from None
+    if other.content.classes is None:
+        raise UserError(at(card.document, here, f"{name!r} lists no classes of its own"))
+    try:
+        if card.content.superclasses:
+            check_superclasses(card.content.superclasses, other.content.classes)
+    except ValueError as error:
+        raise UserError(at(card.document, ("superclasses",), str(error))) from None
+    return replace(card, content=card.content.model_copy(update={"classes": other.content.classes}))
+
+
+def _check(card: Card[DatasetCard], library: Library) -> None:
+    """What the card refers to is there: code, paths, a class of torchvision, other cards. Data are not looked at."""
+    source, here = card.content.source, ("source",)
+    if source.type == "python":
+        for name in source.uses:
+            if not card.path.with_name(name).is_file():
+                raise UserError(at(card.document, (*here, "uses"), f"{shown(card.path.with_name(name))} is missing"))
+        if "load" not in definitions(card, ast.FunctionDef):
+            raise UserError(at(card.document, here, f"{shown(card.code)} has no function 'load'"))
+    elif source.type in ("folder", "npy", "npz") and not source.path:
+        raise UserError(at(card.document, here, "missing key 'path' in source"))
+    elif source.type == "torchvision" and source.class_name not in (known := _torchvision_classes()):
+        text = f"torchvision has no data set {source.class_name!r}{did_you_mean(source.class_name, known)}"
+        raise UserError(at(card.document, (*here, "class"), text))
+    elif source.type == "corrupted":
+        _check_base(card, source, library)
+        if source.using != "sem_bench" and importlib.util.find_spec(source.using) is None:
+            text = f"{source.using} is not installed: pip install 'sem-bench[corrupt]'"
+            raise UserError(at(card.document, (*here, "using"), text))
+    for key, name in card.content.shifts.items():
+        _check_shift(card, key, name, library)
+
+
+def _torchvision_classes() -> list[str]:
+    """The names that torchvision.datasets exports, without the seconds that its import takes."""
+    package = importlib.util.find_spec("torchvision")
+    assert package is not None and package.origin is not None
+    text = (Path(package.origin).parent / "datasets" / "__init__.py").read_text()
+    return re.findall(r'"(\w+)"', text[text.index("__all__") :])
+
+
+def _check_base(card: Card[DatasetCard], source: CorruptedSource, library: Library) -> None:
+    name, place = source.of, ("source", "of")
+    try:
+        base = dataset_card(library, name).content
+    except KeyError:
+        text = f"unknown dataset {name!r}{did_you_mean(name, library.names('dataset'))}"
+        raise UserError(at(card.document, place, text)) from None
+    if not base.labelled:
+        raise UserError(at(card.document, place, f"{name!r} has no labelled test images to corrupt"))
+    if source.using == "imagecorruptions" and (base.image_size or 0) < SMALLEST:
+        text = f"{name!r} has images of {base.image_size} px; imagecorruptions needs {SMALLEST}"
+        raise UserError(at(card.document, place, text))
+
+
+def _check_shift(card: Card[DatasetCard], key: str, name: str, library: Library) -> None:
+    place, base = ("shifts", key), card.content
+    if library.find("dataset", name) is None:
+        text = f"unknown dataset {name!r}{did_you_mean(name, library.names('dataset'))}"
+        raise UserError(at(card.document, place, text))
+    if name == card.name:
+        raise UserError(at(card.document, place, f"{name!r} is no shift of itself"))
+    other = dataset_card(library, name).content
+    if other.source.type == "corrupted":
+        if other.source.of != card.name:
+            raise UserError(at(card.document, place, f"{name!r} is made of {other.source.of!r}"))
+        return
+    strange = [one for one in other.classes or [] if one not in (base.classes or [])]
+    if strange:
+        text = f"{name!r} has a class {strange[0]!r} that {card.name!r} lacks"
+        raise UserError(at(card.document, place, text + did_you_mean(strange[0], base.classes or [])))
+    if "test" not in other.splits or other.image_size != base.image_size:
+        text = f"{name!r} needs a test split and images of {base.image_size} px, as {card.name!r}"
+        raise UserError(at(card.document, place, text))

@@ -1,0 +1,159 @@
+"""A data set: what of its card enters a digest, and where it is on this machine."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sem_bench.base.digest import digest
+from sem_bench.base.files import file_digest
+from sem_bench.config.cards import Card, Library
+from sem_bench.config.fields import SplitName, resolved
+from sem_bench.data.card import DatasetCard, dataset_card
+from sem_bench.data.described import LabelledData, ShiftedData, TrainingData
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a data set is read with, beside the description that a digest sees."""
+
+    name: str
+    splits: tuple[SplitName, ...]
+    card: Path  # the YAML file, which messages name
+    code: Path  # the .py of a python source
+    root: Path  # the data folder
+    classes: tuple[str, ...] | None = None  # in the order of the labels
+    needs: tuple[Path, ...] = ()  # what must be on disk
+    archive: Path | None = None  # what the last of them can be unpacked from
+    fetched: Path | None = None  # what a run downloads while it is absent
+    base: "tuple[LabelledData, Place] | None" = None  # what a corrupted set is made of
+    get: str = ""  # how to get the data, in words
+    subsets: tuple[tuple[str, Path], ...] = ()  # 1%: the file that names the labelled images
+
+    def absent(self) -> list[Path]:
+        """What must be on disk and is not."""
+        if self.base is not None:
+            return self.base[1].absent()
+        packed = self.archive is not None and self.archive.exists()
+        return [path for path in (self.needs[:-1] if packed else self.needs) if not path.exists()]
+
+    def subset(self, fraction: float) -> Path:
+        """The list of labelled images for a fraction that the card has one for."""
+        return dict(self.subsets)[f"{100 * fraction:g}%"]
+
+
+class DataSet:
+    """A data set of the library, its files below `root`."""
+
+    def __init__(self, card: Card[DatasetCard], library: Library, root: Path) -> None:
+        self.name, self.card = card.name, card.content
+        self._card, self._library, self._root = card, library, root
+
+    def training(self, limit: int | None = None) -> TrainingData:
+        """As pretraining sees it: `limit` of its training images, or all. Nothing of how evaluation reads it."""
+        source = self.card.source
+        if source.type == "torchvision":
+            own = {name: values for name, values in source.arguments.items() if name == "train"}
+            source = source.model_copy(update={"arguments": own})
+        return TrainingData(
+            **self._common | {"source": source, "resize": None},
+            train=self.card.splits["train"],
+            limit=self._limit("train", limit),
+            by_class=self.card.classes is not None,
+        )
+
+    def labelled(self, limit: int | None = None, test_limit: int | None = None) -> LabelledData:
+        """As evaluation sees it."""
+        assert self.card.classes is not None
+        return LabelledData(
+            **self._common,
+            train=self.card.splits["train"],
+            limit=self._limit("train", limit),
+            test=self.card.splits["test"],
+            test_limit=self._limit("test", test_limit),
+            classes=self.card.classes,
+            superclasses=self.card.superclasses,
+        )
+
+    def subset(self, fraction: float) -> str | None:
+        """The digest of the list of labelled images that the card names for a fraction: "" while it is absent.
+
+        None where the card names none.
+        """
+        if f"{100 * fraction:g}%" not in self.card.subsets:
+            return None
+        path = self.place.subset(fraction)
+        return file_digest(path) if path.is_file() else ""
+
+    def shift(self, name: str) -> "tuple[ShiftedData, Place]":
+        """One of its shifted test sets: as robustness sees it, and where it is. Normalised as this data set.
+
+        A published corrupted set is prepared already, so nothing is resized.
+        """
+        other = DataSet(dataset_card(self._library, self.card.shifts[name]), self._library, self._root)
+        source, base = other.card.source, self._common
+        common = base | other._common | {key: base[key] for key in ("image_size", "normalise", "resize", "reduce")}
+        common["reference_errors"] = other.card.reference_errors
+        if source.type == "corrupted":
+            corrupted = self.labelled()
+            common["code"] = digest(resolved(corrupted))
+            return ShiftedData(**common, test=corrupted.test, classes=corrupted.classes), other.place
+        assert other.card.classes is not None
+        if source.kinds:
+            common |= {"resize": None, "reduce": None}
+        return ShiftedData(**common, test=other.card.splits["test"], classes=other.card.classes), other.place
+
+    def _limit(self, split: SplitName, limit: int | None) -> int | None:
+        return None if limit == self.card.splits[split] else limit
+
+    @cached_property
+    def _common(self) -> dict[str, Any]:
+        card = self.card
+        return {
+            "name": self.name,
+            "source": card.source,
+            "code": self._card.code_digest if card.source.type == "python" else "",
+            "image_size": card.image_size,
+            "normalise": card.normalise,
+            "resize": None if card.resize == card.image_size else card.resize,
+            "reduce": card.reduce,
+        }
+
+    @cached_property
+    def place(self) -> Place:
+        """Where it is on this machine."""
+        card, source = self.card, self.card.source
+        base = None
+        if source.type == "corrupted":
+            below = DataSet(dataset_card(self._library, source.of), self._library, self._root)
+            base = below.labelled(), below.place
+        names, archive = list(card.files), None
+        if source.type in ("folder", "npy", "npz"):
+            names.append(source.path)
+        elif source.type == "torchvision" and not source.download:
+            names.append(source.path or self.name)
+        fetched = None
+        if source.type == "torchvision" and source.download:
+            fetched = located(self._root, source.path or self.name)
+        if source.type == "folder" and source.archive:
+            archive = located(self._root, source.archive)
+        return Place(
+            name=self.name,
+            splits=tuple(card.splits),
+            card=self._card.path,
+            code=self._card.code,
+            root=self._root,
+            classes=None if card.classes is None else tuple(card.classes),
+            needs=(*(base[1].needs if base else ()), *(located(self._root, name) for name in names)),
+            archive=archive,
+            fetched=fetched,
+            base=base,
+            get=card.get,
+            subsets=tuple((fraction, located(self._root, name)) for fraction, name in card.subsets.items()),
+        )
+
+
+def located(root: Path, name: str) -> Path:
+    """A path of a card: from the data folder, "~" is the home. Never raises."""
+    return root / os.path.expanduser(name)  # noqa: PTH111 - Path.expanduser raises for an unknown user

@@ -1,0 +1,113 @@
+"""Arrays: all at once from an .npz file, or from .npy files, which are mapped and not read."""
+
+import hashlib
+import zipfile
+import zlib
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sem_bench.base.files import shown
+from sem_bench.config.fields import SplitName
+from sem_bench.config.validation import did_you_mean
+from sem_bench.data.dataset import Place, located
+from sem_bench.data.described import Data
+from sem_bench.data.readers.opened import Opened, said
+from sem_bench.data.sources import NpySource, NpzSource
+from sem_bench.errors import UserError
+
+SEVERITIES = range(1, 6)  # of a published corrupted set, in this order in each file
+
+
+def open_npz(data: Data, split: SplitName, place: Place) -> Opened:
+    """The arrays of a split."""
+    assert isinstance(data.source, NpzSource)
+    path = located(place.root, data.source.path)
+    try:
+        with path.open("rb") as handle:
+            file = np.load(handle, allow_pickle=False)
+            if isinstance(file, np.ndarray):
+                raise ValueError("a single array")
+            images = _array(file, data.source.images.replace("{split}", split), path)
+            labels = None
+            if place.classes is not None:
+                labels = _array(file, data.source.labels.replace("{split}", split), path)
+    except FileNotFoundError:
+        raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None
+    return from_arrays(data, split, images, labels, where=f"{shown(path)}: {split}", place=place)
+
+
+def open_npy(data: Data, split: SplitName, place: Place) -> Opened:
+    """The arrays of a split; of a corrupted set those of its one corruption at its one severity."""
+    source = data.source
+    assert isinstance(source, NpySource)
+    folder, count = located(place.root, source.path), data.counts[split]
+    (name, severity), blocks = (source.kinds[0], len(SEVERITIES)) if source.kinds else (("", 1), 1)
+    first = (severity - 1) * count
+
+    def mapped(pattern: str) -> tuple[Path, Any]:
+        path = folder / pattern.replace("{split}", split).replace("{corruption}", name)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            if not isinstance(array, np.ndarray) or array.ndim == 0:
+                raise ValueError("no array of images or labels")
+            return path, array
+        except FileNotFoundError:
+            raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"{shown(path)}: damaged, or no .npy ({said(error)})") from None
+
+    path, images = mapped(source.images)
+    labels = None if place.classes is None else mapped(source.labels)[1]
+    if len(images) != blocks * count:
+        each = f"{blocks} severities of {count}" if source.kinds else str(count)
+        raise UserError(f"{shown(path)}: {len(images)} images, but {shown(place.card)} says {split}: {each}")
+    if labels is not None and len(labels) == blocks * count:  # else the same for every severity
+        labels = labels[first : first + count]
+    where = f"{shown(path)}: severity {severity}" if source.kinds else f"{shown(path)}: {split}"
+    opened = from_arrays(data, split, images[first : first + count], labels, where=where, place=place)
+    status = path.stat()
+    content = _content(path, status.st_mtime_ns, status.st_size, first, count)
+    seen = b"" if opened.labels is None else opened.labels.tobytes()
+    return replace(opened, fingerprint=hashlib.sha256(content + seen).hexdigest())
+
+
+@lru_cache(maxsize=1024)
+def _content(path: Path, changed: int, size: int, first: int, count: int) -> bytes:
+    """The SHA-256 of a block of an array, looked at once while the file does not change."""
+    images = np.load(path, mmap_mode="r", allow_pickle=False)[first : first + count]
+    return hashlib.sha256(np.ascontiguousarray(images).data).digest()
+
+
+def _array(file: Any, name: str, path: Path) -> object:
+    if name not in file.files:
+        raise UserError(f"{shown(path)}: no array {name!r}{did_you_mean(name, file.files)}")
+    return file[name]
+
+
+def from_arrays(data: Data, split: SplitName, images: object, labels: object, *, where: str, place: Place) -> Opened:
+    """Arrays, checked against the card: images uint8 (N, S, S, 3) or grey (N, S, S), labels (N,) or (N, 1)."""
+    if isinstance(images, np.ndarray) and images.ndim == 3:
+        images = np.broadcast_to(images[..., None], (*images.shape, 3))  # grey, not copied
+    if isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    count, size = data.counts[split], data.image_size
+    labelled = place.classes is not None
+    expected = f"images uint8 {(count, size, size, 3)}" + (f", integer labels {(count,)}" if labelled else "")
+    if not isinstance(images, np.ndarray) or (labelled and not isinstance(labels, np.ndarray)):
+        raise UserError(f"{where}: expected numpy arrays, {expected}")
+    if images.dtype != np.uint8 or images.shape != (count, size, size, 3):
+        raise UserError(f"{where}: images are {images.dtype} {images.shape}; expected {expected}")
+    chosen = None
+    if labelled:
+        assert isinstance(labels, np.ndarray)
+        if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
+            raise UserError(f"{where}: labels are {labels.dtype} {labels.shape}; expected {expected}")
+        chosen = labels.astype(np.int64)
+    return Opened(where, count, chosen, lambda row: Image.fromarray(np.ascontiguousarray(images[row])), images)

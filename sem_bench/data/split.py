@@ -1,0 +1,59 @@
+"""The images of a split, in memory or read one by one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from sem_bench.data.images import as_tensor, central
+from sem_bench.data.threads import ordered, pieces
+
+CHUNK = 1024  # images of an evaluation at a time
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of a split that are used, in a fixed order."""
+
+    labels: Tensor  # int64 (N,); -1 where there are none
+    fingerprint: str
+    image_size: int
+    resize: int
+    images: Tensor | None  # uint8 (N, 3, H, W) where all are in memory
+    read: Callable[[int], Image.Image]  # one image, RGB; safe in threads
+    workers: int = 1
+    names: Sequence[str] | None = None  # of the files, below the split's folder, where a folder is read
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def prepared(self) -> Iterator[Tensor]:
+        """What evaluation sees: uint8 (n, 3, S, S), CHUNK images at a time."""
+        size = self.image_size
+        starts = range(0, len(self), CHUNK)
+        if self.images is not None and self.images.shape[2:] == (size, size) and self.resize == size:
+            yield from self.images.split(CHUNK)
+            return
+        rows = [range(start, min(start + CHUNK, len(self))) for start in starts]
+        parts = ordered(self._prepare, [part for chunk in rows for part in pieces(chunk)], workers=self.workers)
+        for chunk in rows:
+            yield torch.cat([next(parts) for _ in pieces(chunk)])
+
+    def spread(self, count: int) -> list[int]:
+        """`count` rows, or all, evenly spread over the split."""
+        count = min(count, len(self))
+        return [i * len(self) // count for i in range(count)]
+
+    def sample(self, count: int) -> Tensor:
+        """The images of `spread`, as evaluation sees them: uint8 (n, 3, S, S)."""
+        return self._prepare(self.spread(count))
+
+    def _prepare(self, rows: Sequence[int]) -> Tensor:
+        return as_tensor([central(self.read(row), resize=self.resize, size=self.image_size) for row in rows])
+
+
+def reader(images: Tensor) -> Callable[[int], Image.Image]:
+    """Reads one of uint8 images (N, 3, H, W) in memory."""
+    return lambda row: Image.fromarray(images[row].permute(1, 2, 0).numpy())

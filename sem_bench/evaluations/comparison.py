@@ -1,0 +1,89 @@
+"""Gains over none with their intervals, and the pooled ones below."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from sem_bench.base.digest import canonical_json
+from sem_bench.report.figures.look import INK, Look, printable
+from sem_bench.report.figures.panels import (
+    Drawn,
+    complete_rows,
+    footnote,
+    grouped,
+    legend,
+    legend_entry,
+    main_rows,
+    panels_of,
+    rows_of,
+    widen,
+    width_of,
+)
+from sem_bench.report.gains import pooled
+from sem_bench.report.row import Row, embedding_type
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw(rows: Sequence[Row], look: Look) -> Drawn:
+    """A panel for each column, a line for each method, and below them the pooled ones."""
+    arms = [row for row in main_rows(rows_of(rows, "comparison", "top1", "knn_top1")) if embedding_type(row) != "none"]
+    drawn = complete_rows(arms, "gain")
+    if not drawn:
+        return
+    means = list(_pooled(arms, look))
+    shown = drawn + [row for row in means if row["gain"] is not None]
+    columns, embeddings = list(grouped(drawn, lambda row: row["column"])), list(grouped(drawn, look.embedding))
+    lines = {name: float(number) for number, name in enumerate(grouped(drawn, look.method))}
+    lines |= {name: len(lines) + 0.3 + number for number, name in enumerate(grouped(shown[len(drawn) :], look.method))}
+    size = (2.0, 0.5 + len(lines) * max(0.3, 0.17 * len(embeddings)))
+    figure, panels = panels_of(rows[0], "Gain over none", grid=(1, len(columns)), size=size, sharey=True)
+    cut = False
+    for axis, column in zip(panels[0], columns, strict=True):
+        axis.axvline(0, color=INK, linewidth=0.8, zorder=1)
+        own = [row for row in shown if row["column"] == column]
+        reach = max(1.0, *(3 * abs(row["gain"]) for row in own))  # two seeds can have intervals that dwarf all gains
+        for row in own:
+            y = lines[look.method(row)] + 0.8 * ((embeddings.index(look.embedding(row)) + 0.5) / len(embeddings) - 0.5)
+            cut |= _gain(axis, row, y, look, reach)
+        name = f"probe, {column} of labels" if column.endswith("%") else column
+        axis.set(title=printable(name), xlabel="gain in top-1 [points]")
+        axis.grid(visible=False, axis="y")
+        axis.tick_params(axis="y", left=False)
+    panels[0, 0].set_yticks(list(lines.values()), list(lines))
+    panels[0, 0].set_ylim(max(lines.values()) + 0.6, -0.6)
+    widen(figure, width_of(lines))
+    firsts = grouped(drawn, look.embedding).items()
+    legend(figure, [legend_entry(name, **look.marker(first[0], hollow=False)) for name, first in firsts])
+    bars = any(row["gain_low"] is not None for row in drawn)
+    texts = (
+        "bars: 95 % t-interval of the gain, paired by seed" * bars,
+        "arrows: the interval goes on" * cut,
+        "pooled: mean of the methods, the methods as units" * (len(shown) > len(drawn)),
+    )
+    footnote(figure, arms + means, look, shown, *texts)
+    yield "", figure
+
+
+def _gain(axis: "Axes", row: Row, y: float, look: Look, reach: float) -> bool:
+    """A gain and its interval as far as the panel reaches; whether the interval goes on."""
+    colour, low, high = look.colour(row), row["gain_low"], row["gain_high"]
+    if low is not None:
+        axis.plot([max(low, -reach), min(high, reach)], [y, y], color=colour, solid_capstyle="butt")
+        for end, marker in ((-low, "<"), (high, ">")):
+            if end > reach:
+                axis.plot([reach if marker == ">" else -reach], [y], marker, color=colour, markersize=4)
+    axis.plot([row["gain"]], [y], color=colour, linestyle="none", **look.marker(row, hollow=low is None))
+    return low is not None and max(-low, high) > reach
+
+
+def _pooled(arms: Sequence[Row], look: Look) -> Iterator[Row]:
+    """The pooled lines of the comparison as rows. A hole among the methods makes a hole."""
+    for part in grouped(arms, lambda row: (look.embedding(row), canonical_json(row["ip"]))).values():
+        methods = list(grouped(part, look.method))
+        for same in grouped(part, lambda row: row["column"]).values() if len(methods) > 1 else ():
+            gains = {look.method(row): row["gain"] for row in same}
+            interval = pooled([gains.get(method) for method in methods])
+            mean = dict(zip(("gain", "gain_low", "gain_high"), interval, strict=True))
+            name = {"method": f"pooled ({len(methods)})", "twin": -1, "notes": []}
+            yield same[0] | mean | name | {"n": max(row["n"] for row in same)}

@@ -1,0 +1,1 @@
+"""What evaluations compute, on tensors and arrays alone."""

@@ -1,0 +1,37 @@
+"""What an arm reports: for each figure the representations and the values of one more setting to choose among."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sem_bench.evaluations.measures.features import Features, Representation
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A figure to report: the candidates are representations x grid, of penalties or learning rates."""
+
+    metric: str
+    representations: list[Representation]
+    grid: list[float]
+
+
+def reported(
+    found: Features,
+    *,
+    tau: Sequence[float],
+    fixed_tau: float | None,
+    grid: list[float],
+    fixed_grid: list[float],
+) -> list[Contest]:
+    """h; z of a linear embedding; SEM with tau_d searched and, apart, as in pretraining.
+
+    `grid` goes with each of `tau`, `fixed_grid` with representations that have no temperature to search.
+    """
+    if not tau:
+        return [Contest("top1", [one], fixed_grid) for one in found.representations(None)]
+    assert fixed_tau is not None, "an arm with temperatures has one in pretraining"
+    return [
+        Contest("top1", [found.h], fixed_grid),
+        Contest("top1", [found.output(one) for one in tau], grid),
+        Contest("top1_fixed_tau", [found.output(fixed_tau)], fixed_grid),
+    ]

@@ -1,0 +1,115 @@
+"""L-BFGS (Liu & Nocedal 1989) for many l2-penalised problems at once; a problem that is done leaves the batch.
+
+The problems are those of sem_bench.logistic: C linear functions on r axes whose variances are known, so that the
+inverse Hessian can start near the truth.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+MEMORY = 10  # steps that L-BFGS remembers
+BACKTRACKS = 12
+RISE = 1e-4  # of the objective, that its rounding in float32 can feign
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+"""(weights (p, C, r + 1), problems (p,)) -> value (p,), gradient (p, C, r + 1), mean p_c (1 - p_c) (p, C)."""
+
+
+def minimise(
+    loss: Objective, l2: Tensor, variances: Tensor, classes: int, tolerance: float, max_iter: int
+) -> tuple[Tensor, list[tuple[bool, int, float]]]:
+    """L-BFGS from 0, for penalties l2 (P,) on axes with variances (P, r). A problem that is done leaves the batch.
+
+    Gives weights (P, C, r + 1), the bias last, and for each problem: converged, iterations, objective.
+    """
+    P, r = variances.shape
+    penalty = pad(l2[:, None].expand(P, r), (0, 1))[:, None]
+    curvature = pad(variances, (0, 1), value=1.0)[:, None]
+
+    def objective(weights: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        value, gradient, spread = loss(weights, which)
+        shrinkage = weights * penalty[which]
+        return value + _dot(weights, shrinkage).double() / 2, gradient + shrinkage, spread
+
+    final = variances.new_zeros(P, classes, r + 1)
+    ends = [(False, 0, 0.0)] * P
+    left = torch.arange(P, device=l2.device)  # the problems still in the batch
+    weights = final.clone()
+    value, gradient, spread = objective(weights, left)
+    stuck = torch.zeros_like(left, dtype=torch.bool)
+    history: list[tuple[Tensor, Tensor, Tensor]] = []
+    for iteration in range(max_iter + 1):
+        scale = spread.sqrt().clamp_min(1e-4)[..., None] / 2
+        direction = _direction(gradient, scale * curvature[left] + penalty[left], history)
+        slope = _dot(gradient, direction).double()
+        settled = -slope / 2 <= tolerance * value
+        leaving = settled | stuck | (iteration == max_iter)
+        if leaving.any():
+            final[left[leaving]] = weights[leaving]
+            for i, good, end in zip(left.tolist(), settled.tolist(), value.tolist(), strict=True):
+                ends[i] = good, iteration, end  # of those that stay it is overwritten later
+            stay = ~leaving
+            left, weights, value, gradient = left[stay], weights[stay], value[stay], gradient[stay]
+            direction, slope = direction[stay], slope[stay]
+            history = [(step[stay], change[stay], inverse[stay]) for step, change, inverse in history]
+        if not len(left):
+            break
+        moved, stuck, (value, new_gradient, spread) = _search(objective, left, weights, value, direction, slope)
+        step, change = moved - weights, new_gradient - gradient
+        inner = _dot(step, change)  # positive, since the objective is strictly convex, but for rounding
+        history = [*history[-MEMORY + 1 :], (step, change, torch.where(inner > 0, 1 / inner, 0.0))]
+        weights, gradient = moved, new_gradient
+    return final, ends
+
+
+def _direction(gradient: Tensor, diagonal: Tensor, history: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    """- (inverse Hessian) gradient, by the two-loop recursion started from a multiple of 1 / diagonal."""
+    result = -gradient
+    factors = []
+    for step, change, inverse in reversed(history):
+        factors.append(inverse * _dot(step, result))
+        result -= _each(factors[-1]) * change
+    result /= diagonal
+    if history:
+        _, change, inverse = history[-1]
+        length = inverse * _dot(change, change / diagonal)
+        result *= _each(torch.where(length > 0, 1 / length, 1.0))
+    for (step, change, inverse), factor in zip(history, reversed(factors), strict=True):
+        result += _each(factor - inverse * _dot(change, result)) * step
+    return result
+
+
+def _search(
+    objective: Objective, which: Tensor, weights: Tensor, value: Tensor, direction: Tensor, slope: Tensor
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Backtracking from a full step: new weights, who found no acceptable step, and the objective there.
+
+    A step is accepted for the decrease (Armijo) or, as that can drown in rounding, for the slope at its end (Hager &
+    Zhang 2005): on a convex function it shows the minimum along the line to be near.
+    """
+    length = torch.ones_like(slope)
+    moved = weights + direction
+    new_value, gradient, spread = objective(moved, which)
+    stuck = torch.zeros_like(which, dtype=torch.bool)
+    for _ in range(BACKTRACKS):
+        new_slope = _dot(gradient, direction).double()
+        lower = new_value <= value + 1e-4 * length * slope
+        flat = (new_value <= (1 + RISE) * value) & (new_slope <= -0.8 * slope)
+        stuck = ~(lower | flat)
+        if not stuck.any():
+            break
+        bad = stuck.nonzero()[:, 0]
+        length[bad] *= (slope / (slope - new_slope))[bad].nan_to_num(0.1).clamp(0.1, 0.5)
+        moved[bad] = weights[bad] + (_each(length) * direction)[bad].to(weights.dtype)
+        new_value[bad], gradient[bad], spread[bad] = objective(moved[bad], which[bad])
+    return moved, stuck, (new_value, gradient, spread)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return torch.einsum("pi,pi->p", a.flatten(1), b.flatten(1))
+
+
+def _each(factor: Tensor) -> Tensor:
+    return factor[:, None, None]

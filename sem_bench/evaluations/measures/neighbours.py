@@ -1,0 +1,96 @@
+"""Weighted k nearest neighbours on frozen features: cosine similarity, votes exp(similarity / temperature).
+
+The protocol of Wu et al. (2018, section 3.4) that self-supervised papers use.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+ENTRIES = 2**23  # similarities at a time: 32 MB
+WIDE = 2**25  # numbers of the queries' representation at a time: 128 MB
+PARTS = 8  # the rows that vote come in parts so many times smaller, where all are more than that
+Transform = Callable[[Tensor], Tensor]
+"""From stored features (n, d) to what is compared (n, width)."""
+
+
+@torch.no_grad()
+def predict(
+    train: Tensor,
+    labels: Tensor,
+    queries: Tensor,
+    *,
+    classes: int,
+    k: int,
+    temperature: float,
+    of: Transform = Tensor.float,
+) -> Tensor:
+    """The class (m,) of each query (m, d), by the votes of its k nearest of train (n, d) with labels (n,).
+
+    Neighbours are sought among `of` the features, which is computed part by part where it is wide. A k above n means n.
+    Ties are decided: between neighbours by the lower row, between classes by the lower class. A zero vector has
+    similarity 0 to everything. ValueError for features that are not finite.
+    """
+    if k < 1 or not 0 < temperature < float("inf") or not len(train):
+        raise ValueError(f"k >= 1, 0 < temperature and rows to vote expected, not {k}, {temperature}, {len(train)}")
+    for name, x in (("train", train), ("queries", queries)):
+        if not all(torch.isfinite(part).all() for part in x.split(ENTRIES // x.shape[1])):
+            raise ValueError(f"features must be finite, but some of {name} are not")
+    k, rows = min(k, len(train)), max(1, WIDE // of(train[:1]).shape[1])
+    whole = normalize(of(train)) if len(train) <= rows else None
+    predicted = []
+    for part in queries.split(rows):
+        asked = normalize(of(part))
+        if whole is not None:
+            values, nearest = _among(asked, whole, k)
+        else:
+            values, nearest = _among_parts(asked, train, of, max(1, rows // PARTS), k)
+        # Relative to the nearest, so that low temperatures do not overflow.
+        weights = ((values - values.amax(1, keepdim=True)) / temperature).exp()
+        size = max(1, ENTRIES // (k * classes))
+        for voters, votes in zip(nearest.split(size), weights.split(size), strict=True):
+            chosen = one_hot(labels[voters], classes).float()  # a product, as scattering on a GPU has no fixed order
+            predicted.append((votes[:, None] @ chosen)[:, 0].argmax(1))
+    return torch.cat(predicted) if predicted else labels.new_zeros(0)
+
+
+def _among(queries: Tensor, train: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest similarities (m, k), and the rows of train that have them."""
+    found = []
+    for part in queries.split(max(1, ENTRIES // len(train))):
+        similarity = part @ train.T
+        nearest = _nearest(similarity, k)
+        found.append((similarity.gather(1, nearest), nearest))
+    values, rows = zip(*found, strict=True)
+    return torch.cat(values), torch.cat(rows)
+
+
+def _among_parts(queries: Tensor, train: Tensor, of: Transform, rows: int, k: int) -> tuple[Tensor, Tensor]:
+    """As `_among`, of stored features whose representation does not exist at once."""
+    values, nearest = queries.new_empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.long)
+    nearest = nearest.to(queries.device)
+    for first in range(0, len(train), rows):
+        part = normalize(of(train[first : first + rows]))
+        found, at = _among(queries, part, min(k, len(part)))
+        order = at.argsort(1)  # by row, as those before them are: then the first of equal ones is the lowest row
+        values, nearest = (
+            torch.cat([values, found.gather(1, order)], 1),
+            torch.cat([nearest, first + at.gather(1, order)], 1),
+        )
+        kept = _nearest(values, min(k, values.shape[1])).sort(1).values
+        values, nearest = values.gather(1, kept), nearest.gather(1, kept)
+    return values, nearest
+
+
+def _nearest(similarity: Tensor, k: int) -> Tensor:
+    """Columns (m, k) of the k largest in each row; of equal ones at the border the first, which topk leaves open."""
+    values, nearest = similarity.topk(k)
+    border = values[:, -1:]
+    tied = ((similarity >= border).sum(1) > k).nonzero()[:, 0]
+    for row in tied.split(256):
+        above, equal = similarity[row] > border[row], similarity[row] == border[row]
+        wanted = k - above.sum(1, keepdim=True)
+        nearest[row] = (above | (equal & (equal.cumsum(1) <= wanted))).nonzero()[:, 1].view(-1, k)
+    return nearest

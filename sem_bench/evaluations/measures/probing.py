@@ -1,0 +1,189 @@
+"""A linear probe: choose a head on the labels it may read, refit, read the test images once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sem_bench.base.files import write_atomic
+from sem_bench.base.randomness import derived_seed
+from sem_bench.data import labelled_lists
+from sem_bench.data.described import LabelledData
+from sem_bench.evaluations.measures import features, selection
+from sem_bench.evaluations.measures.candidates import Contest, reported
+from sem_bench.evaluations.measures.features import Features, Representation
+from sem_bench.evaluations.probe import ProbeJob
+from sem_bench.workspace import Workspace
+
+FEW_LABELS = 0.1  # below this fraction several subsets are drawn
+DRAWS = 5
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """Where the figures stand in a table, and what they measure."""
+
+    column: str
+    metric: Literal["top1", "mean_per_class"] = "top1"
+
+
+def evaluate(job: ProbeJob, workspace: Workspace, report: ProbeReport) -> dict[str, Any]:
+    """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
+    found = features.load(job.data, workspace)
+    wanted = contests(job, found)
+    draws = DRAWS if job.fraction < FEW_LABELS and job.subset is None else 1
+    rows: list[dict[str, Any]] = []
+    heads: list[dict[str, Any]] = []
+    packed: list[bytes] = []
+    for draw in range(draws):
+        labelled = labelled_rows(found, job, draw) if job.subset is None else listed_rows(found, job, workspace)
+        for contest in wanted:
+            row, head, right = probe(job, found, contest, labelled, draw, report)
+            rows.append(row)
+            heads.append(head)
+            packed.append(np.packbits(right).tobytes())
+            workspace.progress(len(rows), draws * len(wanted), f"{row['representation']} {row['value']:.1f} %")
+    write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
+    write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
+    layout = f"{len(rows)} rows of {len(found.test)} bits, each row padded to bytes"
+    return {"rows": rows, "labels": len(labelled), "predictions": layout}
+
+
+def contests(job: ProbeJob, found: Features) -> list[Contest]:
+    """What the arm reports, and the penalties it chooses among."""
+    return reported(found, tau=job.tau, fixed_tau=job.fixed_tau, grid=job.l2, fixed_grid=job.fixed_l2)
+
+
+def labelled_rows(found: Features, job: ProbeJob, draw: int) -> selection.Rows:
+    """The training rows whose labels the probe may read."""
+    seed = derived_seed(job.seed, "split", "subset", draw)
+    return selection.stratified_subset(found.train.labels.numpy(), job.fraction, seed=seed)
+
+
+def listed_rows(found: Features, job: ProbeJob, workspace: Workspace) -> selection.Rows:
+    """The training rows that the card's list names."""
+    list_file = workspace.place.subset(job.fraction)
+    assert found.train.names is not None
+    return labelled_lists.rows_named(list_file, found.train.names, found.train.labels.numpy())
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A head with what it was chosen among."""
+
+    choice: selection.Choice
+    chosen: Representation
+    scale: float
+
+    def predict(self, h: Tensor) -> Tensor:
+        """The class (N,) of each row of h (N, d)."""
+        parts = h.split(features.CHUNK)
+        return torch.cat(
+            [self.choice.head.predict(self.chosen.of(part) * self.scale).argmax(1).cpu() for part in parts]
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a table should say of the choice."""
+        choice = self.choice
+        edges = {"l2": choice.l2_on_edge, "tau_d": choice.key_on_edge}
+        notes = choice.notes + [f"{name} on the edge of its grid" for name, on_edge in edges.items() if on_edge]
+        return notes + ([] if choice.converged else ["the probe did not converge"])
+
+
+def fit(
+    found: Features,
+    contest: Contest,
+    labelled: selection.Rows,
+    fraction: float,
+    seed: int,
+    *,
+    draw: int,
+    classes: int,
+) -> Fitted:
+    """Choose and refit, on the labels of `labelled` alone."""
+    scales = {one.tau_d: one.scale(found.h_train) for one in contest.representations}
+    choice = selection.select(
+        [(one.tau_d, _reader(one, scales[one.tau_d], found.h_train)) for one in contest.representations],
+        lambda rows: found.train.labels[torch.from_numpy(rows)].numpy(),
+        labelled,
+        classes=classes,
+        l2=contest.grid,
+        validation="holdout" if fraction == 1 else "folds",
+        seed=derived_seed(seed, "split", "validation", draw),
+    )
+    chosen = next(one for one in contest.representations if one.tau_d == choice.key)
+    return Fitted(choice, chosen, scales[choice.key])
+
+
+def probe(
+    job: ProbeJob,
+    found: Features,
+    contest: Contest,
+    labelled: selection.Rows,
+    draw: int,
+    report: ProbeReport,
+) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.bool_]]:
+    """Choose, refit, and read the test images once: the row, the head, and which test images it gets right."""
+    fitted = fit(found, contest, labelled, job.fraction, job.seed, draw=draw, classes=len(job.data.classes))
+    choice, chosen = fitted.choice, fitted.chosen
+    predicted = fitted.predict(found.h_test)
+    right = (predicted == found.test.labels).numpy()
+    row = {
+        "column": report.column,
+        "fraction": job.fraction,
+        "draw": draw,
+        "metric": contest.metric.replace("top1", report.metric),
+        "representation": chosen.name,
+        "tau_d": choice.key,
+        "l2": choice.l2,
+        "candidates": len(contest.representations) * len(contest.grid),
+        "validation": None if choice.accuracy is None else 100 * choice.accuracy,
+        "search": searched(contest, choice),
+        "value": 100 * _accuracy(right, found.test.labels, report.metric),
+        "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
+        "notes": fitted.notes,
+    }
+    head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
+    head |= {"scale": fitted.scale, "weight": choice.head.weight.cpu(), "bias": choice.head.bias.cpu()}
+    return row, head, right
+
+
+def searched(contest: Contest, choice: selection.Choice) -> list[dict[str, float | None]]:
+    """The best of each representation: its tau_d, l2 and validation accuracy in percent; the strongest of equal l2."""
+    found = []
+    for one, accuracies in zip(contest.representations, choice.accuracies, strict=bool(choice.accuracies)):
+        accuracy, l2 = max(zip(accuracies, contest.grid, strict=True))
+        found.append({"tau_d": one.tau_d, "l2": l2, "validation": 100 * accuracy})
+    return found
+
+
+def _reader(representation: Representation, scale: float, h: Tensor) -> Callable[[selection.Rows], Tensor]:
+    return lambda rows: representation.of(h[torch.from_numpy(rows).to(h.device)]) * scale
+
+
+def _accuracy(right: npt.NDArray[np.bool_], labels: Tensor, metric: str) -> float:
+    return mean_per_class(right, labels) if metric == "mean_per_class" else float(right.mean())
+
+
+def mean_per_class(right: npt.NDArray[np.bool_], labels: Tensor) -> float:
+    """The mean over the classes that occur of the share of their images that are right."""
+    return float(np.mean([right[labels.numpy() == label].mean() for label in np.unique(labels)]))
+
+
+def superclass_accuracy(predicted: Tensor, labels: Tensor, data: LabelledData) -> float | None:
+    """Percent of images whose predicted class has the right superclass; None without superclasses."""
+    if not data.superclasses:
+        return None
+    of = torch.tensor(superclass_of(data.classes, data.superclasses))
+    return 100 * float((of[predicted] == of[labels]).double().mean())
+
+
+def superclass_of(classes: Sequence[str], superclasses: dict[str, list[str]]) -> list[int]:
+    """The superclass index of each class."""
+    index = {member: i for i, group in enumerate(superclasses.values()) for member in group}
+    return [index[name] for name in classes]

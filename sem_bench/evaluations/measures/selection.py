@@ -1,0 +1,193 @@
+"""The probe's selection protocol: which representation and penalty, decided on the labels that a probe may read.
+
+All of train: a stratified hold-out of 10 %. A labelled fraction: stratified k-fold inside it, k = min(5, labels per
+class). Then a refit on every labelled row. Labels are read through an accessor that sees row numbers, so a test can
+prove that no others are. The subset itself is drawn with the labels of all rows, as any stratified draw is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
+
+Rows = npt.NDArray[np.int64]
+Parting = tuple[Rows, Rows]
+"""Positions to fit on and positions to validate on."""
+FeatureReader = Callable[[Rows], Tensor]
+"""The features (n, d) of the given rows."""
+Candidate = tuple[float | None, FeatureReader]
+"""A key (tau_d, or None where there is none) and its features, already divided by their RMS norm."""
+HOLDOUT = 0.1  # of the labels, for validation
+MOST_FOLDS = 5
+ROUGH, EXACT = 1e-4, 1e-7  # tolerances of the candidates' fits and of the chosen head's
+IN_MEMORY = 2**27  # entries of features above which they are recomputed in each pass
+CHUNK = 1024  # rows at a time, then
+FEW_ROWS = 1024  # up to so many rows, all candidates are fitted side by side
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen candidate and its head, fitted on every labelled row."""
+
+    key: float | None
+    l2: float
+    accuracy: float | None  # on the validation rows; None where nothing could be validated
+    accuracies: list[list[float]]  # of all candidates: [representation][penalty]; empty where accuracy is None
+    l2_on_edge: bool  # the smallest or largest of at least two penalties
+    key_on_edge: bool  # the first or last of at least two representations
+    head: Head
+    converged: bool  # of the head's fit
+    notes: list[str]
+
+
+def stratified_subset(labels: npt.ArrayLike, fraction: float, *, seed: int) -> Rows:
+    """Sorted rows: of each class with n_c of them, max(1, round(fraction * n_c)) at random."""
+    if not 0 < fraction <= 1:
+        raise ValueError(f"a fraction lies in (0, 1], not {fraction}")
+    return np.sort(_joined(rows[: max(1, round(fraction * len(rows)))] for rows in _shuffled(labels, seed)))
+
+
+def stratified_holdout(labels: npt.ArrayLike, share: float, *, seed: int) -> Parting:
+    """Sorted positions to fit and to validate on: of each class about `share`, at least 1 on each side if it has 2."""
+    if not 0 < share < 1:
+        raise ValueError(f"a share lies in (0, 1), not {share}")
+    held = (rows[: min(max(1, round(share * len(rows))), len(rows) - 1)] for rows in _shuffled(labels, seed))
+    validation = np.sort(_joined(held))
+    return np.setdiff1d(np.arange(np.size(labels)), validation), validation
+
+
+def stratified_folds(labels: npt.ArrayLike, k: int, *, seed: int) -> list[Parting]:
+    """k times sorted positions to fit and to validate on; each fold has its share of each class, give or take 1.
+
+    Classes with a single label are on the fit side of every fold.
+    """
+    if k < 2:
+        raise ValueError(f"at least 2 folds, not {k}")
+    # Dealing on from one class to the next keeps the folds equally long.
+    dealt = _joined(rows for rows in _shuffled(labels, seed) if len(rows) >= 2)
+    everyone = np.arange(np.size(labels))
+    return [(np.setdiff1d(everyone, dealt[i::k]), np.sort(dealt[i::k])) for i in range(k)]
+
+
+def select(
+    representations: Sequence[Candidate],
+    labels_of: Callable[[Rows], npt.ArrayLike],
+    rows: Rows,
+    *,
+    classes: int,
+    l2: Sequence[float],
+    validation: Literal["holdout", "folds"],
+    seed: int,
+) -> Choice:
+    """Choose among representations x penalties by validation inside `rows`, then refit the choice on all of `rows`.
+
+    Of equally accurate candidates: the strongest penalty, then the first representation. Where most classes have a
+    single label nothing can be validated: the middle of both grids is taken, with a note.
+    """
+    labels = np.asarray(labels_of(rows), dtype=np.int64)
+    splits, notes = _splits(labels, validation, seed)
+    best, strength = len(representations) // 2, sorted(l2)[len(l2) // 2]
+    accuracies: list[list[float]] = []
+    if splits:
+        right, unfinished = _validate(representations, rows, labels, splits, classes, l2)
+        notes += [f"{unfinished} candidate fits did not converge"] if unfinished else []
+        accuracies = (right / sum(len(held) for _, held in splits)).tolist()
+        best, column = min(np.argwhere(right == right.max()).tolist(), key=lambda at: (-l2[at[1]], at[0]))
+        strength = l2[column]
+    key, of = representations[best]
+    final = next(_solve([(lambda at: of(rows[at]), np.arange(len(rows)))], labels, classes, [strength], EXACT))
+    return Choice(
+        key=key,
+        l2=strength,
+        accuracy=max(map(max, accuracies)) if accuracies else None,
+        accuracies=accuracies,
+        l2_on_edge=bool(accuracies) and min(l2) < max(l2) and strength in (min(l2), max(l2)),
+        key_on_edge=bool(accuracies) and len(representations) > 1 and best in (0, len(representations) - 1),
+        head=final.heads[0],
+        converged=final.converged[0],
+        notes=notes,
+    )
+
+
+def _splits(labels: Rows, validation: Literal["holdout", "folds"], seed: int) -> tuple[list[Parting], list[str]]:
+    counts = np.unique(labels, return_counts=True)[1]
+    single = int((counts == 1).sum())
+    if 2 * single > len(counts):
+        return [], [f"no selection: {single} of {len(counts)} classes have a single label; middle of the grids"]
+    notes = [f"{single} of {len(counts)} classes have a single label, on which nothing is validated"] if single else []
+    if validation == "holdout":
+        return [stratified_holdout(labels, HOLDOUT, seed=seed)], notes
+    return stratified_folds(labels, min(MOST_FOLDS, int(counts[counts > 1].min())), seed=seed), notes
+
+
+def _validate(
+    representations: Sequence[Candidate],
+    rows: Rows,
+    labels: Rows,
+    splits: Sequence[Parting],
+    classes: int,
+    l2: Sequence[float],
+) -> tuple[npt.NDArray[np.int64], int]:
+    """Right answers on all validation rows (representations, penalties), and the fits that did not converge."""
+    right, unfinished = np.zeros((len(representations), len(l2)), dtype=np.int64), 0
+    features = [_features(of, rows) for _, of in representations]
+    tasks = list(product(range(len(features)), splits))
+    fits = _solve([(features[i], fitted) for i, (fitted, _) in tasks], labels, classes, l2, ROUGH)
+    for (i, (_, held)), fit in zip(tasks, fits, strict=True):
+        unfinished += fit.converged.count(False)
+        for part in _parts(held):
+            x = features[i](part)
+            truth = torch.from_numpy(labels[part]).to(x.device)
+            right[i] += [int((head.predict(x).argmax(1) == truth).sum()) for head in fit.heads]
+    return right, unfinished
+
+
+def _features(of: FeatureReader, rows: Rows) -> FeatureReader:
+    """The features of positions in `rows`; of few rows they are computed once, and compressed."""
+    if len(rows) > FEW_ROWS:
+        return lambda at: of(rows[at])
+    small = compress(of(rows))
+    return lambda at: small[torch.from_numpy(at).to(small.device)]
+
+
+def _solve(
+    tasks: Sequence[tuple[FeatureReader, Rows]], labels: Rows, classes: int, l2: Sequence[float], tolerance: float
+) -> Iterator[Fit]:
+    """The fits on the given positions: all at once where rows are few, else one after the other."""
+
+    def problem(x: FeatureReader, at: Rows) -> Problem:
+        features = x(at)
+        return features, torch.from_numpy(labels[at]).to(features.device)
+
+    if len(labels) <= FEW_ROWS:
+        yield from fit_many([problem(x, at) for x, at in tasks], classes=classes, l2=l2, tolerance=tolerance)
+        return
+    for x, at in tasks:
+        if len(at) * x(at[:1]).shape[1] <= IN_MEMORY:
+            yield fit_many([problem(x, at)], classes=classes, l2=l2, tolerance=tolerance)[0]
+        else:
+            parts = partial(map, partial(problem, x), _parts(at))
+            yield fit_chunks(parts, classes=classes, l2=l2, tolerance=tolerance)
+
+
+def _parts(at: Rows) -> list[Rows]:
+    return [at[start : start + CHUNK] for start in range(0, len(at), CHUNK)]
+
+
+def _shuffled(labels: npt.ArrayLike, seed: int) -> Iterator[Rows]:
+    """The rows of each class that occurs, in random order."""
+    labels, random = np.asarray(labels), np.random.default_rng(seed)
+    for label in np.unique(labels):
+        yield random.permutation(np.flatnonzero(labels == label))
+
+
+def _joined(parts: Iterable[Rows]) -> Rows:
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])

@@ -1,0 +1,1 @@
+"""Encoders: embeddings and backbones, a card each, and foreign weights."""

@@ -1,0 +1,1 @@
+"""The backbones of the project: a card each, and the functions that build them."""

@@ -1,0 +1,1 @@
+"""The embeddings of the project, a card and a class each."""

@@ -1,0 +1,22 @@
+"""SEM with one-hot samples in training."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from sem_bench.nets.embeddings.sem import SimplicialEmbedding
+
+
+class GumbelEmbedding(SimplicialEmbedding):
+    """Straight-through Gumbel-softmax (Jang et al., ICLR 2017, section 2.2).
+
+    In eval mode there is no noise and nothing is sampled: it is SEM.
+    """
+
+    def forward(self, h: Tensor, temperature: float | None = None) -> Tensor:
+        """h (B, in_dim) -> (B, V*L) in float32: in training one 1 in each simplex, with the gradient of the softmax."""
+        if not self.training:
+            return super().forward(h, temperature)
+        z = self.raw(h).float().unflatten(1, (self.V, self.L))
+        return F.gumbel_softmax(z, self.temperature if temperature is None else temperature, hard=True, dim=1).flatten(
+            1
+        )

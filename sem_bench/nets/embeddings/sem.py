@@ -1,0 +1,56 @@
+"""Simplicial Embeddings and the embeddings they are compared with (Lavoie et al., ICLR 2023, section 3).
+
+An embedding stands between the backbone and the method's heads. SEM cuts z in R^(L*V) into L groups of V numbers and
+puts each group through a softmax at temperature tau.
+
+Layout. The paper's order is group-major: number v of group l stands at l*V + v. A softmax over a short last axis is
+slow, so the modules work on (B, V, L), where number v of group l stands at v*L + l and the softmax runs over axis 1.
+Heads do not care. `simplicial_embedding`, `to_group_major` and `from_group_major` speak the paper's order.
+"""
+
+from torch import Tensor
+
+from sem_bench.nets.embeddings.linear import LinearEmbedding
+
+
+def simplicial_embedding(z: Tensor, *, L: int, V: int, tau: float) -> Tensor:
+    """SEM of z (..., L*V), group-major in and out: each group of V numbers becomes a probability vector."""
+    _check(z, L, V, tau)
+    return (z.reshape(*z.shape[:-1], L, V) / tau).softmax(-1).flatten(-2)
+
+
+def simplex_softmax(z: Tensor, *, L: int, V: int, tau: float) -> Tensor:
+    """As `simplicial_embedding`, on the modules' own order (..., V*L)."""
+    _check(z, L, V, tau)
+    return (z.reshape(*z.shape[:-1], V, L) / tau).softmax(-2).flatten(-2)
+
+
+def to_group_major(z: Tensor, *, L: int, V: int) -> Tensor:
+    """From the modules' order (..., V*L) to the paper's (..., L*V)."""
+    return z.reshape(*z.shape[:-1], V, L).transpose(-1, -2).flatten(-2)
+
+
+def from_group_major(z: Tensor, *, L: int, V: int) -> Tensor:
+    """From the paper's order (..., L*V) to the modules' (..., V*L)."""
+    return z.reshape(*z.shape[:-1], L, V).transpose(-1, -2).flatten(-2)
+
+
+def _check(z: Tensor, L: int, V: int, tau: float) -> None:
+    if z.shape[-1] != L * V:
+        raise ValueError(f"the last axis has {z.shape[-1]} numbers, not L*V = {L}*{V} = {L * V}")
+    if not 0 < tau < float("inf"):
+        raise ValueError(f"the temperature must be finite and above 0, not {tau}")
+
+
+class SimplicialEmbedding(LinearEmbedding):
+    """Linear, BatchNorm, then the softmax at temperature tau; a momentum branch uses tau_target."""
+
+    def __init__(self, in_dim: int, *, L: int, V: int, tau: float, tau_target: float | None = None) -> None:
+        super().__init__(in_dim, L=L, V=V)
+        self.temperature: float = tau
+        self.target_temperature: float = tau if tau_target is None else tau_target
+
+    def forward(self, h: Tensor, temperature: float | None = None) -> Tensor:
+        """h (B, in_dim) -> (B, V*L) in float32, at `temperature` or else the module's own."""
+        tau = self.temperature if temperature is None else temperature
+        return simplex_softmax(self.raw(h).float(), L=self.L, V=self.V, tau=tau)

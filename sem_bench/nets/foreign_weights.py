@@ -1,0 +1,261 @@
+"""Foreign weights in our encoder: files of torchvision, timm, lightly, solo-learn, the original SEM code, or ours.
+
+All of these are trees of tensors whose dotted names end alike. So a file is laid flat, and the backbone is found as the
+prefix below which every one of our names stands with the right shape; nothing is known of wrappers.
+"""
+
+import re
+import warnings
+from argparse import Namespace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sem_bench.base.files import shown
+from sem_bench.encoder import Encoder
+from sem_bench.nets.embeddings import sem
+from sem_bench.nets.embeddings.linear import LinearEmbedding
+
+Tensors = Mapping[str, Tensor]
+BRANCHES = ("student", "teacher", "target", "online", "ema", "_k", "_q")  # what one of two networks may be called
+DEPTH = 6  # levels of mappings that are looked through: a pickle may hold itself
+COUNTER = "num_batches_tracked"  # of BatchNorm: unused at momentum 0.1, and absent from old files
+# Of a backbone's prefix: what makes it the embedding's, the names of its Linear and BatchNorm, and whether group-major.
+EMBEDDINGS = [
+    ("backbone.network", "embedding", "linear", "norm", False),  # ours
+    ("backbone", "embedder", "0", "1", True),  # the original SEM code
+]
+
+
+def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None) -> list[str]:
+    """Fill `encoder` in place from a PyTorch or .safetensors file; returns notes on what was taken and left out.
+
+    `prefix` says which of several networks to take, by any components of its dotted name ("encoder_q"). Raises
+    ValueError, one line, and leaves the encoder as it was.
+    """
+    try:
+        tensors = _flat(_read(path))
+        if not tensors:
+            raise ValueError("no tensors with names in it")
+        place, notes = _find(encoder.backbone.network, tensors, prefix)
+        values = place.values(tensors)
+        embedding, more = _embedding(encoder.embedding, tensors, place.prefix)
+        for name, value in [*values.items(), *embedding.items()]:
+            if not value.isfinite().all():
+                raise ValueError(f"{name!r} has values that are not finite")
+    except ValueError as error:
+        raise ValueError(f"{shown(path)}: {error}") from error
+    encoder.backbone.network.load_state_dict(values)
+    encoder.embedding.load_state_dict(embedding)
+    return notes + more
+
+
+def _read(path: Path) -> Any:
+    """What the file holds. Nothing in it is run: tensors and plain containers only."""
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from error
+    try:
+        if path.suffix == ".safetensors":
+            return _safetensors(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of files that torch refuses in the next moment
+            with torch.serialization.safe_globals([Namespace]):  # a bag of names: Lightning keeps arguments in one
+                return torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError:
+        raise ValueError("reading .safetensors needs another package: pip install safetensors") from None
+    except Exception as error:  # damaged bytes make a reader raise anything
+        if objects := re.findall(r"GLOBAL ([\w.]+)", str(error)):
+            raise ValueError(
+                f"has pickled objects ({objects[0]}), which may run code and are not loaded; if you trust it, load it "
+                "with weights_only=False and save its state dict alone"
+            ) from error
+        raise ValueError("no file of weights that torch can read, or damaged") from error
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _flat(tree: object, above: str = "", depth: int = 0) -> dict[str, Tensor]:
+    """All tensors of a tree of mappings, by their dotted names."""
+    if isinstance(tree, Tensor):
+        return {above: tree} if above and tree.is_cpu and tree.layout == torch.strided else {}
+    if not isinstance(tree, Mapping) or depth > DEPTH:
+        return {}
+    flat = {}
+    for key, value in tree.items():
+        flat.update(_flat(value, f"{above}.{key}" if above else str(key), depth + 1))
+    return flat
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Our network below a prefix of the file, its top-level children under other names where `heads` says so."""
+
+    network: nn.Module
+    prefix: str  # "" or "state_dict.backbone."
+    heads: dict[str, str]
+
+    def key(self, name: str) -> str:
+        """The file's name of one of ours."""
+        return self.prefix + _with_head(name, self.heads)
+
+    def values(self, tensors: Tensors) -> dict[str, Tensor]:
+        """A whole state dict for the network."""
+        own = self.network.state_dict()
+        return {name: _cast(tensors.get(self.key(name)), value) for name, value in own.items()}
+
+    def agreement(self, tensors: Tensors) -> tuple[int, str]:
+        """How many names have the right shape, and the first thing that speaks against this place, or ""."""
+        own = {name: value for name, value in self.network.state_dict().items() if not name.endswith(COUNTER)}
+        wrong = [name for name, value in own.items() if not _alike(tensors.get(self.key(name)), value)]
+        agreed = len(own) - len(wrong)
+        if wrong:
+            theirs = tensors.get(self.key(wrong[0]))
+            return agreed, _difference(self.key(wrong[0]), theirs, own[wrong[0]], only=len(wrong) == 1)
+        inside = next((key for key, name in self.rest(tensors).items() if not _is_behind(self.network, name)), None)
+        return agreed, f"{inside!r} is there and not here: another backbone?" if inside else ""
+
+    def rest(self, tensors: Tensors) -> dict[str, str]:
+        """What else stands there, and what it would be called here."""
+        back = {theirs: ours for ours, theirs in self.heads.items()}
+        known = {self.key(name) for name in self.network.state_dict()}
+        below = [key for key in tensors if key.startswith(self.prefix) and key not in known]
+        return {key: _with_head(key.removeprefix(self.prefix), back) for key in below}
+
+
+def _find(network: nn.Module, tensors: Tensors, chosen: str | None) -> tuple[_Found, list[str]]:
+    """The one place of our network in the file, and notes. Raises ValueError."""
+    agreements: dict[str, tuple[_Found, int, str]] = {}
+    for place in _places(network, tensors):
+        agreed, problem = place.agreement(tensors)
+        if place.prefix not in agreements or agreed > agreements[place.prefix][1]:
+            agreements[place.prefix] = place, agreed, problem
+    fits = {prefix: place for prefix, (place, _, problem) in agreements.items() if not problem}
+    wanted = [prefix for prefix in agreements if chosen is None or _is_below(prefix, chosen)]
+    if not wanted:
+        there = sorted(fits or {key.partition(".")[0] for key in tensors})
+        what = "no name of our backbone is in it" if chosen is None else f"nothing of our backbone is below {chosen!r}"
+        raise ValueError(f"{what}; there is {', '.join(map(_said, there[:8]))}")
+    if not any(prefix in fits for prefix in wanted):
+        nearest = max(wanted, key=lambda prefix: (agreements[prefix][1], -len(prefix)))
+        raise ValueError(f"nothing fits; nearest is {_said(nearest)}: {agreements[nearest][2]}")
+    online = [prefix for prefix in wanted if prefix in fits and (chosen is not None or "momentum" not in prefix)]
+    if not online:
+        raise ValueError(f"only a momentum branch fits, {', '.join(map(_said, fits))}: `prefix` takes it all the same")
+    best = [prefix for prefix in online if len(prefix) == min(map(len, online))]
+    if len(online) > 1 and chosen is None and any(word in prefix for prefix in online for word in BRANCHES):
+        best = online  # which of a pair is the online one, its names do not say
+    if len(best) > 1:
+        raise ValueError(f"{' and '.join(map(_said, best))} fit: `prefix` chooses one")
+    others = [_said(prefix) for prefix in fits if prefix != best[0]]
+    notes = [f"backbone: {_said(best[0])}" + (f", not {', '.join(others)}" if others else "")]
+    if left := list(dict.fromkeys(name.partition(".")[0] for name in fits[best[0]].rest(tensors).values())):
+        notes.append(f"left out: {', '.join(left[:8])}")
+    return fits[best[0]], notes
+
+
+def _places(network: nn.Module, tensors: Tensors) -> list[_Found]:
+    """Wherever a name of ours ends one of the file's; also by position, as in nn.Sequential(*network.children())."""
+    by_position = {name: str(position) for position, (name, _) in enumerate(network.named_children())}
+    found = []
+    for heads in [{}, by_position]:
+        names = {_with_head(name, heads) for name in network.state_dict()}
+        cuts = ((key.split("."), cut) for key in tensors for cut in range(key.count(".") + 1))
+        prefixes = dict.fromkeys(
+            "".join(f"{p}." for p in parts[:cut]) for parts, cut in cuts if ".".join(parts[cut:]) in names
+        )
+        found += [_Found(network, prefix, heads) for prefix in prefixes]
+    return found
+
+
+def _with_head(name: str, heads: Mapping[str, str]) -> str:
+    head, dot, tail = name.partition(".")
+    return heads.get(head, head) + dot + tail
+
+
+def _said(prefix: str) -> str:
+    return repr(prefix.rstrip(".")) if prefix else "the top level"
+
+
+def _is_below(prefix: str, chosen: str) -> bool:
+    asked = chosen.strip(".")
+    return f".{asked}." in f".{prefix}" if asked else not prefix
+
+
+def _alike(theirs: Tensor | None, ours: Tensor) -> bool:
+    if theirs is None:
+        return False
+    return theirs.shape == ours.shape and theirs.is_floating_point() == ours.is_floating_point()
+
+
+def _cast(theirs: Tensor | None, ours: Tensor) -> Tensor:
+    return theirs.to(ours.dtype) if theirs is not None and _alike(theirs, ours) else ours
+
+
+def _difference(key: str, theirs: Tensor | None, ours: Tensor, *, only: bool = False) -> str:
+    if theirs is None:
+        return f"no {key!r}, which is {tuple(ours.shape)} here: another backbone?"
+    if theirs.shape == ours.shape:
+        return f"{key!r} is {theirs.dtype} there and {ours.dtype} here"
+    stem = only and ours.ndim == 4 and theirs.shape[:2] == ours.shape[:2]
+    why = "a stem for images of another size (up to 64 px it is 3x3)?" if stem else "another backbone?"
+    return f"{key!r} is {tuple(theirs.shape)} there and {tuple(ours.shape)} here: {why}"
+
+
+def _is_behind(network: nn.Module, name: str) -> bool:
+    """Whether a name that we lack is beside our network, or a head where we have none, and no layer inside.
+
+    Inside would be another network: ResNet-34 has all the names and shapes of ResNet-18.
+    """
+    modules = dict(network.named_modules(remove_duplicate=False))
+    order = {path: position for position, path in enumerate(modules)}
+    parts = name.split(".")
+    path = next((p for n in range(len(parts), 0, -1) if (p := ".".join(parts[:n])) in modules), None)
+    last = max(order[own.rpartition(".")[0]] for own in network.state_dict())
+    return path is None or (not modules[path].state_dict() and order[path] > last)
+
+
+def _embedding(module: nn.Module, tensors: Tensors, backbone: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The state dict of our embedding from what stands beside the backbone, and notes. Raises ValueError."""
+    for old, new, linear, norm, group_major in EMBEDDINGS:
+        before, found, after = backbone.rpartition(old)
+        prefix = f"{before}{new}{after}"
+        if not found or not any(key.startswith(prefix) for key in tensors):
+            continue
+        if not isinstance(module, LinearEmbedding):
+            return {}, [f"left out: {_said(prefix)}, as our encoder has no embedding"]
+        keys = {name: prefix + _with_head(name, {"linear": linear, "norm": norm}) for name in module.state_dict()}
+        if more := [key for key in tensors if key.startswith(prefix) and key not in keys.values()]:
+            raise ValueError(f"{more[0]!r} is there, and no such part of the embedding here")
+        values = _embedding_values(module, tensors, keys, group_major=group_major)
+        return values, [f"embedding: {_said(prefix)}"]
+    if isinstance(module, LinearEmbedding):
+        raise ValueError(f"the encoder has an embedding (L*V = {module.out_dim}), the file none beside its backbone")
+    return {}, []
+
+
+def _embedding_values(
+    module: LinearEmbedding, tensors: Tensors, keys: Mapping[str, str], *, group_major: bool
+) -> dict[str, Tensor]:
+    weight, size = tensors.get(keys["linear.weight"]), f"L*V = {module.L}*{module.V} = {module.out_dim}"
+    if weight is not None and weight.ndim == 2 and len(weight) != module.out_dim:
+        raise ValueError(f"the embedding there has L*V = {len(weight)} numbers, the one here {size}")
+    values = {}
+    for name, ours in module.state_dict().items():
+        theirs = tensors.get(keys[name])
+        if not name.endswith(COUNTER) and not _alike(theirs, ours):
+            raise ValueError(_difference(keys[name], theirs, ours))
+        value = _cast(theirs, ours)
+        if group_major and value.ndim:  # the rows, or the numbers of a vector
+            value = sem.from_group_major(value.movedim(0, -1), L=module.L, V=module.V).movedim(-1, 0)
+        values[name] = value
+    return values

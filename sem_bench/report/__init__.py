@@ -1,0 +1,1 @@
+"""From flat rows to gains, tables, formats and figures; what a table looks like is handed in as data."""

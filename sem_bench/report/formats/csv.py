@@ -1,0 +1,24 @@
+"""CSV: the rows, for programs."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+from sem_bench.base.digest import canonical_json
+from sem_bench.report.row import Row
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    """The rows of the JSON: lists joined by ";", mappings as JSON, nothing for null."""
+    file = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(file, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+    return file.getvalue().rstrip("\n")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return ";".join(map(str, value))
+    return canonical_json(value) if isinstance(value, dict) else value

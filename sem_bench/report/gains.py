@@ -1,0 +1,110 @@
+"""Gains over the baseline, paired by seed, with their intervals."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sem_bench.base.digest import canonical_json
+from sem_bench.report.results import UNKNOWN, Predictions
+from sem_bench.report.row import METHOD, Row, embedding_type, has_gain
+
+Interval = tuple[float | None, float | None, float | None]  # mean, low, high
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and two-sided 95 % t-interval; below two values there is no interval, without values no mean."""
+    if len(values) < 2:
+        return (values[0] if values else None), None, None
+    from scipy.special import stdtrit  # slow to import, and not always needed
+
+    mean = statistics.fmean(values)
+    half = float(stdtrit(len(values) - 1, 0.975)) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def pooled(gains: Sequence[float | None]) -> Interval:
+    """The `interval` over methods' mean gains, the methods as units; a hole among them makes it a hole."""
+    there = [gain for gain in gains if gain is not None]
+    return interval(there) if len(there) == len(gains) else (None, None, None)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A row and, by seed, what its gain is made of."""
+
+    row: Row
+    values: dict[int, float]  # above chance, where chance is known
+    settings: dict[int, str]
+    predictions: dict[int, Predictions]  # of seeds with a single draw
+    absent: str  # which seeds have no figure, and why
+    external: bool  # an encoder that was trained elsewhere
+    pretrained: dict[int, str]  # digest of what made the backbone
+
+    @property
+    def place(self) -> str:
+        """What an arm's row and its `none` row have in common."""
+        metric = self.row["metric"].replace("_fixed_tau", "")
+        names = ("table", *METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
+        return canonical_json([*(self.row[name] for name in names), metric])
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """ "seed 1", "seeds 2, 3"."""
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
+def add_gains(cells: Sequence[Cell]) -> None:
+    """Fill in each arm's gain over `none`, but of errors. Notes on the gain alone end in "gain"."""
+    cells = [cell for cell in cells if has_gain(cell.row["metric"])]
+    baselines: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        if embedding_type(cell.row) == "none":
+            baselines.setdefault(cell.place, {})[canonical_json(cell.row["digests"])] = cell
+    for cell in (cell for cell in cells if embedding_type(cell.row) != "none"):
+        if cell.external and embedding_type(cell.row) != "untrained":
+            cell.row["notes"].append("external encoders are no pair: no gain")
+            continue
+        found = list(baselines.get(cell.place, {}).values())
+        if len(found) == 1:
+            gain, note = _gain(cell, found[0])
+            cell.row.update(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
+            if gain[0] is not None and cell.row["metric"].startswith("top1"):  # predictions count images alike
+                cell.row["bootstrap"] = _bootstrap(cell, found[0])
+        else:
+            note = f"{'several' if found else 'no'} none arms to compare with: no gain"
+        cell.row["notes"] += [note] if note else []
+
+
+def _gain(cell: Cell, base: Cell) -> tuple[Interval, str]:
+    hole: Interval = (None, None, None)
+    if cell.absent:
+        return hole, ""  # the cell's own note says why
+    if base.absent:
+        return hole, f"the none arm has holes ({base.absent}): no gain"
+    common = [seed for seed in cell.values if seed in base.values]
+    if embedding_type(cell.row) == "untrained" and any(cell.pretrained[s] != base.pretrained[s] for s in common):
+        return hole, "stands on another pretraining than none: no gain"
+    for here, there in ((cell.settings[seed], base.settings[seed]) for seed in common):
+        if here != there or here == UNKNOWN:
+            return hole, f"{here} against {there}: no gain"
+    gain = interval([cell.values[seed] - base.values[seed] for seed in common])
+    whole = len(common) == len(cell.values) == len(base.values)
+    return gain, "" if whole else f"only {seeds_text(common) if common else 'no seed'} paired in the gain"
+
+
+def _bootstrap(cell: Cell, base: Cell) -> list[list[float]]:
+    """[seed, gain, low, high] of each seed's own run: a paired 95 % bootstrap over its test images, not over seeds."""
+    from sem_bench.report.bootstrap import paired, read_predictions
+
+    found = []
+    for seed in sorted(cell.predictions.keys() & base.predictions.keys()):
+        right = []
+        for at in (cell.predictions[seed], base.predictions[seed]):
+            try:
+                right.append(read_predictions(at.path, rows=at.rows, images=at.images)[at.row])
+            except (OSError, ValueError):
+                break
+        if len(right) == 2 and len(right[0]) == len(right[1]):
+            found.append([seed, *paired(right[0], right[1], seed=seed)])
+    return found

@@ -1,0 +1,265 @@
+"""The tables as a reader sees them: a line for each arm, gains beside the figures, pooled gains below.
+
+One TextTable per table, suite, data set, backbone, recipe and number of epochs. What a table looks like in a
+format is the business of sem_bench.report.formats.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from sem_bench.base.digest import canonical_json
+from sem_bench.report.gains import Interval, pooled
+from sem_bench.report.layout import KINDS
+from sem_bench.report.row import (
+    ARM,
+    METHOD,
+    TAU_NOTE,
+    Row,
+    embedding_key,
+    embedding_type,
+    has_gain,
+    main_representation,
+)
+from sem_bench.report.text_table import HOLE, TextCell, TextTable
+
+GAIN = (
+    "gain: arm - none of the same method, paired by seed, with its 95 % t-interval; "
+    "bold where this excludes 0 and n >= 3"
+)
+_TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")
+
+
+def tables(rows: Iterable[Row], *, only: str | None = None) -> list[TextTable]:
+    """Every table that has rows, or the one of that name."""
+    rows = list(rows)
+    return [table for name in KINDS if only in (None, name) for table in _tables(name, rows)]
+
+
+def comparison(rows: Iterable[Row]) -> list[TextTable]:
+    """The tables of the comparison's rows."""
+    return tables(rows, only="comparison")
+
+
+def _tables(name: str, rows: Sequence[Row]) -> list[TextTable]:
+    kind = KINDS[name]
+    parts: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["table"] == name and row["metric"] in kind.metrics:
+            parts.setdefault(_key(row, (*_TABLE, *kind.group)), []).append(row)
+    if name == "robustness":  # beside the test set itself
+        clean = [row for row in rows if row["table"] == "comparison" and row["metric"] == "top1"]
+        for key, part in parts.items():
+            same = (row for row in clean if _key(row, (*_TABLE, *kind.group)) == key)
+            parts[key] = [row | {"column": "test"} for row in same] + part
+    return [_Layout(name, part).table() for part in parts.values()]
+
+
+ColumnKey = tuple[str, str, str]  # column, metric, representation
+Line = dict[ColumnKey, Row]  # of one arm
+
+
+class _Layout:
+    """One table in the making."""
+
+    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+        self.name, self.kind, self.rows = name, KINDS[name], rows
+        found = dict.fromkeys((row["column"], row["metric"]) for row in rows)
+        first = list(dict.fromkeys(column for column, _ in found))
+        self.columns = sorted(found, key=lambda at: (first.index(at[0]), self.kind.metrics.index(at[1])))
+        self.lines = _lines(rows, every=self.kind.every)
+        self.compared = name == "comparison"
+        self.reference = ("100%", "top1") if ("100%", "top1") in self.columns else self.columns[0]
+        self.embedded = any(embedding_type(row) != "none" for row in rows)
+        self.published = {(row["column"], row["metric"]) for row in rows if row["published"]}
+        self.footnotes: dict[str, int] = {}
+        self.bootstrapped = False
+
+    def table(self) -> TextTable:
+        gains = self.embedded and self.kind.gains
+        columns, groups = ["method", "embedding"], [0, 0]
+        for group, (column, metric) in enumerate(self.columns, 1):
+            header = self.kind.headers[self.kind.metrics.index(metric) if len(self.kind.headers) > 1 else 0]
+            columns += [header.format(column=column), *["gain"] * (gains and has_gain(metric))]
+            columns += ["published"] * ((column, metric) in self.published)
+            groups += [group] * (len(columns) - len(groups))
+        last = [f"h {self.reference[0]}"] * (self.embedded and self.compared)
+        body = [self._arm(line) for line in self.lines]
+        pooled_lines = self._pooled(width=len(columns) + len(last)) if gains else []
+        return TextTable(
+            title=self._title(),
+            columns=columns + last,
+            groups=groups + [len(self.columns) + 1] * len(last),
+            body=body + pooled_lines,
+            legend=self._legend(pools=bool(pooled_lines)),
+            notes=list(self.footnotes),
+            name=self.name,
+        )
+
+    def _title(self) -> str:
+        row = self.rows[-1]
+        text = "{suite}: {dataset}, {backbone}, recipe {recipe}, {epochs} epochs".format_map(row)
+        probe = f", probe at {100 * row['fraction']:g} %" if "fraction" in self.kind.group else ""
+        return text if self.compared else f"{text}: {self.name}{probe}"
+
+    def _arm(self, line: Line) -> list[TextCell]:
+        row = next(iter(line.values()))
+        main = row["representation"] if self.kind.every else main_representation(row)
+        temperature = "" if row["tau_d"] is None else f" at {row['tau_d']:g}"
+        cells = [
+            TextCell(_method(row)),
+            TextCell(_embedding(row) + (f": {main}{temperature}" if self.kind.every else "")),
+        ]
+        for column, metric in self.columns:
+            shown = line.get((column, metric, main))
+            cells.append(self._figure(shown or _hole(line, column)))
+            if self.embedded and self.kind.gains and has_gain(metric):
+                cells.append(self._gain(shown))
+            if (column, metric) in self.published:
+                cells.append(self._published(shown))
+        if self.embedded and self.compared:
+            cells.append(self._figure(line.get((*self.reference, "h"))))
+        return cells
+
+    def _figure(self, row: Row | None) -> TextCell:
+        if row is None:
+            return TextCell()
+        marks = self._marks(note for note in row["notes"] if not _has_own_place(note))
+        if row["mean"] is None:
+            return TextCell(HOLE, marks=marks)
+        digits = self.kind.digits
+        spread = "" if row["std"] is None else f" ± {row['std']:.{digits}f}"
+        null = "" if row.get("null") is None else f" ({row['null']:.{digits}f}; {row['neighbours']:.1f})"
+        return TextCell(f"{row['mean']:.{digits}f}{spread}{null}", marks=marks)
+
+    def _gain(self, row: Row | None) -> TextCell:
+        if row is None or embedding_type(row) == "none":
+            return TextCell()
+        notes = [note for note in row["notes"] if note.endswith("gain")]
+        # A note beside a gain says that only some seeds were paired: the row's n does not hold. Never bold.
+        n = 0 if notes else row["n"]
+        interval = (row["gain"], row["gain_low"], row["gain_high"])
+        if row["n"] == 1 and row["gain"] is not None and len(row["bootstrap"]) == 1:
+            _, _, low, high = row["bootstrap"][0]
+            self.bootstrapped = True
+            return TextCell(f"{row['gain']:+.1f} {{{low:+.1f}, {high:+.1f}}}", marks=self._marks(notes))
+        return _gain(interval, n=n, digits=self.kind.digits, marks=self._marks(notes))
+
+    def _published(self, row: Row | None) -> TextCell:
+        found = row and row["published"]
+        if not found:
+            return TextCell()
+        return TextCell(
+            f"{found['value']} ({found['table']})",
+            marks=self._marks([found["note"]] if found["note"] else []),
+        )
+
+    def _pooled(self, *, width: int) -> list[list[TextCell]]:
+        """A line for each embedding that several methods have."""
+        key = embedding_key(self.rows)
+        labels: dict[str, list[Line]] = {}
+        for line in self.lines:
+            row = next(iter(line.values()))
+            if embedding_type(row) != "none":
+                labels.setdefault(canonical_json([key(row), row["ip"]]), []).append(line)
+        return [self._pooled_line(lines, width) for lines in labels.values() if len(lines) > 1]
+
+    def _pooled_line(self, lines: Sequence[Line], width: int) -> list[TextCell]:
+        row = next(iter(lines[0].values()))
+        main = main_representation(row)
+        alike = len({_key(next(iter(line.values())), ["embedding_config"]) for line in lines}) == 1
+        marks = () if alike else self._marks(["temperatures as each method's recipe has them"])
+        name = _method(row | {"method": f"pooled ({len(lines)})"})
+        cells = [TextCell(name), TextCell(_embedding(row), marks=marks)]
+        for column, metric in self.columns:
+            shown = [line.get((column, metric, main)) for line in lines]
+            gains = pooled([row["gain"] if row else None for row in shown])
+            cells.append(TextCell())
+            if has_gain(metric):
+                cells.append(_gain(gains, n=len(lines), digits=self.kind.digits))
+            cells += [TextCell()] * ((column, metric) in self.published)
+        return cells + [TextCell()] * (width - len(cells))
+
+    def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes))
+
+    def _legend(self, *, pools: bool) -> list[str]:
+        counts = sorted({row["n"] for row in self.rows if row["mean"] is not None})
+        seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
+        plural = "" if seeds == "1" else "s"
+        unit = "" if self.kind.digits > 1 else "top-1 in percent, "
+        legend = [f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds", self.kind.legend]
+        if self.embedded and self.kind.gains:
+            legend.append(GAIN)
+        rates = sorted({row["base_rate"] for row in self.rows if row.get("base_rate") is not None})
+        if rates:
+            legend.append(
+                f"base rate: {rates[-1]:.{self.kind.digits}f} of the other classes lie in a class's superclass"
+            )
+        counts = sorted({row["matrix"]["images"] for row in self.rows if (row.get("matrix") or {}).get("images")})
+        for count in counts:
+            legend.append(f"corruptions: {count:g} images of each corruption and severity, the same ones for all arms")
+        if any(metric == "mce" for _, metric in self.columns):
+            legend.append("mCE: error relative to AlexNet's in percent, lower is better")
+        if self.bootstrapped:
+            legend.append(
+                "in braces: one seed has no interval; how much hangs on its test images (paired 95 % bootstrap)"
+            )
+        if self.embedded and self.compared:
+            legend.append("h: the backbone feature of the same network")
+        if any(note.startswith(TAU_NOTE) for row in self.rows for note in row["notes"]):
+            legend.append("tau_d is chosen for each seed and draw; the choices are in the notes of the JSON")
+        if pools:
+            legend.append("pooled (k): mean gain of k methods, the methods as units; bold from k = 3 on")
+        if self.published:
+            legend.append("published: Lavoie et al. (arXiv 2204.00616), with the number of the table")
+        if any(row["mean"] is None for row in self.rows):
+            legend.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
+        return legend
+
+
+def _hole(line: Line, column: str) -> Row | None:
+    """The hole of an arm in a column, for its other figures there."""
+    return next((row for (of, *_), row in line.items() if of == column and row["mean"] is None), None)
+
+
+def _lines(rows: Iterable[Row], *, every: bool) -> list[Line]:
+    """A line for each arm, the arms of a method together; more where its results differ in configuration.
+
+    With `every` a line for each representation of an arm.
+    """
+    methods: dict[str, dict[tuple[str, int], Line]] = {}
+    times = Counter[tuple[str, *ColumnKey]]()
+    for row in rows:
+        arm = _key(row, (*ARM, "representation", "tau_d") if every else ARM)
+        place = (row["column"], row["metric"], row["representation"])
+        times[arm, *place] += 1
+        methods.setdefault(_key(row, METHOD), {}).setdefault((arm, times[arm, *place]), {})[place] = row
+    return [line for arms in methods.values() for line in arms.values()]
+
+
+def _gain(gain: Interval, *, n: int, digits: int = 1, marks: tuple[int, ...] = ()) -> TextCell:
+    mean, low, high = gain
+    if mean is None:
+        return TextCell(HOLE, marks=marks)
+    if low is None or high is None:
+        return TextCell(f"{mean:+.{digits}f}", marks=marks)
+    text = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return TextCell(text, bold=n >= 3 and (low > 0 or high < 0), marks=marks)
+
+
+def _method(row: Row) -> str:
+    return str(row["method"]) + (" + IP" if row["ip"] is not None else "")
+
+
+def _embedding(row: Row) -> str:
+    settings = [f"{name}={row['embedding_config'][name]}" for name in ("L", "V") if name in row["embedding_config"]]
+    return str(row["embedding"]) + (f" ({', '.join(settings)})" if settings else "")
+
+
+def _has_own_place(note: str) -> bool:
+    """Whether a note stands at the gain, or in the legend, and not at the figure."""
+    return note.endswith("gain") or note.startswith(TAU_NOTE)
+
+
+def _key(row: Row, names: Iterable[str]) -> str:
+    return canonical_json([row[name] for name in names])

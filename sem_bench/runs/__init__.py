@@ -1,0 +1,1 @@
+"""A suite becomes a plan, and a plan becomes results."""

@@ -1,0 +1,252 @@
+"""What is wrong with a suite, beyond the schema: names, cards, recipes, data."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sem_bench.base.digest import canonical_json
+from sem_bench.config.cards import Library
+from sem_bench.config.validation import Document, at, did_you_mean, validate
+from sem_bench.data.card import dataset_card
+from sem_bench.errors import UserError
+from sem_bench.nets import timm_names
+from sem_bench.nets.card import BACKBONES
+from sem_bench.runs.job import Job
+from sem_bench.runs.suite import Grid, Suite
+from sem_bench.runs.sweep_card import sweep_card
+from sem_bench.training.card import defines, method_card
+
+
+def checked(document: Document, library: Library) -> tuple[Suite | None, list[str]]:
+    """The suite, and everything that is wrong with it and with the cards that it names."""
+    problems = _unknown_names(document, library) + _unknown_sweeps(document, library)
+    try:
+        suite = validate(Suite, document)
+    except UserError as error:
+        return None, problems + error.problems
+    if not problems:
+        problems = _recipe_problems(suite, document, library)
+    return suite, problems or [
+        *_data_problems(suite, document, library),
+        *_evaluation_problems(suite, document, library),
+        *_sweep_problems(suite, document),
+    ]
+
+
+def row_clashes(found: Sequence[tuple[int, Job]], document: Document) -> list[str]:
+    """Grids whose arms would share a row of a table, though they are not the same pretraining."""
+    rows: dict[tuple[object, ...], tuple[int, str]] = {}
+    problems = []
+    for number, job in found:
+        if job.kind == "pretrain":
+            cell = job.cell
+            settings = canonical_json(cell.embedding_config), cell.recipe, cell.epochs, cell.seed
+            row = (cell.method, cell.ip is not None, cell.embedding, cell.backbone, cell.dataset, *settings)
+            first, digest = rows.setdefault(row, (number, job.digest))
+            if digest != job.digest:
+                example = f"{cell.embedding}_2: {{type: {cell.embedding_config['type']}, ...}}"
+                text = (
+                    f"{cell.method} with {cell.embedding!r} is trained otherwise than in grid {first}, and would share "
+                    f"its row: give it another label, such as {example}"
+                )
+                problems.append(at(document, ("grid", number), text))
+    return list(dict.fromkeys(problems))
+
+
+def _grids(data: object) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    grid = data.get("grid") if isinstance(data, dict) else None
+    if isinstance(grid, dict):
+        return [(("grid",), grid)]
+    if isinstance(grid, list):
+        return [(("grid", i), part) for i, part in enumerate(grid) if isinstance(part, dict)]
+    return []
+
+
+def _named(document: Document) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
+    """The parts of a suite that name cards: the grids, and what transfer reads."""
+    evaluate = document.data.get("evaluate") if isinstance(document.data, dict) else None
+    transfer = evaluate.get("transfer") if isinstance(evaluate, dict) else None
+    return _grids(document.data) + ([(("evaluate", "transfer"), transfer)] if isinstance(transfer, dict) else [])
+
+
+def _unknown_names(document: Document, library: Library) -> list[str]:
+    """Mistakes in the names and in the cards named; from the raw file, so that they come with all others."""
+    problems: list[str] = []
+    for location, grid in _named(document):
+        for key, kind, load in (
+            ("methods", "method", method_card),
+            ("datasets", "dataset", dataset_card),
+            ("evaluate_on", "dataset", dataset_card),
+            ("backbones", "backbone", None),
+        ):
+            names = grid.get(key)
+            for i, name in enumerate(names if isinstance(names, list) else [names]):
+                if not isinstance(name, str):
+                    continue
+                known = list(BACKBONES) if load is None else library.names(kind)
+                here = (*location, key, i) if isinstance(names, list) else (*location, key)
+                if load is None and name.startswith(timm_names.PREFIX):
+                    if found := timm_names.problem(name.removeprefix(timm_names.PREFIX)):
+                        problems.append(at(document, here, f"{name}: {found}"))
+                elif name not in known:
+                    problems.append(at(document, here, f"unknown {kind} {name!r}{did_you_mean(name, known)}"))
+                elif load is not None:
+                    try:
+                        load(library, name)
+                    except UserError as error:
+                        problems += error.problems
+    return problems
+
+
+def _unknown_sweeps(document: Document, library: Library) -> list[str]:
+    """Mistakes in the names of sweeps and in their cards."""
+    sweeps = document.data.get("sweeps") if isinstance(document.data, dict) else None
+    problems: list[str] = []
+    for i, use in enumerate(sweeps if isinstance(sweeps, list) else []):
+        name = use.get("use") if isinstance(use, dict) else None
+        if isinstance(name, str):
+            try:
+                sweep_card(library, name)
+            except KeyError:
+                text = f"unknown sweep {name!r}{did_you_mean(name, library.names('sweep'))}"
+                problems.append(at(document, ("sweeps", i, "use"), text))
+            except UserError as error:
+                problems += error.problems
+    return problems
+
+
+def _sweep_problems(suite: Suite, document: Document) -> Iterator[str]:
+    """Methods that a sweep is to use and the suite does not."""
+    known = list(dict.fromkeys(name for grid in suite.grid for name in grid.methods))
+    for i, use in enumerate(suite.sweeps):
+        for j, name in enumerate(use.methods or ()):
+            if name not in known:
+                text = f"{name!r} is no method of this suite{did_you_mean(name, known)}"
+                yield at(document, ("sweeps", i, "methods", j), text)
+
+
+def _recipe_problems(suite: Suite, document: Document, library: Library) -> list[str]:
+    problems = []
+    for (here, _), grid in zip(_grids(document.data), suite.grid, strict=True):
+        wanted = suite.pretraining(grid).recipe
+        place = ("pretrain", "recipe") if grid.pretrain.recipe is None else (*here, "pretrain", "recipe")
+        for name in sorted(grid.methods):
+            card = method_card(library, name).content
+            if wanted not in card.recipes and not card.external:
+                text = f"method {name!r} has no recipe {wanted!r}{did_you_mean(wanted, card.recipes)}"
+                problems.append(at(document, place, text))
+        for key, text in _method_problems(grid, library):
+            problems.append(at(document, (*here, key), text))
+    return list(dict.fromkeys(problems))
+
+
+def _method_problems(grid: Grid, library: Library) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) of `ip`, and of external methods."""
+    cards = {name: method_card(library, name) for name in grid.methods}
+    if grid.ip is not None and (unable := [name for name, card in cards.items() if not defines(card, "environments")]):
+        able = [name for name in library.names("method") if defines(method_card(library, name), "environments")]
+        yield "ip", f"{unable[0]} cannot be trained with IP-IRM; these can: {', '.join(able)}"
+    external = [name for name, card in cards.items() if card.content.external]
+    if external and grid.checkpoint is None:
+        yield "methods", f"{external[0]} needs `checkpoint`, the file with its weights, in this grid"
+    if grid.checkpoint is not None and len(external) < len(cards):
+        other = next(name for name in cards if name not in external)
+        yield (
+            "checkpoint",
+            f"{other} is trained from scratch; `checkpoint` is for method external, in a grid of its own",
+        )
+    if grid.prefix is not None and grid.checkpoint is None:
+        yield "prefix", "`prefix` belongs to a `checkpoint`"
+    for label, embedding in grid.embeddings.items() if external else ():
+        if embedding.heated and embedding.tau is None and embedding.type != "untrained":
+            yield "embeddings", f"{label!r} needs tau, the temperature that its checkpoint was trained at"
+
+
+def _data_problems(suite: Suite, document: Document, library: Library) -> list[str]:
+    """What each grid wants of its data sets, and they cannot give."""
+    problems = []
+    for (here, _), grid in zip(_grids(document.data), suite.grid, strict=True):
+        for j, name in enumerate(grid.datasets):
+            for key, text in _mismatches(suite, grid, name, library):
+                place = (*here, "datasets", j) if key == "datasets" else (*here, *key.split("."))
+                if key in ("batch_size", "accumulate"):
+                    own = getattr(grid.pretrain, key) is not None
+                    place = (*here, "pretrain", key) if own else ("pretrain", key)
+                problems.append(at(document, place, text))
+    return problems
+
+
+def _evaluation_problems(suite: Suite, document: Document, library: Library) -> list[str]:
+    """What the stages want of data sets and methods, and these do not have; once each."""
+    problems: list[str] = []
+    evaluated = {grid.evaluate_on or name: grid for grid in suite.grid for name in grid.datasets}
+    for name, grid in evaluated.items():
+        card = dataset_card(library, name).content
+        augmented, count = suite.evaluate.augmented, grid.images.train or card.splits.get("train", 0)
+        if augmented and augmented.batch_size > count:
+            text = f"augmented's batch of {augmented.batch_size} is larger than the {count} training images of {name!r}"
+            problems.append(at(document, ("evaluate", "augmented", "batch_size"), text))
+        if robustness := suite.evaluate.robustness:
+            for i, shift in enumerate(robustness.shifts):
+                if shift not in card.shifts:
+                    text = f"{name!r} has no shift {shift!r}{did_you_mean(shift, card.shifts)}"
+                    problems.append(at(document, ("evaluate", "robustness", "shifts", i), text))
+        if suite.evaluate.relevance and not card.superclasses:
+            problems.append(
+                at(document, ("evaluate", "relevance"), f"{name!r} has no superclasses, which relevance needs")
+            )
+    for i, name in enumerate(suite.evaluate.transfer.datasets if suite.evaluate.transfer else []):
+        if not dataset_card(library, name).content.labelled:
+            text = f"{name!r} has no labelled train and test images, which transfer needs"
+            problems.append(at(document, ("evaluate", "transfer", "datasets", i), text))
+    known = {method for grid in suite.grid for method in grid.methods}
+    wanted = suite.evaluate.expressivity.methods if suite.evaluate.expressivity else None
+    for i, name in enumerate(wanted or []):
+        if name not in known:
+            text = f"{name!r} is no method of this suite{did_you_mean(name, known)}"
+            problems.append(at(document, ("evaluate", "expressivity", "methods", i), text))
+    return problems
+
+
+def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterator[tuple[str, str]]:
+    """(key, what is wrong) for pretraining on a data set and evaluating as the grid says."""
+    card = dataset_card(library, name).content
+    target = grid.evaluate_on or name
+    evaluated = dataset_card(library, target).content
+    if "train" not in card.splits:
+        yield "datasets", f"{name!r} is a shifted test set: it has no train split"
+        return
+    stages = [stage for stage, settings in suite.evaluate if settings is not None]
+    if stages and not evaluated.labelled:
+        where = "evaluate_on" if grid.evaluate_on else "datasets"
+        hint = "" if grid.evaluate_on else "; `evaluate_on` names the data set to evaluate on"
+        yield where, f"{target!r} has no labelled train and test images, which {stages[0]} needs{hint}"
+        return
+    if card.image_size != evaluated.image_size:
+        yield "evaluate_on", f"{target!r} has images of {evaluated.image_size} px, {name!r} of {card.image_size} px"
+    labelling = [method for method in grid.methods if method_card(library, method).content.labels]
+    if labelling and card.classes is None:
+        yield "datasets", f"{labelling[0]} reads labels, which {name!r} does not have"
+    limits, counts = grid.images, card.splits["train"]
+    pretrain = limits.pretrain or (limits.train if target == name else None)
+    for key, limit, available, of in (
+        ("pretrain", limits.pretrain, counts, name),
+        ("train", limits.train, evaluated.splits.get("train", 0), target),
+        ("test", limits.test, evaluated.splits.get("test", 0), target),
+    ):
+        if limit is not None and limit > available:
+            split = "test" if key == "test" else "training"
+            yield f"images.{key}", f"grid.images.{key}: {limit}, but {of!r} has {available} {split} images"
+    for key, limit in (("train", limits.train), ("test", limits.test)):
+        if limit is not None and limit < len(evaluated.classes or []):
+            yield f"images.{key}", f"grid.images.{key}: {limit} images for {len(evaluated.classes or [])} classes"
+    changes = suite.pretraining(grid)
+    for method in grid.methods:
+        content = method_card(library, method).content
+        if content.external:
+            continue
+        recipe = content.recipes[changes.recipe]
+        size = (changes.batch_size or recipe.batch_size) * (changes.accumulate or recipe.accumulate)
+        count = min(pretrain or counts, counts)
+        if size > count:
+            text = f"{method}'s {size} images a step are more than the {count} training images of {name!r}"
+            yield "batch_size" if changes.accumulate is None else "accumulate", text

@@ -1,0 +1,64 @@
+"""What a run has to do: a plan held against what the store has."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from sem_bench.errors import UserError
+from sem_bench.runs.job import Job, named
+from sem_bench.runs.store import Store
+
+if TYPE_CHECKING:
+    from sem_bench.base.limits import Limits
+
+
+Rerun = Literal["missing", "failed", "all"]
+
+
+def selection(jobs: Sequence[Job], store: Store, rerun: Rerun, only: Sequence[str] = ()) -> list[Job]:
+    """The jobs to do. `all` does again what `only` names, or everything; inputs only where they lack."""
+    lacking = {job.digest for job in jobs if store.status(job) != "done"}
+    if rerun == "all":
+        again = {job.digest for job in jobs if not only or named(job, only)}
+        return with_inputs(jobs, store, lacking | again)
+    if rerun == "failed":
+        failed: set[str] = set()  # and what waits for them
+        for job in jobs:
+            if store.status(job) == "failed" or failed & set(job.inputs.values()):
+                failed.add(job.digest)
+        return with_inputs(jobs, store, lacking & failed)
+    return with_inputs(jobs, store, lacking)
+
+
+def with_inputs(jobs: Sequence[Job], store: Store, wanted: set[str]) -> list[Job]:
+    """The wanted jobs, and those of their inputs on which nothing can be built."""
+    found: list[Job] = []
+    inputs: set[str] = set()
+    for job in reversed(jobs):  # a job stands after its inputs
+        if job.digest in wanted or (job.digest in inputs and not store.usable(job)):
+            found.append(job)
+            inputs |= set(job.inputs.values())
+    return found[::-1]
+
+
+def look_at_data(jobs: Sequence[Job], store: Store, limits: "Callable[[], Limits]") -> None:
+    """Let the store know the content of the jobs' data. Imports torch only where it does not yet."""
+    if any(store.fingerprints(job) is None for job in jobs):
+        from sem_bench.runs import worker
+
+        worker.refresh_fingerprints(jobs, store, limits())
+
+
+def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool | None) -> list[Job]:
+    """The jobs that can be done. Raises UserError where data are absent, unless that is allowed; None: it cannot be."""
+    absent = {job.digest: job.absent() for job in jobs if store.status(job) != "done"}
+    lines = {
+        f"no checkpoint for {job.cell.method!r}: {file} is no file"
+        if file == job.weights
+        else f"no data for {job.cell.dataset!r}: {file} is absent"
+        for job in jobs
+        for file in absent.get(job.digest, [])
+    }
+    if lines and not allow_missing:
+        advice = ["--allow-missing goes on without the cells concerned"] if allow_missing is not None else []
+        raise UserError([*sorted(lines), *advice])
+    return [job for job in jobs if not absent.get(job.digest)]

@@ -1,0 +1,106 @@
+"""From a suite file to the jobs that it means, or to every mistake in it and in the cards that it names."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sem_bench.base.files import BUILTIN, file_digest
+from sem_bench.config import profiles
+from sem_bench.config.cards import Library
+from sem_bench.config.overrides import assign
+from sem_bench.config.strict_yaml import read
+from sem_bench.data.card import dataset_card
+from sem_bench.data.dataset import DataSet, located
+from sem_bench.errors import UserError
+from sem_bench.runs.arm import Arm
+from sem_bench.runs.checks import checked, row_clashes
+from sem_bench.runs.job import Job, named
+from sem_bench.runs.suite import Grid, Suite
+from sem_bench.training.card import method_card
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A suite and its jobs, inputs before what needs them, seed by seed. The same job may stand in several cells."""
+
+    suite: Suite
+    jobs: list[Job]
+    datasets: list[DataSet]
+    arms: list[Arm]
+    library: Library
+
+    def unique(self) -> list[Job]:
+        """Each job once."""
+        return list({job.digest: job for job in self.jobs}.values())
+
+    def only(self, texts: Sequence[str]) -> list[Job]:
+        """The unique jobs that one of the texts names, with their inputs. Raises UserError when there is none."""
+        jobs = {job.digest: job for job in self.unique()}
+        wanted = {key for key, job in jobs.items() if named(job, texts)}
+        if not wanted:
+            example = self.jobs[0]
+            shown = ", ".join(map(repr, texts))
+            raise UserError(f"--only {shown}: no job's name contains it; a name is {example.kind}/{example.slug}")
+        for job in reversed(jobs.values()):
+            if job.digest in wanted:
+                wanted.update(job.inputs.values())
+        return [job for key, job in jobs.items() if key in wanted]
+
+
+def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path("data")) -> Plan:
+    """The plan of a suite file, after its profile and `--set` assignments; `data` is the folder of the users' data.
+
+    Raises UserError with every mistake of every file.
+    """
+    if not path.exists() and not path.is_absolute() and (BUILTIN / path).exists():
+        path = BUILTIN / path
+    written, library = read(path), Library(path.parent)
+    chosen, others = profiles.split(assignments)
+    document, problems = assign(profiles.with_profile(written, chosen), others)
+    suite, found = checked(document, library)
+    problems += found
+    for name in profiles.others(written, chosen):  # nobody would see their mistakes before choosing them
+        problems += checked(profiles.with_profile(written, name), library)[1]
+    if problems or suite is None:
+        raise UserError(sorted(set(problems), key=problems.index))
+    names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
+    names += suite.evaluate.transfer.datasets if suite.evaluate.transfer else []
+    datasets = {name: DataSet(dataset_card(library, name), library, data) for name in names}
+    arms = list(_arms(suite, library, datasets, data))
+    jobs = [(number, job) for seed in suite.seeds for number, arm in arms for job in arm.jobs(seed)]
+    if clashes := row_clashes(jobs, document):
+        raise UserError(clashes)
+    return Plan(suite, [job for _, job in jobs], list(datasets.values()), [arm for _, arm in arms], library)
+
+
+def _checkpoint(grid: Grid, data: Path) -> tuple[Path | None, str | None]:
+    """The file of external weights, and what a digest knows of it: its bytes, nothing while it is absent."""
+    if grid.checkpoint is None:
+        return None, None
+    path = located(data, grid.checkpoint)
+    return path, file_digest(path) if path.is_file() else ""
+
+
+def _arms(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[tuple[int, Arm]]:
+    """Each with the number of its grid."""
+    transfer = [datasets[name] for name in suite.evaluate.transfer.datasets] if suite.evaluate.transfer else []
+    for number, grid in enumerate(suite.grid):
+        checkpoint = _checkpoint(grid, data)  # once: it may be gigabytes
+        for name in grid.datasets:
+            dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
+            for backbone in grid.backbones:
+                for method in (method_card(library, one) for one in grid.methods):
+                    for label, embedding in grid.embeddings.items():
+                        arm = Arm(
+                            suite,
+                            method,
+                            label,
+                            embedding,
+                            backbone,
+                            dataset,
+                            evaluated,
+                            grid,
+                            *checkpoint,
+                            transfer,
+                        )
+                        yield number, arm

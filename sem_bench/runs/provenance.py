@@ -1,0 +1,83 @@
+"""On what a job ran and what it cost."""
+
+import platform
+import resource
+import subprocess
+import sys
+import time
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sem_bench.base.device import precision
+from sem_bench.nets import timm_names
+from sem_bench.runs.job import Job
+from sem_bench.runs.store import now
+from sem_bench.workspace import Workspace
+
+OUTPUTS = {  # what other jobs or readers look into; of the others config.json
+    "pretrain": ("config.json", "checkpoint.pt"),
+    "probe": ("config.json", "head.pt", "predictions.bin"),
+    "transfer": ("config.json", "head.pt", "predictions.bin"),
+}
+LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
+
+
+def _versions(job: Job) -> dict[str, str]:
+    """Of what the numbers of a job may depend on."""
+    timm = ("timm",) if job.cell.backbone.startswith(timm_names.PREFIX) else ()
+    return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *timm)}
+
+
+class Meter:
+    """What a job cost, and on what it ran."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.began = time.perf_counter()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def provenance(self, job: Job, workspace: Workspace) -> dict[str, Any]:
+        """Seconds, peak memory in MiB (of the whole process on a CPU), device, precision, versions, commit, time."""
+        if self.device.type == "cuda":
+            peak, name = torch.cuda.max_memory_allocated(self.device) / 2**20, torch.cuda.get_device_name(self.device)
+        else:
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+            name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+        return {
+            "when": now(),
+            "seconds": round(time.perf_counter() - self.began + workspace.earlier.get("seconds", 0.0), 3),
+            "peak_memory_mib": round(peak, 1),
+            "device": self.device.type,
+            "device_name": name,
+            "threads": torch.get_num_threads(),
+            "precision": precision(self.device) if job.kind == "pretrain" else "fp32",
+            "versions": _versions(job),
+            "commit": _commit(),
+            "data": workspace.data,
+            "images": workspace.images,
+            **({"speed": workspace.speed} if workspace.speed else {}),
+            "files": {
+                name: (workspace.folder / name).stat().st_size for name in OUTPUTS.get(job.kind, ("config.json",))
+            },
+        }
+
+
+@cache
+def _commit() -> str | None:
+    """The git commit of this code, with "+" where files differ from it; None outside a checkout of sem_bench."""
+    here = Path(__file__).parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        git = ["git", "-C", str(here)]
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+        status = [*git, "status", "--porcelain", "--untracked-files=no"]
+        changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("+" if changed else "")

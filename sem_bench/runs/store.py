@@ -1,0 +1,214 @@
+"""The results folder: the only memory of a run, and the source of truth for what is done.
+
+A job's folder is results/KIND/SLUG-DIGEST12/. Its result.json is written last and atomically: its existence means done.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from sem_bench.base.digest import digest
+from sem_bench.base.files import files_below, lines_digest, read_json, write_atomic, write_json
+from sem_bench.config.fields import SplitName, resolved
+from sem_bench.errors import UserError
+from sem_bench.report.results import SCHEMA, read_result
+from sem_bench.runs.job import Job, data_of
+from sem_bench.runs.suite import Suite
+
+Status = Literal["done", "failed", "partial", "missing"]
+
+
+class Store:
+    """A results folder. Nothing is created before something is written."""
+
+    def __init__(self, root: Path) -> None:
+        if root.exists() and not root.is_dir():
+            raise UserError(f"--results {root}: this is a file, not a folder")
+        self.root = root
+        self._folders: dict[str, dict[str, Path]] = {}
+        self._stamps: dict[Path, str] = {}
+
+    def folder(self, job: Job) -> Path:
+        """Where the job's files are, or will be."""
+        return self._existing(job.kind).get(job.digest[:12], self._place(job))
+
+    def by_digest(self, kind: str, digest: str) -> Path | None:
+        """The folder of a finished job, or None."""
+        if digest[:12] not in self._existing(kind):
+            del self._folders[kind]  # another process may have made it meanwhile
+        folder = self._existing(kind).get(digest[:12])
+        return folder if folder is not None and (folder / "result.json").exists() else None
+
+    def _place(self, job: Job) -> Path:
+        return self.root / job.kind / f"{job.slug}-{job.digest[:12]}"
+
+    def _existing(self, kind: str) -> dict[str, Path]:
+        """Folders by digest, listed once: a plan asks for thousands."""
+        if kind not in self._folders:
+            here = self.root / kind
+            found = sorted(here.iterdir()) if here.is_dir() else []
+            jobs = [path for path in found if path.suffix not in (".rerun", ".old") and path.name != ".locks"]
+            self._folders[kind] = {path.name[-12:]: path for path in jobs}
+        return self._folders[kind]
+
+    def usable(self, job: Job) -> bool:
+        """Whether other jobs can build on it: done, and its files are still as long as they were."""
+        result, folder = self.result(job), self.folder(job)
+        return result is not None and all(
+            size == _size(folder / name) for name, size in result["provenance"]["files"].items()
+        )
+
+    def status(self, job: Job) -> Status:
+        """What is there of a job."""
+        if self.result(job) is not None:
+            return "done"
+        folder = self.folder(job)
+        if (folder / "error.txt").exists():
+            return "failed"
+        return "partial" if (folder / "checkpoint.pt").exists() else "missing"
+
+    def result(self, job: Job) -> dict[str, Any] | None:
+        """The job's result, if it is whole, of this job, and made from the data that is there; else None."""
+        result = read_result(self.folder(job))
+        if result is None or result["digest"] != job.digest:
+            return None
+        used = result["provenance"]["data"]
+        here = self.fingerprints(job) or used
+        return result if all(here.get(split) == value for split, value in used.items()) else None
+
+    @contextmanager
+    def lock(self, job: Job) -> Iterator[None]:
+        """Only one process works on a job; a second waits. The system drops the lock of a process that dies."""
+        path = self.root / job.kind / ".locks" / job.digest[:12]  # outside the folder, which may be exchanged
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def workplace(self, job: Job, *, afresh: bool) -> Iterator[Path]:
+        """The folder to work in, with `afresh` without what an earlier run began.
+
+        Where there is a result, even one of other data, the work goes on beside it and takes its place at the end.
+        """
+        folder = self.folder(job)
+        self._recover(folder)
+        if not (folder / "result.json").exists():
+            _tidy(folder, afresh=afresh)
+            yield folder
+        else:
+            beside, old = folder.with_name(f"{folder.name}.rerun"), folder.with_name(f"{folder.name}.old")
+            _tidy(beside, afresh=afresh)
+            yield beside
+            if (beside / "result.json").exists():  # else the old result stays
+                folder.rename(old)
+                beside.rename(folder)
+                shutil.rmtree(old)
+        self._folders.setdefault(job.kind, {})[job.digest[:12]] = folder
+
+    def _recover(self, folder: Path) -> None:
+        """Finish an exchange of folders in whose middle a run was killed."""
+        old = folder.with_name(f"{folder.name}.old")
+        if old.exists() and not (folder / "result.json").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            old.rename(folder)
+        elif old.exists():
+            shutil.rmtree(old)
+
+    def write_state(self, folder: Path, state: str, **details: object) -> None:
+        """state.json: for people who look into the folder; nothing depends on it."""
+        write_json(folder / "state.json", {"state": state, "pid": os.getpid(), "at": now(), **details})
+
+    def write_failure(self, folder: Path, text: str) -> None:
+        """error.txt: why the job failed. A failure is never taken for a result."""
+        write_atomic(folder / "error.txt", text)
+
+    def write_manifest(self, name: str, suite: Suite, jobs: Sequence[Job], sweeps: Sequence[str] = ()) -> Path:
+        """results/suites/NAME.json: the resolved suite, its jobs, and the names of its sweeps in results/sweeps/."""
+        path = self.root / "suites" / f"{name}.json"
+        manifest = {
+            "schema": SCHEMA,
+            "name": name,
+            "written": now(),
+            "suite": suite.model_dump(mode="json"),
+            "jobs": [job.manifest_entry() for job in jobs],
+            "sweeps": list(sweeps),
+        }
+        write_json(path, manifest)
+        return path
+
+    def fingerprints(self, job: Job) -> dict[SplitName, str] | None:
+        """What is known of the content of the job's data, by split; None before its first use here."""
+        found = {split: read_json(self._fingerprint_file(job, split)) for split in data_of(job).counts}
+        return found if all(found.values()) else None
+
+    def write_fingerprints(self, job: Job, fingerprints: Mapping[SplitName, str]) -> None:
+        """Remember the content of each split."""
+        self._stamps.clear()  # reading it may have unpacked or downloaded it
+        for split, value in fingerprints.items():
+            write_json(self._fingerprint_file(job, split), value)
+
+    def _fingerprint_file(self, job: Job, split: SplitName) -> Path:
+        data = data_of(job)
+        described = [data.name, resolved(data.source), data.code, data.image_size, data.reduce]
+        identity = {
+            "data": [*described, split, data.counts[split], data.used(split)],
+            "files": [self._stamp(path) for path in job.place.needs],
+            # Drawn data depends on the libraries that draw, so another version of them has to be looked at anew.
+            "libraries": _libraries(),
+        }
+        return self.root / "cache" / "data" / f"{data.name}-{split}-{digest(identity)[:12]}.json"
+
+    def _stamp(self, path: Path) -> str:
+        """The stamp of a file or folder; looked at once a command, for a folder may have a million files."""
+        if path not in self._stamps:
+            self._stamps[path] = _stamp(path)
+        return self._stamps[path]
+
+
+@cache
+def _libraries() -> dict[str, str]:
+    return {name: version(name) for name in ("numpy", "pillow")}
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _stamp(path: Path) -> str:
+    """A hash of the names, sizes and times of a file, or of all files below a folder."""
+    alone = [(str(path), path.stat())] if path.is_file() else []
+    found = files_below(path) if path.is_dir() else alone
+    return lines_digest(sorted(f"{name}\t{status.st_size}\t{status.st_mtime_ns}" for name, status in found))
+
+
+def _tidy(folder: Path, *, afresh: bool) -> None:
+    """Make the folder, or clear away what a failed or killed run left that nobody needs; `afresh` clears all."""
+    if afresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / "error.txt", folder / "result.json", *folder.glob(".*.tmp")):
+        path.unlink(missing_ok=True)
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def check_writable(root: Path) -> None:
+    """Raise UserError where results cannot be written."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        probe = root / f".writable.{os.getpid()}"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--results {root}: cannot write there ({error.strerror})") from None

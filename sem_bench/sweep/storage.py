@@ -1,0 +1,160 @@
+"""Where studies are kept, and the locks of those who drive them."""
+
+import fcntl
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from sem_bench.errors import UserError
+
+CONNECTING = 10  # seconds
+
+
+class _Lock(JournalFileOpenLock):
+    """A lock that the system drops with its process; what a killed writer left half-written is cut off."""
+
+    def __init__(self, journal: Path) -> None:
+        self.journal, self.path = journal, journal.with_suffix(".lock")
+        self.held: int | None = None
+
+    def acquire(self) -> bool:
+        """Wait for it."""
+        self.held = os.open(self.path, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self.held, fcntl.LOCK_EX)
+        content = self.journal.read_bytes()  # some kilobytes
+        if not content.endswith(b"\n"):
+            os.truncate(self.journal, content.rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        """Let others in."""
+        if self.held is not None:
+            os.close(self.held)
+            self.held = None
+
+
+def open_storage(url: str | None, journal: Path) -> BaseStorage:
+    """The storage at a database URL, or the journal file. Raises UserError where the file is none.
+
+    Drivers write whole lines, so what cannot be read was damaged by something else.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if url is not None:
+        return RDBStorage(url, engine_kwargs={"connect_args": _patience(url)})
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    lock = _Lock(journal)
+    try:
+        backend = JournalFileBackend(str(journal), lock)
+        lock.acquire()
+        try:
+            for line in journal.read_bytes().splitlines():  # Optuna does not mind the last one
+                json.loads(line)
+        finally:
+            lock.release()
+        return JournalStorage(backend)
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise UserError(f"{journal}: damaged, or no journal of Optuna ({_reason(error)})") from None
+
+
+def close_storage(storage: BaseStorage) -> None:
+    """Let go of a database."""
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@contextmanager
+def reached(url: str | None, where: str) -> Iterator[None]:
+    """Raises UserError where the storage is not there, is lost, or is of another version of Optuna."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
+        if url is None:
+            raise
+        raise UserError(f"{where}: cannot be reached: {_reason(error)}") from None
+    except RuntimeError as error:
+        if url is None or "table schema" not in str(error):
+            raise
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+
+
+def shown(url: str) -> str:
+    """A database URL without its password."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise UserError("--storage: no database URL; one is sqlite:///sweeps.db") from None
+    memory = parsed.database in (None, "", ":memory:") or parsed.query.get("mode") == "memory"
+    if parsed.get_backend_name() == "sqlite" and memory:
+        raise UserError("--storage: names no file; sqlite:///sweeps.db does")
+    return parsed.set(query={}).render_as_string(hide_password=True)
+
+
+def _patience(url: str) -> dict[str, Any]:
+    shown(url)
+    waits = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": CONNECTING}}
+    return waits.get(make_url(url).get_backend_name(), {})
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost cause."""
+    while (cause := error.__cause__ or getattr(error, "orig", None)) is not None:
+        error = cause
+    return str(error).strip().split("\n")[0]
+
+
+class Driver:
+    """This process as others see it: alive as long as it holds the lock on its file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = uuid.uuid4().hex
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file = (self.folder / self.name).open("w")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        (self.folder / self.name).unlink(missing_ok=True)
+        self.file.close()
+
+    def lives(self, name: str | None) -> bool:
+        """Whether the driver of that name does."""
+        if name is None:
+            return False
+        try:
+            with (self.folder / name).open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        (self.folder / name).unlink(missing_ok=True)
+        return False
+
+    @property
+    def home(self) -> str:
+        """What tells this results folder from others; ask for it `alone`."""
+        file = self.folder / "home"
+        if not file.exists():
+            file.write_text(uuid.uuid4().hex)
+        return file.read_text()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other driver changes a list of trials."""
+        with (self.folder / "trials.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

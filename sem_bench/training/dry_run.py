@@ -1,0 +1,85 @@
+"""What every method must do, ours and yours: found out in a second on noise, before hours of training.
+
+`doctor SUITE` runs it on each arm of a suite, the tests on each method of the project.
+"""
+
+import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from sem_bench.data.split import Split, reader
+from sem_bench.training import optimisers
+from sem_bench.training.checkpoint import TrainingState
+from sem_bench.training.job import PretrainJob
+from sem_bench.training.pretrain import build_method, import_weights
+from sem_bench.training.pretrained import initial_encoder
+from sem_bench.training.step import Step
+from sem_bench.training.views import Views
+
+IMAGES, BATCH, STEPS = 48, 16, 3
+CPU = torch.device("cpu")
+
+
+def problems(job: PretrainJob, code: Path, weights: Path | None = None) -> list[str]:
+    """What is wrong with a method in an arm, one line each: three steps of real training on noise.
+
+    It trains on a small backbone. The loss must be one finite number, its gradient must reach the whole encoder, and
+    two steps, a checkpoint and a third step must be bitwise the same as three steps. An external encoder must take its
+    weights.
+    """
+    if job.weights is not None:
+        try:
+            import_weights(initial_encoder(job), job, weights)
+        except (OSError, ValueError) as error:
+            return [" ".join(str(error).split())]
+        return []
+    training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH, "accumulate": 1})
+    job = job.model_copy(update={"backbone": "resnet10w16s2", "training": training})
+    try:
+        return _problems(job, code, noise(job.data.image_size))
+    except Exception as error:
+        said = " ".join(str(error).split())
+        return [f"it fails in its first steps: {type(error).__name__}: {said}"]
+
+
+def noise(size: int) -> Split:
+    """Random images (IMAGES, 3, size, size) in four classes."""
+    images = torch.randint(256, (IMAGES, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return Split(torch.arange(IMAGES) % 4, "noise", size, size, images, reader(images))
+
+
+def _problems(job: PretrainJob, code: Path, split: Split) -> list[str]:
+    found = []
+    with Views(job, split, CPU, last=STEPS) as views, TemporaryDirectory() as folder:
+        straight, step = _started(job, code, views)
+        for _ in range(STEPS - 1):
+            loss = step()
+            if not math.isfinite(loss):
+                return [f"the loss is {loss}"]
+            straight.step += 1
+        for name, parameter in straight.method.encoder.named_parameters():
+            if parameter.grad is None or not parameter.grad.any():
+                found.append(f"no gradient reaches encoder.{name}: does the loss depend on self.encoder's output?")
+                break
+        straight.save(Path(folder) / "checkpoint.pt")
+        resumed, step_again = _started(job, code, views)
+        resumed.restore(torch.load(Path(folder) / "checkpoint.pt", weights_only=True))
+        if step() != step_again() or not _equal(straight, resumed):
+            found.append(
+                "it goes on otherwise after a checkpoint: keep whatever a step leaves for the next in a parameter "
+                "or a buffer (self.register_buffer), and draw random numbers from torch alone"
+            )
+    return found
+
+
+def _started(job: PretrainJob, code: Path, views: Views) -> tuple[TrainingState, Step]:
+    method = build_method(job, code, classes=4, images=IMAGES).to(memory_format=torch.channels_last).train()
+    state = TrainingState(method, optimisers.build(method, job.training), "noise")
+    return state, Step(job, state, views, CPU)
+
+
+def _equal(a: TrainingState, b: TrainingState) -> bool:
+    mine, theirs = a.method.state_dict(), b.method.state_dict()
+    return all(torch.equal(mine[name], theirs[name]) for name in mine)

@@ -1,0 +1,85 @@
+"""Optimisers and learning-rate schedules from a recipe."""
+
+import math
+from typing import Any
+
+from torch import nn, optim
+from torch.nn.utils import clip_grad_norm_
+
+from sem_bench.training.card import Optimizer, Training
+from sem_bench.training.lars import LARS
+
+
+def build(module: nn.Module, training: Training) -> optim.Optimizer:
+    """The recipe's optimiser over everything that wants a gradient, in groups of like treatment (`_groups`)."""
+    settings = training.optimizer
+    groups = _groups(module, settings)
+    lr = peak_lr(training)
+    if settings.name == "adam":
+        return optim.Adam(groups, lr=lr, fused=True)
+    if settings.name == "adamw":
+        return optim.AdamW(groups, lr=lr, fused=True)
+    if settings.name == "sgd":
+        return optim.SGD(groups, lr=lr, momentum=settings.momentum, fused=True)
+    for group in groups:  # LARS decays on its own; a group that is not to decay is not to be adapted either
+        vectors = group["params"][0].ndim <= 1
+        group |= {"decay": group["weight_decay"], "weight_decay": 0.0, "adapt": settings.all_alike or not vectors}
+    return LARS(
+        groups,
+        lr=lr,
+        momentum=settings.momentum,
+        trust_coefficient=settings.trust_coefficient,
+        limit=settings.trust_limit,
+    )
+
+
+def _groups(module: nn.Module, settings: Optimizer) -> list[dict[str, Any]]:
+    """Weights, then biases and normalisation layers, which decay if `all_alike`; first those whose lr varies.
+
+    `constant` names parts of the method; raises ValueError where there is no such part.
+    """
+    parameters = module.named_parameters()
+    named = [(name.removeprefix("method."), p) for name, p in parameters if p.requires_grad]  # also within IP-IRM
+    for part in settings.constant:
+        if not any(name.startswith(f"{part}.") for name, _ in named):
+            raise ValueError(f"optimizer.constant: the method has no part {part!r} that is trained")
+    groups = []
+    for constant in (False, True):
+        chosen = [p for name, p in named if (name.split(".")[0] in settings.constant) is constant]
+        for vectors in (False, True):
+            params = [p for p in chosen if (p.ndim <= 1) is vectors]
+            decay = settings.weight_decay if settings.all_alike or not vectors else 0.0
+            if params:
+                groups.append({"params": params, "weight_decay": decay, "constant": constant})
+    return groups
+
+
+def set_lr(optimizer: optim.Optimizer, training: Training, *, step: int, steps_per_epoch: int) -> None:
+    """Give every group its learning rate of a step."""
+    lr = lr_at(training, step=step, steps_per_epoch=steps_per_epoch)
+    for group in optimizer.param_groups:
+        group["lr"] = peak_lr(training) if group["constant"] else lr
+
+
+def limit_gradient(module: nn.Module, training: Training) -> None:
+    """Cut the gradient to the recipe's length, where it names one."""
+    if training.optimizer.gradient_norm is not None:
+        clip_grad_norm_(module.parameters(), training.optimizer.gradient_norm)
+
+
+def peak_lr(training: Training) -> float:
+    """The highest learning rate: the recipe's, times images a step / 256 where the recipe says so."""
+    lr = training.optimizer.lr
+    return lr * training.step_size / 256 if training.optimizer.lr_per_256 else lr
+
+
+def lr_at(training: Training, *, step: int, steps_per_epoch: int) -> float:
+    """The learning rate of a step: linear warm-up from 0, then constant, or half a cosine down to min_lr."""
+    peak, total = peak_lr(training), training.epochs * steps_per_epoch
+    warmup = min(training.warmup_epochs * steps_per_epoch, total)
+    if step < warmup:
+        return peak * (step + 1) / (math.floor(warmup) + 1)
+    if training.schedule == "constant":
+        return peak
+    share, lowest = (step - warmup) / max(total - warmup, 1), min(training.min_lr, peak)
+    return lowest + (peak - lowest) * (1 + math.cos(math.pi * share)) / 2

@@ -1,0 +1,174 @@
+"""Self-supervised pretraining: a short loop in plain torch.
+
+What a step sees depends on (seed, stream, step) alone, so a run that was killed goes on from its checkpoint as if
+nothing had happened, and all arms see the same images, orders and augmentations.
+"""
+
+import csv
+import io
+import math
+import time
+from dataclasses import asdict, fields
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sem_bench.base.files import file_digest, write_atomic
+from sem_bench.base.randomness import initialisation
+from sem_bench.config.cards import load_code
+from sem_bench.encoder import Encoder
+from sem_bench.method import Method
+from sem_bench.nets.foreign_weights import load_weights
+from sem_bench.training import attach, optimisers
+from sem_bench.training.card import Training
+from sem_bench.training.checkpoint import Saver, TrainingState, load
+from sem_bench.training.health import SAMPLE, Health, measure, watched
+from sem_bench.training.ip_irm import IpIrm
+from sem_bench.training.job import PretrainJob
+from sem_bench.training.pretrained import initial_encoder
+from sem_bench.training.step import Step
+from sem_bench.training.views import Views, everything
+from sem_bench.workspace import Monitor, PrunedError, Workspace
+
+LOG = ("epoch", "loss", "lr", "seconds", "images_per_second", "augmentation_share")
+HEALTH = tuple(field.name for field in fields(Health))
+
+
+def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
+    """Train, and leave checkpoint.pt with the encoder and log.csv. The control `untrained` takes a finished encoder."""
+    if job.embedding.type == "untrained":
+        return attach.attach(job, workspace)
+    train = workspace.load(job.data, "train")
+    training, device = job.training, workspace.device
+    method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1, images=len(train))
+    method = method.to(device).to(memory_format=torch.channels_last)
+    state = TrainingState(method, optimisers.build(method, training), train.fingerprint)
+    sample = watched(train, job.data.normalise, device)
+    start = measure(method.encoder, sample)
+    method.notes += import_weights(method.encoder, job, workspace.weights)
+    checkpoint = workspace.folder / "checkpoint.pt"
+    if found := load(checkpoint, train.fingerprint, device):
+        if "health" in found:  # a kill came between the last checkpoint and the result
+            return _finish(found, workspace, earlier=found["seconds"])
+        if "encoder" not in found:
+            state.restore(found)
+    earlier = state.seconds
+    method.train()
+
+    total = len(train) // training.step_size * training.epochs
+    first, last = state.step * training.accumulate, total * training.accumulate
+    labels = train.labels[torch.tensor(train.spread(SAMPLE))].to(device)
+    with Views(job, train, device, first=first, last=last) as views:
+        _train(state, job, views, (sample, labels), workspace)
+    final = {
+        "data": train.fingerprint,
+        "step": total,
+        "seconds": state.seconds,
+        "log": state.log,
+        "health": asdict(start),  # before training; that of each epoch is in the log
+        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
+        "notes": method.notes,
+        "imported": asdict(measure(method.encoder, sample)) if job.weights else None,
+        "encoder": method.encoder.state_dict(),
+    }
+    write_atomic(checkpoint, lambda file: torch.save(final, file))
+    return _finish(final, workspace, earlier=earlier)
+
+
+def _train(
+    state: TrainingState, job: PretrainJob, views: Views, sample: tuple[Tensor, Tensor], workspace: Workspace
+) -> None:
+    """All the steps that are left; `sample`: images that are looked at after every epoch, and their labels."""
+    training, steps_per_epoch = job.training, views.steps_per_epoch
+    total = steps_per_epoch * training.epochs
+    step = Step(job, state, views, workspace.device)
+    saver = Saver(workspace.folder / "checkpoint.pt")
+    began = time.perf_counter() - state.seconds
+    while state.step < total:
+        epoch, position = divmod(state.step, steps_per_epoch)
+        if position == 0:
+            look = partial(everything, job, views.split, workspace.device, epoch=epoch)
+            state.method.before_epoch(epoch, look, partial(workspace.progress, state.step, total))
+        loss = step()
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
+        state.losses.append(loss)
+        state.step += 1
+        state.seconds = time.perf_counter() - began
+        epoch, rest = divmod(state.step, steps_per_epoch)
+        if rest == 0:
+            health = measure(state.method.encoder, sample[0])
+            _end_epoch(state, epoch, training, steps_per_epoch, health)
+            write_atomic(workspace.folder / "log.csv", _csv(state.log))
+            if state.step < total and _hopeless(state.method.encoder, epoch, health, sample, workspace.monitor):
+                state.save(saver.path)
+                raise PrunedError
+        if state.step < total:
+            saver(state)
+        workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
+
+
+def _hopeless(
+    encoder: Encoder, epoch: int, health: Health, sample: tuple[Tensor, Tensor], monitor: Monitor | None
+) -> bool:
+    return monitor is not None and monitor(epoch, encoder, *sample, effective_rank=health.effective_rank)
+
+
+def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:
+    """The log, the speed, and the metrics of a finished run."""
+    log, start, imported = final["log"], Health(**final["health"]), final.get("imported")
+    end = Health(*log[-1][len(LOG) :]) if log else Health(**imported) if imported else start
+    write_atomic(workspace.folder / "log.csv", _csv(log))
+    workspace.earlier["seconds"] = earlier
+    if log:
+        names = ("seconds_per_epoch", "images_per_second", "augmentation_share")
+        workspace.speed.update({name: round(median(row[i] for row in log), 4) for i, name in enumerate(names, 3)})
+    return {
+        "steps": final["step"],
+        "loss": log[-1][1] if log else None,
+        "parameters": final["parameters"],
+        "health": asdict(end),
+        "notes": end.notes(start) + final.get("notes", []),
+    }
+
+
+def build_method(job: PretrainJob, code: Path, *, classes: int, images: int) -> Method:
+    """The method with its encoder, at initial weights that depend on the seed alone; perhaps within IP-IRM."""
+    encoder = initial_encoder(job)
+    parameters = dict(job.training.parameters) | ({"classes": classes} if job.method.labels else {})
+    with initialisation(job.seed, "heads"):
+        method: Method = getattr(load_code(code), job.method.class_name)(encoder, **parameters)
+    if job.ip is None:
+        return method
+    return IpIrm(method, job.ip, images=images, epochs=job.training.epochs, seed=job.seed)
+
+
+def import_weights(encoder: Encoder, job: PretrainJob, path: Path | None) -> list[str]:
+    """Fill the encoder from the file that the job names, if it names one; returns what a table should say of it."""
+    if job.weights is None:
+        return []
+    assert path is not None
+    if file_digest(path) != job.weights:
+        raise ValueError(f"{path} has changed since the run was planned")
+    return load_weights(encoder, path, prefix=job.prefix)
+
+
+def _end_epoch(state: TrainingState, epoch: int, training: Training, steps_per_epoch: int, health: Health) -> None:
+    mean = math.fsum(state.losses) / len(state.losses)
+    lr = optimisers.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
+    images, seconds = len(state.losses) * training.step_size, state.seconds - state.epoch_began
+    speed = [seconds, images / seconds, state.augmenting / seconds]
+    state.log.append([epoch, mean, lr, *speed, *asdict(health).values()])
+    state.losses, state.epoch_began, state.augmenting = [], state.seconds, 0.0
+
+
+def _csv(rows: list[list[float | None]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LOG + HEALTH)
+    writer.writerows(["" if value is None else f"{value:.6g}" for value in row] for row in rows)
+    return text.getvalue()

@@ -1,0 +1,80 @@
+"""One optimiser step: views, forward, loss, backward."""
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sem_bench.backbone import Backbone
+from sem_bench.base.device import precision
+from sem_bench.base.randomness import derived_seed
+from sem_bench.training import optimisers
+from sem_bench.training.checkpoint import TrainingState
+from sem_bench.training.job import PretrainJob
+from sem_bench.training.views import Views
+
+
+@torch.no_grad()
+def strides_over_points(backbone: Backbone, image_size: int) -> bool:
+    """Whether a convolution with a stride sees maps of 1 x 1: images too small for the network.
+
+    torch (2.15) leaves memory it never wrote in the gradient of such a convolution in bfloat16 on a CPU.
+    """
+    seen: list[bool] = []
+
+    def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, nn.Conv2d)
+        seen.append(max(module.stride) > 1 and inputs[0].shape[-2:] == (1, 1))
+
+    copied = copy.deepcopy(backbone).eval()
+    for module in copied.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_pre_hook(look)
+    copied(torch.zeros(1, 3, image_size, image_size))
+    return any(seen)
+
+
+@dataclass
+class Step:
+    """One optimiser step."""
+
+    job: PretrainJob
+    state: TrainingState
+    views: Views
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        sizes = {view.size or self.job.data.image_size for view in self.job.training.views}
+        backbone = self.state.method.encoder.backbone
+        tiny = self.device.type == "cpu" and any(strides_over_points(backbone, size) for size in sizes)
+        self.bf16 = precision(self.device) == "bf16" and not tiny
+        self.steps_per_epoch = self.views.steps_per_epoch
+
+    def __call__(self) -> float:
+        """Do it; returns the loss."""
+        state, training = self.state, self.job.training
+        optimisers.set_lr(state.optimizer, training, step=state.step, steps_per_epoch=self.steps_per_epoch)
+        torch.manual_seed(derived_seed(self.job.seed, "noise", state.step))  # for what a method or embedding draws
+        state.optimizer.zero_grad(set_to_none=True)
+        first = state.step * training.accumulate
+        losses = [self._batch(number) for number in range(first, first + training.accumulate)]
+        optimisers.limit_gradient(state.method, training)
+        state.optimizer.step()
+        state.method.after_step(state.step, training.epochs * self.steps_per_epoch)
+        return math.fsum(map(float, losses)) / len(losses)
+
+    def _batch(self, number: int) -> Tensor:
+        """Add the gradient of a batch; its loss."""
+        state = self.state
+        began = time.perf_counter()
+        batch = self.views.batch(number)
+        state.augmenting += time.perf_counter() - began
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = state.method(batch)
+        loss = state.method.loss(*(output.float() for output in outputs))
+        (loss / self.job.training.accumulate).backward()
+        state.method.after_batch()
+        return loss.detach()

@@ -1,0 +1,134 @@
+"""What pretraining sees: for each step a batch of views, a function of the seed and the step's number alone.
+
+Images in memory are augmented on the device, crop and all. Others are read and cropped by worker threads, a few pieces
+of work ahead, and the device does the rest. Both ways draw the same random numbers for the same images.
+"""
+
+from collections.abc import Generator, Iterator
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from sem_bench.base.randomness import generator
+from sem_bench.data.augment import BatchAugment, Parameters, uniform
+from sem_bench.data.images import as_tensor
+from sem_bench.data.split import Split
+from sem_bench.data.threads import ordered, pieces
+from sem_bench.method import Batch
+from sem_bench.training.job import PretrainJob
+
+Piece = tuple[Tensor, Parameters]  # a view of a few images, cropped: uint8 (n, 3, S, S), and the rest to do
+
+
+class Views:
+    """Batches `first` to `last` - 1 of a training, in order. A context: leaving it stops the workers."""
+
+    def __init__(self, job: PretrainJob, split: Split, device: torch.device, *, first: int = 0, last: int) -> None:
+        self.job, self.split, self.device = job, split, device
+        self.size = job.training.batch_size
+        self.steps_per_epoch = len(split) // job.training.step_size
+        self.batches_per_epoch = self.steps_per_epoch * job.training.accumulate
+        self.labels = split.labels.to(device) if job.method.labels else None
+        self.images = None if split.images is None else split.images.to(device)
+        self.augment = [
+            BatchAugment(
+                SimpleNamespace(**view.model_dump() | {"size": view.size or job.data.image_size}),
+                mean=job.data.normalise.mean,
+                std=job.data.normalise.std,
+            )
+            for view in job.training.views
+        ]
+        # A few steps are in work at once, for each their random numbers are needed by several pieces.
+        self._epoch_order = lru_cache(maxsize=2)(self._epoch_order_of)
+        self._uniform = lru_cache(maxsize=64)(self._uniform_of)
+        self._stream = self._cropped(first, last) if self.images is None else iter(())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if close := getattr(self._stream, "close", None):
+            close()
+
+    def batch(self, number: int) -> Batch:
+        """The views of a batch, (B, 3, S, S) each."""
+        indices = self.rows(number)
+        if self.images is None:
+            views = self._finished(next(self._stream))
+            indices = indices.to(self.device)
+        else:
+            indices = indices.to(self.device)
+            views = self._augmented(self.images[indices], number)
+        labels = None if self.labels is None else self.labels[indices]
+        return Batch([view.contiguous(memory_format=torch.channels_last) for view in views], indices, labels)
+
+    def rows(self, number: int) -> Tensor:
+        """Which images a batch has: each once an epoch, but for those left over at its end."""
+        epoch, position = divmod(number, self.batches_per_epoch)
+        return self._epoch_order(epoch)[position * self.size : (position + 1) * self.size]
+
+    def _epoch_order_of(self, epoch: int) -> Tensor:
+        return torch.randperm(len(self.split), generator=generator(self.job.seed, "order", epoch))
+
+    def _uniform_of(self, number: int, view: int) -> Tensor:
+        return uniform(self.size, generator(self.job.seed, "augment", number, view))
+
+    def _augmented(self, images: Tensor, number: int) -> Iterator[Tensor]:
+        sides = torch.tensor(images.shape[2:]).expand(len(images), 2)
+        for view, augment in enumerate(self.augment):
+            yield augment(images, augment.parameters(self._uniform(number, view)[: len(images)], sides))
+
+    def _cropped(self, first: int, last: int) -> Generator[list[list[Piece]]]:
+        """For each batch its pieces, each with all its views."""
+        todo = ((number, part) for number in range(first, last) for part in self._pieces(number))
+        done = ordered(self._crop, todo, workers=self.split.workers)
+        try:
+            for number in range(first, last):
+                yield [next(done) for _ in self._pieces(number)]
+        finally:
+            done.close()
+
+    def _pieces(self, number: int) -> list[range]:
+        return pieces(range(len(self.rows(number))))
+
+    def _crop(self, work: tuple[int, range]) -> list[Piece]:
+        number, part = work
+        images = [self.split.read(int(row)) for row in self.rows(number)[part.start : part.stop]]
+        sides = torch.tensor([[image.height, image.width] for image in images])
+        views = []
+        for view, augment in enumerate(self.augment):
+            parameters = augment.parameters(self._uniform(number, view)[part.start : part.stop], sides)
+            crops = [augment.crop(image, parameters, row) for row, image in enumerate(images)]
+            views.append((as_tensor(crops), parameters))
+        return views
+
+    def _finished(self, parts: list[list[Piece]]) -> Iterator[Tensor]:
+        for augment, view in zip(self.augment, zip(*parts, strict=True), strict=True):
+            images = torch.cat([crops for crops, _ in view]).to(self.device)
+            parameters = Parameters(*(torch.cat(field) for field in zip(*(p for _, p in view), strict=True)))
+            yield augment(images, parameters, cropped=True)
+
+
+class Everything(Views):
+    """Every image once, in order, in views that no step of the training sees; they depend on the epoch."""
+
+    def __init__(self, job: PretrainJob, split: Split, device: torch.device, *, epoch: int) -> None:
+        self.epoch = epoch
+        super().__init__(job, split, device, last=-(-len(split) // job.training.batch_size))
+
+    def rows(self, number: int) -> Tensor:
+        """The next images; at the end they may be fewer."""
+        return torch.arange(number * self.size, min((number + 1) * self.size, len(self.split)))
+
+    def _uniform_of(self, number: int, view: int) -> Tensor:
+        return uniform(self.size, generator(self.job.seed, "partition", self.epoch, number, view))
+
+
+def everything(job: PretrainJob, split: Split, device: torch.device, *, epoch: int) -> Iterator[Batch]:
+    """The batches of `Everything`."""
+    with Everything(job, split, device, epoch=epoch) as views:
+        for number in range(-(-len(split) // views.size)):
+            yield views.batch(number)
