@@ -2,73 +2,14 @@
 
 import os
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
+
+from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # a second thread gains nothing here, and two processes with two each crawl
-
-TOY_PY = '''
-"""Coloured noise: the class is the mean colour."""
-
-import numpy as np
-
-
-def load(split, *, count, image_size, noise=40):
-    rng = np.random.default_rng(["train", "test"].index(split))
-    labels = np.arange(count) % 4
-    colour = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200], [150, 150, 150]])[labels]
-    pixels = colour[:, None, None] + rng.normal(0, noise, (count, image_size, image_size, 3))
-    return pixels.clip(0, 255).astype(np.uint8), labels
-'''
-
-TOY_YAML = """
-summary: coloured noise
-source: {type: python}
-splits: {train: 200, test: 80}
-image_size: 16
-classes: [red, green, blue, grey]
-superclasses: {warm: [red, green], cold: [blue, grey]}
-normalise: {mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
-licence: none needed
-"""
-
-SUITE = """
-name: tiny
-seeds: [0]
-grid:
-  methods: [simclr]
-  embeddings: {none: {}, sem: {L: 4, V: 3}}
-  backbones: [resnet10w16s2]
-  datasets: [toy]
-pretrain: {recipe: quick, epochs: 2, batch_size: 50}
-evaluate:
-  probe: {fractions: [1.0, 0.05], tau: [0.3, 1.0], l2: [1e-4, 1e-2]}
-  knn: {k: 5}
-"""
-
-
-METHOD_YAML = """
-class: {name}
-summary: a method of the user's
-source: this test
-recipes:
-  quick:
-    source: this test
-    epochs: 1
-    batch_size: 50
-    optimizer: {{name: sgd, lr: 0.1}}
-    views: [{{}}, {{flip: 0.5}}]
-    parameters: {{{parameters}}}
-    sem: {{tau: 1}}
-"""
-
-
-def method_card(name: str, *, parameters: str = "") -> str:
-    """The card of a user's method with that class."""
-    return METHOD_YAML.format(name=name, parameters=parameters)
 
 
 @pytest.fixture
@@ -79,21 +20,3 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(tmp_path, "datasets/toy.py", TOY_PY)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(folder: Path, name: str, text: str) -> Path:
-    """A file of that text."""
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(dedent(text).lstrip("\n"))
-    return path
-
-
-def overlap(folder: Path, *names: str) -> None:
-    """Let the colours of the classes overlap in these data sets, so that a probe is sometimes right, and not always."""
-    clear = "colour[:, None, None]"
-    for name in names:
-        code = (folder / f"datasets/{name}.py").read_text()
-        assert clear in code
-        blurred = f"({clear} + np.random.default_rng(count).normal(0, 60, (count, 1, 1, 3)))"
-        write(folder, f"datasets/{name}.py", code.replace(clear, blurred))

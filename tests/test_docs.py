@@ -26,11 +26,9 @@ from sem_bench.data.loading import load
 from sem_bench.report.gains import interval
 from sem_bench.runs.plan import read_plan
 from sem_bench.training.card import method_card
-from tests import test_shifts
-
-REPOSITORY = Path(__file__).parent.parent
-DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
-SHOWN = re.compile(r"(<!-- output: python -m sem_bench (.+?) -->\n```text\n)(.*?)(```)", re.DOTALL)
+from tests.helpers import shifted_shapes
+from tests.helpers.documents import DOCUMENTS, SHOWN, shown
+from tests.helpers.places import REPOSITORY
 
 
 def output(command: str) -> str:
@@ -39,12 +37,6 @@ def output(command: str) -> str:
     with contextlib.chdir(REPOSITORY), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         main(shlex.split(command))
     return printed.getvalue().rstrip("\n") + "\n"
-
-
-def shown() -> list[tuple[str, str, str]]:
-    return [
-        (document.name, match[2], match[3]) for document in DOCUMENTS for match in SHOWN.finditer(document.read_text())
-    ]
 
 
 @pytest.mark.parametrize(("document", "command", "text"), shown(), ids=[f"{d}: {c}" for d, c, _ in shown()])
@@ -226,7 +218,7 @@ def swept(path: Path, *, sweep: str, name: str) -> None:
 
 PICTURES: dict[str, Callable[[Path], None]] = {
     "shapes.png": contact_sheet,
-    "shifts.png": test_shifts.contact_sheet,
+    "shifts.png": shifted_shapes.contact_sheet,
     "gains.png": partial(figure, record="quick", table="comparison", name="gains"),
     "sweep_tau_d.png": partial(swept, sweep="tau_d", name="sweep-tau_d-byol-tau_d"),
     "sweep_LV.png": partial(swept, sweep="LV_free", name="sweep-LV_free-byol-LV"),

@@ -30,7 +30,7 @@ from sem_bench.data.corruptions import corrupt
 from sem_bench.data.loading import chosen
 from sem_bench.data.readers.opened import Opened
 from sem_bench.evaluations.measures.selection import stratified_subset
-from tests.conftest import write
+from tests.helpers.toy import write
 
 Floats = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]

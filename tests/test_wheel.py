@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.conftest import SUITE, TOY_PY, TOY_YAML, write
+from tests.helpers.places import REPOSITORY
+from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
 
-REPOSITORY = Path(__file__).parent.parent
 BUILTIN = (
     "suite.yaml",
     *(f"{name}/*.yaml" for name in ("suites", "methods", "datasets", "sweeps", "results/published")),

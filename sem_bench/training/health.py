@@ -90,6 +90,7 @@ def effective_rank(h: Tensor) -> float:
     return float(torch.special.entr(shares).sum().exp())
 
 
+@torch.no_grad()
 def simplex_entropy(embedding: Embedding, h: Tensor) -> float:
     """Mean entropy of the simplices of h (N, d) in training, as a share of log V: 0 is one-hot, 1 is uniform."""
     assert embedding.temperature is not None and embedding.groups is not None

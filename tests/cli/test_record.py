@@ -1,0 +1,66 @@
+"""Records: what docs quote can be kept, reprinted and checked."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sem_bench.base.digest import digest
+from sem_bench.cli import main
+from sem_bench.config.fields import resolved
+from sem_bench.runs.job import STAGES
+from tests.helpers.documents import DOCUMENTS, shown
+from tests.helpers.places import REPOSITORY
+from tests.helpers.toy import SUITE, write
+
+RECORDS = sorted(path for path in (REPOSITORY / "docs/records").iterdir() if path.is_dir())
+
+
+def test_a_record_reprints_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml"]) == 0
+    table = capsys.readouterr().out
+    write(folder, "other.yaml", SUITE.replace("name: tiny", "name: other").replace("seeds: [0]", "seeds: [1]"))
+    assert main(["run", "other.yaml", "--only", "knn/"]) == 0
+    capsys.readouterr()
+    assert main(["record", "results", "docs/kept", "--suite", "tiny"]) == 0
+    assert capsys.readouterr().out == "docs/kept: the results of 8 jobs; `table docs/kept` prints them\n"
+    files = [path for path in (folder / "docs/kept").rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"result.json", "predictions.bin", "tiny.json"} and len(files) == 13
+    assert main(["table", "docs/kept"]) == 0
+    assert capsys.readouterr().out == table
+    assert main(["record", "results", "docs/kept"]) == 2  # the last suite run is not whole
+    line = capsys.readouterr().err
+    assert line.startswith("results: 4 of 8 jobs of suite 'other' have no result, such as probe/simclr-none-")
+    assert not (folder / "docs/kept/suites/other.json").exists()
+    assert main(["record", "nowhere", "docs/kept"]) == 2
+    assert capsys.readouterr().err.startswith("nowhere: no such folder")
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.name)
+def test_the_records_of_the_docs_are_whole(record: Path) -> None:
+    """Only manifests and results, a few kilobytes each; every job there, and its digest that of its configuration."""
+    files = [path.relative_to(record) for path in record.rglob("*") if path.is_file()]
+    listed = ("suites", "sweeps")
+    assert {path.name for path in files if path.parts[0] not in listed} <= {"result.json", "predictions.bin"}
+    assert all((record / path).stat().st_size < 2**17 for path in files if path.parts[0] != "suites")
+    manifests = [json.loads(path.read_text()) for path in record.glob("suites/*.json")]
+    studies = [study for path in record.glob("sweeps/*.json") for study in json.loads(path.read_text())["studies"]]
+    wanted = {(job["kind"], job["digest"]) for part in (*manifests, *studies) for job in part["jobs"]}
+    found = {}
+    for path in record.glob("*/*/result.json"):
+        result = json.loads(path.read_text())
+        found[result["kind"], result["digest"]] = result
+        assert path.parent.parent.name == result["kind"] and path.parent.name.endswith(result["digest"][:12])
+        stage = STAGES[result["kind"]]
+        settings = resolved(stage.config.model_validate(result["config"]))
+        content = {"kind": result["kind"], "version": stage.version, "config": settings, "inputs": result["inputs"]}
+        assert digest(content) == result["digest"], path
+    assert found.keys() == wanted
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.name)
+def test_the_docs_quote_every_record(record: Path) -> None:
+    name = f"docs/records/{record.name}"
+    if record.name != "search":  # of which the log has the validation accuracies, and test accuracies nobody read
+        assert any(f"table {name}" in command for _, command, _ in shown()), "a table that test_docs.py compares"
+    assert any(name in document.read_text() for document in DOCUMENTS if document.name == "LOG.md")

@@ -1,0 +1,353 @@
+"""A whole run through the command line: from suite.yaml to a table, again, with failures, with kills."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sem_bench.base import interrupts
+from sem_bench.cli import main
+from tests.helpers.commands import BROKEN_LOSS, FRAGILE, process
+from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
+
+
+def results(folder: Path, kind: str = "*") -> dict[str, Any]:
+    """The metrics of every job under results/, by KIND/FOLDER."""
+    found = sorted((folder / "results").glob(f"{kind}/*/result.json"))
+    return {f"{p.parent.parent.name}/{p.parent.name}": json.loads(p.read_text())["metrics"] for p in found}
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """When each result was written, in nanoseconds."""
+    return {path: path.stat().st_mtime_ns for path in (folder / "results").glob("*/*/result.json")}
+
+
+def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml"]) == 0
+    output = capsys.readouterr()
+    table = output.out
+    assert "simclr" in table and "sem (L=4, V=3)" in table and "100%" in table and "5%" in table and "kNN" in table
+    assert "8 done, 0 reused, 0 failed, 0 blocked" in output.err
+    found = results(folder)
+    assert len(found) == 8
+    for name, metrics in found.items():
+        if name.startswith("probe"):
+            assert all(0 <= row["value"] <= 100 for row in metrics["rows"])
+            assert {row["representation"] for row in metrics["rows"]} == ({"h", "sem"} if "sem4x3" in name else {"h"})
+    for suffix in ("md", "csv", "tex", "json"):
+        assert (folder / f"results/tables/tiny/comparison.{suffix}").stat().st_size > 100
+    manifest = json.loads((folder / "results/suites/tiny.json").read_text())
+    assert len(manifest["jobs"]) == 8 and manifest["suite"]["name"] == "tiny"
+
+    before = written(folder)
+    assert main(["run", "suite.yaml"]) == 0
+    again = capsys.readouterr()
+    assert again.out == table
+    assert "0 done, 8 reused" in again.err
+    assert written(folder) == before
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "8 jobs: 8 done" in capsys.readouterr().out
+    assert main(["table", "results"]) == 0
+    assert capsys.readouterr().out == table
+
+
+def test_the_files_of_a_job(folder: Path) -> None:
+    assert main(["run", "suite.yaml", "--only", "knn/simclr-sem", "5pc"]) == 0
+    assert {name.split("/")[0] for name in results(folder)} == {"pretrain", "knn", "probe"}
+    pretrain = next((folder / "results/pretrain").glob("*sem*"))
+    log = (pretrain / "log.csv").read_text().splitlines()
+    speed, health = "seconds,images_per_second,augmentation_share", "feature_std,effective_rank,simplex_entropy"
+    assert log[0] == f"epoch,loss,lr,{speed},{health}" and len(log) == 3
+    result = json.loads((pretrain / "result.json").read_text())
+    assert set(result) == {"schema", "kind", "digest", "config", "inputs", "metrics", "provenance"}
+    assert pretrain.name.endswith(result["digest"][:12])
+    provenance = result["provenance"]
+    assert provenance["device"] == "cpu" and provenance["precision"] in ("fp32", "bf16") and provenance["seconds"] > 0
+    assert len(provenance["data"]["train"]) == 64 and provenance["versions"]["torch"] == version("torch")
+    assert json.loads((pretrain / "config.json").read_text())["seed"] == 0
+    assert json.loads((pretrain / "state.json").read_text())["state"] == "done"
+    probe = next((folder / "results/probe").glob("*sem*"))
+    rows = json.loads((probe / "result.json").read_text())["metrics"]["rows"]
+    # 5 draws of (h, sem, sem at the pretraining temperature), 80 test images each, 8 to a byte
+    assert len(rows) == 15 and (probe / "predictions.bin").stat().st_size == 15 * 10
+    assert len(torch.load(probe / "head.pt", weights_only=True)) == 15
+
+
+def test_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--only", "knn/simclr-none"]) == 0
+    assert sorted(name.split("/")[0] for name in results(folder)) == ["knn", "pretrain"]
+    assert "—" in capsys.readouterr().out  # holes are shown, not hidden
+    assert main(["run", "suite.yaml", "--only", "byol"]) == 2
+    assert "--only 'byol': no job's name contains it" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--device", "cuda"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "--device cuda: torch finds no CUDA device here"
+
+
+def test_a_failing_job_is_recorded_and_the_others_go_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "methods/fragile.py", BROKEN_LOSS)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[fragile]"))
+    (folder / "break").touch()
+    assert main(["run", "suite.yaml"]) == 1  # the arm without embedding fails, with all that needs it
+    output = capsys.readouterr()
+    assert "it broke" in output.err and "4 of 8 jobs failed" in output.err
+    assert "—" in output.out
+    errors = list((folder / "results").glob("*/*/error.txt"))
+    assert len(errors) == 1 and "RuntimeError: it broke" in errors[0].read_text()
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "8 jobs: 4 done, 3 missing, 1 failed" in capsys.readouterr().out
+
+    (folder / "break").unlink()
+    before = written(folder)
+    assert main(["run", "suite.yaml", "--rerun", "failed"]) == 0
+    assert before.items() <= written(folder).items()
+    assert not list((folder / "results").glob("*/*/error.txt"))
+    capsys.readouterr()
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "8 jobs: 8 done" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_not_a_number_fails_the_job(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "methods/fragile.py", BROKEN_LOSS)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    (folder / "nan").touch()
+    assert main(["run", "suite.yaml", "--set", "grid.methods=[fragile]", "--only", "pretrain/"]) == 1
+    assert "the loss is nan in epoch 0, step 0 of 8" in capsys.readouterr().err
+
+
+def test_rerun_all_replaces_results_and_keeps_them_on_failure(folder: Path) -> None:
+    write(folder, "methods/fragile.py", BROKEN_LOSS)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    arguments = ["run", "suite.yaml", "--set", "grid.methods=[fragile]"]
+    assert main(arguments) == 0
+    before, numbers = written(folder), results(folder)
+    assert main([*arguments, "--rerun", "all", "--only", "knn/"]) == 0
+    after = written(folder)
+    assert {path.parent.parent.name for path in after if after[path] != before[path]} == {"knn"}
+    assert main([*arguments, "--rerun", "all"]) == 0
+    assert all(after[path] != time_ns for path, time_ns in written(folder).items())
+    assert results(folder) == numbers
+    (folder / "break").touch()
+    assert main([*arguments, "--rerun", "all", "--only", "pretrain/fragile-none"]) == 1
+    assert results(folder) == numbers
+
+
+def test_deleted_or_damaged_files_are_made_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "suite.yaml", "--only", "simclr-none"]
+    assert main(arguments) == 0
+    numbers = results(folder)
+    (pretrain,) = (folder / "results/pretrain").glob("*none*")
+    (knn,) = (folder / "results/knn").glob("*none*")
+    (pretrain / "checkpoint.pt").unlink()  # to save disk, say: a result on which nothing has to be built
+    assert main(arguments) == 0
+    assert "0 done, 4 reused" in capsys.readouterr().err.splitlines()[-1]
+    (knn / "result.json").write_text('{"schema": 1, "kind"')
+    assert main(arguments) == 0
+    assert "2 done, 2 reused" in capsys.readouterr().err.splitlines()[-1]
+    (pretrain / "result.json").unlink()
+    (pretrain / "checkpoint.pt").write_bytes(b"no checkpoint")
+    assert main(arguments) == 0
+    assert results(folder) == numbers
+
+
+def test_epochs_zero_is_the_random_backbone(folder: Path) -> None:
+    assert main(["run", "suite.yaml", "--set", "pretrain.epochs=0", "--only", "knn/simclr-none"]) == 0
+    pretrain = next(iter(results(folder, "pretrain").values()))
+    assert pretrain["steps"] == 0 and pretrain["loss"] is None
+
+
+def test_results_of_other_data_are_not_reused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The card and the code stay the same when a file that they read changes.
+    write(
+        folder,
+        "datasets/toy.py",
+        TOY_PY.replace("noise=40", "root").replace("rng =", 'noise = (root / "noise.txt").stat().st_size\n    rng ='),
+    )
+    write(folder, "datasets/toy.yaml", TOY_YAML + "files: [noise.txt]\n")
+    write(folder, "data/noise.txt", "x" * 40)
+    arguments = ["run", "suite.yaml", "--only", "knn/simclr-none"]
+    assert main(arguments) == 0
+    first = results(folder)
+    write(folder, "data/noise.txt", "x" * 90)
+    run = process(folder, *arguments)  # a process of its own, which has not read the old data
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 0 and "2 done" in errors.splitlines()[-1]
+    second = results(folder)
+    assert first.keys() == second.keys() and first != second
+    (folder / "data/noise.txt").unlink()
+    assert main(arguments) == 0  # all is done: nothing needs the data
+    assert "0 done, 2 reused" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for right, wrong, expected in (
+        ("labels = labels", "labels = labels + 1", "label 4, but the card names 4 classes, 0 to 3"),
+        ("labels = labels", "labels = labels % 3", "no image of class 'grey'"),
+        (".astype(np.uint8)", "", "images are float64 (200, 16, 16, 3)"),
+        ("(count, image_size,", "(count, image_size + 1,", "images are uint8 (200, 17, 16, 3)"),
+        ("labels = labels", "labels = list(labels)", "expected numpy arrays"),
+        ("labels = labels", "return pixels", "ValueError: too many values to unpack"),
+        ("colour = ", "colour = 1 / 0 * ", "ZeroDivisionError: division by zero"),
+    ):
+        code = TOY_PY.replace("return pixels", "labels = labels\n    return pixels")
+        assert right in code
+        write(folder, "datasets/toy.py", code.replace(right, wrong))
+        assert main(["run", "suite.yaml"]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("datasets/toy.py:") and expected in lines[0]
+
+
+KILLED = SUITE.replace("epochs: 2", "epochs: 60").replace("[1.0, 0.05]", "[0.05]")
+
+
+def test_killed_at_random_moments_the_numbers_stay_the_same(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    write(folder, "suite.yaml", KILLED)
+    undisturbed = tmp_path_factory.mktemp("undisturbed")
+    assert main(["run", "suite.yaml", "--results", str(undisturbed / "results")]) == 0
+    expected = results(undisturbed)
+    pace = sum(json.loads(p.read_text())["provenance"]["seconds"] for p in undisturbed.glob("results/*/*/result.json"))
+
+    order, kills, partial = random.Random(0), 0, 0
+    for longest in (1.0, 1.0, pace / 3, pace / 3):  # seconds after the process has begun to write
+        before = written_at(folder)
+        run = process(folder, "run", "suite.yaml")
+        while run.poll() is None and written_at(folder) <= before:
+            time.sleep(0.02)
+        time.sleep(order.uniform(0.0, longest))
+        if run.poll() is not None:
+            break
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+        kills += 1
+        checkpoints = (folder / "results").glob("pretrain/*/checkpoint.pt")
+        partial += any(not (path.parent / "result.json").exists() for path in checkpoints)
+    assert kills >= 2 and partial >= 1
+    last = process(folder, "run", "suite.yaml")
+    _, errors = last.communicate(timeout=120)
+    assert last.returncode == 0, errors
+    assert results(folder) == expected
+    predictions = {p.parent.name: p.read_bytes() for p in (folder / "results").glob("probe/*/predictions.bin")}
+    assert predictions == {p.parent.name: p.read_bytes() for p in undisturbed.glob("results/probe/*/predictions.bin")}
+    assert not list((folder / "results").glob("[!c]*/*/.*.tmp"))  # half-written files are cleared away
+
+
+def written_at(folder: Path) -> float:
+    """When a checkpoint or a result was written last."""
+    paths = [*folder.glob("results/*/*/checkpoint.pt"), *folder.glob("results/*/*/result.json")]
+    return max((path.stat().st_mtime for path in paths if path.exists()), default=0.0)
+
+
+def test_interrupted(folder: Path) -> None:
+    write(folder, "suite.yaml", KILLED.replace("epochs: 60", "epochs: 3000"))
+    run = process(folder, "run", "suite.yaml")
+    while not list((folder / "results").glob("pretrain/*/checkpoint.pt")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=30)
+    assert run.returncode == 130
+    assert "Traceback" not in errors and "all that is done is kept" in errors
+    planned = process(folder, "plan", "suite.yaml")
+    assert "1 partial" in planned.communicate(timeout=30)[0]
+
+
+def test_an_interrupt_is_not_lost() -> None:
+    """Python drops what a signal raises inside a destructor; between two steps it is raised again."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            interrupts.listen()
+            interrupts.check()
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(number)
+            with pytest.raises(KeyboardInterrupt):
+                interrupts.check()
+        interrupts.listen()
+        interrupts.check()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_two_runs_at_once_share_the_work(folder: Path) -> None:
+    write(folder, "suite.yaml", KILLED)
+    runs = [process(folder, "run", "suite.yaml") for _ in range(2)]
+    outputs = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    assert outputs[0][0] == outputs[1][0]
+    assert len(results(folder)) == 6
+
+
+def test_three_reruns_at_once_leave_a_whole_result(folder: Path) -> None:
+    arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-none", "--set", "pretrain.epochs=30"]
+    assert main(arguments) == 0
+    numbers = results(folder)
+    runs = [process(folder, *arguments, "--rerun", "all") for _ in range(3)]
+    outputs = [run.communicate(timeout=120) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0, 0], outputs
+    (pretrain,) = (folder / "results/pretrain").glob("simclr*")
+    assert {"config.json", "checkpoint.pt", "result.json", "log.csv"} <= {path.name for path in pretrain.iterdir()}
+    assert results(folder) == numbers
+
+
+def test_rerun_all_starts_from_nothing(folder: Path) -> None:
+    arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-none", "--set", "pretrain.epochs=3000"]
+    run = process(folder, *arguments)
+    while not list((folder / "results").glob("pretrain/*/checkpoint.pt")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    (checkpoint,) = (folder / "results").glob("pretrain/*/checkpoint.pt")
+    log = checkpoint.with_name("log.csv")
+    log.write_text("old")
+    run = process(folder, *arguments, "--rerun", "all")
+    while log.exists() and log.read_text() == "old":
+        assert run.poll() is None
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+
+
+def test_data_that_change_under_a_run_are_noticed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "datasets/toy.py", TOY_PY.replace('default_rng(["train", "test"].index(split))', "default_rng()"))
+    assert main(["run", "suite.yaml", "--only", "knn/"]) == 0
+    errors = process(folder, "run", "suite.yaml").communicate(timeout=60)[1]
+    assert "the data of 'toy' are not what they were" in errors
+
+
+def test_code_that_exits_is_a_failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(
+        folder, "methods/fragile.py", BROKEN_LOSS.replace("return tuple(", "raise SystemExit(0)\n        return tuple(")
+    )
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    assert main(["run", "suite.yaml", "--set", "grid.methods=[fragile]"]) == 1
+    assert "8 of 8 jobs failed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["results", "results/pretrain", "results/suites", "results/cache", "results/tables"])
+def test_a_file_where_a_folder_should_be(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, name, "a file")
+    assert main(["run", "suite.yaml", "--only", "knn/simclr-none"]) in (1, 2)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_names_that_are_too_long(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = "x" * 300
+    for arguments in (["run", long], ["plan", "suite.yaml", "--results", long], ["table", long], ["doctor", long]):
+        assert main(arguments) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1

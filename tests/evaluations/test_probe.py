@@ -1,0 +1,155 @@
+"""The probe's protocol, on a whole run: parity with scikit-learn, equal search, and no label read that must not be."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from sem_bench.cli import main
+from sem_bench.config.cards import Library
+from sem_bench.data import loading
+from sem_bench.data.card import dataset_card
+from sem_bench.data.dataset import DataSet
+from sem_bench.data.described import LabelledData
+from sem_bench.evaluations.measures import features, probing
+from sem_bench.evaluations.measures.features import Features
+from sem_bench.evaluations.probe import ProbeJob
+from sem_bench.runs.job import Job
+from sem_bench.runs.plan import read_plan
+from sem_bench.runs.store import Store
+from sem_bench.workspace import Workspace
+from tests.helpers.places import REPOSITORY
+from tests.helpers.toy import SUITE, overlap, write
+
+BUILTIN = Library(REPOSITORY)
+REPORT = probing.ProbeReport("100%")
+
+
+def result(folder: Path, pattern: str) -> dict[str, Any]:
+    (found,) = (folder / "results").glob(f"probe/{pattern}/result.json")
+    content: dict[str, Any] = json.loads(found.read_text())
+    return content | {"folder": found.parent}
+
+
+def test_parity_with_scikit_learn(folder: Path) -> None:
+    l2 = 1e-4
+    changes = ["pretrain.epochs=0", "pretrain.batch_size=128", "grid.datasets=[shapes]", "grid.embeddings={none: {}}"]
+    changes += [f"evaluate={{probe: {{fractions: [1.0], tau: [1.0], l2: [{l2}]}}}}"]
+    assert main(["run", "suite.yaml", *(word for change in changes for word in ("--set", change))]) == 0
+    found = result(folder, "*100pc*")
+    (row,) = found["metrics"]["rows"]
+    assert row["l2"] == l2
+
+    shapes = DataSet(dataset_card(BUILTIN, "shapes"), BUILTIN, Path("data"))
+    described = shapes.labelled()
+    assert described.test >= 2000
+    labels, h = {}, {}
+    for split in described.counts:
+        labels[split] = loading.load(described, split, shapes.place).labels.numpy()
+        h[split] = np.load(next((folder / "results/cache/features").glob(f"*-{split}-*.npy"))).astype(np.float64)
+    scale = np.sqrt(len(h["train"]) / (h["train"] ** 2).sum())
+    reference = LogisticRegression(C=1 / (len(h["train"]) * l2), tol=1e-8, max_iter=5000)
+    reference.fit(scale * h["train"], labels["train"])
+    accuracy = 100 * reference.score(scale * h["test"], labels["test"])
+    assert row["value"] == pytest.approx(accuracy, abs=0.5)
+
+    (head,) = torch.load(found["folder"] / "head.pt", weights_only=True)
+    assert head["scale"] == pytest.approx(scale, rel=1e-6)
+    mine = (torch.from_numpy(h["test"]).float() * head["scale"]) @ head["weight"].T + head["bias"]
+    right = mine.argmax(1).numpy() == labels["test"]
+    assert 100 * right.mean() == row["value"]
+    bits = np.frombuffer((found["folder"] / "predictions.bin").read_bytes(), dtype=np.uint8)
+    assert np.array_equal(np.unpackbits(bits)[: len(right)].astype(bool), right)
+
+
+@pytest.fixture
+def done(folder: Path) -> Callable[[str], tuple[Job, Features]]:
+    """A finished run of the tiny suite: gives the job whose slug ends so, and the features that it read.
+
+    The colours overlap: candidates differ in accuracy, so a choice by labels that must not be read would be another.
+    """
+    overlap(folder, "toy")
+    write(folder, "suite.yaml", SUITE.replace("0.05", "0.1"))
+    assert main(["run", "suite.yaml"]) == 0
+
+    def find(end: str) -> tuple[Job, Features]:
+        job = next(job for job in read_plan(Path("suite.yaml")).jobs if job.slug.endswith(end))
+        store = Store(Path("results"))
+        source = store.by_digest("pretrain", job.inputs["pretrain"])
+        assert source is not None
+        cpu, cache = torch.device("cpu"), folder / "cache"
+        workspace = Workspace(folder, {"pretrain": source}, job.method_code, job.place, cache, cpu)
+        return job, features.load(job.config.data, workspace)  # type: ignore[attr-defined]
+
+    return find
+
+
+def chosen(job: ProbeJob, found: Features, rows: np.ndarray[Any, Any]) -> list[tuple[Any, ...]]:
+    """What the probe decides with these labelled rows: temperature, penalty, validation accuracy and head."""
+    decisions = []
+    for contest in probing.contests(job, found):
+        row, head, _ = probing.probe(job, found, contest, rows, 0, REPORT)
+        decisions.append((row["tau_d"], row["l2"], row["validation"], head["weight"].tolist(), head["bias"].tolist()))
+    return decisions
+
+
+@pytest.mark.parametrize("end", ["sem4x3-t1-resnet10w16s2-toy-e2-s0-10pc", "none-resnet10w16s2-toy-e2-s0-10pc"])
+def test_labels_outside_the_subset_are_never_read(done: Callable[[str], tuple[Job, Features]], end: str) -> None:
+    job, found = done(end)
+    assert isinstance(job.config, ProbeJob)
+    rows = probing.labelled_rows(found, job.config, 0)
+    assert len(rows) == 20
+    inside = torch.zeros(len(found.train.labels), dtype=torch.bool)
+    inside[torch.from_numpy(rows)] = True
+    outside = replace(found, train=replace(found.train, labels=torch.where(inside, found.train.labels, 0)))
+    assert chosen(job.config, outside, rows) == chosen(job.config, found, rows)
+    # and the test can fail: a label inside matters
+    within = found.train.labels.clone()
+    within[inside] = (within[inside] + torch.arange(20)) % 4
+    assert chosen(job.config, replace(found, train=replace(found.train, labels=within)), rows) != chosen(
+        job.config, found, rows
+    )
+
+
+@pytest.mark.parametrize("end", ["sem4x3-t1-resnet10w16s2-toy-e2-s0-100pc", "sem4x3-t1-resnet10w16s2-toy-e2-s0-10pc"])
+def test_test_labels_change_no_selection(done: Callable[[str], tuple[Job, Features]], end: str) -> None:
+    job, found = done(end)
+    assert isinstance(job.config, ProbeJob)
+    rows = probing.labelled_rows(found, job.config, 0)
+    corrupted = replace(found, test=replace(found.test, labels=(found.test.labels + 1) % 4))
+    assert chosen(job.config, corrupted, rows) == chosen(job.config, found, rows)
+    for contest in probing.contests(job.config, found):
+        before, after = (
+            probing.probe(job.config, one, contest, rows, 0, REPORT)[0]["value"] for one in (found, corrupted)
+        )
+        assert 0 < before < 100 and before != after  # only the reported number
+
+
+def test_every_arm_searches_equally_many_candidates(folder: Path) -> None:
+    embeddings = "grid.embeddings={none: {}, linear: {L: 4, V: 3}, sem: {L: 4, V: 3}}"
+    assert main(["run", "suite.yaml", "--set", embeddings, "--set", "evaluate.probe.fractions=[1.0]"]) == 0
+    representations = {}
+    for name, pattern in (("none", "*none*"), ("linear", "*linear*"), ("sem", "*sem4x3*")):
+        rows = result(folder, pattern)["metrics"]["rows"]
+        assert {row["candidates"] for row in rows} == {4}
+        representations[name] = [(row["metric"], row["representation"]) for row in rows]
+    assert representations == {
+        "none": [("top1", "h")],
+        "linear": [("top1", "h"), ("top1", "z")],
+        "sem": [("top1", "h"), ("top1", "sem"), ("top1_fixed_tau", "sem")],
+    }
+
+
+def test_superclass_accuracy_by_hand() -> None:
+    data = LabelledData.model_construct(
+        classes=["red", "blue", "green"], superclasses={"cold": ["blue", "green"], "warm": ["red"]}
+    )
+    predicted, labels = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 2, 2, 1])
+    assert probing.superclass_accuracy(predicted, labels, data) == 75  # blue for green counts, red for blue does not
+    assert probing.superclass_accuracy(predicted, labels, data.model_copy(update={"superclasses": {}})) is None

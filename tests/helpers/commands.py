@@ -1,0 +1,64 @@
+"""The command line as users call it, and methods that fail."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sem_bench.cli import main
+from tests.helpers.places import REPOSITORY
+from tests.helpers.toy import method_card
+
+
+def process(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """The command line in a process of its own."""
+    command = [sys.executable, "-m", "sem_bench", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+BROKEN_LOSS = '''
+"""SimCLR that fails on demand."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+from sem_bench.method import Method
+
+
+class Fragile(Method):
+    def __init__(self, encoder, *, hidden=4):
+        super().__init__(encoder)
+
+    def forward(self, batch):
+        return tuple(self.encoder(view) for view in batch.views)
+
+    def loss(self, first, second):
+        if Path("break").exists() and first.shape[1] != 12:
+            raise RuntimeError("it broke")
+        if Path("nan").exists():
+            return (first * float("nan")).mean()
+        return ((first - second) ** 2).mean()
+'''
+
+
+FRAGILE = method_card("Fragile")
+
+
+def problems(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """The lines of a call that must fail as a user's mistake."""
+    assert main(["plan", *arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "Traceback" not in output.err
+    return output.err.splitlines()

@@ -1,0 +1,240 @@
+"""From a suite to its jobs: what enters a digest, and what does not."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sem_bench.base.digest import canonical_json, code_digest, digest
+from sem_bench.cli import main
+from sem_bench.errors import UserError
+from sem_bench.runs.arm import finer
+from sem_bench.runs.job import Job
+from sem_bench.runs.plan import read_plan
+from tests.helpers.places import REPOSITORY
+from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+
+
+def plan(*assignments: str, suite: str = "suite.yaml") -> dict[str, Job]:
+    """KIND/SLUG -> job."""
+    return {f"{job.kind}/{job.slug}": job for job in read_plan(Path(suite), assignments).jobs}
+
+
+def digests(*assignments: str) -> set[str]:
+    return {job.digest for job in plan(*assignments).values()}
+
+
+def shuffled(value: object, order: random.Random) -> object:
+    """The same value with the keys of its mappings in another order."""
+    if isinstance(value, dict):
+        keys = list(value)
+        order.shuffle(keys)
+        return {key: shuffled(value[key], order) for key in keys}
+    return [shuffled(item, order) for item in value] if isinstance(value, list) else value
+
+
+@given(JSON, st.randoms(use_true_random=False))
+def test_canonical_json_ignores_order(value: object, order: random.Random) -> None:
+    assert canonical_json(shuffled(value, order)) == canonical_json(value)
+
+
+def test_canonical_json_of_numbers() -> None:
+    assert digest({"a": 1, "b": [2.0]}) == digest({"b": [2], "a": 1.0})
+    assert digest({"a": 1}) != digest({"a": True})
+    assert digest({"a": 1}) != digest({"a": 1.5})
+    assert digest({"a": None}) != digest({})
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(ValueError):
+            digest({"a": bad})
+
+
+def test_an_example_that_must_never_change() -> None:
+    text = '{"config":{"lr":0.3},"kind":"probe"}'
+    assert canonical_json({"kind": "probe", "config": {"lr": 0.3}}) == text
+    # sha256sum of that text
+    assert (
+        digest({"kind": "probe", "config": {"lr": 0.3}})
+        == "9277c2ee7fe07e6f6a526171813e9ba1dda81bc1417175331eb9c2aebf74a2ef"
+    )
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_order_label_and_name_do_not_enter_a_digest(folder: Path, order: random.Random) -> None:
+    write(folder, "suite.yaml", SUITE)
+    wanted = digests("seeds=[0, 1]", "grid.methods=[simclr, byol]")
+    suite = shuffled(yaml.safe_load(SUITE), order)
+    assert isinstance(suite, dict)
+    suite["name"] = "other"
+    suite["seeds"] = order.sample([0, 1], 2)
+    suite["grid"]["methods"] = order.sample(["simclr", "byol"], 2)
+    suite["grid"]["embeddings"] = {"mine": {"V": 3, "L": 4, "type": "sem"}, "plain": {"type": "none"}}
+    write(folder, "suite.yaml", yaml.safe_dump(suite, sort_keys=False))
+    assert digests() == wanted
+
+
+def test_what_a_stage_does_not_read_does_not_change_it(folder: Path) -> None:
+    before = plan()
+    after = plan("evaluate.probe.tau=[0.5, 1.0]", "evaluate.knn.k=3")
+    changed = {name for name in before if before[name].digest != after[name].digest}
+    assert changed == {
+        "probe/simclr-sem4x3-t1-resnet10w16s2-toy-e2-s0-100pc",
+        "probe/simclr-sem4x3-t1-resnet10w16s2-toy-e2-s0-5pc",
+        "knn/simclr-none-resnet10w16s2-toy-e2-s0",
+        "knn/simclr-sem4x3-t1-resnet10w16s2-toy-e2-s0",
+    }
+
+
+def test_values_at_their_default_are_left_out(folder: Path) -> None:
+    assert digests() == digests("grid.embeddings.sem.tau=1", "grid.embeddings.sem.tau_target=1.0")  # the recipe's
+    assert digests() != digests("grid.embeddings.sem.tau=0.5")
+
+
+def test_what_changes_the_result_changes_the_digest(folder: Path) -> None:
+    before = digests()
+    for assignment in (
+        "seeds=[1]",
+        "pretrain.epochs=3",
+        "pretrain.lr=0.01",
+        "pretrain.weight_decay=0.5",
+        "pretrain.batch_size=20",
+    ):
+        assert not before & digests(assignment), assignment
+    write(folder, "datasets/toy.yaml", TOY_YAML.replace("{type: python}", "{type: python, arguments: {noise: 10}}"))
+    assert not before & digests()
+    write(folder, "datasets/toy.yaml", TOY_YAML.replace("test: 80", "test: 60"))
+    kept = {job.kind for job in plan().values() if job.digest in before}
+    assert kept == {"pretrain"}  # which does not read the test images
+
+
+def test_code_enters_by_its_syntax_tree(folder: Path) -> None:
+    before = digests()
+    write(folder, "datasets/toy.py", TOY_PY.replace("Coloured noise", "Other words") + "\n\n# a comment\n")
+    assert digests() == before
+    write(folder, "datasets/toy.py", TOY_PY.replace("clip(0, 255)", "clip(0, 254)"))
+    assert not digests() & before
+    with pytest.raises(UserError, match=r"^broken.py:2: not valid Python"):
+        code_digest(write(folder, "broken.py", "x = 1\nx = (\n").relative_to(folder))
+
+
+def test_temperatures(folder: Path) -> None:
+    def temperatures(*assignments: str) -> tuple[float, float]:
+        job = next(job for job in plan(*assignments).values() if job.kind == "pretrain" and "sem" in job.slug)
+        embedding = job.cell.embedding_config
+        return embedding["tau"], embedding["tau_target"]
+
+    assert temperatures() == (1, 1)
+    assert temperatures("grid.embeddings.sem.tau=0.5") == (0.5, 0.5)
+    assert temperatures("grid.embeddings.sem.tau_target=0.2") == (1, 0.2)
+
+
+def test_both_arms_get_the_same_number_of_candidates(folder: Path) -> None:
+    jobs = [job.config.model_dump() for job in plan().values() if job.kind == "probe"]
+    assert {max(len(job["tau"]), 1) * len(job["l2"]) if job["tau"] else len(job["fixed_l2"]) for job in jobs} == {4}
+
+
+@given(st.lists(st.floats(1e-8, 1e3), min_size=2, max_size=9, unique=True), st.integers(2, 40))
+def test_finer_grid(grid: list[float], count: int) -> None:
+    values = finer(grid, count)
+    assert len(values) == count
+    assert values == sorted(values)
+    assert values[0] == pytest.approx(min(grid), rel=1e-5) and values[-1] == pytest.approx(max(grid), rel=1e-5)
+
+
+def test_jobs_come_seed_by_seed_inputs_first(folder: Path) -> None:
+    found = read_plan(Path("suite.yaml"), ["seeds=[3, 1]"]).jobs
+    assert [job.cell.seed for job in found] == sorted((job.cell.seed for job in found), reverse=True)
+    seen: set[str] = set()
+    for job in found:
+        assert set(job.inputs.values()) <= seen
+        seen.add(job.digest)
+
+
+def test_a_union_of_grids_shares_jobs(folder: Path) -> None:
+    grid = yaml.safe_load(SUITE)["grid"]
+    write(folder, "suite.yaml", yaml.safe_dump(yaml.safe_load(SUITE) | {"grid": [grid, grid]}))
+    found = read_plan(Path("suite.yaml"))
+    assert len(found.jobs) == 2 * len(found.unique()) == 16
+
+
+def test_plan_text_and_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "suite.yaml"]) == 0
+    text = capsys.readouterr().out
+    assert "tiny: 8 jobs: 8 missing; about" in text
+    assert main(["plan", "suite.yaml", "--format", "json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert len(entries) == 8
+    assert list(entries[0]) == [
+        "kind",
+        "slug",
+        "digest",
+        "status",
+        "method",
+        "embedding",
+        "ip",
+        "backbone",
+        "dataset",
+        "seed",
+    ]
+    assert entries[0]["status"] == "missing" and len(entries[0]["digest"]) == 64
+    assert not (folder / "results").exists()  # looking changes nothing
+
+
+def test_absent_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "datasets/toy.yaml", TOY_YAML + "files: [photos/train.bin]\n")
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "8 no data" in capsys.readouterr().out
+    assert main(["run", "suite.yaml"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "no data for 'toy'" in lines[0] and "photos/train.bin" in lines[0] and "--allow-missing" in lines[1]
+    assert not (folder / "results").exists()
+
+
+def seconds(*arguments: str) -> float:
+    """The best of three, for the machine may be busy."""
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        command = [sys.executable, "-m", "sem_bench", *arguments]
+        subprocess.run(
+            command, check=True, capture_output=True, cwd=REPOSITORY, env={**os.environ, "PYTHONSAFEPATH": ""}
+        )
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def test_help_and_plan_are_quick() -> None:
+    assert seconds("--help") < 0.5
+    assert seconds("plan", "suite.yaml") < 3
+
+
+def test_the_order_of_grids_and_what_an_arm_does_not_read_do_not_enter(folder: Path) -> None:
+    before = plan()
+    reversed_grids = plan("evaluate.probe.tau=[1.0, 0.3]", "evaluate.probe.l2=[1e-2, 1e-4]")
+    assert {job.digest for job in before.values()} == {job.digest for job in reversed_grids.values()}
+    write(folder, "datasets/toy.yaml", TOY_YAML.replace("{warm: [red, green], cold: [blue, grey]}", "{}"))
+    changed = {name.split("/")[0] for name, job in plan().items() if job.digest != before[name].digest}
+    assert changed == {"probe"}
+
+
+def test_text_and_number_are_different_code(folder: Path) -> None:
+    number, text = write(folder, "number.py", "x = 1.5"), write(folder, "text.py", 'x = "1.5"')
+    assert code_digest(number) != code_digest(text)
