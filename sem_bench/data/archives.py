@@ -1,8 +1,6 @@
 """Archives, unpacked whole or not at all. A stranger made them: every member is checked before the first is written."""
 
-import fcntl
 import lzma
-import os
 import re
 import shutil
 import stat
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from sem_bench.base.files import shown
+from sem_bench.base.locks import Lock
 from sem_bench.errors import UserError
 
 _TARS: dict[str, Any] = {".tar": "r:", ".tar.gz": "r:gz", ".tgz": "r:gz", ".tar.bz2": "r:bz2", ".tar.xz": "r:xz"}
@@ -47,7 +46,7 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"{shown(folder)}: exists already; {shown(archive)} is unpacked into a new folder only")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.unpacking")
-    with _alone(folder.with_name(f".{folder.name}.lock")):
+    with Lock(folder.with_name(f".{folder.name}.lock"), temporary=True):
         if folder.exists():  # the process that this one waited for has unpacked it
             return
         shutil.rmtree(temporary, ignore_errors=True)
@@ -63,20 +62,6 @@ def unpack(archive: Path, folder: Path) -> None:
             raise UserError(f"{shown(archive)}: damaged, cut short, or not what its name says") from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """One process at a time. The system drops the lock of a process that dies."""
-    while True:
-        with lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file.fileno()).st_nlink:  # else the one before removed it, and the next may lock another
-                try:
-                    yield
-                finally:
-                    lock.unlink()
-                return
 
 
 @contextmanager
