@@ -1,14 +1,15 @@
 """The rows, tables and figures of a results folder, for the command line and for a notebook."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sem_bench.base.files import read_json
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report import row, tables
 from sem_bench.report.layout import Table
-from sem_bench.report.results import manifests
+from sem_bench.report.results import manifests, reader
 from sem_bench.report.rows import evaluation_rows
 from sem_bench.report.text_table import TextTable
 from sem_bench.sweep.table import sweep_rows, sweep_tables
@@ -71,11 +72,20 @@ class Found:
     layouts: list[Table]  # what those tables look like
 
 
-def read(results: Path, *, suite: str | None = None, all_suites: bool = False) -> Found:
-    """The rows of a results folder or record, and how to lay them out. Raises UserError as `load`."""
+def read(
+    results: Path,
+    *,
+    suite: str | None = None,
+    all_suites: bool = False,
+    read_file: Callable[[Path], Any] = read_json,
+) -> Found:
+    """The rows of a results folder or record, and how to lay them out. Raises UserError as `load`.
+
+    `read_file` reads a result.json.
+    """
     found = manifests(results, suite=suite, all_suites=all_suites, known=builtin())
     sweeps = dict.fromkeys(name for manifest in found for name in manifest.sweeps)
-    rows = evaluation_rows(found, results) + sweep_rows(results, sweeps)
+    rows = evaluation_rows(found, reader(results, read_file)) + sweep_rows(results, sweeps)
     return Found(rows, [table for manifest in found for table in manifest.tables.values()])
 
 

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from sem_bench.base.limits import MEMORY
 from sem_bench.config.fields import SplitName
@@ -14,18 +12,38 @@ from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
 from sem_bench.data.loading import load, load_all
 from sem_bench.data.split import Split
-from sem_bench.encoder import Encoder
 
 
 class PrunedError(Exception):
     """A pretraining is ended early, for it does worse than others; its checkpoint stays."""
 
 
-class Monitor(Protocol):
-    """Who looks at a pretraining after every epoch but the last. Nothing of it enters a digest or the weights."""
+@dataclass(frozen=True)
+class Monitor:
+    """Who looks at a pretraining after every epoch but the last. Nothing of it enters a digest or the weights.
 
-    def __call__(self, epoch: int, encoder: Encoder, images: Tensor, labels: Tensor, *, effective_rank: float) -> bool:
-        """Whether to end it: by a sample of its training images (N, 3, S, S), their labels (N,), and the rank of h."""
+    What is measured is named, "module:function", so that another process can do it: called with the encoder, a sample
+    of its training images (N, 3, S, S), their labels (N,) and the effective rank of h, it returns a figure. Who decides
+    may stay where the other trials are known: `hopeless(epoch, figure)` says whether to end the training.
+    """
+
+    measure: str
+    hopeless: Callable[[int, float], bool]
+
+
+@dataclass
+class Seen:
+    """What a stage notes beside its metrics, for the provenance of its result."""
+
+    data: dict[SplitName, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
+    images: dict[SplitName, str] = field(default_factory=dict)  # split -> "in memory" or "streamed"
+    speed: dict[str, float] = field(default_factory=dict)  # of a pretraining
+    earlier: float = 0.0  # seconds spent before this process took over
+
+    def split(self, name: SplitName, images: Split) -> None:
+        """A split was read."""
+        self.data[name] = images.fingerprint
+        self.images[name] = "streamed" if images.images is None else "in memory"
 
 
 @dataclass(frozen=True)
@@ -44,24 +62,17 @@ class Workspace:
     afresh: bool = False  # trust no cache
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
     monitor: Monitor | None = None  # of a pretraining
-    data: dict[SplitName, str] = field(default_factory=dict)  # split -> fingerprint of what the stage read
-    earlier: dict[str, float] = field(default_factory=dict)  # "seconds" spent before this process took over
-    images: dict[SplitName, str] = field(default_factory=dict)  # split -> "in memory" or "streamed"
-    speed: dict[str, float] = field(default_factory=dict)  # of a pretraining
+    seen: Seen = field(default_factory=Seen)
 
     def load(self, described: Data, split: SplitName) -> Split:
         """A split of the job's data set; its fingerprint is remembered, and whether it is in memory."""
         found = load(described, split, self.place, memory=self.memory, workers=self.workers)
-        self._remember(split, found)
+        self.seen.split(split, found)
         return found
 
     def load_all(self, described: Data) -> dict[SplitName, Split]:
         """All its splits."""
         found = load_all(described, self.place, memory=self.memory, workers=self.workers)
         for split, images in found.items():
-            self._remember(split, images)
+            self.seen.split(split, images)
         return found
-
-    def _remember(self, split: SplitName, images: Split) -> None:
-        self.data[split] = images.fingerprint
-        self.images[split] = "streamed" if images.images is None else "in memory"

@@ -69,6 +69,27 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+class JsonFiles:
+    """JSON files that a command looks at often: each is read once for as long as it is the same file.
+
+    Files that are written whole or not at all (`write_json`) are other files after that.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, int, int], Any]] = {}
+
+    def read(self, path: Path) -> Any:
+        """The content, not to be changed; None as for `read_json`."""
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        if path not in self._known or self._known[path][0] != stamp:
+            self._known[path] = stamp, read_json(path)
+        return self._known[path][1]
+
+
 def read_json(path: Path) -> Any:
     """A JSON file's value, or None where it is absent or not whole."""
     try:

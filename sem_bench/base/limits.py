@@ -1,14 +1,13 @@
 """What a process may take of the machine, and in which portions it works."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MEMORY = 2 * 2**30  # bytes of uint8 pixels that a split may take, unless the user says otherwise
 CHUNK = 1024  # images of an evaluation at a time
 FLOAT = 4  # bytes of a float32
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What a process may take."""
 
     memory: int = MEMORY  # bytes of images of a split

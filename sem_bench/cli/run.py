@@ -4,7 +4,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 from sem_bench.base.limits import Limits
@@ -33,7 +32,7 @@ def command(options: argparse.Namespace) -> int:
     check_writable(options.results)
     store.write_manifest(plan.suite.name, plan.suite, plan.jobs, [sweep.name for sweep in sweeps])
     failed = _execute(jobs, store, options)
-    for sweep in sweeps if not options.only else ():
+    for sweep in () if options.only else sweeps:
         failed += swept(sweep, store, options)
     print_tables(plan.suite.name, store)
     if failed:
@@ -43,34 +42,23 @@ def command(options: argparse.Namespace) -> int:
 
 def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace) -> "list[tuple[Job, str]]":
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
-    from sem_bench.runs.estimate import estimate
+    from sem_bench.runs.executors.here import Here
     from sem_bench.runs.pending import look_at_data, selection
-    from sem_bench.runs.progress import GOOD, reporter
+    from sem_bench.runs.progress import reporter
+    from sem_bench.runs.schedule import Schedule, without_success
 
-    look_at_data(jobs, store, partial(limits_of, options))
+    limits = limits_of(options)
+    look_at_data(jobs, store, limits)
     chosen = selection(jobs, store, options.rerun, options.only or ())
-    waiting = {job.digest for job in chosen}
-    reused = [job for job in jobs if job.digest not in waiting and store.status(job) == "done"]
-    kinds = {job.digest: job.kind for job in chosen}
-    with reporter(len(chosen) + len(reused), estimates=estimate(chosen, store), kinds=kinds) as progress:
-        for job in reused:
-            progress.job_finished(job.digest, "reused", seconds=0.0)
-        if not chosen:
-            return []
-        from sem_bench.runs import worker
-        from sem_bench.runs.executors import here
+    with reporter(0) as progress:
+        if chosen:
+            from sem_bench.runs.worker import busy
 
-        if warning := worker.busy():
-            progress.message(warning)
-        outcome = here.run(
-            chosen,
-            store,
-            afresh=options.rerun == "all",
-            device=options.device,
-            limits=limits_of(options),
-            reporter=progress,
-        )
-    return [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in GOOD]
+            if warning := busy():
+                progress.message(warning)
+        schedule = Schedule(store, Here(store), progress, options.device, limits)
+        outcomes = schedule.drive(jobs, chosen, afresh=options.rerun == "all")
+    return without_success(chosen, outcomes)
 
 
 def swept(
@@ -83,20 +71,22 @@ def swept(
     alone: bool = False,
 ) -> "list[tuple[Job, str]]":
     """Run a sweep, `alone` or as a part of a suite; returns the jobs without success."""
+    from sem_bench.runs.executors.here import Here
     from sem_bench.runs.pending import with_data
     from sem_bench.runs.progress import reporter
+    from sem_bench.runs.schedule import Schedule
 
     example = [job for subject in sweep.each for job in subject.jobs(subject.example)]
     if not with_data(example, store, allow_missing=None if alone else options.allow_missing):
         return []
     from sem_bench.sweep.driver import Runner, opened
 
-    limits = partial(limits_of, options)
+    limits = limits_of(options)
     with opened(sweep, store, storage, limits) as studies:
         if alone:
             store.write_manifest(sweep.name, sweep.plan.suite, [], [sweep.name])
         with reporter(0) as progress:
-            runner = Runner(sweep, studies, store, options.device, limits, progress, timeout)
+            runner = Runner(sweep, studies, Schedule(store, Here(store), progress, options.device, limits), timeout)
             runner.run()
     return runner.failed
 

@@ -30,7 +30,7 @@ def command(options: argparse.Namespace) -> int:
 
 def print_tables(name: str, store: "Store") -> None:
     """Write the tables of a suite into its results, and print them."""
-    found = analysis.read(store.root, suite=name)
+    found = analysis.read(store.root, suite=name, read_file=store.files.read)
     tables = analysis.text_tables(found.rows, found.layouts)
     analysis.write_tables(store.root / "tables" / name, found.rows, tables)
     if tables:

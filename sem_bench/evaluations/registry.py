@@ -31,7 +31,7 @@ def evaluations(library: Library) -> dict[str, AnyEvaluation]:
     own, problems = [], []
     for path in library.code("evaluation"):
         try:
-            own.append(_own(path))
+            own.append(of_file(path))
         except UserError as error:
             problems += error.problems
     if problems:
@@ -50,8 +50,8 @@ def _classes(module: ModuleType) -> list[type[AnyEvaluation]]:
     return [one for one in found if one.__module__ == module.__name__]
 
 
-def _own(path: Path) -> AnyEvaluation:
-    """The evaluation of a user's file."""
+def of_file(path: Path) -> AnyEvaluation:
+    """The evaluation of a user's file. Raises UserError where it is faulty."""
     try:
         module = load_code(path)
     except (Exception, SystemExit) as error:

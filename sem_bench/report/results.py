@@ -131,8 +131,11 @@ def _arm(job: Row) -> str:
     return canonical_json([job["kind"], job["embedding_config"]["type"], *(job[name] for name in ARM)])
 
 
-def reader(results: Path) -> ResultReader:
-    """A function (kind, digest) -> (result, ""), or ({}, why there is none). Each file is read once."""
+def reader(results: Path, read_file: Callable[[Path], Any] = read_json) -> ResultReader:
+    """A function (kind, digest) -> (result, ""), or ({}, why there is none). Each file is read once.
+
+    `read_file` reads a JSON file, perhaps from memory; None where it is absent or damaged.
+    """
 
     @cache
     def folders(kind: str) -> dict[str, Path]:
@@ -143,7 +146,7 @@ def reader(results: Path) -> ResultReader:
         folder = folders(kind).get(digest[:12])
         if folder is None or not (folder / "result.json").exists():
             return {}, "failed" if folder and (folder / "error.txt").exists() else "missing"
-        result = read_json(folder / "result.json")
+        result = read_file(folder / "result.json")
         whole = isinstance(result, dict) and (result.get("schema"), result.get("kind")) == (SCHEMA, kind)
         if not whole or result.get("digest") != digest:
             return {}, "unreadable"
@@ -195,9 +198,8 @@ def _setting(pretraining: Row) -> str:
     return f"{str(device).split(':')[0]} {precision}" if device and precision else UNKNOWN
 
 
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """The result.json of a folder, if it is whole and of this version; else None."""
-    result = read_json(folder / "result.json")
+def checked_result(result: Any) -> dict[str, Any] | None:
+    """The content of a result.json, if it is whole and of this version; else None."""
     parts = {"kind": str, "digest": str, "metrics": dict, "provenance": dict}
     if not isinstance(result, dict) or result.get("schema") != SCHEMA:
         return None

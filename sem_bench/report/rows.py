@@ -6,23 +6,21 @@ A row is one of the flat objects of `table --format json`. Nothing is averaged o
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report import published
 from sem_bench.report.gains import Cell, add_gains, seeds_text
 from sem_bench.report.layout import Table
-from sem_bench.report.results import Evaluated, Manifest, Measurement, ResultReader, evaluated, reader
+from sem_bench.report.results import Evaluated, Manifest, Measurement, ResultReader, evaluated
 from sem_bench.report.row import ARM, TAU_NOTE, FigureKey, Row
 
 
-def evaluation_rows(found: Sequence[Manifest], results: Path) -> list[Row]:
-    """The flat objects of manifests in their order.
+def evaluation_rows(found: Sequence[Manifest], read: ResultReader) -> list[Row]:
+    """The flat objects of manifests in their order, from results as `results.reader` reads them.
 
     Accuracies and gains are in percent, unrounded; None is a hole. A result that cannot be read counts as missing.
     """
-    read = reader(results)
     return [cell.row for manifest in found for cell in _cells(manifest, read)]
 
 

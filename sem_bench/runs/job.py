@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sem_bench.base.digest import code_digest, digest
 from sem_bench.config.fields import Model, resolved
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
 from sem_bench.evaluation import Evaluation, Stage
+from sem_bench.nets import timm_names
 from sem_bench.report.row import main_representation
 
 
@@ -59,6 +60,11 @@ class Job:
         """64 hexadecimal digits. The code of a user's own stage counts."""
         return job_digest(self.stage, self.config, self.inputs)
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Libraries of which few jobs have need, and on whose versions its numbers may depend."""
+        return ("timm",) if self.cell.backbone.startswith(timm_names.PREFIX) else ()
+
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
         own = [self.weights] if self.weights is not None else []
@@ -88,7 +94,15 @@ def named(job: Job, texts: Sequence[str]) -> bool:
     return any(text in f"{job.kind}/{job.slug}" for text in texts)
 
 
-def data_of(job: Job) -> Data:
+class Configured(Protocol):
+    """A job, or an order to do one."""
+
+    @property
+    def config(self) -> Model:
+        """All that its stage depends on."""
+
+
+def data_of(job: Configured) -> Data:
     """The data set that a job reads."""
     data: Data = job.config.data  # type: ignore[attr-defined]
     return data

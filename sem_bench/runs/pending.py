@@ -1,15 +1,12 @@
 """What a run has to do: a plan held against what the store has."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Sequence
+from typing import Literal
 
+from sem_bench.base.limits import Limits
 from sem_bench.errors import UserError
 from sem_bench.runs.job import Job, named
 from sem_bench.runs.store import Store
-
-if TYPE_CHECKING:
-    from sem_bench.base.limits import Limits
-
 
 Rerun = Literal["missing", "failed", "all"]
 
@@ -40,12 +37,12 @@ def with_inputs(jobs: Sequence[Job], store: Store, wanted: set[str]) -> list[Job
     return found[::-1]
 
 
-def look_at_data(jobs: Sequence[Job], store: Store, limits: "Callable[[], Limits]") -> None:
+def look_at_data(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
     """Let the store know the content of the jobs' data. Imports torch only where it does not yet."""
     if any(store.fingerprints(job) is None for job in jobs):
-        from sem_bench.runs import worker
+        from sem_bench.runs.worker import refresh_fingerprints
 
-        worker.refresh_fingerprints(jobs, store, limits())
+        refresh_fingerprints(jobs, store, limits)
 
 
 def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool | None) -> list[Job]:

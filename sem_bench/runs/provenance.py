@@ -13,18 +13,17 @@ from typing import Any
 import torch
 
 from sem_bench.base.device import precision
-from sem_bench.nets import timm_names
-from sem_bench.runs.job import Job
+from sem_bench.evaluation import Evaluation
+from sem_bench.runs.order import Order
 from sem_bench.runs.store import now
 from sem_bench.workspace import Workspace
 
 LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 
-def _versions(job: Job) -> dict[str, str]:
+def _versions(order: Order) -> dict[str, str]:
     """Of what the numbers of a job may depend on."""
-    timm = ("timm",) if job.cell.backbone.startswith(timm_names.PREFIX) else ()
-    return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *timm)}
+    return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *order.packages)}
 
 
 class Meter:
@@ -36,8 +35,9 @@ class Meter:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
-    def provenance(self, job: Job, workspace: Workspace) -> dict[str, Any]:
+    def provenance(self, order: Order, workspace: Workspace) -> dict[str, Any]:
         """Seconds, peak memory in MiB (of the whole process on a CPU), device, precision, versions, commit, time."""
+        seen = workspace.seen
         if self.device.type == "cuda":
             peak, name = torch.cuda.max_memory_allocated(self.device) / 2**20, torch.cuda.get_device_name(self.device)
         else:
@@ -45,18 +45,18 @@ class Meter:
             name = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
         return {
             "when": now(),
-            "seconds": round(time.perf_counter() - self.began + workspace.earlier.get("seconds", 0.0), 3),
+            "seconds": round(time.perf_counter() - self.began + seen.earlier, 3),
             "peak_memory_mib": round(peak, 1),
             "device": self.device.type,
             "device_name": name,
             "threads": torch.get_num_threads(),
-            "precision": precision(self.device) if job.kind == "pretrain" else "fp32",
-            "versions": _versions(job),
+            "precision": "fp32" if isinstance(order.stage, Evaluation) else precision(self.device),
+            "versions": _versions(order),
             "commit": _commit(),
-            "data": workspace.data,
-            "images": workspace.images,
-            **({"speed": workspace.speed} if workspace.speed else {}),
-            "files": {name: (workspace.folder / name).stat().st_size for name in ("config.json", *job.stage.outputs)},
+            "data": seen.data,
+            "images": seen.images,
+            **({"speed": seen.speed} if seen.speed else {}),
+            "files": {name: (workspace.folder / name).stat().st_size for name in ("config.json", *order.stage.outputs)},
         }
 
 

@@ -3,7 +3,6 @@
 A job's folder is results/KIND/SLUG-DIGEST12/. Its result.json is written last and atomically: its existence means done.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,31 +11,61 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from sem_bench.base.digest import digest
-from sem_bench.base.files import files_below, lines_digest, read_json, write_atomic, write_json
-from sem_bench.config.fields import SplitName, resolved
+from sem_bench.base.files import JsonFiles, files_below, lines_digest, write_atomic, write_json
+from sem_bench.base.locks import Lock
+from sem_bench.config.fields import Model, SplitName, resolved
+from sem_bench.data.dataset import Place
 from sem_bench.errors import UserError
 from sem_bench.evaluation import Evaluation
-from sem_bench.report.results import SCHEMA, read_result
+from sem_bench.report.results import SCHEMA, checked_result
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite
 
 Status = Literal["done", "failed", "partial", "missing"]
 
 
+class Stored(Protocol):
+    """What the store knows a job by: a `Job` of a plan, or the order to do one."""
+
+    @property
+    def kind(self) -> str:
+        """The name of its stage."""
+
+    @property
+    def slug(self) -> str:
+        """Its readable name."""
+
+    @property
+    def digest(self) -> str:
+        """64 hexadecimal digits."""
+
+    @property
+    def config(self) -> Model:
+        """All that its stage depends on."""
+
+    @property
+    def place(self) -> Place:
+        """Where the data lie that it reads."""
+
+
 class Store:
-    """A results folder. Nothing is created before something is written."""
+    """A results folder, as one command sees it. Nothing is created before something is written.
+
+    Each result.json is read once, and again when it has become another file, whoever wrote it.
+    """
 
     def __init__(self, root: Path) -> None:
         if root.exists() and not root.is_dir():
             raise UserError(f"--results {root}: this is a file, not a folder")
         self.root = root
+        self.files = JsonFiles()
         self._folders: dict[str, dict[str, Path]] = {}
         self._stamps: dict[Path, str] = {}
 
-    def folder(self, job: Job) -> Path:
+    def folder(self, job: Stored) -> Path:
         """Where the job's files are, or will be."""
         return self._existing(job.kind).get(job.digest[:12], self._place(job))
 
@@ -47,7 +76,7 @@ class Store:
         folder = self._existing(kind).get(digest[:12])
         return folder if folder is not None and (folder / "result.json").exists() else None
 
-    def _place(self, job: Job) -> Path:
+    def _place(self, job: Stored) -> Path:
         return self.root / job.kind / f"{job.slug}-{job.digest[:12]}"
 
     def _existing(self, kind: str) -> dict[str, Path]:
@@ -59,14 +88,14 @@ class Store:
             self._folders[kind] = {path.name[-12:]: path for path in jobs}
         return self._folders[kind]
 
-    def usable(self, job: Job) -> bool:
+    def usable(self, job: Stored) -> bool:
         """Whether other jobs can build on it: done, and its files are still as long as they were."""
         result, folder = self.result(job), self.folder(job)
         return result is not None and all(
             size == _size(folder / name) for name, size in result["provenance"]["files"].items()
         )
 
-    def status(self, job: Job) -> Status:
+    def status(self, job: Stored) -> Status:
         """What is there of a job."""
         if self.result(job) is not None:
             return "done"
@@ -75,26 +104,23 @@ class Store:
             return "failed"
         return "partial" if (folder / "checkpoint.pt").exists() else "missing"
 
-    def result(self, job: Job) -> dict[str, Any] | None:
+    def result(self, job: Stored) -> dict[str, Any] | None:
         """The job's result, if it is whole, of this job, and made from the data that is there; else None."""
-        result = read_result(self.folder(job))
+        result = checked_result(self.files.read(self.folder(job) / "result.json"))
         if result is None or result["digest"] != job.digest:
             return None
         used = result["provenance"]["data"]
         here = self.fingerprints(job) or used
         return result if all(here.get(split) == value for split, value in used.items()) else None
 
-    @contextmanager
-    def lock(self, job: Job) -> Iterator[None]:
-        """Only one process works on a job; a second waits. The system drops the lock of a process that dies."""
+    def lock(self, job: Stored) -> Lock:
+        """Only one process works on a job; a second waits."""
         path = self.root / job.kind / ".locks" / job.digest[:12]  # outside the folder, which may be exchanged
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return Lock(path)
 
     @contextmanager
-    def workplace(self, job: Job, *, afresh: bool) -> Iterator[Path]:
+    def workplace(self, job: Stored, *, afresh: bool) -> Iterator[Path]:
         """The folder to work in, with `afresh` without what an earlier run began.
 
         Where there is a result, even one of other data, the work goes on beside it and takes its place at the end.
@@ -146,18 +172,18 @@ class Store:
         write_json(path, manifest)
         return path
 
-    def fingerprints(self, job: Job) -> dict[SplitName, str] | None:
+    def fingerprints(self, job: Stored) -> dict[SplitName, str] | None:
         """What is known of the content of the job's data, by split; None before its first use here."""
-        found = {split: read_json(self._fingerprint_file(job, split)) for split in data_of(job).counts}
+        found = {split: self.files.read(self._fingerprint_file(job, split)) for split in data_of(job).counts}
         return found if all(found.values()) else None
 
-    def write_fingerprints(self, job: Job, fingerprints: Mapping[SplitName, str]) -> None:
+    def write_fingerprints(self, job: Stored, fingerprints: Mapping[SplitName, str]) -> None:
         """Remember the content of each split."""
         self._stamps.clear()  # reading it may have unpacked or downloaded it
         for split, value in fingerprints.items():
             write_json(self._fingerprint_file(job, split), value)
 
-    def _fingerprint_file(self, job: Job, split: SplitName) -> Path:
+    def _fingerprint_file(self, job: Stored, split: SplitName) -> Path:
         data = data_of(job)
         described = [data.name, resolved(data.source), data.code, data.image_size, data.reduce]
         identity = {

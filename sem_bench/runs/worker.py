@@ -1,27 +1,129 @@
-"""Executors: run a plan's jobs. One for now, in this process; a cluster would be another function beside it.
+"""Does one job: under its lock, in its folder, with a record of what it cost. The result is written last.
 
-The store decides what is done; a job that fails is recorded and the others go on.
+A worker knows an order and the results folder, and no plan: it can be any process that sees the same files.
 """
 
 import os
 import traceback
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from sem_bench.base import interrupts
+from sem_bench.base.device import choose_device
 from sem_bench.base.files import write_json
 from sem_bench.base.limits import Limits
-from sem_bench.config.fields import SplitName
 from sem_bench.data import loading
+from sem_bench.errors import UserError
 from sem_bench.report.results import SCHEMA
-from sem_bench.runs.job import Job, data_of
-from sem_bench.runs.progress import Reporter
+from sem_bench.runs.job import Job, data_of, job_digest
+from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Tell
 from sem_bench.runs.provenance import Meter
 from sem_bench.runs.store import Store
 from sem_bench.workspace import Monitor, PrunedError, Workspace
+
+
+def work(order: Order, tell: Tell, store: Store | None = None) -> Outcome:
+    """Do a job, or wait for who does it. What the stage raises is an outcome; a signal's KeyboardInterrupt is raised.
+
+    `store` is that of the order's results folder, from a caller who has looked around there already. Raises UserError
+    where the device is not there.
+    """
+    device = choose_device(order.device)
+    store = store or Store(order.root)
+    with store.lock(order):
+        if not order.afresh and store.usable(order):
+            return Outcome("reused", "done by another process")
+        with store.workplace(order, afresh=order.afresh) as folder:
+            return _do(order, folder, device, tell, store)
+
+
+def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Store) -> Outcome:
+    """The job in its folder."""
+    meter = Meter(device)
+    try:
+        _check(order)
+        workspace = _workspace(order, folder, device, tell, store)
+        settings = order.config.model_dump(mode="json")
+        write_json(folder / "config.json", settings)
+        store.write_state(folder, "running")
+        metrics = order.stage.run(order.config, workspace)
+    except PrunedError:
+        store.write_state(folder, "pruned")
+        return Outcome("pruned", "worse than others at this epoch; its checkpoint stays")
+    except (Exception, SystemExit) as error:  # a method's code may call sys.exit
+        return _failure(error, folder, store)
+    except BaseException:
+        store.write_state(folder, "interrupted")
+        raise
+    store.write_state(folder, "done")
+    _tell_other_data(order, workspace, tell, store)
+    result = {
+        "schema": SCHEMA,
+        "kind": order.kind,
+        "digest": order.digest,
+        "config": settings,
+        "inputs": order.inputs,
+        "metrics": metrics,
+        "provenance": meter.provenance(order, workspace),
+    }
+    write_json(folder / "result.json", result)  # last: its existence means done
+    return Outcome("done")
+
+
+def _check(order: Order) -> None:
+    """Raise UserError where this worker's code would do another job than the one that was planned."""
+    if job_digest(order.stage, order.config, order.inputs) != order.digest:
+        what = "its code has changed" if order.source else "this worker has another version of sem_bench"
+        raise UserError(f"{order.kind}/{order.slug}: not the job that was planned; {what}")
+
+
+def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, store: Store) -> Workspace:
+    """What the stage is given. Raises UserError where an input has no result any more."""
+
+    def progress(done: int, total: int, note: str) -> None:
+        interrupts.check()
+        tell(Progress(done, total, note))
+
+    def hopeless(epoch: int, figure: float) -> bool:
+        return not tell(Figure(epoch, figure))
+
+    inputs = {role: store.by_digest(role, digest) for role, digest in order.inputs.items()}
+    if lacking := [role for role, where in inputs.items() if where is None]:
+        raise UserError(f"{order.kind}/{order.slug}: its {lacking[0]} has no result any more")
+    return Workspace(
+        folder=folder,
+        inputs={role: where for role, where in inputs.items() if where is not None},
+        method_code=order.method_code,
+        place=order.place,
+        weights=order.weights,
+        cache=store.root / "cache",
+        device=device,
+        memory=order.limits.memory,
+        workers=order.limits.workers,
+        afresh=order.afresh,
+        progress=progress,
+        monitor=None if order.watch is None else Monitor(order.watch, hopeless),
+    )
+
+
+def _failure(error: BaseException, folder: Path, store: Store) -> Outcome:
+    """Why a job failed, in its folder and in a line."""
+    store.write_failure(folder, "".join(traceback.format_exception(error)))
+    store.write_state(folder, "failed")
+    reason = " ".join(str(error).split())
+    return Outcome("failed", f"{type(error).__name__}: {reason} (see {folder / 'error.txt'})")
+
+
+def _tell_other_data(order: Order, workspace: Workspace, tell: Tell, store: Store) -> None:
+    """Let the store know what the stage read; say so where that is not what the store knew."""
+    known, used = store.fingerprints(order) or {}, workspace.seen.data
+    changed = any(known.get(split, value) != value for split, value in used.items())
+    if changed or not known:
+        store.write_fingerprints(order, {**known, **used})
+    if changed:
+        tell(Message(f"the data of {data_of(order).name!r} are not what they were: older results are void"))
 
 
 def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
@@ -41,79 +143,3 @@ def busy() -> str:
     return (
         f"other programs use the cores (load {load:.1f}): if this is slow, OMP_NUM_THREADS=1 can be many times faster"
     )
-
-
-def _progress(reporter: Reporter, digest: str, at: int, total: int, note: str) -> None:
-    interrupts.check()
-    reporter.job_progress(digest, at, total, note=note)
-
-
-def _do(
-    job: Job,
-    inputs: dict[str, Path],
-    store: Store,
-    device: torch.device,
-    limits: Limits,
-    reporter: Reporter,
-    *,
-    afresh: bool,
-    monitor: Monitor | None,
-) -> tuple[str, str]:
-    """One job, under its lock: its status and a word about it. Another process may have done it meanwhile."""
-    if not afresh and store.usable(job):
-        return "reused", "done by another process"
-    with store.workplace(job, afresh=afresh) as folder:
-        workspace = Workspace(
-            folder=folder,
-            inputs=inputs,
-            method_code=job.method_code,
-            place=job.place,
-            weights=job.weights,
-            cache=store.root / "cache",
-            device=device,
-            memory=limits.memory,
-            workers=limits.workers,
-            afresh=afresh,
-            progress=partial(_progress, reporter, job.digest),
-            monitor=monitor,
-        )
-        settings = job.config.model_dump(mode="json")
-        write_json(folder / "config.json", settings)
-        store.write_state(folder, "running")
-        meter = Meter(device)
-        try:
-            metrics = job.stage.run(job.config, workspace)
-        except PrunedError:
-            store.write_state(folder, "pruned")
-            return "pruned", "worse than others at this epoch; its checkpoint stays"
-        except (Exception, SystemExit) as error:  # a method's code may call sys.exit
-            store.write_failure(folder, "".join(traceback.format_exception(error)))
-            store.write_state(folder, "failed")
-            reason = " ".join(str(error).split())
-            return "failed", f"{type(error).__name__}: {reason} (see {folder / 'error.txt'})"
-        except BaseException:
-            store.write_state(folder, "interrupted")
-            raise
-        store.write_state(folder, "done")
-        if _other_data(job, store, workspace.data):
-            reporter.message(f"the data of {data_of(job).name!r} are not what they were: older results are void")
-        result = {
-            "schema": SCHEMA,
-            "kind": job.kind,
-            "digest": job.digest,
-            "config": settings,
-            "inputs": job.inputs,
-            "metrics": metrics,
-            "provenance": meter.provenance(job, workspace),
-        }
-        write_json(folder / "result.json", result)  # last: its existence means done
-    return "done", ""
-
-
-def _other_data(job: Job, store: Store, used: Mapping[SplitName, str]) -> bool:
-    """Whether a stage read other data than the store knows; the store learns it."""
-    known = store.fingerprints(job) or {}
-    changed = any(known.get(split, value) != value for split, value in used.items())
-    if changed or not known:
-        store.write_fingerprints(job, {**known, **used})
-    return changed

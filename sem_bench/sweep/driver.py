@@ -5,17 +5,19 @@ costs nothing, whoever did them, and a suite that needs them later finds them do
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import optuna
 
+from sem_bench.base.limits import Limits
 from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
 from sem_bench.runs.pending import look_at_data, selection
 from sem_bench.runs.progress import GOOD, Reporter
+from sem_bench.runs.schedule import Coming, Schedule, without_success
 from sem_bench.runs.store import Store
 from sem_bench.runs.sweep_card import Params
 from sem_bench.sweep import summary
@@ -25,7 +27,6 @@ from sem_bench.sweep.study import Study
 from sem_bench.sweep.subjects import Subjects
 
 if TYPE_CHECKING:
-    from sem_bench.base.limits import Limits
     from sem_bench.workspace import Monitor
 
 
@@ -33,7 +34,7 @@ POLL = 0.5  # seconds between two looks at the trials of other drivers
 
 
 @contextmanager
-def opened(subjects: Subjects, store: Store, url: str | None, limits: "Callable[[], Limits]") -> Iterator[list[Study]]:
+def opened(subjects: Subjects, store: Store, url: str | None, limits: Limits) -> Iterator[list[Study]]:
     """The studies of a sweep, in the database at `url` or a journal file in the results, while this driver lives.
 
     Raises UserError where the storage cannot be reached, is lost, or has other studies of these names.
@@ -60,13 +61,20 @@ class Runner:
 
     subjects: Subjects
     studies: list[Study]
-    store: Store
-    device: str
-    limits: "Callable[[], Limits]"
-    reporter: Reporter
+    schedule: Schedule
     timeout: float | None = None  # seconds after which no trial is begun
     failed: list[tuple[Job, str]] = field(default_factory=list)  # jobs without success
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def store(self) -> Store:
+        """Where results are."""
+        return self.schedule.store
+
+    @property
+    def reporter(self) -> Reporter:
+        """Who hears of it."""
+        return self.schedule.reporter
 
     def run(self) -> None:
         """Do what is lacking: trials, then the best setting of each study with more seeds."""
@@ -143,32 +151,14 @@ class Runner:
 
     def _do(self, jobs: Sequence[Job], *, ahead: bool, monitor: "Monitor | None" = None) -> dict[str, str]:
         """What the store lacks of some jobs, perhaps with more trials ahead; the status of each by digest."""
-        look_at_data(jobs, self.store, self.limits)
+        look_at_data(jobs, self.store, self.schedule.limits)
         chosen = selection(jobs, self.store, "missing")
-        waiting = {job.digest for job in chosen}
-        outcome = {job.digest: "reused" for job in jobs if job.digest not in waiting}
-        for digest in outcome:
-            self.reporter.job_finished(digest, "reused", seconds=0.0)
-        seconds = estimate(chosen, self.store)
-        coming = [(job.digest, job.kind, seconds[job.digest]) for job in chosen]
-        self.reporter.expect(coming + (self._ahead() if ahead else []))
-        if chosen:
-            from sem_bench.runs.executors import here  # and with it torch
+        outcomes = self.schedule.drive(jobs, chosen, monitor=monitor, ahead=self._ahead() if ahead else [])
+        if "pruned" not in outcomes.values():
+            self.failed += without_success(chosen, outcomes)
+        return outcomes
 
-            outcome |= here.run(
-                chosen,
-                self.store,
-                afresh=False,
-                device=self.device,
-                limits=self.limits(),
-                reporter=self.reporter,
-                monitor=monitor,
-            )
-        if "pruned" not in outcome.values():
-            self.failed += [(job, outcome[job.digest]) for job in chosen if outcome[job.digest] not in GOOD]
-        return outcome
-
-    def _ahead(self) -> list[tuple[str, str, float]]:
+    def _ahead(self) -> list[Coming]:
         """(key, kind, seconds) of the jobs of later trials and of two more seeds, taken for those of one trial."""
         found = []
         for number, each in enumerate(self.studies):

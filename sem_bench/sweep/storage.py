@@ -1,6 +1,5 @@
 """Where studies are kept, and the locks of those who drive them."""
 
-import fcntl
 import json
 import os
 import uuid
@@ -15,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sem_bench.base.locks import Lock, held
 from sem_bench.errors import UserError
 
 CONNECTING = 10  # seconds
@@ -24,13 +24,11 @@ class _Lock(JournalFileOpenLock):
     """A lock that the system drops with its process; what a killed writer left half-written is cut off."""
 
     def __init__(self, journal: Path) -> None:
-        self.journal, self.path = journal, journal.with_suffix(".lock")
-        self.held: int | None = None
+        self.journal, self.lock = journal, Lock(journal.with_suffix(".lock"))
 
     def acquire(self) -> bool:
         """Wait for it."""
-        self.held = os.open(self.path, os.O_RDWR | os.O_CREAT)
-        fcntl.flock(self.held, fcntl.LOCK_EX)
+        self.lock.acquire()
         content = self.journal.read_bytes()  # some kilobytes
         if not content.endswith(b"\n"):
             os.truncate(self.journal, content.rfind(b"\n") + 1)
@@ -38,9 +36,7 @@ class _Lock(JournalFileOpenLock):
 
     def release(self) -> None:
         """Let others in."""
-        if self.held is not None:
-            os.close(self.held)
-            self.held = None
+        self.lock.release()
 
 
 def open_storage(url: str | None, journal: Path) -> BaseStorage:
@@ -119,27 +115,21 @@ class Driver:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = uuid.uuid4().hex
+        self._life = Lock(folder / self.name, temporary=True)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.file = (self.folder / self.name).open("w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        self._life.acquire()
         return self
 
     def __exit__(self, *error: object) -> None:
-        (self.folder / self.name).unlink(missing_ok=True)
-        self.file.close()
+        self._life.release()
 
     def lives(self, name: str | None) -> bool:
         """Whether the driver of that name does."""
         if name is None:
             return False
-        try:
-            with (self.folder / name).open("r+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
+        if held(self.folder / name):
             return True
         (self.folder / name).unlink(missing_ok=True)
         return False
@@ -152,9 +142,6 @@ class Driver:
             file.write_text(uuid.uuid4().hex)
         return file.read_text()
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Lock:
         """While no other driver changes a list of trials."""
-        with (self.folder / "trials.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        return Lock(self.folder / "trials.lock")

@@ -10,6 +10,7 @@ import math
 import time
 from dataclasses import asdict, fields
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -115,7 +116,12 @@ def _train(
 def _hopeless(
     encoder: Encoder, epoch: int, health: Health, sample: tuple[Tensor, Tensor], monitor: Monitor | None
 ) -> bool:
-    return monitor is not None and monitor(epoch, encoder, *sample, effective_rank=health.effective_rank)
+    """Whether the monitor, if there is one, ends the training after this epoch."""
+    if monitor is None:
+        return False
+    module, _, function = monitor.measure.partition(":")
+    figure: float = getattr(import_module(module), function)(encoder, *sample, health.effective_rank)
+    return monitor.hopeless(epoch, figure)
 
 
 def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:
@@ -123,10 +129,10 @@ def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> d
     log, start, imported = final["log"], Health(**final["health"]), final.get("imported")
     end = Health(*log[-1][len(LOG) :]) if log else Health(**imported) if imported else start
     write_atomic(workspace.folder / "log.csv", _csv(log))
-    workspace.earlier["seconds"] = earlier
+    workspace.seen.earlier = earlier
     if log:
         names = ("seconds_per_epoch", "images_per_second", "augmentation_share")
-        workspace.speed.update({name: round(median(row[i] for row in log), 4) for i, name in enumerate(names, 3)})
+        workspace.seen.speed.update({name: round(median(row[i] for row in log), 4) for i, name in enumerate(names, 3)})
     return {
         "steps": final["step"],
         "loss": log[-1][1] if log else None,

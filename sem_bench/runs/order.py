@@ -1,0 +1,128 @@
+"""What passes between who plans jobs and who does them: plain data, which also another process or machine can read.
+
+An `Order` says all that a worker needs for a job, an `Event` what it tells on the way, an `Outcome` how the job ended.
+Results themselves are files.
+"""
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+from sem_bench.base.limits import Limits
+from sem_bench.config.fields import Model, whole
+from sem_bench.data.dataset import Place
+from sem_bench.evaluation import Stage
+from sem_bench.evaluations.registry import builtin, of_file
+from sem_bench.runs.job import Job
+from sem_bench.training.job import PRETRAIN
+
+
+class Order(Model):
+    """A job to do. Paths are as the user gave them: a worker shares the current folder and the files.
+
+    What of it is an object in a `Job` is text and numbers here; `stage` and `config` make objects of it again.
+    """
+
+    kind: str
+    slug: str
+    digest: str
+    settings: dict[str, Any]  # the whole configuration, also what no digest sees
+    inputs: dict[str, str]  # role -> digest of a finished job
+
+    # Code and files that the configuration names by their content alone. What an encoder is built of belongs here too.
+    place: Place
+    method_code: Path
+    weights: Path | None  # the checkpoint of an external encoder
+    source: Path | None  # the file of a user's own evaluation
+    packages: tuple[str, ...]  # libraries of which few jobs have need, and whose versions the result notes
+
+    root: Path  # the results folder
+    device: str  # "auto", "cpu" or "cuda"
+    limits: Limits
+    afresh: bool = False  # do it though there is a result, and trust no cache
+    watch: str | None = None  # what a pretraining measures after every epoch, "module:function" (workspace.Monitor)
+
+    @classmethod
+    def of(
+        cls,
+        job: Job,
+        root: Path,
+        *,
+        device: str,
+        limits: Limits,
+        afresh: bool = False,
+        watch: str | None = None,
+    ) -> Self:
+        """The order to do a job for the results in `root`."""
+        return cls(
+            kind=job.kind,
+            slug=job.slug,
+            digest=job.digest,
+            settings=whole(job.config),
+            inputs=job.inputs,
+            place=job.place,
+            method_code=job.method_code,
+            weights=job.weights,
+            source=job.stage.source,
+            packages=job.packages,
+            root=root,
+            device=device,
+            limits=limits,
+            afresh=afresh,
+            watch=watch,
+        )
+
+    def as_json(self) -> str:
+        """A text that says all of it."""
+        return json.dumps(whole(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What `as_json` wrote."""
+        return cls.model_validate_json(text)
+
+    @cached_property
+    def stage(self) -> Stage[Any]:
+        """What does it. Raises UserError where the user's own file is not what it was when the job was planned."""
+        if self.source is not None:
+            return of_file(self.source)
+        return PRETRAIN if self.kind == PRETRAIN.name else builtin()[self.kind]
+
+    @cached_property
+    def config(self) -> Model:
+        """The configuration as its stage knows it. Raises pydantic's error where the stage's fields have changed."""
+        return self.stage.Job.model_validate_json(json.dumps(self.settings))
+
+
+class Progress(NamedTuple):
+    """How far a job is: `done` of `total` steps, and a few words."""
+
+    done: int
+    total: int
+    note: str
+
+
+class Figure(NamedTuple):
+    """What an order's `watch` measured after an epoch. The answer says whether to go on."""
+
+    epoch: int
+    value: float
+
+
+class Message(NamedTuple):
+    """A line for the user."""
+
+    text: str
+
+
+Event = Progress | Figure | Message
+Tell = Callable[[Event], bool]  # False: end it now; only a `Figure` is answered so
+
+
+class Outcome(NamedTuple):
+    """How a job ended. "reused": another process had done it meanwhile; "pruned": a `Figure` was answered False."""
+
+    status: Literal["done", "reused", "failed", "pruned"]
+    summary: str = ""
