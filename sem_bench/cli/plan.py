@@ -7,32 +7,19 @@ from collections import Counter
 from tabulate import tabulate
 
 from sem_bench.runs.estimate import estimate, memory
-from sem_bench.runs.job import Job
+from sem_bench.runs.pending import lacking, state
 from sem_bench.runs.plan import Plan
 from sem_bench.runs.progress import human_seconds
 from sem_bench.runs.store import Store
 from sem_bench.sweep.subjects import Subjects, of_suite
-from sem_bench.sweep.table import read
-
-
-def status(job: Job, store: Store) -> str:
-    """done, failed, partial, missing, or "no data"."""
-    found = store.status(job)
-    return "no data" if found != "done" and lacking(job) else found
-
-
-def lacking(job: Job) -> list[str]:
-    """What a job reads that is not on disk, and where it comes from if a run fetches it."""
-    place, absent = job.place, [str(path) for path in job.absent()]
-    fetched = [f"{place.fetched} (torchvision downloads it in a run)"] if place.fetched else []
-    return absent + fetched * (place.fetched is not None and not place.fetched.exists())
+from sem_bench.sweep.summary import progress
 
 
 def as_text(plan: Plan, store: Store) -> str:
     """One line a job, then how many there are of each state and the time they will take."""
     jobs = plan.unique()
     seconds = estimate(jobs, store)
-    states = {job.digest: status(job, store) for job in jobs}
+    states = {job.digest: state(job, store) for job in jobs}
     rows = [
         [
             states[job.digest],
@@ -63,23 +50,10 @@ def as_text(plan: Plan, store: Store) -> str:
 
 
 def _sweep(sweep: Subjects, store: Store) -> str:
-    """One line: what it is, how far it is, and how long the rest takes, taken for trials of one setting."""
-    known = read(store.root / "sweeps" / f"{sweep.name}.json") or {}
-    methods, finished, seconds = [], 0, 0.0
-    for subject in sweep.each:
-        mine = [study for study in known.get("studies", []) if study["name"] == subject.name]
-        done = sum(trial["state"] in ("complete", "pruned") for study in mine for trial in study["trials"])
-        left = max(0, sweep.trials - done)
-        if left:
-            whole, first = subject.jobs(subject.example), not done
-            each = estimate(whole, store)
-            patterns = [whole] * first + subject.ahead(left - first)
-            seconds += sum(each[job.digest] for pattern in patterns for job in pattern)
-        methods.append(subject.arm.method.name)
-        finished += done
-    text = (
-        f"sweep {sweep.card.name} of {', '.join(methods)}: {finished} of {sweep.trials * len(methods)} trials finished"
-    )
+    """One line: what it is, how far it is, and how long the rest takes."""
+    finished, seconds = progress(sweep, store)
+    methods = ", ".join(subject.arm.method.name for subject in sweep.each)
+    text = f"sweep {sweep.card.name} of {methods}: {finished} of {sweep.trials * len(sweep.each)} trials finished"
     return text + (f"; about {human_seconds(seconds)} left" if seconds else "")
 
 
@@ -87,7 +61,7 @@ def as_json(plan: Plan, store: Store) -> str:
     """A list of {kind, slug, digest, status, method, embedding, ip, backbone, dataset, seed}."""
     fields = ("method", "embedding", "ip", "backbone", "dataset", "seed")
     entries = [
-        {"kind": job.kind, "slug": job.slug, "digest": job.digest, "status": status(job, store)}
+        {"kind": job.kind, "slug": job.slug, "digest": job.digest, "status": state(job, store)}
         | {name: getattr(job.cell, name) for name in fields}
         for job in plan.jobs
     ]

@@ -11,6 +11,8 @@ from sem_bench.cli.table import print_tables
 
 if TYPE_CHECKING:
     from sem_bench.runs.job import Job
+    from sem_bench.runs.progress import Reporter
+    from sem_bench.runs.schedule import Schedule
     from sem_bench.runs.store import Store
     from sem_bench.sweep.subjects import Subjects
 
@@ -42,22 +44,18 @@ def command(options: argparse.Namespace) -> int:
 
 def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace) -> "list[tuple[Job, str]]":
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
-    from sem_bench.runs.executors.here import Here
-    from sem_bench.runs.pending import look_at_data, selection
+    from sem_bench.runs.pending import due
     from sem_bench.runs.progress import reporter
-    from sem_bench.runs.schedule import Schedule, without_success
+    from sem_bench.runs.schedule import without_success
 
-    limits = limits_of(options)
-    look_at_data(jobs, store, limits)
-    chosen = selection(jobs, store, options.rerun, options.only or ())
+    chosen = due(jobs, store, limits_of(options), options.rerun, options.only or ())
     with reporter(0) as progress:
         if chosen:
             from sem_bench.runs.worker import busy
 
             if warning := busy():
                 progress.message(warning)
-        schedule = Schedule(store, Here(store), progress, options.device, limits)
-        outcomes = schedule.drive(jobs, chosen, afresh=options.rerun == "all")
+        outcomes = _schedule(store, progress, options).drive(jobs, chosen, afresh=options.rerun == "all")
     return without_success(chosen, outcomes)
 
 
@@ -71,24 +69,29 @@ def swept(
     alone: bool = False,
 ) -> "list[tuple[Job, str]]":
     """Run a sweep, `alone` or as a part of a suite; returns the jobs without success."""
-    from sem_bench.runs.executors.here import Here
     from sem_bench.runs.pending import with_data
     from sem_bench.runs.progress import reporter
-    from sem_bench.runs.schedule import Schedule
 
     example = [job for subject in sweep.each for job in subject.jobs(subject.example)]
     if not with_data(example, store, allow_missing=None if alone else options.allow_missing):
         return []
     from sem_bench.sweep.driver import Runner, opened
 
-    limits = limits_of(options)
-    with opened(sweep, store, storage, limits) as studies:
+    with opened(sweep, store, storage, limits_of(options)) as studies:
         if alone:
             store.write_manifest(sweep.name, sweep.plan.suite, [], [sweep.name])
         with reporter(0) as progress:
-            runner = Runner(sweep, studies, Schedule(store, Here(store), progress, options.device, limits), timeout)
+            runner = Runner(sweep, studies, _schedule(store, progress, options), timeout)
             runner.run()
     return runner.failed
+
+
+def _schedule(store: "Store", progress: "Reporter", options: argparse.Namespace) -> "Schedule":
+    """Who does the jobs: this process."""
+    from sem_bench.runs.executors.here import Here
+    from sem_bench.runs.schedule import Schedule
+
+    return Schedule(store, Here(store), progress, options.device, limits_of(options))
 
 
 def limits_of(options: argparse.Namespace) -> Limits:

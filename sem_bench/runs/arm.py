@@ -22,7 +22,7 @@ from sem_bench.training.card import MethodCard, Recipe, Training
 from sem_bench.training.job import PRETRAIN, MethodRef, PretrainJob
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arm:
     """One row of the comparison."""
 
@@ -202,7 +202,16 @@ class Arm:
             external=self.method.content.external,
         )
         place = planned.place or self.evaluated.place
-        return Job(stage, slug, planned.job, dict(planned.inputs), cell, self.method.code, place, self.weights)
+        return Job(
+            stage=stage,
+            slug=slug,
+            config=planned.job,
+            inputs=dict(planned.inputs),
+            cell=cell,
+            method_code=self.method.code,
+            place=place,
+            weights=self.weights,
+        )
 
 
 def _short(embedding: EmbeddingSettings) -> str:

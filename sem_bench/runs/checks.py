@@ -16,6 +16,7 @@ from sem_bench.runs.job import Job
 from sem_bench.runs.suite import Grid, Suite, suite_model
 from sem_bench.runs.sweep_card import sweep_card
 from sem_bench.training.card import defines, method_card
+from sem_bench.training.job import PRETRAIN
 
 LOAD: dict[str, Callable[[Library, str], object]] = {"method": method_card, "dataset": dataset_card}
 GRID_NAMES = {"methods": "method", "datasets": "dataset", "evaluate_on": "dataset", "backbones": "backbone"}
@@ -44,7 +45,7 @@ def row_clashes(found: Sequence[tuple[int, Job]], document: Document) -> list[st
     rows: dict[tuple[object, ...], tuple[int, str]] = {}
     problems = []
     for number, job in found:
-        if job.kind == "pretrain":
+        if job.stage is PRETRAIN:
             cell = job.cell
             settings = canonical_json(cell.embedding_config), cell.recipe, cell.epochs, cell.seed
             row = (cell.method, cell.ip is not None, cell.embedding, cell.backbone, cell.dataset, *settings)

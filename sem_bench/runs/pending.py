@@ -45,6 +45,27 @@ def look_at_data(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
         refresh_fingerprints(jobs, store, limits)
 
 
+def due(
+    jobs: Sequence[Job], store: Store, limits: Limits, rerun: Rerun = "missing", only: Sequence[str] = ()
+) -> list[Job]:
+    """The jobs to do, inputs first, after a look at data that the store does not know yet."""
+    look_at_data(jobs, store, limits)
+    return selection(jobs, store, rerun, only)
+
+
+def state(job: Job, store: Store) -> str:
+    """done, failed, partial, missing, or "no data"."""
+    found = store.status(job)
+    return "no data" if found != "done" and lacking(job) else found
+
+
+def lacking(job: Job) -> list[str]:
+    """What a job reads that is not on disk, and where it comes from if a run fetches it."""
+    place, absent = job.place, [str(path) for path in job.absent()]
+    fetched = [f"{place.fetched} (torchvision downloads it in a run)"] if place.fetched else []
+    return absent + fetched * (place.fetched is not None and not place.fetched.exists())
+
+
 def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool | None) -> list[Job]:
     """The jobs that can be done. Raises UserError where data are absent, unless that is allowed; None: it cannot be."""
     absent = {job.digest: job.absent() for job in jobs if store.status(job) != "done"}

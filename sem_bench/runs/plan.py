@@ -97,23 +97,26 @@ def _arms(
 ) -> Iterator[tuple[int, Arm]]:
     """Each with the number of its grid."""
     for number, grid in enumerate(suite.grid):
-        checkpoint = _checkpoint(grid, data)  # once: it may be gigabytes
+        weights, weights_digest = _checkpoint(grid, data)  # once: it may be gigabytes
         for name in grid.datasets:
             dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
             for backbone in grid.backbones:
                 for method in (method_card(library, one) for one in grid.methods):
                     for label, embedding in grid.embeddings.items():
-                        arm = Arm(
-                            suite,
-                            method,
-                            label,
-                            embedding,
-                            backbone,
-                            dataset,
-                            evaluated,
-                            grid,
-                            *checkpoint,
-                            datasets,
-                            known,
+                        yield (
+                            number,
+                            Arm(
+                                suite=suite,
+                                grid=grid,
+                                method=method,
+                                label=label,
+                                asked=embedding,
+                                backbone=backbone,
+                                dataset=dataset,
+                                evaluated=evaluated,
+                                weights=weights,
+                                weights_digest=weights_digest,
+                                others=datasets,
+                                evaluations=known,
+                            ),
                         )
-                        yield number, arm

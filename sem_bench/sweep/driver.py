@@ -15,7 +15,7 @@ import optuna
 from sem_bench.base.limits import Limits
 from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
-from sem_bench.runs.pending import look_at_data, selection
+from sem_bench.runs.pending import due, look_at_data
 from sem_bench.runs.progress import GOOD, Reporter
 from sem_bench.runs.schedule import Coming, Schedule, without_success
 from sem_bench.runs.store import Store
@@ -151,8 +151,7 @@ class Runner:
 
     def _do(self, jobs: Sequence[Job], *, ahead: bool, monitor: "Monitor | None" = None) -> dict[str, str]:
         """What the store lacks of some jobs, perhaps with more trials ahead; the status of each by digest."""
-        look_at_data(jobs, self.store, self.schedule.limits)
-        chosen = selection(jobs, self.store, "missing")
+        chosen = due(jobs, self.store, self.schedule.limits)
         outcomes = self.schedule.drive(jobs, chosen, monitor=monitor, ahead=self._ahead() if ahead else [])
         if "pruned" not in outcomes.values():
             self.failed += without_success(chosen, outcomes)

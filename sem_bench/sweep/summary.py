@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.files import write_json
 from sem_bench.report.results import SCHEMA
+from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
 from sem_bench.sweep.subjects import Subject, Subjects
@@ -65,6 +66,22 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
     content["studies"] = list((known | made).values())
     if before != content:
         write_json(path, content)
+
+
+def progress(subjects: Subjects, store: Store) -> tuple[int, float]:
+    """How many trials are finished, and the seconds that the rest takes, taken for trials of one setting."""
+    known = read(store.root / "sweeps" / f"{subjects.name}.json") or {}
+    finished, seconds = 0, 0.0
+    for subject in subjects.each:
+        mine = [study for study in known.get("studies", []) if study["name"] == subject.name]
+        done = sum(trial["state"] in ("complete", "pruned") for study in mine for trial in study["trials"])
+        if left := max(0, subjects.trials - done):
+            whole, first = subject.jobs(subject.example), not done
+            each = estimate(whole, store)
+            patterns = [whole] * first + subject.ahead(left - first)
+            seconds += sum(each[job.digest] for pattern in patterns for job in pattern)
+        finished += done
+    return finished, seconds
 
 
 def _study(study: "Study", store: Store) -> Found:

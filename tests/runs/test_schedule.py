@@ -17,7 +17,7 @@ from sem_bench.runs.executors import Executor
 from sem_bench.runs.executors.here import Here
 from sem_bench.runs.job import Job
 from sem_bench.runs.order import Order, Outcome, Tell
-from sem_bench.runs.pending import look_at_data, selection
+from sem_bench.runs.pending import due
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.progress import reporter
 from sem_bench.runs.schedule import Outcomes, Schedule, without_success
@@ -28,11 +28,11 @@ from tests.helpers.processes import Processes
 
 def drive(executor: Executor, store: Store, jobs: list[Job], monitor: Monitor | None = None) -> tuple[Outcomes, str]:
     """What becomes of jobs, and what is said of it."""
-    look_at_data(jobs, store, Limits())
+    chosen = due(jobs, store, Limits())
     said = io.StringIO()
     with reporter(0, stream=said, live=False) as progress:
         schedule = Schedule(store, executor, progress, "cpu", Limits())
-        outcomes = schedule.drive(jobs, selection(jobs, store, "missing"), monitor=monitor)
+        outcomes = schedule.drive(jobs, chosen, monitor=monitor)
     return outcomes, said.getvalue()
 
 
