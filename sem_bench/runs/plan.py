@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from sem_bench.base.files import BUILTIN, file_digest
@@ -98,25 +99,20 @@ def _arms(
     """Each with the number of its grid."""
     for number, grid in enumerate(suite.grid):
         weights, weights_digest = _checkpoint(grid, data)  # once: it may be gigabytes
-        for name in grid.datasets:
-            dataset, evaluated = datasets[name], datasets[grid.evaluate_on or name]
-            for backbone in grid.backbones:
-                for method in (method_card(library, one) for one in grid.methods):
-                    for label, embedding in grid.embeddings.items():
-                        yield (
-                            number,
-                            Arm(
-                                suite=suite,
-                                grid=grid,
-                                method=method,
-                                label=label,
-                                asked=embedding,
-                                backbone=backbone,
-                                dataset=dataset,
-                                evaluated=evaluated,
-                                weights=weights,
-                                weights_digest=weights_digest,
-                                others=datasets,
-                                evaluations=known,
-                            ),
-                        )
+        for name, backbone, method in product(grid.datasets, grid.backbones, grid.methods):
+            for label, embedding in grid.embeddings.items():
+                arm = Arm(
+                    suite=suite,
+                    grid=grid,
+                    method=method_card(library, method),
+                    label=label,
+                    asked=embedding,
+                    backbone=backbone,
+                    dataset=datasets[name],
+                    evaluated=datasets[grid.evaluate_on or name],
+                    weights=weights,
+                    weights_digest=weights_digest,
+                    others=datasets,
+                    evaluations=known,
+                )
+                yield number, arm
