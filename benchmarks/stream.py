@@ -22,7 +22,7 @@ from sem_bench.data import loading
 from sem_bench.data.card import Normalisation
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import TrainingData
-from sem_bench.data.sources import FolderSource
+from sem_bench.data.sources.folder import FolderSource
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.training.card import Augmentation, Optimizer, Training
 from sem_bench.training.job import MethodRef, PretrainJob
