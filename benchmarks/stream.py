@@ -61,7 +61,7 @@ def ours(folder: Path, workers: int) -> float:
         data=described,
         seed=0,
     )
-    place = Place(described.name, ("train",), card=Path("card"), code=Path("none"), root=Path())
+    place = Place(name=described.name, splits=("train",), card=Path("card"), code=Path("none"), root=Path())
     split = loading.load(described, "train", place, memory=1, workers=workers)
     began = time.perf_counter()
     with Views(job, split, torch.device("cpu"), last=STEPS) as views:

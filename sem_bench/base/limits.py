@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+CHUNK = 1024  # images of an evaluation at a time, or features of images
 MEMORY = 2 * 2**30  # bytes of uint8 pixels that a split may take, unless the user says otherwise
 
 

@@ -1,7 +1,6 @@
 """A data set: what of its card enters a digest, and where it is on this machine."""
 
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,13 @@ from typing import Any
 from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest
 from sem_bench.config.cards import Card, Library
-from sem_bench.config.fields import SplitName, resolved
+from sem_bench.config.fields import Model, SplitName, resolved
 from sem_bench.data.card import DatasetCard, dataset_card
 from sem_bench.data.described import LabelledData, ShiftedData, TrainingData
 
 
-@dataclass(frozen=True)
-class Place:
-    """What a data set is read with, beside the description that a digest sees."""
+class Place(Model):
+    """What a data set is read with, beside the description that a digest sees. Plain data: `whole` makes it JSON."""
 
     name: str
     splits: tuple[SplitName, ...]
