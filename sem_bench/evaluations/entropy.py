@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.config.fields import Model, Temperature
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluations.measures import features, simplices
@@ -84,7 +85,7 @@ def run(job: EntropyJob, workspace: Workspace) -> dict[str, Any]:
     embedding = found.encoder.embedding
     assert embedding.groups is not None
     shape = embedding.groups[::-1]
-    chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in found.h_train.split(features.CHUNK))
+    chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in found.h_train.split(CHUNK))
     measured = simplices.measure(chunks, tau=job.tau, bins=job.bins)
     shared = {"column": "train", "fraction": 1.0, "representation": "sem", "tau_d": job.tau, "notes": []}
     values = {

@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.config.fields import Classes, Fraction, Model, Name, Names
 from sem_bench.data.described import ShiftedData
 from sem_bench.data.loading import all_corrupted
@@ -101,7 +102,7 @@ def logits(encoder: Encoder, head: dict[str, Any], h: Tensor) -> Tensor:
     """What a head of the probe says (N, C) of backbone features h (N, d)."""
     of = features.representation(encoder, head["representation"], head["tau_d"]).of
     classifier = Head(head["weight"], head["bias"])
-    return torch.cat([classifier.predict(of(part) * head["scale"]) for part in h.split(features.CHUNK)]).cpu()
+    return torch.cat([classifier.predict(of(part) * head["scale"]) for part in h.split(CHUNK)]).cpu()
 
 
 def accuracy(scores: Tensor, labels: Tensor, own: Tensor, *, among: Tensor) -> float:

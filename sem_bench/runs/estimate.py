@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.data.described import LabelledData, ShiftedData
 from sem_bench.evaluations.augmented import AugmentedJob
 from sem_bench.evaluations.expressivity import ExpressivityJob
@@ -46,7 +47,6 @@ PAIR_SECONDS = 1.1e-6  # IP-IRM, seeking a partition: for each pair of images in
 PAIR_BYTES = 420
 COPIES = 26  # of a probe's head while it is fitted
 SOLVER = 2**31  # bytes that all penalties at once may take, both as in logistic.py
-CHUNK = 1024  # images whose representation exists at a time
 HELD = 2 * 2**30  # bytes of a split's features that stay in memory (--memory, by default)
 NEIGHBOURS = 2**27  # bytes of representations that kNN looks at, at a time
 
