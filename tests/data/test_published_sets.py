@@ -18,14 +18,15 @@ from sem_bench.cli import main
 from sem_bench.config.cards import Library
 from sem_bench.config.fields import SplitName
 from sem_bench.data import loading
-from sem_bench.data.card import Normalisation, dataset_card
+from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
-from sem_bench.data.described import Data, ShiftedData
+from sem_bench.data.described import ShiftedData
 from sem_bench.data.readers import open_split
 from sem_bench.data.sources.corrupted import PUBLISHED_CORRUPTIONS
 from sem_bench.data.split import Split
 from sem_bench.errors import UserError
 from sem_bench.evaluations.robustness import RobustnessJob, own_classes
+from tests.helpers.datasets import dataset, described
 from tests.helpers.places import REPOSITORY
 from tests.helpers.published_trees import (
     DATASETS,
@@ -42,28 +43,6 @@ from tests.helpers.toy import SUITE, write
 
 INSTALLED = sorted(path.stem for path in DATASETS.glob("*.yaml"))
 BASES = {"imagenet_v2": "imagenet", "imagenet_c": "imagenet", "cifar10_c": "cifar10", "cifar100_c": "cifar100"}
-
-
-def dataset(folder: Path, name: str) -> DataSet:
-    library = Library(folder)
-    return DataSet(dataset_card(library, name), library, folder / "data")
-
-
-def described(found: DataSet) -> Data:
-    """A data set as whoever reads it sees it; a shifted one that stands alone as itself."""
-    card = found.card
-    if "train" in card.splits:
-        return found.labelled() if card.labelled else found.training()
-    assert card.classes is not None and card.image_size is not None
-    return ShiftedData(
-        name=found.name,
-        source=card.source,
-        code="",
-        image_size=card.image_size,
-        normalise=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
-        test=card.splits["test"],
-        classes=card.classes,
-    )
 
 
 def read(folder: Path, name: str) -> dict[str, Split]:
