@@ -5,7 +5,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sem_bench.evaluations.registry import builtin
 from sem_bench.report import row, tables
+from sem_bench.report.layout import Table
 from sem_bench.report.results import manifests
 from sem_bench.report.rows import evaluation_rows
 from sem_bench.report.text_table import TextTable
@@ -57,21 +59,30 @@ def load(results: str | Path, *, suite: str | None = None, all_suites: bool = Fa
             **{name: value for name, value in row.items() if name in names},
             extra={name: value for name, value in row.items() if name not in names},
         )
-        for row in rows(Path(results), suite=suite, all_suites=all_suites)
+        for row in read(Path(results), suite=suite, all_suites=all_suites).rows
     ]
 
 
-def rows(results: Path, *, suite: str | None = None, all_suites: bool = False) -> list[row.Row]:
-    """The flat objects of every table, as `table --format json` gives them. Raises UserError as `load`."""
-    names = [name for manifest in manifests(results, suite=suite, all_suites=all_suites) for name in manifest.sweeps]
-    pooled = evaluation_rows(results, suite=suite, all_suites=all_suites)
-    return pooled + sweep_rows(results, dict.fromkeys(names))
+@dataclass(frozen=True)
+class Found:
+    """What a results folder says of some suites."""
+
+    rows: list[row.Row]  # the flat objects of every table, as `table --format json` gives them
+    layouts: list[Table]  # what those tables look like
 
 
-def text_tables(rows: Iterable[row.Row], *, only: str | None = None) -> list[TextTable]:
+def read(results: Path, *, suite: str | None = None, all_suites: bool = False) -> Found:
+    """The rows of a results folder or record, and how to lay them out. Raises UserError as `load`."""
+    found = manifests(results, suite=suite, all_suites=all_suites, known=builtin())
+    sweeps = dict.fromkeys(name for manifest in found for name in manifest.sweeps)
+    rows = evaluation_rows(found, results) + sweep_rows(results, sweeps)
+    return Found(rows, [table for manifest in found for table in manifest.tables.values()])
+
+
+def text_tables(rows: Iterable[row.Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
     """Every table that has rows, or the one of that name."""
     rows = list(rows)
-    return tables.tables(rows, only=only) + (sweep_tables(rows) if only in (None, "sweep") else [])
+    return tables.tables(rows, layouts, only=only) + (sweep_tables(rows) if only in (None, "sweep") else [])
 
 
 def write_tables(folder: Path, rows: Sequence[row.Row], tables: Sequence[TextTable]) -> list[Path]:
@@ -90,14 +101,7 @@ def draw(rows: Sequence[row.Row], folder: Path) -> list[Path]:
 
 def _drawers() -> "dict[str, Draw]":
     """What draws figures, by the name with which its files begin."""
-    from sem_bench.evaluations import comparison, entropy, expressivity, relevance, robustness
     from sem_bench.sweep import figure
 
-    return {
-        "gains": comparison.draw,
-        "entropy": entropy.draw,
-        "expressivity": expressivity.draw,
-        "corruptions": robustness.draw,
-        "relevance": relevance.draw,
-        "sweep": figure.draw,
-    }
+    drawers: dict[str, Draw] = {one.figure: one.draw for one in builtin().values() if one.figure}
+    return drawers | {"sweep": figure.draw}

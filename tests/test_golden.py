@@ -72,8 +72,8 @@ def records() -> dict[str, str]:
     found = {}
     for record in sorted(path for path in Path("docs/records").iterdir() if path.is_dir()):
         for suite in sorted(path.stem for path in (record / "suites").glob("*.json")):
-            rows = analysis.rows(record, suite=suite)
-            tables = analysis.text_tables(rows)
+            read = analysis.read(record, suite=suite)
+            rows, tables = read.rows, analysis.text_tables(read.rows, read.layouts)
             for one in FORMATS:
                 text = render.render(tables, rows, one)
                 found[f"{record.name}, {suite}, {one}"] = hashlib.sha256(text.encode()).hexdigest()

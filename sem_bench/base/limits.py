@@ -1,9 +1,10 @@
-"""What a process may take of the machine."""
+"""What a process may take of the machine, and in which portions it works."""
 
 from dataclasses import dataclass
 
-CHUNK = 1024  # images of an evaluation at a time, or features of images
 MEMORY = 2 * 2**30  # bytes of uint8 pixels that a split may take, unless the user says otherwise
+CHUNK = 1024  # images of an evaluation at a time, or their features
+FLOAT = 4  # bytes of a float32
 
 
 @dataclass(frozen=True)

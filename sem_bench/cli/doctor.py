@@ -90,14 +90,14 @@ def _arms(plan: Plan) -> dict[str, Job]:
 
 
 def _sets(plan: Plan) -> Iterator[tuple[str, Data, Place]]:
-    """Every data set that the suite touches: to train and evaluate on, the shifted ones, those of transfer."""
+    """Every data set that the suite touches: to train and evaluate on, and what evaluations read beside them."""
     evaluated = {grid.evaluate_on or name for grid in plan.suite.grid for name in grid.datasets}
-    robustness = plan.suite.evaluate.robustness
     for dataset in plan.datasets:
         yield dataset.name, dataset.labelled() if dataset.card.labelled else dataset.training(), dataset.place
-        for key in robustness.shifts if robustness and dataset.name in evaluated else ():
-            described, place = dataset.shift(key)
-            yield f"{dataset.name}/{key}", described, place
+        for evaluation in plan.evaluations.values() if dataset.name in evaluated else ():
+            if (asked := plan.suite.asked(evaluation.name)) is not None:
+                for key, described, place in evaluation.sets(asked, dataset):
+                    yield f"{dataset.name}/{key}", described, place
 
 
 def _data(described: Data, place: Place) -> tuple[str, bool]:

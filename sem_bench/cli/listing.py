@@ -7,6 +7,7 @@ from tabulate import tabulate
 
 from sem_bench.config.cards import Library
 from sem_bench.data.card import dataset_card
+from sem_bench.evaluations.registry import evaluations
 from sem_bench.nets import timm_names
 from sem_bench.nets.card import BACKBONES, EMBEDDINGS
 from sem_bench.runs.sweep_card import sweep_card
@@ -24,6 +25,8 @@ def listing(what: str, folder: Path) -> str:
     elif what == "methods":
         cards = {name: method_card(library, name).content for name in library.names("method")}
         lines = {name: f"{card.summary} (recipes: {', '.join(card.recipes)})" for name, card in cards.items()}
+    elif what == "evaluations":
+        lines = {name: evaluation.summary for name, evaluation in evaluations(library).items()}
     elif what == "datasets":
         lines = {name: dataset_card(library, name).content.summary for name in library.names("dataset")}
     else:

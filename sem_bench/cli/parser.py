@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 FORMATS = ("github", "latex", "csv", "html", "json")
-LISTS = ("methods", "datasets", "backbones", "embeddings", "sweeps")
+LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sem_bench.base.files import read_json, write_atomic
 from sem_bench.errors import UserError
+from sem_bench.evaluations.registry import builtin
 from sem_bench.report.results import manifests, reader
 from sem_bench.sweep.table import read
 
@@ -14,7 +15,7 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
 
     Returns the number of jobs. Raises UserError where one has no result: a record has no holes.
     """
-    (manifest,) = manifests(results, suite=suite, all_suites=False)
+    (manifest,) = manifests(results, suite=suite, all_suites=False, known=builtin())
     path = results / "suites" / f"{manifest.name}.json"
     sweeps = {name: read(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}
     if absent := [name for name, content in sweeps.items() if content is None]:

@@ -21,7 +21,7 @@ from sem_bench.config.strict_yaml import YamlDocument, read
 from sem_bench.config.validation import at, validate
 from sem_bench.errors import UserError
 
-FOLDERS = {"method": "methods", "dataset": "datasets", "sweep": "sweeps"}
+FOLDERS = {"method": "methods", "dataset": "datasets", "sweep": "sweeps", "evaluation": "evaluations"}
 
 
 class CardModel(Model):
@@ -80,6 +80,11 @@ class Library:
         """The file of a card, or None."""
         paths = (root / FOLDERS[kind] / f"{name}.yaml" for root in self.roots)
         return next((path for path in paths if path.exists()), None)
+
+    def code(self, kind: str) -> list[Path]:
+        """The Python files of a kind that has no cards, the nearest of each name."""
+        found = [path for root in reversed(self.roots) for path in sorted((root / FOLDERS[kind]).glob("*.py"))]
+        return list({path.stem: path for path in found}.values())
 
     def read(self, kind: str, name: str, model: type[C]) -> Card[C]:
         """A card as it stands in its file. Raises UserError for a faulty one, KeyError for an unknown one."""

@@ -1,4 +1,4 @@
-"""Gains over none with their intervals, and the pooled ones below."""
+"""The table that probe, nearest neighbours and augmented heads share, and its figure of gains."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -19,15 +19,29 @@ from sem_bench.report.figures.panels import (
     width_of,
 )
 from sem_bench.report.gains import pooled
+from sem_bench.report.layout import Metric, Table
 from sem_bench.report.row import Row, embedding_type
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+COMPARISON = Table(
+    name="comparison",
+    metrics=[Metric(name="top1", images=True), Metric(name="knn_top1")],
+    order=10,
+    legend="probe: l2 logistic regression on frozen features; test read once",
+    headline=True,
+)
+
+
 def draw(rows: Sequence[Row], look: Look) -> Drawn:
-    """A panel for each column, a line for each method, and below them the pooled ones."""
-    arms = [row for row in main_rows(rows_of(rows, "comparison", "top1", "knn_top1")) if embedding_type(row) != "none"]
+    """Gains over none with their intervals: a panel for each column, a line for each method, the pooled ones below."""
+    arms = [
+        row
+        for row in main_rows(rows_of(rows, COMPARISON.name, *(metric.name for metric in COMPARISON.metrics)))
+        if embedding_type(row) != "none"
+    ]
     drawn = complete_rows(arms, "gain")
     if not drawn:
         return

@@ -1,16 +1,18 @@
 """Entropy of the simplices on the training images (docs/protocol.md, Entropy)."""
 
+from __future__ import annotations
+
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from sem_bench.base.limits import CHUNK
 from sem_bench.config.fields import Model, Temperature
 from sem_bench.data.described import LabelledData
-from sem_bench.evaluations.measures import features, simplices
+from sem_bench.evaluation import Arm, Before, Evaluation, Planned
 from sem_bench.report.figures.look import Look
 from sem_bench.report.figures.panels import (
     Drawn,
@@ -22,8 +24,11 @@ from sem_bench.report.figures.panels import (
     panels_of,
     rows_of,
 )
+from sem_bench.report.layout import Metric, Table
 from sem_bench.report.row import Row
-from sem_bench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from sem_bench.workspace import Workspace
 
 
 class EntropyJob(Model):
@@ -45,59 +50,94 @@ class EntropySettings(Model):
     bins: Annotated[int, Field(ge=2, le=1000)] = 20
 
 
-def draw(rows: Sequence[Row], look: Look) -> Drawn:
-    """How the entropies of the simplices are distributed, and their mean over training."""
-    arms = main_rows(rows_of(rows, "entropy", "entropy_share"))
-    counted = [row for row in complete_rows(arms, "histogram") if sum(row["histogram"]) > 0]
-    followed = [row for row in complete_rows(arms, "course") if row["course"]]
-    drawn = list({id(row): row for row in counted + followed}.values())
-    if not drawn:
-        return
-    count = bool(counted) + bool(followed)
-    figure, panels = panels_of(rows[0], "Entropy of the simplices", grid=(1, count), size=(3.2, 2.9))
-    if counted:
-        panels[0, 0].set(xlabel="normalised entropy H / log V", ylabel="probability density", xlim=(-0.02, 1.02))
-    for row in counted:
-        bins, total = len(row["histogram"]), sum(row["histogram"])
-        density = [bins * number / total for number in row["histogram"]]
-        colour, dashes = look.colour(row), look.dashes(row)
-        edges = [number / bins for number in range(bins + 1)]
-        panels[0, 0].stairs(density, edges, color=colour, linestyle=dashes, linewidth=1.4)
-        peak = max(range(bins), key=lambda number: density[number])
-        style = look.marker(row, hollow=row["n"] == 1) | {"color": colour, "linestyle": "none"}
-        panels[0, 0].plot([(peak + 0.5) / bins], [density[peak]], **style)
-    if followed:
-        panels[0, -1].set(xlabel="epoch", ylabel="mean of H / log V", ylim=(-0.02, 1.02))
-    for row in followed:
-        epochs, shares = zip(*row["course"], strict=True)
-        style = look.marker(row, hollow=row["n"] == 1) | {"markevery": max(1, len(epochs) // 6)}
-        panels[0, -1].plot(epochs, shares, color=look.colour(row), linestyle=look.dashes(row), **style)
-    styles = ((row, {"color": look.colour(row), "linestyle": look.dashes(row)}) for row in drawn)
-    marked = ((row, style | look.marker(row, hollow=row["n"] == 1)) for row, style in styles)
-    legend(figure, [legend_entry(f"{look.method(row)}, {look.embedding(row)}", **style) for row, style in marked])
-    footnote(figure, arms, look, drawn, "left: the marker is at the largest bin" if counted else "")
-    yield "", figure
+class Entropy(Evaluation[EntropySettings, EntropyJob]):
+    """How far the simplices are from one-hot and from uniform."""
 
+    name, summary, order = "entropy", "entropy of the simplices on the training images", 60
+    Settings, Job, figure = EntropySettings, EntropyJob, "entropy"
+    table = Table(
+        name="entropy",
+        metrics=[
+            Metric(name="entropy_share", header="H / log V"),
+            Metric(name="entropy", header="H"),
+            Metric(name="largest_probability", header="largest p"),
+        ],
+        order=50,
+        legend="entropy of the simplices in nats, at the pretraining temperature, on the training images",
+        unit="",
+        digits=3,
+        gains=False,
+        extras=["histogram", "course"],
+    )
 
-def run(job: EntropyJob, workspace: Workspace) -> dict[str, Any]:
-    """Rows at the pretraining temperature, with the histogram and the course over training."""
-    found = features.load(job.data, workspace)
-    embedding = found.encoder.embedding
-    assert embedding.groups is not None
-    shape = embedding.groups[::-1]
-    chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in found.h_train.split(CHUNK))
-    measured = simplices.measure(chunks, tau=job.tau, bins=job.bins)
-    shared = {"column": "train", "fraction": 1.0, "representation": "sem", "tau_d": job.tau, "notes": []}
-    values = {
-        "entropy_share": measured.normalised,
-        "entropy": measured.entropy,
-        "entropy_std": measured.entropy_std,
-        "largest_probability": measured.largest_probability,
-        "dead_simplices": measured.dead,
-    }
-    rows = [shared | {"metric": metric, "value": value} for metric, value in values.items()]
-    rows[0] |= {"histogram": measured.histogram, "course": course(workspace.inputs["pretrain"] / "log.csv")}
-    return {"rows": rows, "images": measured.images}
+    def jobs(
+        self, asked: EntropySettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
+    ) -> Iterator[Planned[EntropyJob]]:
+        """One job, of an arm whose embedding makes simplices."""
+        tau = arm.embedding.tau
+        if tau is not None and arm.simplices:
+            yield Planned(EntropyJob(data=arm.labelled(superclasses=False), tau=tau, bins=asked.bins))
+
+    def run(self, job: EntropyJob, workspace: Workspace) -> dict[str, Any]:
+        """Rows at the pretraining temperature, with the histogram and the course over training."""
+        from sem_bench.evaluations.measures import features, simplices
+
+        found = features.load(job.data, workspace)
+        embedding = found.encoder.embedding
+        assert embedding.groups is not None
+        shape = embedding.groups[::-1]
+        chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in found.h_train.split(CHUNK))
+        measured = simplices.measure(chunks, tau=job.tau, bins=job.bins)
+        shared = {
+            "column": "train",
+            "fraction": 1.0,
+            "representation": embedding.representation,
+            "tau_d": job.tau,
+            "notes": [],
+        }
+        values = {
+            "entropy_share": measured.normalised,
+            "entropy": measured.entropy,
+            "entropy_std": measured.entropy_std,
+            "largest_probability": measured.largest_probability,
+            "dead_simplices": measured.dead,
+        }
+        rows = [shared | {"metric": metric, "value": value} for metric, value in values.items()]
+        rows[0] |= {"histogram": measured.histogram, "course": course(workspace.inputs["pretrain"] / "log.csv")}
+        return {"rows": rows, "images": measured.images}
+
+    def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
+        """How the entropies of the simplices are distributed, and their mean over training."""
+        arms = main_rows(rows_of(rows, self.table.name, self.table.metrics[0].name))
+        counted = [row for row in complete_rows(arms, "histogram") if sum(row["histogram"]) > 0]
+        followed = [row for row in complete_rows(arms, "course") if row["course"]]
+        drawn = list({id(row): row for row in counted + followed}.values())
+        if not drawn:
+            return
+        count = bool(counted) + bool(followed)
+        figure, panels = panels_of(rows[0], "Entropy of the simplices", grid=(1, count), size=(3.2, 2.9))
+        if counted:
+            panels[0, 0].set(xlabel="normalised entropy H / log V", ylabel="probability density", xlim=(-0.02, 1.02))
+        for row in counted:
+            bins, total = len(row["histogram"]), sum(row["histogram"])
+            density = [bins * number / total for number in row["histogram"]]
+            colour, dashes = look.colour(row), look.dashes(row)
+            edges = [number / bins for number in range(bins + 1)]
+            panels[0, 0].stairs(density, edges, color=colour, linestyle=dashes, linewidth=1.4)
+            peak = max(range(bins), key=lambda number: density[number])
+            style = look.marker(row, hollow=row["n"] == 1) | {"color": colour, "linestyle": "none"}
+            panels[0, 0].plot([(peak + 0.5) / bins], [density[peak]], **style)
+        if followed:
+            panels[0, -1].set(xlabel="epoch", ylabel="mean of H / log V", ylim=(-0.02, 1.02))
+        for row in followed:
+            epochs, shares = zip(*row["course"], strict=True)
+            style = look.marker(row, hollow=row["n"] == 1) | {"markevery": max(1, len(epochs) // 6)}
+            panels[0, -1].plot(epochs, shares, color=look.colour(row), linestyle=look.dashes(row), **style)
+        styles = ((row, {"color": look.colour(row), "linestyle": look.dashes(row)}) for row in drawn)
+        marked = ((row, style | look.marker(row, hollow=row["n"] == 1)) for row, style in styles)
+        legend(figure, [legend_entry(f"{look.method(row)}, {look.embedding(row)}", **style) for row, style in marked])
+        footnote(figure, arms, look, drawn, "left: the marker is at the largest bin" if counted else "")
+        yield "", figure
 
 
 def course(log: Path) -> list[list[float]]:

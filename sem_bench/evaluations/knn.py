@@ -1,18 +1,25 @@
 """Weighted nearest neighbours on frozen features: nothing is fitted, nothing selected (docs/protocol.md)."""
 
-from typing import Annotated, Any
+from __future__ import annotations
 
-import torch
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
 from pydantic import Field
-from torch import Tensor
 
-from sem_bench.base.randomness import derived_seed
+from sem_bench.base.limits import FLOAT
 from sem_bench.config.fields import Model, Seed, Temperature
 from sem_bench.data.described import LabelledData
-from sem_bench.evaluations.measures import features, selection
-from sem_bench.evaluations.measures.features import Features
-from sem_bench.evaluations.measures.neighbours import predict
-from sem_bench.workspace import Workspace
+from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
+from sem_bench.evaluations.comparison import COMPARISON
+from sem_bench.evaluations.measures.sizes import NEIGHBOURS
+from sem_bench.report.row import FigureKey
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sem_bench.evaluations.measures.features import Features
+    from sem_bench.workspace import Workspace
 
 
 class KnnJob(Model):
@@ -32,44 +39,70 @@ class KnnSettings(Model):
     temperature: Temperature = 0.1
 
 
-def run(job: KnnJob, workspace: Workspace) -> dict[str, Any]:
-    """A row for h, and one for z or SEM at the pretraining temperature."""
-    found = features.load(job.data, workspace)
-    (voters, labels), (queries, truth) = _sides(found, job.holdout)
-    rows = []
-    for representation in found.representations(job.tau):
-        predicted = predict(
-            voters,
-            labels.to(workspace.device),
-            queries,
-            classes=len(job.data.classes),
-            k=job.k,
-            temperature=job.temperature,
-            of=representation.of,
-        )
-        rows.append(
-            {
-                "column": "kNN",
-                "fraction": 1.0,
-                "metric": "knn_top1",
-                "representation": representation.name,
-                "tau_d": representation.tau_d,
-                "value": _percent(predicted.cpu() == truth),
-                "notes": [],
-            }
-        )
-    return {"rows": rows, "k": min(job.k, len(labels)), "temperature": job.temperature}
+class Knn(Evaluation[KnnSettings, KnnJob]):
+    """Cosine similarity, weighted votes."""
+
+    name, summary, order = "knn", "accuracy of weighted nearest neighbours", 20
+    Settings, Job, table = KnnSettings, KnnJob, COMPARISON
+
+    def jobs(
+        self, asked: KnnSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
+    ) -> Iterator[Planned[KnnJob]]:
+        """One job; no vote reads superclasses."""
+        data = arm.labelled(superclasses=False)
+        yield Planned(KnnJob(data=data, tau=arm.embedding.tau, k=asked.k, temperature=asked.temperature))
+
+    def owes(self, entry: Mapping[str, Any]) -> list[FigureKey]:
+        """Of the arm's representation and of h."""
+        return [("kNN", 1.0, "knn_top1", name) for name in dict.fromkeys((entry["representation"], "h"))]
+
+    def run(self, job: KnnJob, workspace: Workspace) -> dict[str, Any]:
+        """A row for h, and one for the embedding's output at the pretraining temperature."""
+        from sem_bench.evaluations.measures import features
+        from sem_bench.evaluations.measures.neighbours import predict
+
+        found = features.load(job.data, workspace)
+        (voters, labels), (queries, truth) = _sides(found, job.holdout)
+        rows = []
+        for representation in found.representations(job.tau):
+            predicted = predict(
+                voters,
+                labels.to(workspace.device),
+                queries,
+                classes=len(job.data.classes),
+                k=job.k,
+                temperature=job.temperature,
+                of=representation.of,
+            )
+            rows.append(
+                {
+                    "column": "kNN",
+                    "fraction": 1.0,
+                    "metric": "knn_top1",
+                    "representation": representation.name,
+                    "tau_d": representation.tau_d,
+                    "value": 100 * float((predicted.cpu() == truth).double().mean()),
+                    "notes": [],
+                }
+            )
+        return {"rows": rows, "k": min(job.k, len(labels)), "temperature": job.temperature}
+
+    def cost(self, job: KnnJob, net: NetCost) -> Cost:
+        """The representations of all images, or as many as are looked at at a time."""
+        images = sum(map(job.data.used, job.data.counts))
+        return Cost(net.reading_seconds(job.data), 4 * min(FLOAT * net.width * images, NEIGHBOURS))
 
 
 def _sides(found: Features, holdout: int | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """h and labels of who votes and of who is classified: train and test, or both of train, parted as by the probe."""
+    import torch
+
+    from sem_bench.base.randomness import derived_seed
+    from sem_bench.evaluations.measures import selection
+
     h, labels = found.h_train, found.train.labels
     if holdout is None:
         return (h, labels), (found.h_test, found.test.labels)
     seed = derived_seed(holdout, "split", "validation", 0)
     voting, held = map(torch.from_numpy, selection.stratified_holdout(labels.numpy(), selection.HOLDOUT, seed=seed))
     return (h[voting], labels[voting]), (h[held], labels[held])
-
-
-def _percent(correct: Tensor) -> float:
-    return 100 * float(correct.double().mean())

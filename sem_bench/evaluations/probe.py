@@ -1,13 +1,25 @@
 """The linear probe on frozen features, at one fraction of the labels a job (docs/protocol.md, Probe)."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
 
 from sem_bench.config.fields import Fraction, Fractions, Model, Penalties, Positive, Seed, Temperature, Temperatures
 from sem_bench.data.described import LabelledData
+from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
+from sem_bench.evaluations import comparison
+from sem_bench.evaluations.measures.sizes import COPIES, SOLVER
+from sem_bench.report.row import FigureKey
 
 if TYPE_CHECKING:
+    from sem_bench.data.dataset import Place
+    from sem_bench.report.figures.look import Look
+    from sem_bench.report.figures.panels import Drawn
+    from sem_bench.report.row import Row
     from sem_bench.workspace import Workspace
 
 
@@ -38,8 +50,59 @@ class ProbeSettings(Model):
         return self
 
 
-def run(job: ProbeJob, workspace: "Workspace") -> dict[str, Any]:
-    """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
-    from sem_bench.evaluations.measures.probing import ProbeReport, evaluate
+class Probe(Evaluation[ProbeSettings, ProbeJob]):
+    """Logistic regression; other evaluations read its heads."""
 
-    return evaluate(job, workspace, ProbeReport(f"{100 * job.fraction:g}%"))
+    name, summary, order = "probe", "accuracy of a linear probe on frozen features", 10
+    Settings, Job, table, figure = ProbeSettings, ProbeJob, comparison.COMPARISON, "gains"
+    outputs = ("head.pt", "predictions.bin")
+
+    def jobs(
+        self, asked: ProbeSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
+    ) -> Iterator[Planned[ProbeJob]]:
+        """A job a fraction of the labels."""
+        for fraction in asked.fractions:
+            yield Planned(probe_job(asked, arm, fraction, seed), suffix=f"-{fraction * 100:g}pc")
+
+    def needs(self, job: ProbeJob, place: Place) -> Iterator[Path]:
+        """The list of labelled images, where there is one."""
+        if job.subset is not None:
+            yield place.subset(job.fraction)
+
+    def owes(self, entry: Mapping[str, Any]) -> list[FigureKey]:
+        """Of the arm's representation and of h."""
+        fraction = float(entry["fraction"])
+        names = dict.fromkeys((entry["representation"], "h"))
+        return [(f"{100 * fraction:g}%", fraction, "top1", name) for name in names]
+
+    def run(self, job: ProbeJob, workspace: Workspace) -> dict[str, Any]:
+        """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
+        from sem_bench.evaluations.measures.probing import ProbeReport, evaluate
+
+        return evaluate(job, workspace, ProbeReport(f"{100 * job.fraction:g}%"))
+
+    def cost(self, job: ProbeJob, net: NetCost) -> Cost:
+        """All penalties that fit into SOLVER are fitted side by side."""
+        head = COPIES * net.head_bytes(len(job.data.classes))
+        penalties = max(len(job.l2), len(job.fixed_l2))
+        together = min(penalties, max(1, SOLVER // head))
+        return Cost(net.fit_seconds(job.data), head * together + net.chunk_bytes())
+
+    def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
+        """The gains of the comparison."""
+        return comparison.draw(rows, look)
+
+
+def probe_job(asked: ProbeSettings, arm: Arm, fraction: float, seed: int) -> ProbeJob:
+    """The probe of an arm. Both kinds of representation get the same number of candidates (docs/protocol.md)."""
+    search = arm.search(asked.tau, asked.l2)
+    return ProbeJob(
+        data=arm.labelled(),
+        fraction=fraction,
+        tau=search.tau,
+        fixed_tau=search.fixed_tau,
+        l2=search.grid,
+        fixed_l2=search.fixed_grid,
+        seed=seed,
+        subset=arm.subset(fraction),
+    )

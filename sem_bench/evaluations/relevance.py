@@ -1,19 +1,17 @@
 """Semantic relevance of the probe's weights (docs/protocol.md, Relevance)."""
 
-import math
-from collections.abc import Sequence
-from typing import Annotated, Any
+from __future__ import annotations
 
-import torch
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
 from pydantic import AfterValidator, Field
 
 from sem_bench.base.files import read_json
-from sem_bench.base.randomness import derived_seed
 from sem_bench.config.fields import Model, Seed, unique
 from sem_bench.data.described import LabelledData
-from sem_bench.evaluations.measures import class_graph
-from sem_bench.evaluations.measures.probing import superclass_of
-from sem_bench.nets.embeddings import sem
+from sem_bench.evaluation import Arm, Asking, Before, Evaluation, Planned, Problem
 from sem_bench.report.figures.look import INK, PALE, Look, shades_of
 from sem_bench.report.figures.panels import (
     SPREAD,
@@ -27,9 +25,11 @@ from sem_bench.report.figures.panels import (
     panels_of,
     rows_of,
 )
+from sem_bench.report.layout import Metric, Remark, Table
 from sem_bench.report.row import Row
-from sem_bench.training.job import PretrainJob
-from sem_bench.workspace import Workspace
+
+if TYPE_CHECKING:
+    from sem_bench.workspace import Workspace
 
 
 class RelevanceJob(Model):
@@ -53,97 +53,152 @@ class RelevanceSettings(Model):
     permutations: Annotated[int, Field(ge=1, le=10**5)] = 200  # for the null
 
 
-def draw(rows: Sequence[Row], look: Look) -> Drawn:
-    """Semantic relevance against K, beside what chance gives; a panel for each method."""
-    arms = main_rows(rows_of(rows, "relevance", "relevance_per_class"))
-    drawn = complete_rows(arms)
-    if not drawn:
-        return
-    methods, embeddings = grouped(drawn, look.method), list(grouped(drawn, look.embedding))
-    height = math.ceil(len(methods) / 4)
-    columns = math.ceil(len(methods) / height)
-    figure, panels = panels_of(
-        drawn[0], "Semantic relevance", grid=(height, columns), size=(1.9, 1.9), sharex=True, sharey=True
-    )
-    ticks = sorted({int(row["column"]) for row in drawn})
-    base_rate = {"color": INK, "linestyle": "--", "linewidth": 0.9}
-    panels[0, 0].set_xscale("log", base=2)
-    panels[0, 0].set_xticks(ticks, list(map(str, ticks)), minor=False)
-    for number, axis in enumerate(panels.flat):
-        if number >= len(methods):
-            axis.remove()
-        elif number + columns >= len(methods):  # nothing below it
-            axis.set(xlabel="K")
-            axis.tick_params(labelbottom=True)
-    for axis, (method, found) in zip(panels.flat, methods.items(), strict=False):
-        axis.set(title=method)
-        for name, line in grouped(found, look.embedding).items():
-            line = sorted(line, key=lambda row: int(row["column"]))
-            ks = [int(row["column"]) for row in line]
-            colour = shades_of(look.colour(line[0]), len(embeddings))[embeddings.index(name)]
-            style = look.marker(line[0], hollow=all(row["n"] == 1 for row in line))
-            axis.errorbar(ks, [row["mean"] for row in line], [row["std"] or 0 for row in line], color=colour, **style)
-            null = complete_rows(line, "null_low", "null_high")
-            if null:
-                edges = ([row[end] for row in null] for end in ("null_low", "null_high"))
-                axis.fill_between([int(row["column"]) for row in null], *edges, color=colour, alpha=0.2, linewidth=0)
-            base = complete_rows(line, "base_rate")
-            axis.plot([int(row["column"]) for row in base], [row["base_rate"] for row in base], **base_rate)
-    figure.supylabel("semantic relevance", fontsize=9)
-    from matplotlib.patches import Patch
+class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
+    """Do classes that share features share a superclass?"""
 
-    shades = dict(zip(embeddings, shades_of(PALE, len(embeddings)), strict=True))
-    firsts = grouped(drawn, look.embedding).items()
-    handles = [
-        legend_entry(name, color=shades[name], ls="-", **look.marker(row[0], hollow=False)) for name, row in firsts
-    ]
-    band = Patch(color=PALE, alpha=0.4, linewidth=0, label="chance, 95 %")
-    legend(
-        figure,
-        [
-            *handles,
-            *[band] * bool(complete_rows(drawn, "null_low", "null_high")),
-            *[legend_entry("base rate", **base_rate)] * bool(complete_rows(drawn, "base_rate")),
+    name, summary, order, reads = "relevance", "do classes that share features share a superclass?", 40, ("probe",)
+    Settings, Job, figure = RelevanceSettings, RelevanceJob, "relevance"
+    table = Table(
+        name="relevance",
+        metrics=[Metric(name="relevance_per_class", header="K = {column}")],
+        order=40,
+        legend="relevance: share of the classes with a common feature that have the same superclass, mean over "
+        "classes, for the K largest weights of each class; in brackets chance (classes permuted among superclasses) "
+        "and the neighbours of a class; gains are of what lies above chance",
+        unit="",
+        digits=3,
+        aside=" ({null:.3f}; {neighbours:.1f})",
+        chance="null",
+        extras=["null", "null_low", "null_high", "base_rate", "neighbours", "features", "isolated"],
+        remarks=[
+            Remark(field="base_rate", text="base rate: {value:.3f} of the other classes lie in a class's superclass")
         ],
     )
-    spread = SPREAD if any(row["std"] for row in drawn) else ""
-    chance = "chance: classes permuted among superclasses" if complete_rows(drawn, "null_low", "null_high") else ""
-    footnote(figure, arms, look, drawn, "mean over classes, of the K largest weights of each", spread, chance)
-    yield "", figure
 
+    def lacks(self, asked: RelevanceSettings, others: Mapping[str, Any]) -> Iterator[str]:
+        """The probe, and its head at all labels."""
+        yield from super().lacks(asked, others)
+        if others["probe"] is not None and 1.0 not in others["probe"].fractions:
+            yield "relevance reads the head at all labels: add 1.0 to the probe's fractions"
 
-def run(job: RelevanceJob, workspace: Workspace) -> dict[str, Any]:
-    """Two rows for each head and K; the features and neighbours of each class stand in `graphs`."""
-    pretrained = PretrainJob.model_validate(read_json(workspace.inputs["pretrain"] / "config.json"))
-    heads = torch.load(workspace.inputs["probe"] / "head.pt", map_location="cpu", weights_only=True)
-    superclass = superclass_of(job.data.classes, job.data.superclasses)
-    seed = derived_seed(job.seed, "split", "relevance")
-    rows, graphs = [], []
-    for head in heads:
-        weight = head["weight"]
-        if head["representation"] != "h":  # features in the paper's order: number v of group l is l*V + v
-            embedding = pretrained.embedding
-            assert embedding.L is not None and embedding.V is not None
-            weight = sem.to_group_major(weight, L=embedding.L, V=embedding.V)
-        for k in job.top_k:
-            found = class_graph.measure(weight.numpy(), superclass, top_k=k, permutations=job.permutations, seed=seed)
-            shared = {
-                "column": str(k),
-                "fraction": 1.0,
-                "representation": head["representation"],
-                "tau_d": head["tau_d"],
-                "draw": head["draw"],
-                "base_rate": found.base_rate,
-                "neighbours": found.neighbours_per_class,
-                "features": found.distinct_features,
-                "isolated": found.without_neighbours,
-                "notes": [],
-            }
-            null = {"null": found.null.mean, "null_low": found.null.low, "null_high": found.null.high}
-            per_class = head["metric"].replace("top1", "relevance_per_class")
-            rows.append(shared | null | {"metric": per_class, "value": found.per_class})
-            rows.append(shared | {"metric": head["metric"].replace("top1", "relevance"), "value": found.relevance})
-            graphs.append({"column": str(k), "metric": per_class, "representation": head["representation"]}
-                          | {"features": found.features, "neighbours": found.neighbours})  # fmt: skip
-            workspace.progress(len(graphs), len(heads) * len(job.top_k), f"{found.per_class:.3f}")
-    return {"rows": rows, "classes": job.data.classes, "graphs": graphs}
+    def problems(self, asked: RelevanceSettings, asking: Asking) -> Iterator[Problem]:
+        """Data sets without superclasses."""
+        for name in asking.evaluated:
+            if not asking.card(name).superclasses:
+                yield (), f"{name!r} has no superclasses, which relevance needs"
+
+    def jobs(
+        self, asked: RelevanceSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
+    ) -> Iterator[Planned[RelevanceJob]]:
+        """One job, on the head at all labels."""
+        (probe,) = (job for job in before["probe"] if job.config.fraction == 1)
+        job = RelevanceJob(data=arm.labelled(), seed=seed, **asked.model_dump())
+        yield Planned(job, inputs={"probe": probe.digest})
+
+    def run(self, job: RelevanceJob, workspace: Workspace) -> dict[str, Any]:
+        """Two rows for each head and K; the features and neighbours of each class stand in `graphs`."""
+        import torch
+
+        from sem_bench.base.randomness import derived_seed
+        from sem_bench.evaluations.measures import class_graph
+        from sem_bench.evaluations.measures.probing import superclass_of
+        from sem_bench.nets.embeddings import sem
+        from sem_bench.training.job import PretrainJob
+
+        pretrained = PretrainJob.model_validate(read_json(workspace.inputs["pretrain"] / "config.json"))
+        heads = torch.load(workspace.inputs["probe"] / "head.pt", map_location="cpu", weights_only=True)
+        superclass = superclass_of(job.data.classes, job.data.superclasses)
+        seed = derived_seed(job.seed, "split", "relevance")
+        rows, graphs = [], []
+        for head in heads:
+            weight = head["weight"]
+            if head["representation"] != "h":  # features in the paper's order: number v of group l is l*V + v
+                embedding = pretrained.embedding
+                assert embedding.L is not None and embedding.V is not None
+                weight = sem.to_group_major(weight, L=embedding.L, V=embedding.V)
+            for k in job.top_k:
+                found = class_graph.measure(
+                    weight.numpy(), superclass, top_k=k, permutations=job.permutations, seed=seed
+                )
+                shared = {
+                    "column": str(k),
+                    "fraction": 1.0,
+                    "representation": head["representation"],
+                    "tau_d": head["tau_d"],
+                    "draw": head["draw"],
+                    "base_rate": found.base_rate,
+                    "neighbours": found.neighbours_per_class,
+                    "features": found.distinct_features,
+                    "isolated": found.without_neighbours,
+                    "notes": [],
+                }
+                null = {"null": found.null.mean, "null_low": found.null.low, "null_high": found.null.high}
+                per_class = head["metric"].replace("top1", "relevance_per_class")
+                rows.append(shared | null | {"metric": per_class, "value": found.per_class})
+                rows.append(shared | {"metric": head["metric"].replace("top1", "relevance"), "value": found.relevance})
+                graphs.append({"column": str(k), "metric": per_class, "representation": head["representation"]}
+                              | {"features": found.features, "neighbours": found.neighbours})  # fmt: skip
+                workspace.progress(len(graphs), len(heads) * len(job.top_k), f"{found.per_class:.3f}")
+        return {"rows": rows, "classes": job.data.classes, "graphs": graphs}
+
+    def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
+        """Semantic relevance against K, beside what chance gives; a panel for each method."""
+        arms = main_rows(rows_of(rows, self.table.name, self.table.metrics[0].name))
+        drawn = complete_rows(arms)
+        if not drawn:
+            return
+        methods, embeddings = grouped(drawn, look.method), list(grouped(drawn, look.embedding))
+        height = math.ceil(len(methods) / 4)
+        columns = math.ceil(len(methods) / height)
+        figure, panels = panels_of(
+            drawn[0], "Semantic relevance", grid=(height, columns), size=(1.9, 1.9), sharex=True, sharey=True
+        )
+        ticks = sorted({int(row["column"]) for row in drawn})
+        base_rate = {"color": INK, "linestyle": "--", "linewidth": 0.9}
+        panels[0, 0].set_xscale("log", base=2)
+        panels[0, 0].set_xticks(ticks, list(map(str, ticks)), minor=False)
+        for number, axis in enumerate(panels.flat):
+            if number >= len(methods):
+                axis.remove()
+            elif number + columns >= len(methods):  # nothing below it
+                axis.set(xlabel="K")
+                axis.tick_params(labelbottom=True)
+        for axis, (method, found) in zip(panels.flat, methods.items(), strict=False):
+            axis.set(title=method)
+            for name, line in grouped(found, look.embedding).items():
+                line = sorted(line, key=lambda row: int(row["column"]))
+                ks = [int(row["column"]) for row in line]
+                colour = shades_of(look.colour(line[0]), len(embeddings))[embeddings.index(name)]
+                style = look.marker(line[0], hollow=all(row["n"] == 1 for row in line))
+                axis.errorbar(
+                    ks, [row["mean"] for row in line], [row["std"] or 0 for row in line], color=colour, **style
+                )
+                null = complete_rows(line, "null_low", "null_high")
+                if null:
+                    edges = ([row[end] for row in null] for end in ("null_low", "null_high"))
+                    axis.fill_between(
+                        [int(row["column"]) for row in null], *edges, color=colour, alpha=0.2, linewidth=0
+                    )
+                base = complete_rows(line, "base_rate")
+                axis.plot([int(row["column"]) for row in base], [row["base_rate"] for row in base], **base_rate)
+        figure.supylabel("semantic relevance", fontsize=9)
+        from matplotlib.patches import Patch
+
+        shades = dict(zip(embeddings, shades_of(PALE, len(embeddings)), strict=True))
+        firsts = grouped(drawn, look.embedding).items()
+        handles = [
+            legend_entry(name, color=shades[name], ls="-", **look.marker(row[0], hollow=False)) for name, row in firsts
+        ]
+        band = Patch(color=PALE, alpha=0.4, linewidth=0, label="chance, 95 %")
+        legend(
+            figure,
+            [
+                *handles,
+                *[band] * bool(complete_rows(drawn, "null_low", "null_high")),
+                *[legend_entry("base rate", **base_rate)] * bool(complete_rows(drawn, "base_rate")),
+            ],
+        )
+        spread = SPREAD if any(row["std"] for row in drawn) else ""
+        chance = "chance: classes permuted among superclasses" if complete_rows(drawn, "null_low", "null_high") else ""
+        footnote(figure, arms, look, drawn, "mean over classes, of the K largest weights of each", spread, chance)
+        yield "", figure

@@ -1,9 +1,14 @@
 """Transfer: a linear probe on another data set, on all its labels (docs/protocol.md, Transfer)."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from sem_bench.config.fields import Model, Names
-from sem_bench.evaluations.probe import ProbeJob
+from sem_bench.evaluation import Arm, Asking, Before, Cost, Evaluation, NetCost, Planned, Problem
+from sem_bench.evaluations.probe import Probe, ProbeJob, ProbeSettings, probe_job
+from sem_bench.report.layout import Metric, Table
 
 if TYPE_CHECKING:
     from sem_bench.workspace import Workspace
@@ -26,8 +31,45 @@ class TransferSettings(Model):
     datasets: Names
 
 
-def run(job: TransferJob, workspace: "Workspace") -> dict[str, Any]:
-    """As the probe; the column is the data set, the metric its card's."""
-    from sem_bench.evaluations.measures.probing import ProbeReport, evaluate
+class Transfer(Evaluation[TransferSettings, TransferJob]):
+    """The probe's search, on other data."""
 
-    return evaluate(job, workspace, ProbeReport(job.data.name, job.metric))
+    name, summary, order = "transfer", "accuracy of a linear probe on other data sets", 50
+    Settings, Job = TransferSettings, TransferJob
+    outputs = Probe.outputs
+    names = {"datasets": "dataset"}
+    table = Table(
+        name="transfer",
+        metrics=[
+            Metric(name="top1", images=True),
+            Metric(name="mean_per_class", header="{column} (per class)"),
+        ],
+        order=30,
+        legend="transfer: a probe on all labels of another data set; per class: the mean over its classes",
+    )
+
+    def problems(self, asked: TransferSettings, asking: Asking) -> Iterator[Problem]:
+        """Data sets without labels."""
+        for i, name in enumerate(asked.datasets):
+            if not asking.card(name).labelled:
+                yield ("datasets", i), f"{name!r} has no labelled train and test images, which transfer needs"
+
+    def jobs(
+        self, asked: TransferSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
+    ) -> Iterator[Planned[TransferJob]]:
+        """A job a data set, with the grids of the suite's probe."""
+        probe = probe_job(arm.asked_of("probe") or ProbeSettings(), arm, 1.0, seed)
+        for name in asked.datasets:
+            data, metric, place = arm.other(name)
+            job = TransferJob(**dict(probe) | {"data": data, "subset": None}, metric=metric)
+            yield Planned(job, suffix=f"-{name}", place=place)
+
+    def run(self, job: TransferJob, workspace: Workspace) -> dict[str, Any]:
+        """As the probe; the column is the data set, the metric its card's."""
+        from sem_bench.evaluations.measures.probing import ProbeReport, evaluate
+
+        return evaluate(job, workspace, ProbeReport(job.data.name, job.metric))
+
+    def cost(self, job: TransferJob, net: NetCost) -> Cost:
+        """That of a probe."""
+        return Probe().cost(job, net)

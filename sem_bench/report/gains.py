@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sem_bench.base.digest import canonical_json
+from sem_bench.report.layout import FIXED_TAU, Metric
 from sem_bench.report.results import UNKNOWN, Predictions
-from sem_bench.report.row import METHOD, Row, embedding_type, has_gain
+from sem_bench.report.row import BASELINE, METHOD, Row, embedding_type
 
 Interval = tuple[float | None, float | None, float | None]  # mean, low, high
 
@@ -34,17 +35,19 @@ class Cell:
     """A row and, by seed, what its gain is made of."""
 
     row: Row
+    metric: Metric
     values: dict[int, float]  # above chance, where chance is known
     settings: dict[int, str]
     predictions: dict[int, Predictions]  # of seeds with a single draw
     absent: str  # which seeds have no figure, and why
     external: bool  # an encoder that was trained elsewhere
+    attached: bool  # an embedding that stands on the finished baseline
     pretrained: dict[int, str]  # digest of what made the backbone
 
     @property
     def place(self) -> str:
         """What an arm's row and its `none` row have in common."""
-        metric = self.row["metric"].replace("_fixed_tau", "")
+        metric = self.row["metric"].replace(FIXED_TAU, "")
         names = ("table", *METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
         return canonical_json([*(self.row[name] for name in names), metric])
 
@@ -56,20 +59,20 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 def add_gains(cells: Sequence[Cell]) -> None:
     """Fill in each arm's gain over `none`, but of errors. Notes on the gain alone end in "gain"."""
-    cells = [cell for cell in cells if has_gain(cell.row["metric"])]
+    cells = [cell for cell in cells if cell.metric.gain]
     baselines: dict[str, dict[str, Cell]] = {}
     for cell in cells:
-        if embedding_type(cell.row) == "none":
+        if embedding_type(cell.row) == BASELINE:
             baselines.setdefault(cell.place, {})[canonical_json(cell.row["digests"])] = cell
-    for cell in (cell for cell in cells if embedding_type(cell.row) != "none"):
-        if cell.external and embedding_type(cell.row) != "untrained":
+    for cell in (cell for cell in cells if embedding_type(cell.row) != BASELINE):
+        if cell.external:
             cell.row["notes"].append("external encoders are no pair: no gain")
             continue
         found = list(baselines.get(cell.place, {}).values())
         if len(found) == 1:
             gain, note = _gain(cell, found[0])
             cell.row.update(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
-            if gain[0] is not None and cell.row["metric"].startswith("top1"):  # predictions count images alike
+            if gain[0] is not None and cell.metric.images:
                 cell.row["bootstrap"] = _bootstrap(cell, found[0])
         else:
             note = f"{'several' if found else 'no'} none arms to compare with: no gain"
@@ -83,7 +86,7 @@ def _gain(cell: Cell, base: Cell) -> tuple[Interval, str]:
     if base.absent:
         return hole, f"the none arm has holes ({base.absent}): no gain"
     common = [seed for seed in cell.values if seed in base.values]
-    if embedding_type(cell.row) == "untrained" and any(cell.pretrained[s] != base.pretrained[s] for s in common):
+    if cell.attached and any(cell.pretrained[s] != base.pretrained[s] for s in common):
         return hole, "stands on another pretraining than none: no gain"
     for here, there in ((cell.settings[seed], base.settings[seed]) for seed in common):
         if here != there or here == UNKNOWN:

@@ -1,57 +1,57 @@
-"""How the rows of each table are laid out."""
+"""What a table looks like, as plain data that travels in a suite's manifest: printing it needs no code of a stage."""
 
-from dataclasses import dataclass
+from sem_bench.config.fields import Model
+
+FIXED_TAU = "_fixed_tau"  # ends a metric that is also reported at the temperature of pretraining, without search
 
 
-@dataclass(frozen=True)
-class Table:
+class Metric(Model):
+    """A figure that a stage measures: a column of its table for each place where it is measured."""
+
+    name: str  # as rows and JSON have it
+    header: str = "{column}"  # of its columns
+    gain: bool = True  # whether a difference to the baseline is a gain; that of an error or of a fit to train is not
+    images: bool = False  # predictions.bin counts it image by image, so a bootstrap over images applies
+    legend: str = ""  # a line below tables that have it
+
+
+class Remark(Model):
+    """A line below a table for each value that a field of its rows has."""
+
+    field: str  # of a row, or FIELD.KEY of a mapping in it
+    text: str  # "{value:g} images"
+
+
+class Beside(Model):
+    """Columns of another table that stand first in this one."""
+
+    table: str
+    metric: str
+    column: str  # what they are called here
+
+
+class Table(Model):
     """How the rows of a table are laid out."""
 
-    metrics: tuple[str, ...]  # in the order of their columns
-    headers: tuple[str, ...] = ("{column}",)  # of each metric; one for all
-    group: tuple[str, ...] = ()  # a table for each value of these
-    gains: bool = True
-    digits: int = 1
-    every: bool = False  # a line for each representation, not for the one that stands for its arm
+    name: str
+    metrics: list[Metric]  # those that are shown, in the order of their columns; the first stands for a job
+    hidden: list[Metric] = []  # more metrics of the rows of which something is to be said
+    order: int = 1000  # of the table among others
     legend: str = ""
+    unit: str = "top-1 in percent"  # "": each column says its own
+    digits: int = 1
+    headline: bool = False  # the suite's first table: no name in its title, and h of the same network beside it
+    gains: bool = True  # columns of gains
+    group: list[str] = []  # fields of rows: a table for each of their values
+    every: bool = False  # a line for each representation, and not for the one that stands for its arm
+    beside: Beside | None = None
+    chance: str = ""  # the field of a row that says what chance gives: gains count from there
+    aside: str = ""  # behind a mean whose row has it, from the row's fields: " ({null:.3f})"
+    extras: list[str] = []  # further fields of a row that tables and figures read
+    remarks: list[Remark] = []
 
-
-KINDS = {
-    "comparison": Table(
-        ("top1", "knn_top1"), legend="probe: l2 logistic regression on frozen features; test read once"
-    ),
-    "robustness": Table(
-        ("top1", "top1_all", "mce"),
-        headers=("{column}", "{column}, all classes", "{column}, mCE"),
-        group=("fraction",),
-        legend="shifted test sets: the probe's head, not retrained; test as in the comparison; "
-        "sets of fewer classes among their own, and among all",
-    ),
-    "transfer": Table(
-        ("top1", "mean_per_class"),
-        headers=("{column}", "{column} (per class)"),
-        legend="transfer: a probe on all labels of another data set; per class: the mean over its classes",
-    ),
-    "relevance": Table(
-        ("relevance_per_class",),
-        headers=("K = {column}",),
-        digits=3,
-        legend="relevance: share of the classes with a common feature that have the same superclass, mean over "
-        "classes, for the K largest weights of each class; in brackets chance (classes permuted among superclasses) "
-        "and the neighbours of a class; gains are of what lies above chance",
-    ),
-    "entropy": Table(
-        ("entropy_share", "entropy", "largest_probability"),
-        headers=("H / log V", "H", "largest p"),
-        gains=False,
-        digits=3,
-        legend="entropy of the simplices in nats, at the pretraining temperature, on the training images",
-    ),
-    "expressivity": Table(
-        ("train", "test", "gap"),
-        headers=("{column} train", "{column} test", "{column} gap"),
-        gains=False,
-        every=True,
-        legend="expressivity: accuracy on the labelled training images and on test, of h and of SEM at tau_d",
-    ),
-}
+    def metric(self, name: str) -> Metric:
+        """What there is to say of a metric; of one that the table does not name, nothing."""
+        plain = name.removesuffix(FIXED_TAU)
+        known = {metric.name: metric for metric in (*self.metrics, *self.hidden)}
+        return known.get(plain, Metric(name=plain))

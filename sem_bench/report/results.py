@@ -5,34 +5,21 @@ A damaged result is never an error: it counts as absent, with the reason.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.base.files import read_json
 from sem_bench.errors import UserError
-from sem_bench.report.row import ARM, FigureKey, Row
+from sem_bench.report.layout import Table
+from sem_bench.report.row import ARM, FigureKey, Row, main_representation
 
 ResultReader = Callable[[str, str], tuple[Row, str]]
 SCHEMA = 1
-TABLES = {  # kind of job -> its table
-    "probe": "comparison",
-    "knn": "comparison",
-    "augmented": "comparison",
-    "robustness": "robustness",
-    "transfer": "transfer",
-    "relevance": "relevance",
-    "entropy": "entropy",
-    "expressivity": "expressivity",
-}
-EXTRAS = (  # of a figure, averaged over seeds and draws as it is
-    *("matrix", "histogram", "course", "labels"),
-    *("null", "null_low", "null_high", "base_rate", "neighbours", "features", "isolated"),
-)
 UNKNOWN = "unknown"
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError)  # what a damaged or foreign file can raise
 
@@ -77,17 +64,31 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A suite that was run: its evaluation jobs by arm, and the fractions of labels it asks for."""
+    """A suite that was run: its evaluation jobs by arm, and what their tables look like."""
 
     name: str
     written: datetime
-    arms: dict[str, list[Row]]
-    fractions: tuple[float, ...]
+    arms: dict[str, list[Row]]  # their jobs; each says its `representation` and what it `owes`
+    tables: dict[str, Table]  # of each kind of job
     sweeps: tuple[str, ...] = ()  # files of results/sweeps/
 
 
-def manifests(results: Path, *, suite: str | None, all_suites: bool) -> list[Manifest]:
-    """The manifest of `suite`, or all of them by age, or the last. Raises UserError where there is none."""
+class Kind(Protocol):
+    """What a kind of job says of its table; manifests of before know it by name alone."""
+
+    @property
+    def table(self) -> Table:
+        """What it looks like."""
+
+    def owes(self, entry: Mapping[str, Any]) -> list[FigureKey]:
+        """The least that a job of a manifest was to give."""
+
+
+def manifests(results: Path, *, suite: str | None, all_suites: bool, known: Mapping[str, Kind]) -> list[Manifest]:
+    """The manifest of `suite`, or all of them by age, or the last. Raises UserError where there is none.
+
+    What a manifest does not say of its tables is taken from the kinds of job that are `known` here.
+    """
     if not results.is_dir():
         raise UserError(f"{results}: no such folder; `run SUITE --results {results}` makes it")
     paths = {path.stem: path for path in sorted((results / "suites").glob("*.json"))}
@@ -98,26 +99,28 @@ def manifests(results: Path, *, suite: str | None, all_suites: bool) -> list[Man
 
         raise UserError(f"--suite {suite}: not in {results}{did_you_mean(suite, paths)}")
     chosen = [paths[suite]] if suite is not None else paths.values()
-    found = sorted((_manifest(path) for path in chosen), key=lambda manifest: manifest.written)
+    found = sorted((_manifest(path, known) for path in chosen), key=lambda manifest: manifest.written)
     return found if all_suites else found[-1:]
 
 
-def _manifest(path: Path) -> Manifest:
+def _manifest(path: Path, known: Mapping[str, Kind]) -> Manifest:
     content = read_json(path)
     arms: dict[str, list[Row]] = {}
     try:
         if content["schema"] != SCHEMA:
             raise ValueError
         written = datetime.fromisoformat(content["written"])
+        own = {kind: Table.model_validate(table) for kind, table in (content.get("tables") or {}).items()}
+        tables = {kind: one.table for kind, one in known.items()} | own
         for job in content["jobs"]:
-            if job["kind"] in TABLES:
-                arms.setdefault(_arm(job), []).append(job)
-        probe = (content["suite"].get("evaluate") or {}).get("probe") or {}
-        fractions = tuple(float(fraction) for fraction in probe.get("fractions", [1.0]))
+            if job["kind"] in tables:
+                job = {"representation": main_representation(job)} | job
+                owed = job["owes"] if "owes" in job else known[job["kind"]].owes(job)
+                arms.setdefault(_arm(job), []).append(job | {"owes": [tuple(key) for key in owed]})
         sweeps = tuple(str(name) for name in content.get("sweeps", []))
     except _BROKEN:
         raise UserError(f"{path}: damaged, or written by another version; run the suite again") from None
-    return Manifest(path.stem, written if written.tzinfo else written.replace(tzinfo=UTC), arms, fractions, sweeps)
+    return Manifest(path.stem, written if written.tzinfo else written.replace(tzinfo=UTC), arms, tables, sweeps)
 
 
 def _arm(job: Row) -> str:
@@ -130,12 +133,14 @@ def _arm(job: Row) -> str:
 
 def reader(results: Path) -> ResultReader:
     """A function (kind, digest) -> (result, ""), or ({}, why there is none). Each file is read once."""
-    kinds = ("pretrain", *TABLES)
-    folders = {(kind, path.name[-12:]): path for kind in kinds for path in sorted((results / kind).glob("*"))}
+
+    @cache
+    def folders(kind: str) -> dict[str, Path]:
+        return {path.name[-12:]: path for path in sorted((results / kind).glob("*"))}
 
     @cache
     def read(kind: str, digest: str) -> tuple[Row, str]:
-        folder = folders.get((kind, digest[:12]))
+        folder = folders(kind).get(digest[:12])
         if folder is None or not (folder / "result.json").exists():
             return {}, "failed" if folder and (folder / "error.txt").exists() else "missing"
         result = read_json(folder / "result.json")
@@ -147,7 +152,7 @@ def reader(results: Path) -> ResultReader:
     return read
 
 
-def evaluated(job: Row, read: ResultReader) -> Evaluated:
+def evaluated(job: Row, read: ResultReader, table: Table) -> Evaluated:
     """What is known of a job. The setting is that of its pretraining, which made the representation."""
     result, absence = read(job["kind"], job["digest"])
     if absence:
@@ -157,7 +162,7 @@ def evaluated(job: Row, read: ResultReader) -> Evaluated:
     try:
         for number, row in enumerate(result["metrics"]["rows"]):
             key = (str(row["column"]), float(row["fraction"]), str(row["metric"]), str(row["representation"]))
-            figures.setdefault(key, []).append(_figure(row, _predictions(result, number)))
+            figures.setdefault(key, []).append(_figure(row, _predictions(result, number), table))
         config = canonical_json({name: value for name, value in result["config"].items() if name != "seed"})
         notes = _notes(pretraining.get("metrics") or {}) + _notes(result["metrics"])
         return Evaluated(job, "", config, figures, notes, _setting(pretraining))
@@ -172,11 +177,11 @@ def _predictions(result: Row, number: int) -> Predictions | None:
     return Predictions(path, number, int(layout[1]), int(layout[2])) if layout and path.is_file() else None
 
 
-def _figure(row: Row, predictions: Predictions | None) -> Measurement:
+def _figure(row: Row, predictions: Predictions | None, table: Table) -> Measurement:
     value, tau_d = float(row["value"]), row.get("tau_d")
     if not math.isfinite(value) or not (tau_d is None or math.isfinite(tau_d)):
         raise ValueError
-    extra = {name: row[name] for name in EXTRAS if row.get(name) is not None}
+    extra = {name: row[name] for name in table.extras if row.get(name) is not None}
     return Measurement(value, tau_d, _notes(row), extra, predictions)
 
 

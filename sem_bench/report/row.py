@@ -6,6 +6,7 @@ from typing import Any
 from sem_bench.base.digest import canonical_json
 
 METHOD = ("method", "ip")
+BASELINE = "none"  # the type of embedding that gains are counted from, a method without any
 TAU_NOTE = "tau_d: "  # then the choices, where they differ
 _MAIN = {
     "none": "h",
@@ -19,11 +20,6 @@ _MAIN = {
 Row = dict[str, Any]
 FigureKey = tuple[str, float, str, str]  # column, fraction, metric, representation
 ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "recipe", "epochs")
-
-
-def has_gain(metric: str) -> bool:
-    """Whether a difference to `none` is a gain: that of an error is not, nor of a fit to the training images."""
-    return not metric.startswith(("mce", "gap", "train"))
 
 
 def embedding_type(row: Row) -> str:
@@ -53,4 +49,4 @@ def embedding_key(rows: Iterable[Row]) -> Callable[[Row], str]:
 
 def main_representation(row: Row) -> str:
     """Which representation stands for the arm of a row or job."""
-    return _MAIN.get(embedding_type(row), "z")
+    return _MAIN.get(embedding_type(row), embedding_type(row))

@@ -1,4 +1,4 @@
-"""Results pooled over seeds, and the gains over `none`: the rows of the comparison (design, part 6).
+"""Results pooled over seeds, and the gains over the baseline: the rows of every table.
 
 A row is one of the flat objects of `table --format json`. Nothing is averaged over a hole.
 """
@@ -12,45 +12,36 @@ from typing import Any
 from sem_bench.base.digest import canonical_json
 from sem_bench.report import published
 from sem_bench.report.gains import Cell, add_gains, seeds_text
-from sem_bench.report.results import (
-    TABLES,
-    Evaluated,
-    Manifest,
-    Measurement,
-    ResultReader,
-    evaluated,
-    manifests,
-    reader,
-)
-from sem_bench.report.row import ARM, TAU_NOTE, FigureKey, Row, embedding_type, main_representation
+from sem_bench.report.layout import Table
+from sem_bench.report.results import Evaluated, Manifest, Measurement, ResultReader, evaluated, reader
+from sem_bench.report.row import ARM, TAU_NOTE, FigureKey, Row
 
 
-def evaluation_rows(results: Path, *, suite: str | None = None, all_suites: bool = False) -> list[Row]:
-    """The comparison's flat objects in manifest order: of `suite`, of all suites, or of the one written last.
+def evaluation_rows(found: Sequence[Manifest], results: Path) -> list[Row]:
+    """The flat objects of manifests in their order.
 
-    Accuracies and gains are in percent, unrounded; None is a hole. A result that cannot be read counts as
-    missing. Raises UserError where the folder, its manifests or the suite are not there.
+    Accuracies and gains are in percent, unrounded; None is a hole. A result that cannot be read counts as missing.
     """
-    found = manifests(results, suite=suite, all_suites=all_suites)
     read = reader(results)
     return [cell.row for manifest in found for cell in _cells(manifest, read)]
 
 
 def _cells(manifest: Manifest, read: ResultReader) -> list[Cell]:
-    arms = [[evaluated(job, read) for job in jobs] for jobs in manifest.arms.values()]
-    seen: dict[
-        str, list[FigureKey]
-    ] = {}  # arms alike in this have the same columns: one without results shows its holes
-    for runs in arms:
+    arms = [
+        (manifest.tables[jobs[0]["kind"]], [evaluated(job, read, manifest.tables[job["kind"]]) for job in jobs])
+        for jobs in manifest.arms.values()
+    ]
+    seen: dict[str, list[FigureKey]] = {}  # arms alike have the same columns: one without results shows its holes
+    for _, runs in arms:
         seen.setdefault(_alike(runs), []).extend(key for run in runs for key in run.figures)
     cells = []
-    for runs in arms:
+    for table, runs in arms:
         keys = dict.fromkeys(seen[_alike(runs)])
         known = {(column, fraction) for column, fraction, *_ in keys}
-        planned = dict.fromkeys(key for run in runs for key in _planned(manifest, run.job))
-        for key in [*keys, *(key for key in planned if (key[0], key[1]) not in known)]:
+        owed = dict.fromkeys(key for run in runs for key in run.job["owes"])
+        for key in [*keys, *(key for key in owed if (key[0], key[1]) not in known)]:
             configs = dict.fromkeys(run.config for run in runs if key in run.figures)
-            cells += [_cell(manifest.name, runs, key, config) for config in configs or [""]]
+            cells += [_cell(manifest.name, table, runs, key, config) for config in configs or [""]]
     add_gains(cells)
     return cells
 
@@ -60,34 +51,7 @@ def _alike(runs: Sequence[Evaluated]) -> str:
     return canonical_json([job["kind"], job["embedding_config"]["type"], job["dataset"]])
 
 
-def _planned(manifest: Manifest, job: Row) -> list[FigureKey]:
-    """The least that an arm's jobs were to give."""
-    representations = dict.fromkeys((main_representation(job), "h"))
-    if job["kind"] == "knn":
-        return [("kNN", 1.0, "knn_top1", name) for name in representations]
-    if job["kind"] != "probe":
-        return [_least(job, column) for column in job.get("columns", [])]
-    return [(f"{100 * f:g}%", f, "top1", name) for f in manifest.fractions for name in representations]
-
-
-_LEAST = {
-    "augmented": "top1",
-    "robustness": "top1",
-    "relevance": "relevance_per_class",
-    "entropy": "entropy_share",
-    "expressivity": "test",
-}
-
-
-def _least(job: Row, column: str) -> FigureKey:
-    """The figure of a column that stands for its job."""
-    metric = job.get("metric") or _LEAST[job["kind"]]
-    if job["kind"] == "expressivity":
-        return column, job["fractions"][job["columns"].index(column)], metric, "h"
-    return column, float(job.get("fraction", 1.0)), metric, main_representation(job)
-
-
-def _cell(suite: str, runs: Sequence[Evaluated], key: FigureKey, config: str) -> Cell:
+def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: FigureKey, config: str) -> Cell:
     column, fraction, metric, representation = key
     used = {run.seed: run for run in runs if key in run.figures and run.config == config}
     draws = [draw for run in used.values() for draw in run.figures[key]]
@@ -104,7 +68,7 @@ def _cell(suite: str, runs: Sequence[Evaluated], key: FigureKey, config: str) ->
         notes.append("pools " + " and ".join(sorted(set(settings.values()))))
     notes += [note for run in used.values() for note in run.notes]
     notes += [note for draw in draws for note in draw.notes]
-    row: Row = {"table": TABLES[runs[0].job["kind"]], "suite": suite} | {name: runs[0].job[name] for name in ARM}
+    row: Row = {"table": table.name, "suite": suite} | {name: runs[0].job[name] for name in ARM}
     row |= {
         "fraction": fraction,
         "column": column,
@@ -118,9 +82,12 @@ def _cell(suite: str, runs: Sequence[Evaluated], key: FigureKey, config: str) ->
     row |= dict.fromkeys(("gain", "gain_low", "gain_high")) | {"bootstrap": []}
     row["published"] = published.match(row)
     row["digests"] = [run.job["digest"] for run in used.values()]
-    above = {seed: statistics.fmean(map(_above_chance, run.figures[key])) for seed, run in used.items()}
-    external = bool(runs[0].job.get("external"))
-    if external and len(values) > 1 and embedding_type(row) != "untrained":
+    above = {
+        seed: statistics.fmean(_above_chance(draw, table) for draw in run.figures[key]) for seed, run in used.items()
+    }
+    attached = bool(runs[0].job.get("baseline"))
+    external = bool(runs[0].job.get("external")) and not attached
+    if external and len(values) > 1:
         notes.append("one encoder: the seeds vary the probe alone")
     row["notes"] = list(dict.fromkeys(notes))
     extras = [draw.extra for draw in draws]
@@ -128,12 +95,12 @@ def _cell(suite: str, runs: Sequence[Evaluated], key: FigureKey, config: str) ->
     single = {seed: run.figures[key][0].predictions for seed, run in used.items() if len(run.figures[key]) == 1}
     predictions = {seed: found for seed, found in single.items() if found}
     pretrained = {seed: run.job.get("baseline") or run.job["inputs"]["pretrain"] for seed, run in used.items()}
-    return Cell(row, above, settings, predictions, absent, external, pretrained)
+    return Cell(row, table.metric(metric), above, settings, predictions, absent, external, attached, pretrained)
 
 
-def _above_chance(draw: Measurement) -> float:
-    """Relevance has its null beside it, and embeddings differ in it."""
-    return draw.value - float(draw.extra.get("null") or 0.0)
+def _above_chance(draw: Measurement, table: Table) -> float:
+    """What chance gives may stand beside a figure, and embeddings may differ in it."""
+    return draw.value - float(draw.extra.get(table.chance) or 0.0)
 
 
 def _mean(values: Sequence[Any]) -> Any:

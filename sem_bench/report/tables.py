@@ -6,18 +6,19 @@ format is the business of sem_bench.report.formats.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.gains import Interval, pooled
-from sem_bench.report.layout import KINDS
+from sem_bench.report.layout import Table
 from sem_bench.report.row import (
     ARM,
+    BASELINE,
     METHOD,
     TAU_NOTE,
     Row,
     embedding_key,
     embedding_type,
-    has_gain,
     main_representation,
 )
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
@@ -29,29 +30,26 @@ GAIN = (
 _TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")
 
 
-def tables(rows: Iterable[Row], *, only: str | None = None) -> list[TextTable]:
+def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
     """Every table that has rows, or the one of that name."""
     rows = list(rows)
-    return [table for name in KINDS if only in (None, name) for table in _tables(name, rows)]
+    by_name = {layout.name: layout for layout in layouts}
+    ordered = sorted(by_name.values(), key=lambda layout: (layout.order, layout.name))
+    return [table for layout in ordered if only in (None, layout.name) for table in _tables(layout, rows)]
 
 
-def comparison(rows: Iterable[Row]) -> list[TextTable]:
-    """The tables of the comparison's rows."""
-    return tables(rows, only="comparison")
-
-
-def _tables(name: str, rows: Sequence[Row]) -> list[TextTable]:
-    kind = KINDS[name]
+def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
+    place = (*_TABLE, *layout.group)
+    metrics = [metric.name for metric in layout.metrics]
     parts: dict[str, list[Row]] = {}
     for row in rows:
-        if row["table"] == name and row["metric"] in kind.metrics:
-            parts.setdefault(_key(row, (*_TABLE, *kind.group)), []).append(row)
-    if name == "robustness":  # beside the test set itself
-        clean = [row for row in rows if row["table"] == "comparison" and row["metric"] == "top1"]
+        if row["table"] == layout.name and row["metric"] in metrics:
+            parts.setdefault(_key(row, place), []).append(row)
+    if beside := layout.beside:
+        clean = [row for row in rows if (row["table"], row["metric"]) == (beside.table, beside.metric)]
         for key, part in parts.items():
-            same = (row for row in clean if _key(row, (*_TABLE, *kind.group)) == key)
-            parts[key] = [row | {"column": "test"} for row in same] + part
-    return [_Layout(name, part).table() for part in parts.values()]
+            parts[key] = [row | {"column": beside.column} for row in clean if _key(row, place) == key] + part
+    return [_Layout(layout, part).table() for part in parts.values()]
 
 
 ColumnKey = tuple[str, str, str]  # column, metric, representation
@@ -61,28 +59,29 @@ Line = dict[ColumnKey, Row]  # of one arm
 class _Layout:
     """One table in the making."""
 
-    def __init__(self, name: str, rows: Sequence[Row]) -> None:
-        self.name, self.kind, self.rows = name, KINDS[name], rows
+    def __init__(self, layout: Table, rows: Sequence[Row]) -> None:
+        self.layout, self.rows = layout, rows
+        order = [metric.name for metric in layout.metrics]
         found = dict.fromkeys((row["column"], row["metric"]) for row in rows)
         first = list(dict.fromkeys(column for column, _ in found))
-        self.columns = sorted(found, key=lambda at: (first.index(at[0]), self.kind.metrics.index(at[1])))
-        self.lines = _lines(rows, every=self.kind.every)
-        self.compared = name == "comparison"
-        self.reference = ("100%", "top1") if ("100%", "top1") in self.columns else self.columns[0]
-        self.embedded = any(embedding_type(row) != "none" for row in rows)
+        self.columns = sorted(found, key=lambda at: (first.index(at[0]), order.index(at[1])))
+        self.lines = _lines(rows, every=self.layout.every)
+        whole = ("100%", order[0])
+        self.reference = whole if whole in self.columns else self.columns[0]
+        self.embedded = any(embedding_type(row) != BASELINE for row in rows)
         self.published = {(row["column"], row["metric"]) for row in rows if row["published"]}
         self.footnotes: dict[str, int] = {}
         self.bootstrapped = False
 
     def table(self) -> TextTable:
-        gains = self.embedded and self.kind.gains
+        gains = self.embedded and self.layout.gains
         columns, groups = ["method", "embedding"], [0, 0]
         for group, (column, metric) in enumerate(self.columns, 1):
-            header = self.kind.headers[self.kind.metrics.index(metric) if len(self.kind.headers) > 1 else 0]
-            columns += [header.format(column=column), *["gain"] * (gains and has_gain(metric))]
+            known = self.layout.metric(metric)
+            columns += [known.header.format(column=column), *["gain"] * (gains and known.gain)]
             columns += ["published"] * ((column, metric) in self.published)
             groups += [group] * (len(columns) - len(groups))
-        last = [f"h {self.reference[0]}"] * (self.embedded and self.compared)
+        last = [f"h {self.reference[0]}"] * (self.embedded and self.layout.headline)
         body = [self._arm(line) for line in self.lines]
         pooled_lines = self._pooled(width=len(columns) + len(last)) if gains else []
         return TextTable(
@@ -92,31 +91,31 @@ class _Layout:
             body=body + pooled_lines,
             legend=self._legend(pools=bool(pooled_lines)),
             notes=list(self.footnotes),
-            name=self.name,
+            name=self.layout.name,
         )
 
     def _title(self) -> str:
         row = self.rows[-1]
         text = "{suite}: {dataset}, {backbone}, recipe {recipe}, {epochs} epochs".format_map(row)
-        probe = f", probe at {100 * row['fraction']:g} %" if "fraction" in self.kind.group else ""
-        return text if self.compared else f"{text}: {self.name}{probe}"
+        probe = f", probe at {100 * row['fraction']:g} %" if "fraction" in self.layout.group else ""
+        return text if self.layout.headline else f"{text}: {self.layout.name}{probe}"
 
     def _arm(self, line: Line) -> list[TextCell]:
         row = next(iter(line.values()))
-        main = row["representation"] if self.kind.every else main_representation(row)
+        main = row["representation"] if self.layout.every else main_representation(row)
         temperature = "" if row["tau_d"] is None else f" at {row['tau_d']:g}"
         cells = [
             TextCell(_method(row)),
-            TextCell(_embedding(row) + (f": {main}{temperature}" if self.kind.every else "")),
+            TextCell(_embedding(row) + (f": {main}{temperature}" if self.layout.every else "")),
         ]
         for column, metric in self.columns:
             shown = line.get((column, metric, main))
             cells.append(self._figure(shown or _hole(line, column)))
-            if self.embedded and self.kind.gains and has_gain(metric):
+            if self.embedded and self.layout.gains and self.layout.metric(metric).gain:
                 cells.append(self._gain(shown))
             if (column, metric) in self.published:
                 cells.append(self._published(shown))
-        if self.embedded and self.compared:
+        if self.embedded and self.layout.headline:
             cells.append(self._figure(line.get((*self.reference, "h"))))
         return cells
 
@@ -126,13 +125,13 @@ class _Layout:
         marks = self._marks(note for note in row["notes"] if not _has_own_place(note))
         if row["mean"] is None:
             return TextCell(HOLE, marks=marks)
-        digits = self.kind.digits
+        digits = self.layout.digits
         spread = "" if row["std"] is None else f" ± {row['std']:.{digits}f}"
-        null = "" if row.get("null") is None else f" ({row['null']:.{digits}f}; {row['neighbours']:.1f})"
-        return TextCell(f"{row['mean']:.{digits}f}{spread}{null}", marks=marks)
+        beside = self.layout.aside.format_map(row) if row.get(self.layout.chance) is not None else ""
+        return TextCell(f"{row['mean']:.{digits}f}{spread}{beside}", marks=marks)
 
     def _gain(self, row: Row | None) -> TextCell:
-        if row is None or embedding_type(row) == "none":
+        if row is None or embedding_type(row) == BASELINE:
             return TextCell()
         notes = [note for note in row["notes"] if note.endswith("gain")]
         # A note beside a gain says that only some seeds were paired: the row's n does not hold. Never bold.
@@ -142,7 +141,7 @@ class _Layout:
             _, _, low, high = row["bootstrap"][0]
             self.bootstrapped = True
             return TextCell(f"{row['gain']:+.1f} {{{low:+.1f}, {high:+.1f}}}", marks=self._marks(notes))
-        return _gain(interval, n=n, digits=self.kind.digits, marks=self._marks(notes))
+        return _gain(interval, n=n, digits=self.layout.digits, marks=self._marks(notes))
 
     def _published(self, row: Row | None) -> TextCell:
         found = row and row["published"]
@@ -159,7 +158,7 @@ class _Layout:
         labels: dict[str, list[Line]] = {}
         for line in self.lines:
             row = next(iter(line.values()))
-            if embedding_type(row) != "none":
+            if embedding_type(row) != BASELINE:
                 labels.setdefault(canonical_json([key(row), row["ip"]]), []).append(line)
         return [self._pooled_line(lines, width) for lines in labels.values() if len(lines) > 1]
 
@@ -174,8 +173,8 @@ class _Layout:
             shown = [line.get((column, metric, main)) for line in lines]
             gains = pooled([row["gain"] if row else None for row in shown])
             cells.append(TextCell())
-            if has_gain(metric):
-                cells.append(_gain(gains, n=len(lines), digits=self.kind.digits))
+            if self.layout.metric(metric).gain:
+                cells.append(_gain(gains, n=len(lines), digits=self.layout.digits))
             cells += [TextCell()] * ((column, metric) in self.published)
         return cells + [TextCell()] * (width - len(cells))
 
@@ -186,25 +185,20 @@ class _Layout:
         counts = sorted({row["n"] for row in self.rows if row["mean"] is not None})
         seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
         plural = "" if seeds == "1" else "s"
-        unit = "" if self.kind.digits > 1 else "top-1 in percent, "
-        legend = [f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds", self.kind.legend]
-        if self.embedded and self.kind.gains:
+        unit = self.layout.unit and f"{self.layout.unit}, "
+        legend = [f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds", self.layout.legend]
+        if self.embedded and self.layout.gains:
             legend.append(GAIN)
-        rates = sorted({row["base_rate"] for row in self.rows if row.get("base_rate") is not None})
-        if rates:
-            legend.append(
-                f"base rate: {rates[-1]:.{self.kind.digits}f} of the other classes lie in a class's superclass"
-            )
-        counts = sorted({row["matrix"]["images"] for row in self.rows if (row.get("matrix") or {}).get("images")})
-        for count in counts:
-            legend.append(f"corruptions: {count:g} images of each corruption and severity, the same ones for all arms")
-        if any(metric == "mce" for _, metric in self.columns):
-            legend.append("mCE: error relative to AlexNet's in percent, lower is better")
+        for remark in self.layout.remarks:
+            values = {value for row in self.rows if (value := _field(row, remark.field)) is not None}
+            legend += [remark.text.format(value=value) for value in sorted(values)]
+        shown = {metric for _, metric in self.columns}
+        legend += [metric.legend for metric in self.layout.metrics if metric.legend and metric.name in shown]
         if self.bootstrapped:
             legend.append(
                 "in braces: one seed has no interval; how much hangs on its test images (paired 95 % bootstrap)"
             )
-        if self.embedded and self.compared:
+        if self.embedded and self.layout.headline:
             legend.append("h: the backbone feature of the same network")
         if any(note.startswith(TAU_NOTE) for row in self.rows for note in row["notes"]):
             legend.append("tau_d is chosen for each seed and draw; the choices are in the notes of the JSON")
@@ -215,6 +209,14 @@ class _Layout:
         if any(row["mean"] is None for row in self.rows):
             legend.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
         return legend
+
+
+def _field(row: Row, path: str) -> Any:
+    """A field of a row, or FIELD.KEY of a mapping in it; None where it is not there."""
+    value: Any = row
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _hole(line: Line, column: str) -> Row | None:

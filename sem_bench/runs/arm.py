@@ -4,28 +4,22 @@ Here the suite, the method's recipe and the data card become the resolved config
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 from sem_bench.config.cards import Card
-from sem_bench.config.fields import Model
 from sem_bench.data.dataset import DataSet, Place
-from sem_bench.data.described import LabelledData
-from sem_bench.evaluations.augmented import AugmentedJob
-from sem_bench.evaluations.entropy import EntropyJob
-from sem_bench.evaluations.expressivity import ExpressivityJob
-from sem_bench.evaluations.knn import KnnJob
-from sem_bench.evaluations.probe import ProbeJob, ProbeSettings
-from sem_bench.evaluations.relevance import RelevanceJob
-from sem_bench.evaluations.robustness import RobustnessJob
-from sem_bench.evaluations.transfer import TransferJob
+from sem_bench.data.described import LabelledData, ShiftedData
+from sem_bench.evaluation import Planned, Search, Stage, search
+from sem_bench.evaluations.registry import AnyEvaluation, builtin
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.runs.job import Cell, Job
 from sem_bench.runs.suite import Grid, Images, Pretrain, Suite
 from sem_bench.training.card import MethodCard, Recipe, Training
-from sem_bench.training.job import MethodRef, PretrainJob
+from sem_bench.training.job import PRETRAIN, MethodRef, PretrainJob
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,8 @@ class Arm:
     grid: Grid
     weights: Path | None = None  # the checkpoint of an external method
     weights_digest: str | None = None  # of its bytes
-    transfer: Sequence[DataSet] = ()  # the data sets to probe on
+    others: Mapping[str, DataSet] = field(default_factory=dict)  # all data sets of the suite, by name
+    evaluations: Mapping[str, AnyEvaluation] = field(default_factory=builtin)  # in their order
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
@@ -51,83 +46,28 @@ class Arm:
             return
         plain = (label for label, embedding in self.grid.embeddings.items() if embedding.type == "none")
         without = replace(self, label=next(plain, f"baseline of {self.label}"), asked=EmbeddingSettings(type="none"))
-        baseline = without._job("pretrain", seed, without._pretraining(seed), self.dataset.place)
+        baseline = next(without._own_jobs(seed, {}))
         yield baseline
         for job in self._own_jobs(seed, {"pretrain": baseline.digest}):
             yield replace(job, cell=replace(job.cell, baseline=baseline.digest))
 
     def _own_jobs(self, seed: int, baseline: dict[str, str]) -> Iterator[Job]:
         """Without the pretraining that an untrained embedding stands on."""
-        pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset.place, baseline)
+        pretrain = self._job(
+            PRETRAIN, Planned(self._pretraining(seed), place=self.dataset.place, inputs=baseline), seed
+        )
         yield pretrain
-        inputs, probes = {"pretrain": pretrain.digest}, dict[float, str]()
-        if settings := self.suite.evaluate.probe:
-            for fraction in settings.fractions:
-                probe = self._probe(settings, fraction, seed)
-                job = self._job("probe", seed, probe, self.evaluated.place, inputs, suffix=f"-{fraction * 100:g}pc")
-                probes[fraction] = job.digest
-                yield job
-        if knn := self.suite.evaluate.knn:
-            data = self._labelled.model_copy(update={"superclasses": {}})  # no vote reads them
-            votes = KnnJob(data=data, tau=self.embedding.tau, k=knn.k, temperature=knn.temperature)
-            yield self._job("knn", seed, votes, self.evaluated.place, inputs)
-        yield from self._readers(seed, inputs, probes)
-        yield from self._others(seed, inputs)
-
-    def _readers(self, seed: int, inputs: dict[str, str], probes: dict[float, str]) -> Iterator[Job]:
-        """What reads the probe's heads."""
-        if robustness := self.suite.evaluate.robustness:
-            for shift in robustness.shifts:
-                data, place = self.evaluated.shift(shift)
-                limit = robustness.images if data.source.kinds else None
-                limit = None if limit is None or limit >= data.test else limit
-                data = data.model_copy(update={"normalise": self.dataset.card.normalise, "test_limit": limit})
-                for fraction, probe in probes.items():
-                    job = RobustnessJob(data=data, shift=shift, classes=self._labelled.classes, fraction=fraction)
-                    suffix = f"-{shift}-{fraction * 100:g}pc"
-                    yield self._job("robustness", seed, job, place, inputs | {"probe": probe}, suffix=suffix)
-        if relevance := self.suite.evaluate.relevance:
-            graph = RelevanceJob(data=self._labelled, seed=seed, **relevance.model_dump())
-            yield self._job("relevance", seed, graph, self.evaluated.place, inputs | {"probe": probes[1.0]})
-
-    def _others(self, seed: int, inputs: dict[str, str]) -> Iterator[Job]:
-        """What reads the encoder alone."""
-        evaluate = self.suite.evaluate
-        probe = evaluate.probe or ProbeSettings()
-        for other in self.transfer:
-            data = other.labelled().model_copy(update=self._as_pretrained | {"superclasses": {}})
-            settings = self._probe(probe, 1.0, seed).model_copy(update={"data": data})
-            job = TransferJob(**dict(settings), metric=other.card.metric)
-            yield self._job("transfer", seed, job, other.place, inputs, suffix=f"-{other.name}")
-        if not (evaluate.entropy or evaluate.augmented or evaluate.expressivity):
-            return  # what nobody evaluates may have no labels
-        plain = self._labelled.model_copy(update={"superclasses": {}})
-        if evaluate.entropy and self.embedding.tau is not None:
-            entropy = EntropyJob(data=plain, tau=self.embedding.tau, bins=evaluate.entropy.bins)
-            yield self._job("entropy", seed, entropy, self.evaluated.place, inputs)
-        if augmented := evaluate.augmented:
-            heated = self.embedding.heated
-            heads = AugmentedJob(
-                data=plain,
-                tau=probe.tau if heated else [],
-                fixed_tau=self.embedding.tau,
-                lr=augmented.lr if heated else [],
-                fixed_lr=finer(augmented.lr, len(probe.tau) * len(augmented.lr)),
-                epochs=augmented.epochs,
-                batch_size=augmented.batch_size,
-                seed=seed,
-            )
-            yield self._job("augmented", seed, heads, self.evaluated.place, inputs)
-        wanted = evaluate.expressivity
-        if wanted and self.method.name in (wanted.methods or [self.method.name]):
-            expressivity = ExpressivityJob(
-                data=plain,
-                fractions=sorted(wanted.fractions),
-                tau=wanted.tau if self.embedding.heated else [],
-                l2=probe.l2,
-                seed=seed,
-            )
-            yield self._job("expressivity", seed, expressivity, self.evaluated.place, inputs)
+        before: dict[str, list[Job]] = {}
+        for evaluation in self.evaluations.values():
+            asked = self.asked_of(evaluation.name)
+            if asked is None or self.method.name not in (getattr(asked, "methods", None) or [self.method.name]):
+                continue
+            built_on = {name: before[name] for name in evaluation.reads}
+            before[evaluation.name] = [
+                self._job(evaluation, replace(one, inputs={"pretrain": pretrain.digest, **one.inputs}), seed)
+                for one in evaluation.jobs(asked, self, seed, built_on)
+            ]
+            yield from before[evaluation.name]
 
     @cached_property
     def _as_pretrained(self) -> dict[str, object]:
@@ -185,19 +125,39 @@ class Arm:
             seed=seed,
         )
 
-    def _probe(self, settings: ProbeSettings, fraction: float, seed: int) -> ProbeJob:
+    # --- what evaluations may ask (sem_bench.evaluation.Arm) ---
+
+    @property
+    def simplices(self) -> bool:
+        """Whether the embedding's output is a number of probability vectors."""
+        return self.embedding.heated and self.embedding.width > 0
+
+    def asked_of(self, evaluation: str) -> Any:
+        """The suite's settings of an evaluation; None where it does not ask for it."""
+        return getattr(self.suite.evaluate, evaluation, None)
+
+    def labelled(self, *, superclasses: bool = True) -> LabelledData:
+        """The data of evaluation, as the network knows them."""
+        return self._labelled if superclasses else self._labelled.model_copy(update={"superclasses": {}})
+
+    def subset(self, fraction: float) -> str | None:
+        """The digest of the list of labelled images that the data card names for a fraction; None: they are drawn."""
+        return self.evaluated.subset(fraction) if self._labelled.limit is None else None
+
+    def shifted(self, key: str) -> tuple[ShiftedData, Place]:
+        """A shifted test set, by its key in the data card, with the constants of pretraining."""
+        data, place = self.evaluated.shift(key)
+        return data.model_copy(update={"normalise": self.dataset.card.normalise}), place
+
+    def other(self, dataset: str) -> tuple[LabelledData, Literal["top1", "mean_per_class"], Place]:
+        """Another labelled data set, as this network knows images; what its card measures; where it is."""
+        other = self.others[dataset]
+        data = other.labelled().model_copy(update=self._as_pretrained | {"superclasses": {}})
+        return data, other.card.metric, other.place
+
+    def search(self, tau: Sequence[float], grid: Sequence[float]) -> Search:
         """Both kinds of representation get the same number of candidates (docs/protocol.md)."""
-        heated = self.embedding.heated
-        return ProbeJob(
-            data=self._labelled,
-            fraction=fraction,
-            tau=settings.tau if heated else [],
-            fixed_tau=self.embedding.tau,
-            l2=settings.l2 if heated else [],
-            fixed_l2=finer(settings.l2, len(settings.tau) * len(settings.l2)),
-            seed=seed,
-            subset=self.evaluated.subset(fraction) if self._labelled.limit is None else None,
-        )
+        return search(self.embedding.tau if self.embedding.heated else None, tau, grid)
 
     @cached_property
     def _limits(self) -> Images:
@@ -224,20 +184,11 @@ class Arm:
         said = ", ".join(f"{count} {name}" for name, count in used.items() if count is not None)
         return f"{text} ({said})" if said else text
 
-    def _job(
-        self,
-        kind: str,
-        seed: int,
-        settings: Model,
-        place: Place,
-        inputs: dict[str, str] | None = None,
-        *,
-        suffix: str = "",
-    ) -> Job:
+    def _job(self, stage: Stage[Any], planned: Planned[Any], seed: int) -> Job:
         seen = re.sub(r"[^A-Za-z0-9._]+", "-", self.data_label).strip("-")
         method = self.method.name + ("" if self.grid.ip is None else "-ip")
         slug = f"{method}-{_short(self.embedding)}-{self.backbone.replace('/', '-')}-{seen}"
-        slug += f"-e{self.training.epochs}-s{seed}{suffix}"
+        slug += f"-e{self.training.epochs}-s{seed}{planned.suffix}"
         cell = Cell(
             method=self.method.name,
             embedding=self.label,
@@ -250,7 +201,8 @@ class Arm:
             seed=seed,
             external=self.method.content.external,
         )
-        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, place, self.weights)
+        place = planned.place or self.evaluated.place
+        return Job(stage, slug, planned.job, dict(planned.inputs), cell, self.method.code, place, self.weights)
 
 
 def _short(embedding: EmbeddingSettings) -> str:
@@ -262,13 +214,3 @@ def _short(embedding: EmbeddingSettings) -> str:
     if embedding.tau_target not in (None, embedding.tau):
         text += f"-tt{embedding.tau_target:g}"
     return text
-
-
-def finer(grid: Sequence[float], count: int) -> list[float]:
-    """`count` values, log-spaced over the range of a grid, so that each search has as many candidates."""
-    low, high = min(grid), max(grid)
-    if count == 1:
-        return [low]
-    if low == high:  # no range to fill: the same number of candidates is one value
-        return [low]
-    return [float(f"{low * (high / low) ** (i / (count - 1)):.6g}") for i in range(count)]

@@ -1,6 +1,6 @@
 """What is wrong with a suite, beyond the schema: names, cards, recipes, data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
@@ -8,26 +8,33 @@ from sem_bench.config.cards import Library
 from sem_bench.config.validation import Document, at, did_you_mean, validate
 from sem_bench.data.card import dataset_card
 from sem_bench.errors import UserError
+from sem_bench.evaluation import Asking
+from sem_bench.evaluations.registry import AnyEvaluation
 from sem_bench.nets import timm_names
 from sem_bench.nets.card import BACKBONES
 from sem_bench.runs.job import Job
-from sem_bench.runs.suite import Grid, Suite
+from sem_bench.runs.suite import Grid, Suite, suite_model
 from sem_bench.runs.sweep_card import sweep_card
 from sem_bench.training.card import defines, method_card
 
+LOAD: dict[str, Callable[[Library, str], object]] = {"method": method_card, "dataset": dataset_card}
+GRID_NAMES = {"methods": "method", "datasets": "dataset", "evaluate_on": "dataset", "backbones": "backbone"}
 
-def checked(document: Document, library: Library) -> tuple[Suite | None, list[str]]:
+
+def checked(
+    document: Document, library: Library, evaluations: Mapping[str, AnyEvaluation]
+) -> tuple[Suite | None, list[str]]:
     """The suite, and everything that is wrong with it and with the cards that it names."""
-    problems = _unknown_names(document, library) + _unknown_sweeps(document, library)
+    problems = _unknown_names(document, library, evaluations) + _unknown_sweeps(document, library)
     try:
-        suite = validate(Suite, document)
+        suite = validate(suite_model(evaluations), document)
     except UserError as error:
         return None, problems + error.problems
     if not problems:
         problems = _recipe_problems(suite, document, library)
     return suite, problems or [
         *_data_problems(suite, document, library),
-        *_evaluation_problems(suite, document, library),
+        *_evaluation_problems(suite, document, library, evaluations),
         *_sweep_problems(suite, document),
     ]
 
@@ -61,39 +68,40 @@ def _grids(data: object) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
     return []
 
 
-def _named(document: Document) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
-    """The parts of a suite that name cards: the grids, and what transfer reads."""
+def _named(
+    document: Document, evaluations: Mapping[str, AnyEvaluation]
+) -> Iterator[tuple[tuple[str | int, ...], str, object]]:
+    """(place, kind of card, name or names) of all that a suite names; from the raw file, and so perhaps anything."""
+    for location, grid in _grids(document.data):
+        for key, kind in GRID_NAMES.items():
+            yield (*location, key), kind, grid.get(key)
     evaluate = document.data.get("evaluate") if isinstance(document.data, dict) else None
-    transfer = evaluate.get("transfer") if isinstance(evaluate, dict) else None
-    return _grids(document.data) + ([(("evaluate", "transfer"), transfer)] if isinstance(transfer, dict) else [])
+    for name, asked in evaluate.items() if isinstance(evaluate, dict) else ():
+        if name in evaluations and isinstance(asked, dict):
+            for key, kind in evaluations[name].names.items():
+                yield ("evaluate", name, key), kind, asked.get(key)
 
 
-def _unknown_names(document: Document, library: Library) -> list[str]:
-    """Mistakes in the names and in the cards named; from the raw file, so that they come with all others."""
+def _unknown_names(document: Document, library: Library, evaluations: Mapping[str, AnyEvaluation]) -> list[str]:
+    """Mistakes in the names and in the cards named, so that they come with all others."""
     problems: list[str] = []
-    for location, grid in _named(document):
-        for key, kind, load in (
-            ("methods", "method", method_card),
-            ("datasets", "dataset", dataset_card),
-            ("evaluate_on", "dataset", dataset_card),
-            ("backbones", "backbone", None),
-        ):
-            names = grid.get(key)
-            for i, name in enumerate(names if isinstance(names, list) else [names]):
-                if not isinstance(name, str):
-                    continue
-                known = list(BACKBONES) if load is None else library.names(kind)
-                here = (*location, key, i) if isinstance(names, list) else (*location, key)
-                if load is None and name.startswith(timm_names.PREFIX):
-                    if found := timm_names.problem(name.removeprefix(timm_names.PREFIX)):
-                        problems.append(at(document, here, f"{name}: {found}"))
-                elif name not in known:
-                    problems.append(at(document, here, f"unknown {kind} {name!r}{did_you_mean(name, known)}"))
-                elif load is not None:
-                    try:
-                        load(library, name)
-                    except UserError as error:
-                        problems += error.problems
+    for location, kind, names in _named(document, evaluations):
+        for i, name in enumerate(names if isinstance(names, list) else [names]):
+            if not isinstance(name, str):
+                continue
+            load = LOAD.get(kind)
+            known = list(BACKBONES) if load is None else library.names(kind)
+            here = (*location, i) if isinstance(names, list) else location
+            if load is None and name.startswith(timm_names.PREFIX):
+                if found := timm_names.problem(name.removeprefix(timm_names.PREFIX)):
+                    problems.append(at(document, here, f"{name}: {found}"))
+            elif name not in known:
+                problems.append(at(document, here, f"unknown {kind} {name!r}{did_you_mean(name, known)}"))
+            elif load is not None:
+                try:
+                    load(library, name)
+                except UserError as error:
+                    problems += error.problems
     return problems
 
 
@@ -175,36 +183,26 @@ def _data_problems(suite: Suite, document: Document, library: Library) -> list[s
     return problems
 
 
-def _evaluation_problems(suite: Suite, document: Document, library: Library) -> list[str]:
-    """What the stages want of data sets and methods, and these do not have; once each."""
-    problems: list[str] = []
-    evaluated = {grid.evaluate_on or name: grid for grid in suite.grid for name in grid.datasets}
-    for name, grid in evaluated.items():
-        card = dataset_card(library, name).content
-        augmented, count = suite.evaluate.augmented, grid.images.train or card.splits.get("train", 0)
-        if augmented and augmented.batch_size > count:
-            text = f"augmented's batch of {augmented.batch_size} is larger than the {count} training images of {name!r}"
-            problems.append(at(document, ("evaluate", "augmented", "batch_size"), text))
-        if robustness := suite.evaluate.robustness:
-            for i, shift in enumerate(robustness.shifts):
-                if shift not in card.shifts:
-                    text = f"{name!r} has no shift {shift!r}{did_you_mean(shift, card.shifts)}"
-                    problems.append(at(document, ("evaluate", "robustness", "shifts", i), text))
-        if suite.evaluate.relevance and not card.superclasses:
-            problems.append(
-                at(document, ("evaluate", "relevance"), f"{name!r} has no superclasses, which relevance needs")
-            )
-    for i, name in enumerate(suite.evaluate.transfer.datasets if suite.evaluate.transfer else []):
-        if not dataset_card(library, name).content.labelled:
-            text = f"{name!r} has no labelled train and test images, which transfer needs"
-            problems.append(at(document, ("evaluate", "transfer", "datasets", i), text))
+def _evaluation_problems(
+    suite: Suite, document: Document, library: Library, evaluations: Mapping[str, AnyEvaluation]
+) -> Iterator[str]:
+    """What the evaluations want of data sets and methods, and these do not have; once each."""
+    grids = {grid.evaluate_on or name: grid for grid in suite.grid for name in grid.datasets}
+    counts = {
+        name: grid.images.train or dataset_card(library, name).content.splits.get("train", 0)
+        for name, grid in grids.items()
+    }
     known = {method for grid in suite.grid for method in grid.methods}
-    wanted = suite.evaluate.expressivity.methods if suite.evaluate.expressivity else None
-    for i, name in enumerate(wanted or []):
-        if name not in known:
-            text = f"{name!r} is no method of this suite{did_you_mean(name, known)}"
-            problems.append(at(document, ("evaluate", "expressivity", "methods", i), text))
-    return problems
+    asking = Asking(library, known, counts, dict(suite.evaluate))
+    for name, evaluation in evaluations.items():
+        if (asked := suite.asked(name)) is None:
+            continue
+        for keys, text in evaluation.problems(asked, asking):
+            yield at(document, ("evaluate", name, *keys), text)
+        for i, method in enumerate(getattr(asked, "methods", None) or ()):
+            if method not in known:
+                text = f"{method!r} is no method of this suite{did_you_mean(method, known)}"
+                yield at(document, ("evaluate", name, "methods", i), text)
 
 
 def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterator[tuple[str, str]]:

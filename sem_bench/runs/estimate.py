@@ -9,12 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from sem_bench.base.limits import CHUNK
-from sem_bench.data.described import LabelledData, ShiftedData
-from sem_bench.evaluations.augmented import AugmentedJob
-from sem_bench.evaluations.expressivity import ExpressivityJob
-from sem_bench.evaluations.knn import KnnJob
-from sem_bench.evaluations.probe import ProbeJob
+from sem_bench.base.limits import FLOAT, MEMORY
+from sem_bench.evaluation import Evaluation, NetCost
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.store import Store
 from sem_bench.training.job import PretrainJob
@@ -39,16 +35,10 @@ NETWORKS = {
 }
 UNKNOWN = Network(50, 5.0, 20.0, 1024)
 LARGE = 64  # pixels above which torchvision's ResNets have their large stem
-EVALUATION_SECONDS = 2.0  # of a probe on 5,000 images
 HEAD_SPEED = 2e11  # multiplications a second in a wide linear layer
 PROCESS = 0.9 * 2**30  # bytes of Python with torch
-FLOAT = 4  # bytes
 PAIR_SECONDS = 1.1e-6  # IP-IRM, seeking a partition: for each pair of images in a batch, both subsets, with gradients
 PAIR_BYTES = 420
-COPIES = 26  # of a probe's head while it is fitted
-SOLVER = 2**31  # bytes that all penalties at once may take, both as in logistic.py
-HELD = 2 * 2**30  # bytes of a split's features that stay in memory (--memory, by default)
-NEIGHBOURS = 2**27  # bytes of representations that kNN looks at, at a time
 
 
 def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
@@ -62,23 +52,13 @@ def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
 
 def work(job: Job) -> float:
     """Seconds on two cores, by the table."""
-    data = data_of(job)
-    if isinstance(job.config, PretrainJob):
-        if job.inputs:
-            return 0.5 + _pass_seconds(job)
-        steps = data.used("train") * job.config.training.epochs * _step_seconds(job.config)
-        return 0.5 + steps + _partition_seconds(job.config)
-    if isinstance(data, ShiftedData):
-        kinds = len(data.source.kinds) or 1
-        return EVALUATION_SECONDS * max(1, _width(job) / 512) * kinds * data.used("test") / 20000
-    assert isinstance(data, LabelledData)
-    share = max(1, _width(job) / 512) * data.used("train") / 5000
-    fit = EVALUATION_SECONDS * share * max(1, len(data.classes) / 20)
-    if isinstance(job.config, AugmentedJob):
-        return job.config.epochs * _pass_seconds(job)
-    if isinstance(job.config, ExpressivityJob):
-        return fit * sum(job.config.fractions) * (1 + len(job.config.tau)) / 5
-    return fit if isinstance(job.config, ProbeJob) else EVALUATION_SECONDS / 2 * share
+    if isinstance(job.stage, Evaluation):
+        return job.stage.cost(job.config, _net(job)).seconds
+    assert isinstance(job.config, PretrainJob)
+    if job.inputs:
+        return 0.5 + _pass_seconds(job)
+    steps = data_of(job).used("train") * job.config.training.epochs * _step_seconds(job.config)
+    return 0.5 + steps + _partition_seconds(job.config)
 
 
 def _pass_seconds(job: Job) -> float:
@@ -88,21 +68,19 @@ def _pass_seconds(job: Job) -> float:
 
 def memory(job: Job) -> float:
     """Bytes at the peak, for images that stay on the disk."""
-    if isinstance(job.config, PretrainJob):
+    if not isinstance(job.stage, Evaluation):
+        assert isinstance(job.config, PretrainJob)
         return PROCESS + max(_weights(job.config) + _activations(job.config), _partition_bytes(job.config))
-    data = data_of(job)
-    features, width = _network(job.cell.backbone).features, _width(job)
-    sizes = [FLOAT * features * data.used(split) for split in data.counts]
-    held = sum(size for size in sizes if size <= HELD)  # a larger one stays on the disk
-    if isinstance(job.config, KnnJob):
-        return PROCESS + held + 4 * min(FLOAT * width * sum(map(data.used, data.counts)), NEIGHBOURS)
-    assert isinstance(data, LabelledData | ShiftedData)
-    fitted = isinstance(job.config, ProbeJob | ExpressivityJob)
-    heads = FLOAT * width * len(data.classes) * (COPIES if fitted else 1)
-    if isinstance(job.config, ProbeJob):
-        penalties = max(len(job.config.l2), len(job.config.fixed_l2))
-        heads *= min(penalties, max(1, SOLVER // heads))
-    return PROCESS + held + heads + FLOAT * 4 * CHUNK * width
+    data, net = data_of(job), _net(job)
+    sizes = [FLOAT * net.features * data.used(split) for split in data.counts]
+    held = sum(size for size in sizes if size <= MEMORY)  # a larger one stays on the disk
+    return PROCESS + held + job.stage.cost(job.config, net).bytes
+
+
+def _net(job: Job) -> NetCost:
+    """What estimates know of a job's encoder."""
+    network = _network(job.cell.backbone)
+    return NetCost(network.features, _width(job), network.speed)
 
 
 def _network(name: str) -> Network:

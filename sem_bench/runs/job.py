@@ -5,47 +5,18 @@ of its inputs. Nothing else enters: no order, time, machine, device, label or su
 need the same pretraining share it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sem_bench.base.digest import digest
+from sem_bench.base.digest import code_digest, digest
 from sem_bench.config.fields import Model, resolved
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
-from sem_bench.evaluations.augmented import AugmentedJob
-from sem_bench.evaluations.entropy import EntropyJob
-from sem_bench.evaluations.expressivity import ExpressivityJob
-from sem_bench.evaluations.knn import KnnJob
-from sem_bench.evaluations.probe import ProbeJob
-from sem_bench.evaluations.relevance import RelevanceJob
-from sem_bench.evaluations.robustness import RobustnessJob
-from sem_bench.evaluations.transfer import TransferJob
-from sem_bench.training.job import PretrainJob
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A kind of job. Raise `version` whenever the same configuration would give other results."""
-
-    version: int
-    config: type[Model]
-
-
-# The code of a stage is the module of this name in sem_bench/stages/.
-STAGES = {
-    "pretrain": Stage(1, PretrainJob),
-    "probe": Stage(1, ProbeJob),
-    "knn": Stage(1, KnnJob),
-    "augmented": Stage(1, AugmentedJob),
-    "robustness": Stage(1, RobustnessJob),
-    "transfer": Stage(1, TransferJob),
-    "relevance": Stage(1, RelevanceJob),
-    "entropy": Stage(1, EntropyJob),
-    "expressivity": Stage(1, ExpressivityJob),
-}
+from sem_bench.evaluation import Evaluation, Stage
+from sem_bench.report.row import main_representation
 
 
 @dataclass(frozen=True)
@@ -69,7 +40,7 @@ class Cell:
 class Job:
     """A node of the plan."""
 
-    kind: str
+    stage: Stage[Any]
     slug: str
     config: Model
     inputs: dict[str, str]  # role -> digest
@@ -78,29 +49,38 @@ class Job:
     place: Place  # of the data set that it reads
     weights: Path | None = None  # the checkpoint of an external encoder
 
+    @property
+    def kind(self) -> str:
+        """The name of its stage."""
+        return self.stage.name
+
     @cached_property
     def digest(self) -> str:
-        """64 hexadecimal digits."""
-        content = {
-            "kind": self.kind,
-            "version": STAGES[self.kind].version,
-            "config": resolved(self.config),
-            "inputs": self.inputs,
-        }
-        return digest(content)
+        """64 hexadecimal digits. The code of a user's own stage counts."""
+        return job_digest(self.stage, self.config, self.inputs)
 
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
         own = [self.weights] if self.weights is not None else []
-        if isinstance(self.config, ProbeJob) and self.config.subset is not None:
-            own.append(self.place.subset(self.config.fraction))
+        own += self.stage.needs(self.config, self.place)
         return self.place.absent() + [path for path in own if not path.is_file()]
 
     def manifest_entry(self) -> dict[str, Any]:
         """The job as results/suites/NAME.json holds it."""
-        entry = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
+        entry: dict[str, Any] = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
         known = {name: getattr(self.config, name, None) for name in ("fraction", "fractions", "columns", "metric")}
-        return entry | vars(self.cell) | {name: value for name, value in known.items() if value is not None}
+        entry |= vars(self.cell) | {name: value for name, value in known.items() if value is not None}
+        if isinstance(self.stage, Evaluation):
+            entry["representation"] = main_representation(entry)
+            entry["owes"] = self.stage.owes(entry)
+        return entry
+
+
+def job_digest(stage: Stage[Any], config: Model, inputs: Mapping[str, str]) -> str:
+    """The digest of a job of a stage."""
+    code = {} if stage.source is None else {"code": code_digest(stage.source)}
+    content = {"kind": stage.name, "version": stage.version, "config": resolved(config), "inputs": inputs}
+    return digest(content | code)
 
 
 def named(job: Job, texts: Sequence[str]) -> bool:

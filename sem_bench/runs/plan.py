@@ -12,6 +12,7 @@ from sem_bench.config.strict_yaml import read
 from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet, located
 from sem_bench.errors import UserError
+from sem_bench.evaluations.registry import AnyEvaluation, evaluations
 from sem_bench.runs.arm import Arm
 from sem_bench.runs.checks import checked, row_clashes
 from sem_bench.runs.job import Job, named
@@ -28,6 +29,7 @@ class Plan:
     datasets: list[DataSet]
     arms: list[Arm]
     library: Library
+    evaluations: Mapping[str, AnyEvaluation]
 
     def unique(self) -> list[Job]:
         """Each job once."""
@@ -57,20 +59,25 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     written, library = read(path), Library(path.parent)
     chosen, others = profiles.split(assignments)
     document, problems = assign(profiles.with_profile(written, chosen), others)
-    suite, found = checked(document, library)
+    known = evaluations(library)
+    suite, found = checked(document, library, known)
     problems += found
     for name in profiles.others(written, chosen):  # nobody would see their mistakes before choosing them
-        problems += checked(profiles.with_profile(written, name), library)[1]
+        problems += checked(profiles.with_profile(written, name), library, known)[1]
     if problems or suite is None:
         raise UserError(sorted(set(problems), key=problems.index))
     names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
-    names += suite.evaluate.transfer.datasets if suite.evaluate.transfer else []
+    for evaluation in known.values():
+        if (asked := suite.asked(evaluation.name)) is not None:
+            names += [
+                name for key, kind in evaluation.names.items() if kind == "dataset" for name in getattr(asked, key)
+            ]
     datasets = {name: DataSet(dataset_card(library, name), library, data) for name in names}
-    arms = list(_arms(suite, library, datasets, data))
+    arms = list(_arms(suite, library, datasets, known, data))
     jobs = [(number, job) for seed in suite.seeds for number, arm in arms for job in arm.jobs(seed)]
     if clashes := row_clashes(jobs, document):
         raise UserError(clashes)
-    return Plan(suite, [job for _, job in jobs], list(datasets.values()), [arm for _, arm in arms], library)
+    return Plan(suite, [job for _, job in jobs], list(datasets.values()), [arm for _, arm in arms], library, known)
 
 
 def _checkpoint(grid: Grid, data: Path) -> tuple[Path | None, str | None]:
@@ -81,9 +88,14 @@ def _checkpoint(grid: Grid, data: Path) -> tuple[Path | None, str | None]:
     return path, file_digest(path) if path.is_file() else ""
 
 
-def _arms(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data: Path) -> Iterator[tuple[int, Arm]]:
+def _arms(
+    suite: Suite,
+    library: Library,
+    datasets: Mapping[str, DataSet],
+    known: Mapping[str, AnyEvaluation],
+    data: Path,
+) -> Iterator[tuple[int, Arm]]:
     """Each with the number of its grid."""
-    transfer = [datasets[name] for name in suite.evaluate.transfer.datasets] if suite.evaluate.transfer else []
     for number, grid in enumerate(suite.grid):
         checkpoint = _checkpoint(grid, data)  # once: it may be gigabytes
         for name in grid.datasets:
@@ -101,6 +113,7 @@ def _arms(suite: Suite, library: Library, datasets: Mapping[str, DataSet], data:
                             evaluated,
                             grid,
                             *checkpoint,
-                            transfer,
+                            datasets,
+                            known,
                         )
                         yield number, arm

@@ -18,11 +18,6 @@ from sem_bench.runs.job import Job
 from sem_bench.runs.store import now
 from sem_bench.workspace import Workspace
 
-OUTPUTS = {  # what other jobs or readers look into; of the others config.json
-    "pretrain": ("config.json", "checkpoint.pt"),
-    "probe": ("config.json", "head.pt", "predictions.bin"),
-    "transfer": ("config.json", "head.pt", "predictions.bin"),
-}
 LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 
@@ -61,9 +56,7 @@ class Meter:
             "data": workspace.data,
             "images": workspace.images,
             **({"speed": workspace.speed} if workspace.speed else {}),
-            "files": {
-                name: (workspace.folder / name).stat().st_size for name in OUTPUTS.get(job.kind, ("config.json",))
-            },
+            "files": {name: (workspace.folder / name).stat().st_size for name in ("config.json", *job.stage.outputs)},
         }
 
 

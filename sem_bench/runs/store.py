@@ -18,6 +18,7 @@ from sem_bench.base.digest import digest
 from sem_bench.base.files import files_below, lines_digest, read_json, write_atomic, write_json
 from sem_bench.config.fields import SplitName, resolved
 from sem_bench.errors import UserError
+from sem_bench.evaluation import Evaluation
 from sem_bench.report.results import SCHEMA, read_result
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite
@@ -131,13 +132,14 @@ class Store:
         write_atomic(folder / "error.txt", text)
 
     def write_manifest(self, name: str, suite: Suite, jobs: Sequence[Job], sweeps: Sequence[str] = ()) -> Path:
-        """results/suites/NAME.json: the resolved suite, its jobs, and the names of its sweeps in results/sweeps/."""
+        """results/suites/NAME.json: the resolved suite, its jobs, what their tables look like, its sweeps."""
         path = self.root / "suites" / f"{name}.json"
         manifest = {
             "schema": SCHEMA,
             "name": name,
             "written": now(),
             "suite": suite.model_dump(mode="json"),
+            "tables": {job.kind: job.stage.table.model_dump() for job in jobs if isinstance(job.stage, Evaluation)},
             "jobs": [job.manifest_entry() for job in jobs],
             "sweeps": list(sweeps),
         }

@@ -1,8 +1,10 @@
 """Suites: which arms, how to pretrain, what to evaluate."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from sem_bench.config.fields import (
     BackboneName,
@@ -17,14 +19,7 @@ from sem_bench.config.fields import (
     defaults_for_nothing,
     unique,
 )
-from sem_bench.evaluations.augmented import AugmentedSettings
-from sem_bench.evaluations.entropy import EntropySettings
-from sem_bench.evaluations.expressivity import ExpressivitySettings
-from sem_bench.evaluations.knn import KnnSettings
-from sem_bench.evaluations.probe import ProbeSettings
-from sem_bench.evaluations.relevance import RelevanceSettings
-from sem_bench.evaluations.robustness import RobustnessSettings
-from sem_bench.evaluations.transfer import TransferSettings
+from sem_bench.evaluations.registry import AnyEvaluation
 from sem_bench.nets.card import EMBEDDINGS, EmbeddingSettings
 from sem_bench.training.card import IpIrmSettings
 
@@ -85,25 +80,7 @@ class Grid(Model):
 
 
 class Evaluate(Model):
-    """Which stages follow pretraining."""
-
-    probe: Annotated[ProbeSettings | None, BeforeValidator(defaults_for_nothing)] = None
-    knn: Annotated[KnnSettings | None, BeforeValidator(defaults_for_nothing)] = None
-    augmented: Annotated[AugmentedSettings | None, BeforeValidator(defaults_for_nothing)] = None
-    robustness: Annotated[RobustnessSettings | None, BeforeValidator(defaults_for_nothing)] = None
-    transfer: TransferSettings | None = None
-    relevance: Annotated[RelevanceSettings | None, BeforeValidator(defaults_for_nothing)] = None
-    entropy: Annotated[EntropySettings | None, BeforeValidator(defaults_for_nothing)] = None
-    expressivity: Annotated[ExpressivitySettings | None, BeforeValidator(defaults_for_nothing)] = None
-
-    @model_validator(mode="after")
-    def _heads(self) -> Self:
-        for name in ("robustness", "relevance"):
-            if getattr(self, name) is not None and self.probe is None:
-                raise ValueError(f"{name} reads the heads of the probe: add `probe`")
-        if self.relevance is not None and self.probe is not None and 1.0 not in self.probe.fractions:
-            raise ValueError("relevance reads the head at all labels: add 1.0 to the probe's fractions")
-        return self
+    """Which evaluations follow pretraining; `suite_model` gives it a field for each that there is."""
 
 
 class SweepUse(Model):
@@ -128,3 +105,43 @@ class Suite(Model):
     def pretraining(self, grid: Grid) -> Pretrain:
         """The suite's choice of recipe and changes, with those of a grid's own."""
         return self.pretrain.model_copy(update=grid.pretrain.model_dump(exclude_none=True))
+
+    def asked(self, evaluation: str) -> Any:
+        """The settings of an evaluation; None where the suite does not ask for it."""
+        return getattr(self.evaluate, evaluation, None)
+
+    def evaluated_by(self, **settings: Model) -> Self:
+        """The same suite with these evaluations and no others."""
+        return self.model_copy(update={"evaluate": type(self.evaluate)(**settings)})
+
+
+def suite_model(evaluations: Mapping[str, AnyEvaluation]) -> type[Suite]:
+    """The schema of suites that can ask for these evaluations."""
+    return _suite_model(tuple(evaluations.values()))
+
+
+@cache
+def _suite_model(evaluations: tuple[AnyEvaluation, ...]) -> type[Suite]:
+    def lacking(asked: Evaluate) -> Evaluate:
+        others = dict(asked)
+        for evaluation in evaluations:
+            if others[evaluation.name] is not None:
+                for text in evaluation.lacks(others[evaluation.name], others):
+                    raise ValueError(text)
+        return asked
+
+    fields: dict[str, Any] = {evaluation.name: _asked_field(evaluation) for evaluation in evaluations}
+    validators: dict[str, Any] = {"lacking": model_validator(mode="after")(lacking)}
+    evaluate = create_model("Evaluate", __base__=Evaluate, __validators__=validators, **fields)
+    return create_model("Suite", __base__=Suite, __doc__=Suite.__doc__, evaluate=(evaluate, evaluate()))
+
+
+def _asked_field(evaluation: AnyEvaluation) -> tuple[Any, Any]:
+    """What is named without settings takes its defaults, where it has them all."""
+    annotation: Any = evaluation.Settings | None
+    if not any(one.is_required() for one in evaluation.Settings.model_fields.values()):
+        annotation = Annotated[annotation, BeforeValidator(defaults_for_nothing)]
+    if evaluation.source is None:
+        return annotation, None
+    # Dumps of suites that do not ask for it, which sweeps compare, stay as they are where nobody has it.
+    return annotation, Field(default=None, exclude_if=lambda asked: asked is None)

@@ -3,13 +3,11 @@
 The store decides what is done; a job that fails is recorded and the others go on.
 """
 
-import importlib
 import os
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -41,12 +39,6 @@ def busy() -> str:
         return ""
     return (
         f"other programs use the cores (load {load:.1f}): if this is slow, OMP_NUM_THREADS=1 can be many times faster"
-    )
-
-
-def _module(kind: str) -> Any:
-    return importlib.import_module(
-        "sem_bench.training.pretrain" if kind == "pretrain" else f"sem_bench.evaluations.{kind}"
     )
 
 
@@ -89,7 +81,7 @@ def _do(
         store.write_state(folder, "running")
         meter = Meter(device)
         try:
-            metrics = _module(job.kind).run(job.config, workspace)
+            metrics = job.stage.run(job.config, workspace)
         except PrunedError:
             store.write_state(folder, "pruned")
             return "pruned", "worse than others at this epoch; its checkpoint stays"

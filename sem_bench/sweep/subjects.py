@@ -8,7 +8,7 @@ from typing import Any
 
 from sem_bench.base.files import BUILTIN
 from sem_bench.config.cards import Card, Library
-from sem_bench.config.fields import resolved
+from sem_bench.config.fields import Model, resolved
 from sem_bench.config.validation import at, did_you_mean
 from sem_bench.errors import UserError
 from sem_bench.evaluations.knn import KnnSettings
@@ -16,10 +16,9 @@ from sem_bench.evaluations.probe import ProbeSettings
 from sem_bench.nets.card import MAX_WIDTH, EmbeddingSettings
 from sem_bench.report.row import main_representation
 from sem_bench.runs.arm import Arm
-from sem_bench.runs.job import STAGES, Job, data_of
+from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.runs.store import Store
-from sem_bench.runs.suite import Evaluate
 from sem_bench.runs.sweep_card import Params, Sweep, sweep_card
 
 TRIAL_SEED = 0
@@ -53,7 +52,7 @@ class Subject:
             "objective": self.sweep.objective,
             "tau_d": self.tau_d,
             "jobs": {job.kind: resolved(job.config) for job in reversed(jobs)},
-            "stages": {job.kind: STAGES[job.kind].version for job in jobs},
+            "stages": {job.kind: job.stage.version for job in jobs},
             "data": {
                 f"{data_of(job).name}/{split}": fingerprint[:12]
                 for job in jobs
@@ -98,11 +97,11 @@ class Subject:
     def jobs(self, params: Params, *, seed: int = TRIAL_SEED) -> list[Job]:
         """Pretraining with a trial's settings, and what its value is read from."""
         if self.sweep.objective == "rankme":
-            return list(self._with(params, Evaluate()).jobs(seed))
+            return list(self._with(params).jobs(seed))
         if self.sweep.objective == "probe":
-            return list(self._with(params, Evaluate(probe=self._probe)).jobs(seed))
-        evaluate = Evaluate(knn=self.arm.suite.evaluate.knn or KnnSettings())
-        *before, votes = self._with(params, evaluate).jobs(seed)
+            return list(self._with(params, probe=self._probe).jobs(seed))
+        knn = self.arm.suite.asked("knn") or KnnSettings()
+        *before, votes = self._with(params, knn=knn).jobs(seed)
         temperatures: list[float | None] = [*self.tau_d] or [None]
         return [*before, *(self._held_out(votes, tau, seed) for tau in temperatures)]
 
@@ -122,7 +121,7 @@ class Subject:
 
     def confirmation(self, params: Params) -> list[tuple[int, list[Job]]]:
         """Pretraining and probe with the chosen settings, by seed."""
-        arm = self._with(params, Evaluate(probe=self._probe))
+        arm = self._with(params, probe=self._probe)
         return [(seed, list(arm.jobs(seed))) for seed in SEEDS]
 
     @property
@@ -133,7 +132,7 @@ class Subject:
     @property
     def _probe(self) -> ProbeSettings:
         """At all labels, with the sweep's temperatures."""
-        settings = self.arm.suite.evaluate.probe or ProbeSettings()
+        settings = self.arm.suite.asked("probe") or ProbeSettings()
         return settings.model_copy(update={"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau})
 
     def _held_out(self, votes: Job, tau: float | None, seed: int) -> Job:
@@ -141,13 +140,13 @@ class Subject:
         name = "-holdout" + ("" if tau is None else f"-td{tau:g}")
         return replace(votes, slug=votes.slug + name, config=votes.config.model_copy(update=changes))
 
-    def _with(self, params: Params, evaluate: Evaluate) -> Arm:
+    def _with(self, params: Params, **evaluate: Model) -> Arm:
         arm = self.arm
         embedding = arm.asked.model_copy(update={name: params[name] for name in (*HEATED, "L", "V") if name in params})
         recipe: Params = {name: params[name] for name in ("lr", "weight_decay") if name in params}
         grid = arm.grid.model_copy(update={"pretrain": arm.grid.pretrain.model_copy(update=recipe)})
-        suite = arm.suite.model_copy(update={"evaluate": evaluate})
-        return replace(arm, asked=embedding, grid=grid, suite=suite, transfer=())
+        suite = arm.suite.evaluated_by(**evaluate)
+        return replace(arm, asked=embedding, grid=grid, suite=suite)
 
 
 @dataclass(frozen=True)

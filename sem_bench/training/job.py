@@ -1,9 +1,15 @@
 """The configuration of a pretraining: all that its digest sees."""
 
+from typing import TYPE_CHECKING, Any
+
 from sem_bench.config.fields import BackboneName, Model, Name, Seed
 from sem_bench.data.described import TrainingData
+from sem_bench.evaluation import Stage
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.training.card import IpIrmSettings, Training
+
+if TYPE_CHECKING:
+    from sem_bench.workspace import Workspace
 
 
 class MethodRef(Model):
@@ -27,3 +33,18 @@ class PretrainJob(Model):
     backbone: BackboneName
     data: TrainingData
     seed: Seed
+
+
+class Pretraining(Stage[PretrainJob]):
+    """Trains an encoder, or puts an embedding that is not trained on a finished one."""
+
+    name, Job, outputs = "pretrain", PretrainJob, ("checkpoint.pt",)
+
+    def run(self, job: PretrainJob, workspace: "Workspace") -> dict[str, Any]:
+        """Leaves checkpoint.pt with the encoder, and log.csv."""
+        from sem_bench.training.pretrain import run
+
+        return run(job, workspace)
+
+
+PRETRAIN = Pretraining()

@@ -25,7 +25,8 @@ from sem_bench.data.readers import open_split
 from sem_bench.data.sources.corrupted import PUBLISHED_CORRUPTIONS
 from sem_bench.data.split import Split
 from sem_bench.errors import UserError
-from sem_bench.evaluations.robustness import RobustnessJob, own_classes
+from sem_bench.evaluations.measures.shifted_sets import own_classes
+from sem_bench.evaluations.robustness import RobustnessJob
 from tests.helpers.datasets import dataset, described
 from tests.helpers.places import REPOSITORY
 from tests.helpers.published_trees import (

@@ -18,9 +18,10 @@ from sem_bench.base import limits
 from sem_bench.base.randomness import generator
 from sem_bench.cli import main
 from sem_bench.errors import UserError
-from sem_bench.evaluations import augmented
-from sem_bench.evaluations.augmented import (
-    AugmentedJob,
+from sem_bench.evaluation import finer
+from sem_bench.evaluations.augmented import AugmentedJob
+from sem_bench.evaluations.measures import augmented_heads, features
+from sem_bench.evaluations.measures.augmented_heads import (
     LabelledViews,
     Trained,
     contests,
@@ -29,11 +30,9 @@ from sem_bench.evaluations.augmented import (
     train,
     validate,
 )
-from sem_bench.evaluations.measures import features
 from sem_bench.evaluations.measures.features import Features, load
 from sem_bench.evaluations.measures.sgd_heads import Heads, decay
 from sem_bench.evaluations.probe import ProbeJob
-from sem_bench.runs.arm import finer
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
 from sem_bench.training.card import Augmentation
@@ -179,13 +178,13 @@ def test_all_arms_run_and_search_equally_many_candidates(arm: Callable[..., Arm]
     }
     for name, figures in expected.items():
         one, seen = arm(name), list[tuple[int, int, str]]()
-        rows = augmented.run(one.job, replace(one.workspace, progress=partial(_note, seen)))["rows"]
+        rows = augmented_heads.evaluate(one.job, replace(one.workspace, progress=partial(_note, seen)))["rows"]
         assert [(row["metric"], row["representation"]) for row in rows] == figures
         assert {row["candidates"] for row in rows} == {4}
         assert {(row["column"], row["fraction"], row["draw"]) for row in rows} == {("100% aug", 1.0, 0)}
         # 200 images: 6 batches of 32, the rest is dropped
         assert seen == [(step + 1, 5 * 6, f"epoch {step // 6 + 1}") for step in range(30)]
-        assert rows == augmented.run(one.job, one.workspace)["rows"]
+        assert rows == augmented_heads.evaluate(one.job, one.workspace)["rows"]
         for row_ in rows:
             assert 0 < row_["value"] < 100 and 0 < row_["validation"] < 100
             assert (row_["tau_d"] is None) == (row_["representation"] != "sem")
@@ -209,9 +208,9 @@ def test_heads_that_judge_never_see_the_holdout(arm: Callable[..., Arm]) -> None
 
     outside = torch.ones(200, dtype=torch.bool)
     outside[held] = False
-    before = one.train(found, held, view=augmented.VIEW)
-    after = one.train(with_labels(held), held, view=augmented.VIEW)
-    other = one.train(with_labels(outside.nonzero()[:5, 0]), held, view=augmented.VIEW)
+    before = one.train(found, held, view=augmented_heads.VIEW)
+    after = one.train(with_labels(held), held, view=augmented_heads.VIEW)
+    other = one.train(with_labels(outside.nonzero()[:5, 0]), held, view=augmented_heads.VIEW)
     assert before.keys() == {"h None", "sem 0.3", "sem 1.0"}
     for name, trained in before.items():
         count = len(trained.lr)
@@ -239,9 +238,9 @@ def test_test_labels_change_the_reported_number_alone(arm: Callable[..., Arm], m
     one = arm("sem", epochs=2)
     found = one.found
     corrupted = replace(found, test=replace(found.test, labels=(found.test.labels + 1) % 4))
-    before = augmented.run(one.job, one.workspace)["rows"]
+    before = augmented_heads.evaluate(one.job, one.workspace)["rows"]
     monkeypatch.setattr(features, "load", lambda job, workspace: corrupted)
-    after = augmented.run(one.job, one.workspace)["rows"]
+    after = augmented_heads.evaluate(one.job, one.workspace)["rows"]
     assert before[0]["value"] != after[0]["value"]  # of h, which is far above chance
     assert [row | {"value": 0} for row in before] == [row | {"value": 0} for row in after]
 
@@ -345,7 +344,7 @@ def test_what_is_trained_on_which_images(arm: Callable[..., Arm]) -> None:
     assert heads.weight.abs().max() > 1
 
 
-@pytest.mark.parametrize("view", [PLAIN, augmented.VIEW])
+@pytest.mark.parametrize("view", [PLAIN, augmented_heads.VIEW])
 def test_images_larger_than_memory_give_the_same_heads(arm: Callable[..., Arm], view: Augmentation) -> None:
     trained = []
     for memory in (limits.MEMORY, 1):
@@ -373,7 +372,7 @@ def test_all_arms_see_the_same_views_in_streams_of_their_own(
         one = arm(embedding)
         job = one.job.model_copy(update={"seed": seed})
         split = one.workspace.load(job.data, "train")
-        with kind(job, split, torch.device("cpu"), view=augmented.VIEW) as views:
+        with kind(job, split, torch.device("cpu"), view=augmented_heads.VIEW) as views:
             found = views.batch(number)
             assert found.labels is not None and torch.equal(found.labels, split.labels[found.indices])
             return found.views[0]
@@ -388,7 +387,7 @@ def test_what_cannot_be_done_is_said(arm: Callable[..., Arm]) -> None:
     found = one.found
     large = one.job.model_copy(update={"batch_size": 201})
     with pytest.raises(UserError, match="batch_size 201 is more than the 200 training images"):
-        augmented.run(large, one.workspace)
+        augmented_heads.evaluate(large, one.workspace)
     single = replace(found, train=replace(found.train, labels=torch.arange(200)))
     with pytest.raises(UserError, match="no class has two training images"):
         holdout(one.job, single)

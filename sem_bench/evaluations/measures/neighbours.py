@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from sem_bench.base.limits import FLOAT
+from sem_bench.evaluations.measures.sizes import NEIGHBOURS
+
 ENTRIES = 2**23  # similarities at a time: 32 MB
-WIDE = 2**25  # numbers of the queries' representation at a time: 128 MB
+WIDE = NEIGHBOURS // FLOAT  # numbers of the queries' representation at a time
 PARTS = 8  # the rows that vote come in parts so many times smaller, where all are more than that
 Transform = Callable[[Tensor], Tensor]
 """From stored features (n, d) to what is compared (n, width)."""

@@ -1,0 +1,82 @@
+"""The evaluations that there are: a module each, in this package or in `evaluations/` next to a suite."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sem_bench.base.files import shown
+from sem_bench.config.cards import Library, load_code
+from sem_bench.errors import UserError
+from sem_bench.evaluation import Evaluation
+
+AnyEvaluation = Evaluation[Any, Any]
+
+
+@cache
+def builtin() -> dict[str, AnyEvaluation]:
+    """Those of the package by name, in the order in which an arm is evaluated."""
+    package = importlib.import_module(__package__ or "")
+    modules = [
+        importlib.import_module(f"{package.__name__}.{one.name}") for one in pkgutil.iter_modules(package.__path__)
+    ]
+    return _ordered(kind() for module in modules for kind in _classes(module))
+
+
+def evaluations(library: Library) -> dict[str, AnyEvaluation]:
+    """Those that a suite can name: its own first. Raises UserError with a line for each that is faulty."""
+    own, problems = [], []
+    for path in library.code("evaluation"):
+        try:
+            own.append(_own(path))
+        except UserError as error:
+            problems += error.problems
+    if problems:
+        raise UserError(problems)
+    return _ordered([*builtin().values(), *own])
+
+
+def _ordered(found: Iterator[AnyEvaluation] | list[AnyEvaluation]) -> dict[str, AnyEvaluation]:
+    by_name = {one.name: one for one in found}  # the last of a name
+    return {one.name: one for one in sorted(by_name.values(), key=lambda one: (one.order, one.name))}
+
+
+def _classes(module: ModuleType) -> list[type[AnyEvaluation]]:
+    """The evaluations that a module defines itself."""
+    found = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Evaluation)]
+    return [one for one in found if one.__module__ == module.__name__]
+
+
+def _own(path: Path) -> AnyEvaluation:
+    """The evaluation of a user's file."""
+    try:
+        module = load_code(path)
+    except (Exception, SystemExit) as error:
+        line = _line(error, path)
+        raise UserError(f"{shown(path)}:{line}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+    classes = _classes(module)
+    if len(classes) != 1:
+        raise UserError(f"{shown(path)}: expected one subclass of Evaluation, found {len(classes)}")
+    lacking = [name for name in ("name", "summary", "Settings", "Job", "table") if not hasattr(classes[0], name)]
+    if lacking:
+        raise UserError(f"{shown(path)}: {classes[0].__name__} lacks {', '.join(lacking)}")
+    evaluation = classes[0]()
+    if evaluation.name != path.stem:
+        raise UserError(f"{shown(path)}: its name is {evaluation.name!r}, that of the file {path.stem!r}")
+    evaluation.source = path
+    return evaluation
+
+
+def _line(error: BaseException, path: Path) -> int:
+    """Where in a file an error came up."""
+    if isinstance(error, SyntaxError):
+        return error.lineno or 1
+    lines, step = [1], error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == str(path):
+            lines.append(step.tb_lineno)
+        step = step.tb_next
+    return lines[-1]
