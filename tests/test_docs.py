@@ -23,6 +23,7 @@ from sem_bench.config.cards import Library, load_code
 from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.loading import load
+from sem_bench.data.sources.python import PythonSource
 from sem_bench.report.gains import interval
 from sem_bench.runs.plan import read_plan
 from sem_bench.training.card import method_card
@@ -199,7 +200,7 @@ def test_the_log_has_the_numbers_of_the_records(rows: Callable[[], list[str]]) -
 def contact_sheet(path: Path) -> None:
     """What the default suite's images look like."""
     card = dataset_card(Library(REPOSITORY), "shapes")
-    assert card.content.source.type == "python"
+    assert isinstance(card.content.source, PythonSource)
     load_code(card.code).contact_sheet(path, columns=8, zoom=1, **card.content.source.arguments)
 
 

@@ -105,19 +105,12 @@ def _data(described: Data, place: Place) -> tuple[str, bool]:
     fetched = [] if place.fetched is None or place.fetched.exists() else [place.fetched]
     if absent := place.absent() + fetched:
         return f"NOT FOUND: {', '.join(map(str, absent))}" + (f"; {place.get}" if place.get else ""), False
-    described = _as_it_is(described)
+    described = described.model_copy(update={"source": described.source.offline()})  # looking must not download
     try:
         found = _shifted(described, place) if described.source.kinds else _counted(described, place)
     except (UserError, OSError) as error:
         return f"FAULTY: {error}" + (f"; {place.get}" if place.get else ""), False
     return f"{found}, {described.image_size} px", True
-
-
-def _as_it_is(described: Data) -> Data:
-    """Without the leave to download: looking must not."""
-    if described.source.type != "torchvision":
-        return described
-    return described.model_copy(update={"source": described.source.model_copy(update={"download": False})})
 
 
 def _shifted(described: Data, place: Place) -> str:

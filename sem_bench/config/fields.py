@@ -1,5 +1,6 @@
 """The kinds of values that files hold, with their bounds, and the names that the engine itself knows."""
 
+from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -65,6 +66,21 @@ class Model(BaseModel):
 def resolved(model: BaseModel) -> dict[str, Any]:
     """A model as plain data without the fields at their default: what a digest sees."""
     return model.model_dump(mode="json", exclude_defaults=True)
+
+
+def whole(value: Any) -> Any:
+    """A model as plain data with all its fields, also those that no digest sees: what another process needs of it.
+
+    Its class's `model_validate_json` reads it back, through JSON.
+    """
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {field.alias or name: whole(getattr(value, name)) for name, field in fields.items()}
+    if isinstance(value, dict):
+        return {key: whole(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [whole(one) for one in value]
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def defaults_for_nothing(value: object) -> object:

@@ -1,7 +1,6 @@
 """A data set: what of its card enters a digest, and where it is on this machine."""
 
 import os
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,13 @@ from typing import Any
 from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest
 from sem_bench.config.cards import Card, Library
-from sem_bench.config.fields import SplitName, resolved
+from sem_bench.config.fields import Model, SplitName, resolved
 from sem_bench.data.card import DatasetCard, dataset_card
 from sem_bench.data.described import LabelledData, ShiftedData, TrainingData
 
 
-@dataclass(frozen=True)
-class Place:
-    """What a data set is read with, beside the description that a digest sees."""
+class Place(Model):
+    """What a data set is read with, beside the description that a digest sees. Plain data: `whole` makes it JSON."""
 
     name: str
     splits: tuple[SplitName, ...]
@@ -52,12 +50,8 @@ class DataSet:
 
     def training(self, limit: int | None = None) -> TrainingData:
         """As pretraining sees it: `limit` of its training images, or all. Nothing of how evaluation reads it."""
-        source = self.card.source
-        if source.type == "torchvision":
-            own = {name: values for name, values in source.arguments.items() if name == "train"}
-            source = source.model_copy(update={"arguments": own})
         return TrainingData(
-            **self._common | {"source": source, "resize": None},
+            **self._common | {"source": self.card.source.for_training(), "resize": None},
             train=self.card.splits["train"],
             limit=self._limit("train", limit),
             by_class=self.card.classes is not None,
@@ -95,10 +89,10 @@ class DataSet:
         source, base = other.card.source, self._common
         common = base | other._common | {key: base[key] for key in ("image_size", "normalise", "resize", "reduce")}
         common["reference_errors"] = other.card.reference_errors
-        if source.type == "corrupted":
-            corrupted = self.labelled()
-            common["code"] = digest(resolved(corrupted))
-            return ShiftedData(**common, test=corrupted.test, classes=corrupted.classes), other.place
+        if source.made_of is not None:
+            whole = self.labelled()
+            common["code"] = digest(resolved(whole))
+            return ShiftedData(**common, test=whole.test, classes=whole.classes), other.place
         assert other.card.classes is not None
         if source.kinds:
             common |= {"resize": None, "reduce": None}
@@ -113,7 +107,7 @@ class DataSet:
         return {
             "name": self.name,
             "source": card.source,
-            "code": self._card.code_digest if card.source.type == "python" else "",
+            "code": self._card.code_digest if card.source.coded else "",
             "image_size": card.image_size,
             "normalise": card.normalise,
             "resize": None if card.resize == card.image_size else card.resize,
@@ -123,21 +117,12 @@ class DataSet:
     @cached_property
     def place(self) -> Place:
         """Where it is on this machine."""
-        card, source = self.card, self.card.source
+        card, needs = self.card, self.card.source.needs(self.name)
         base = None
-        if source.type == "corrupted":
-            below = DataSet(dataset_card(self._library, source.of), self._library, self._root)
+        if card.source.made_of is not None:
+            below = DataSet(dataset_card(self._library, card.source.made_of), self._library, self._root)
             base = below.labelled(), below.place
-        names, archive = list(card.files), None
-        if source.type in ("folder", "npy", "npz"):
-            names.append(source.path)
-        elif source.type == "torchvision" and not source.download:
-            names.append(source.path or self.name)
-        fetched = None
-        if source.type == "torchvision" and source.download:
-            fetched = located(self._root, source.path or self.name)
-        if source.type == "folder" and source.archive:
-            archive = located(self._root, source.archive)
+        paths = (located(self._root, name) for name in (*card.files, *needs.paths))
         return Place(
             name=self.name,
             splits=tuple(card.splits),
@@ -145,9 +130,9 @@ class DataSet:
             code=self._card.code,
             root=self._root,
             classes=None if card.classes is None else tuple(card.classes),
-            needs=(*(base[1].needs if base else ()), *(located(self._root, name) for name in names)),
-            archive=archive,
-            fetched=fetched,
+            needs=(*(base[1].needs if base else ()), *paths),
+            archive=None if needs.archive is None else located(self._root, needs.archive),
+            fetched=None if needs.fetched is None else located(self._root, needs.fetched),
             base=base,
             get=card.get,
             subsets=tuple((fraction, located(self._root, name)) for fraction, name in card.subsets.items()),

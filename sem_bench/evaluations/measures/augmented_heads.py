@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.base.randomness import derived_seed, generator
 from sem_bench.data.augment import uniform
 from sem_bench.data.split import Split
@@ -49,7 +50,7 @@ class Trained:
         """By learning rate the accuracy of the head without the hold-out, on it; None where one of the two diverged."""
         count = len(self.lr)
         right = torch.zeros(count, dtype=torch.int64, device=h.device)
-        for part, truth in zip(h.split(features.CHUNK), labels.split(features.CHUNK), strict=True):
+        for part, truth in zip(h.split(CHUNK), labels.split(CHUNK), strict=True):
             predicted = self.heads.predict(self.of(part))[:, :count].argmax(2)
             right += (predicted == truth[:, None]).sum(0)
         finite = self.heads.finite()
@@ -60,7 +61,7 @@ class Trained:
     def accuracy(self, lr: float, h: Tensor, labels: Tensor) -> float:
         """Of the head of all images."""
         head = self.heads.head(len(self.lr) + self.lr.index(lr))
-        predicted = torch.cat([head.predict(self.of(part)).argmax(1) for part in h.split(features.CHUNK)])
+        predicted = torch.cat([head.predict(self.of(part)).argmax(1) for part in h.split(CHUNK)])
         return float((predicted == labels).double().mean())
 
 

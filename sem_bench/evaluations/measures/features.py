@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sem_bench.base.digest import digest
 from sem_bench.base.files import read_json, write_atomic
+from sem_bench.base.limits import CHUNK
 from sem_bench.data.described import Data, LabelledData
 from sem_bench.data.split import Split
 from sem_bench.encoder import Encoder
@@ -27,7 +28,6 @@ from sem_bench.nets.frozen import backbone_features
 from sem_bench.training.pretrained import load_encoder
 from sem_bench.workspace import Workspace
 
-CHUNK = 1024  # images at a time
 _MADE: set[Path] = set()  # by this process: good enough for `--rerun all`
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
 
 Rows = npt.NDArray[np.int64]
@@ -29,7 +30,6 @@ HOLDOUT = 0.1  # of the labels, for validation
 MOST_FOLDS = 5
 ROUGH, EXACT = 1e-4, 1e-7  # tolerances of the candidates' fits and of the chosen head's
 IN_MEMORY = 2**27  # entries of features above which they are recomputed in each pass
-CHUNK = 1024  # rows at a time, then
 FEW_ROWS = 1024  # up to so many rows, all candidates are fitted side by side
 
 
