@@ -23,7 +23,7 @@ from sem_bench.training.lars import LARS
 from sem_bench.training.optimiser_kinds import KINDS
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
-from sem_bench.training.views import Views
+from sem_bench.training.views import ViewPlan, Views
 from tests.helpers.methods import LIBRARY, build, pretrain_job
 from tests.helpers.toy import SUITE, method_card, write
 
@@ -140,7 +140,7 @@ def started(accumulate: int) -> tuple[TrainingState, Step, Method]:
     method = build("simclr").train()
     state = TrainingState(method, optimisers.build(method, settings), "noise")
     split = noise(32)
-    return state, Step(job, state, Views(job, split, CPU, last=10), CPU), method
+    return state, Step(job, state, Views(ViewPlan.of(job), split, CPU, last=10), CPU), method
 
 
 def test_a_step_of_several_batches_has_their_mean_gradient() -> None:
