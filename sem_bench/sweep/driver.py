@@ -115,7 +115,7 @@ class Runner:
         jobs = each.subject.jobs(params)
         name = f"{each.subject.name}, trial {trial.number}: {said(params)}"
         pruner = each.subject.sweep.pruner
-        outcome = self._do(jobs, ahead=True, monitor=None if pruner is None else monitor(trial, each.subject))
+        outcome = self._do(jobs, ahead=True, monitor=None if pruner is None else monitor(trial, each.subject.objective))
         if "pruned" in outcome.values():
             each.prune(trial)
             self.reporter.message(f"{name}: pruned")
@@ -136,7 +136,7 @@ class Runner:
         if not mine or top is None:
             self.reporter.message(f"{name}: another driver has taken it over")
             return
-        unit = "" if each.subject.sweep.objective == "rankme" else " %"
+        unit = each.subject.objective.unit
         at = "" if best["tau_d"] is None else f" at tau_d {best['tau_d']:g}"
         self.reporter.headline = f"best so far {top.value:.1f}{unit} in trial {top.number}"
         self.reporter.message(f"{name}: {best['value']:.1f}{unit}{at}; {self.reporter.headline}")

@@ -11,6 +11,7 @@ from sem_bench.base.files import write_json
 from sem_bench.report.results import SCHEMA
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
+from sem_bench.sweep.objectives import Found
 from sem_bench.sweep.subjects import Subject, Subjects
 from sem_bench.sweep.table import read
 
@@ -20,24 +21,10 @@ if TYPE_CHECKING:
     from sem_bench.sweep.study import Study
 
 
-Found = dict[str, Any]  # tau_d, value and whatever else was chosen
-
-
 def searched(subject: Subject, jobs: Sequence[Job], store: Store) -> list[Found]:
     """The validation figure of a finished trial at each tau_d; one without tau_d where there is no temperature."""
     metrics = {job.digest: (store.result(job) or {})["metrics"] for job in jobs}
-    if subject.sweep.objective == "rankme":
-        return [{"tau_d": None, "value": metrics[jobs[0].digest]["health"]["effective_rank"]}]
-    rows = [row for job in jobs if job.kind != "pretrain" for row in metrics[job.digest]["rows"]]
-    rows = [row for row in rows if row["representation"] == subject.representation]
-    if subject.sweep.objective == "knn":
-        return [{"tau_d": row["tau_d"], "value": row["value"]} for row in rows]
-    row = next(row for row in rows if row["metric"] == "top1")
-    if row["validation"] is None:
-        return []
-    # A probe of an earlier version tells its choice alone.
-    tried = row.get("search") or [{name: row[name] for name in ("tau_d", "l2", "validation")}]
-    return [{"tau_d": one["tau_d"], "l2": one["l2"], "value": one["validation"]} for one in tried]
+    return subject.objective.search(subject, jobs, metrics)
 
 
 def best_of(found: Sequence[Found]) -> Found | None:
@@ -84,7 +71,7 @@ def _study(study: "Study", store: Store) -> Found:
         "own_first": subject.own is not None,
         "pruner": study.optuna.user_attrs["pruner"],
         **{name: getattr(cell, name) for name in names},
-        "representation": "h" if subject.sweep.objective == "rankme" else subject.representation,
+        "representation": subject.objective.representation(subject),
         "parameters": subject.sweep.space.names,
         "tau_d": subject.tau_d,
         "trials": trials,

@@ -10,6 +10,7 @@ import math
 import time
 from dataclasses import asdict
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -118,7 +119,12 @@ def _train(
 def _hopeless(
     encoder: Encoder, epoch: int, health: Health, sample: tuple[Tensor, Tensor], monitor: Monitor | None
 ) -> bool:
-    return monitor is not None and monitor(epoch, encoder, *sample, effective_rank=health.effective_rank)
+    """Whether the monitor, if there is one, ends the training after this epoch."""
+    if monitor is None:
+        return False
+    module, _, function = monitor.measure.partition(":")
+    figure: float = getattr(import_module(module), function)(encoder, *sample, health.effective_rank)
+    return monitor.hopeless(epoch, figure)
 
 
 def _finish(final: Finished, workspace: Workspace, *, earlier: float) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class Arm:
 def arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Arm]]:
     """Encoders at their first weights, on toy images: gives the job and the workspace of "none", "linear" or "sem".
 
-    Trained for a few steps, they would hang on the hardware's precision, bfloat16 or float32.
+    Trained for a few steps, they would depend on the hardware's precision, bfloat16 or float32.
     """
     folder = tmp_path_factory.mktemp("augmented")
     with pytest.MonkeyPatch.context() as patch:
