@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sem_bench.runs.sweep_card import Params
     from sem_bench.sweep.subjects import Subject
 
-Found = dict[str, Any]
-"""What was tried in a trial without a job of its own: `tau_d`, the `value` there, and whatever else was chosen."""
+Tried = dict[str, Any]
+"""A point of the search inside a trial: `tau_d`, the `value` there, and whatever else was chosen for it."""
 Metrics = Mapping[str, dict[str, Any]]
 """The metrics of finished jobs, by digest."""
 
@@ -23,7 +23,7 @@ HOLDOUT = "on a tenth of the training images, one seed"
 
 
 class Objective:
-    """Top-1 on a hold-out of the training images, in percent, the best over the temperatures tau_d."""
+    """What the three share; by default top-1 in percent on a hold-out, the best over the temperatures tau_d."""
 
     metric: ClassVar[str]  # in rows
     legend: ClassVar[str]  # below a table
@@ -38,7 +38,7 @@ class Objective:
         """The jobs of a trial: pretraining, and what the value is read from."""
         raise NotImplementedError
 
-    def search(self, subject: "Subject", jobs: "Sequence[Job]", metrics: Metrics) -> list[Found]:
+    def search(self, subject: "Subject", jobs: "Sequence[Job]", metrics: Metrics) -> list[Tried]:
         """The value of a finished trial at each tau_d, or one where there is no temperature; none without a hold-out.
 
         `jobs` are the trial's.
@@ -55,7 +55,7 @@ class Objective:
 
 
 class Probe(Objective):
-    """By the probe."""
+    """The accuracy of the linear probe."""
 
     metric = "validation_top1"
     legend = f"hold-out: best top-1 of the probe over tau_d in percent, {HOLDOUT}"
@@ -64,7 +64,7 @@ class Probe(Objective):
         """Pretraining and probe."""
         return list(subject.with_params(params, probe=subject.probe).jobs(seed))
 
-    def search(self, subject: "Subject", jobs: "Sequence[Job]", metrics: Metrics) -> list[Found]:
+    def search(self, subject: "Subject", jobs: "Sequence[Job]", metrics: Metrics) -> list[Tried]:
         """The best penalty at each tau_d."""
         row = next(row for row in _rows(subject, jobs, metrics) if row["metric"] == "top1")
         if row["validation"] is None:
@@ -75,7 +75,7 @@ class Probe(Objective):
 
 
 class Knn(Objective):
-    """By the nearest neighbours."""
+    """The accuracy of the nearest neighbours."""
 
     metric = "validation_knn_top1"
     legend = f"hold-out: best top-1 of the nearest neighbours over tau_d in percent, {HOLDOUT}"
@@ -91,7 +91,7 @@ class Knn(Objective):
         name = "-holdout" + ("" if tau is None else f"-td{tau:g}")
         return replace(votes, slug=votes.slug + name, config=votes.config.model_copy(update=changes))
 
-    def search(self, subject: "Subject", jobs: "Sequence[Job]", metrics: Metrics) -> list[Found]:
+    def search(self, subject: "Subject", jobs: "Sequence[Job]", metrics: Metrics) -> list[Tried]:
         """The votes at each tau_d."""
         return [{"tau_d": row["tau_d"], "value": row["value"]} for row in _rows(subject, jobs, metrics)]
 
@@ -112,7 +112,7 @@ class RankMe(Objective):
         """Pretraining alone."""
         return list(subject.with_params(params).jobs(seed))
 
-    def search(self, subject: "Subject", jobs: "Sequence[Job]", metrics: Metrics) -> list[Found]:
+    def search(self, subject: "Subject", jobs: "Sequence[Job]", metrics: Metrics) -> list[Tried]:
         """The rank that the pretraining noted at its end."""
         return [{"tau_d": None, "value": metrics[jobs[0].digest]["health"]["effective_rank"]}]
 

@@ -11,7 +11,7 @@ from sem_bench.base.files import write_json
 from sem_bench.report.results import SCHEMA
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
-from sem_bench.sweep.objectives import Found
+from sem_bench.sweep.objectives import Tried
 from sem_bench.sweep.subjects import Subject, Subjects
 from sem_bench.sweep.table import read
 
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from sem_bench.sweep.study import Study
 
 
-def searched(subject: Subject, jobs: Sequence[Job], store: Store) -> list[Found]:
+Content = dict[str, Any]
+"""A part of the file."""
+
+
+def searched(subject: Subject, jobs: Sequence[Job], store: Store) -> list[Tried]:
     """The validation figure of a finished trial at each tau_d; one without tau_d where there is no temperature."""
     metrics = {job.digest: (store.result(job) or {})["metrics"] for job in jobs}
     return subject.objective.search(subject, jobs, metrics)
 
 
-def best_of(found: Sequence[Found]) -> Found | None:
+def best_of(found: Sequence[Tried]) -> Tried | None:
     """The one of the highest value, as the probe breaks ties: the strongest penalty, then the first."""
     return max(found, key=lambda one: (one["value"], one.get("l2", 0.0)), default=None)
 
@@ -38,7 +42,7 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
     Studies of other methods stay in it that the same sweep made earlier, of the same suite and data.
     """
     sweep = subjects.card.content
-    content: Found = {
+    content: Content = {
         "schema": SCHEMA,
         "sweep": subjects.card.name,
         "summary": sweep.summary,
@@ -54,7 +58,7 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
         write_json(path, content)
 
 
-def _study(study: "Study", store: Store) -> Found:
+def _study(study: "Study", store: Store) -> Content:
     """One method's study."""
     subject, best = study.subject, study.best
     jobs: dict[str, Job] = {}  # the finished ones
@@ -82,10 +86,10 @@ def _study(study: "Study", store: Store) -> Found:
     }
 
 
-def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, Job]) -> Found:
+def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, Job]) -> Content:
     params = study.params(trial.params) if trial.params.keys() == study.subject.sweep.space.axes.keys() else {}
     told = trial.user_attrs
-    found: Found = {"number": trial.number, "state": _STATES[trial.state.name], "params": params}
+    found: Content = {"number": trial.number, "state": _STATES[trial.state.name], "params": params}
     found |= {
         "value": trial.value if trial.state.name == "COMPLETE" else None,
         "tau_d": told.get("tau_d"),
@@ -103,7 +107,7 @@ def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, J
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
-def _best(subject: Subject, params: dict[str, Any], number: int, store: Store, jobs: dict[str, Job]) -> Found:
+def _best(subject: Subject, params: dict[str, Any], number: int, store: Store, jobs: dict[str, Job]) -> Content:
     """The chosen setting, and what it reaches on the test images with each seed; None for a seed without a result."""
     test: list[float | None] = []
     chosen: list[float | None] = []

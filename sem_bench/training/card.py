@@ -24,7 +24,7 @@ from sem_bench.config.fields import (
 )
 from sem_bench.config.validation import at, did_you_mean, known
 from sem_bench.errors import UserError
-from sem_bench.training.optimiser_kinds import KINDS
+from sem_bench.training.optimiser_kinds import OPTIMISERS
 
 
 class Augmentation(Model):
@@ -56,7 +56,7 @@ class Augmentation(Model):
 class Optimizer(Model):
     """How weights move. `lr` is per 256 images where `lr_per_256` says so, else as it stands."""
 
-    name: Annotated[str, known(KINDS)]
+    name: Annotated[str, known(OPTIMISERS)]
     lr: Positive
     lr_per_256: bool = True
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -69,7 +69,7 @@ class Optimizer(Model):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        for owner, kind in KINDS.items():
+        for owner, kind in OPTIMISERS.items():
             for key in kind.own if owner != self.name else ():
                 if getattr(self, key) != type(self).model_fields[key].default:
                     raise ValueError(f"{key} belongs to {owner}, not to {self.name}")

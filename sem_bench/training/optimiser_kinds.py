@@ -1,4 +1,4 @@
-"""The optimisers that a recipe can name, an entry each. To add one, add its entry to `KINDS`.
+"""The optimisers that a recipe can name, an entry each. To add one, add its entry to `OPTIMISERS`.
 
 Recipes are checked and memory is estimated by this table before torch is loaded, so a builder imports torch itself.
 """
@@ -19,8 +19,8 @@ Groups = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """An optimiser."""
+class OptimiserKind:
+    """How an optimiser is made from a recipe, and what is known of it without making one."""
 
     summary: str
     build: "Callable[[Groups, Optimizer, float], TorchOptimizer]"  # from groups, a recipe's settings, and the peak rate
@@ -61,21 +61,21 @@ def _adamw(groups: Groups, settings: "Optimizer", lr: float) -> "TorchOptimizer"
     return AdamW(groups, lr=lr, fused=True)
 
 
-KINDS = {
-    "sgd": Kind("stochastic gradient descent with momentum", _sgd, moments=1),
-    "lars": Kind(
+OPTIMISERS = {
+    "sgd": OptimiserKind("stochastic gradient descent with momentum", _sgd, moments=1),
+    "lars": OptimiserKind(
         "SGD whose rate is adapted to each weight (You et al. 2017)",
         _lars,
         moments=1,
         own=("trust_coefficient", "trust_limit"),
     ),
-    "adam": Kind("Adam; weight decay is part of the gradient (Kingma & Ba 2015)", _adam, moments=2),
-    "adamw": Kind("Adam with decoupled weight decay (Loshchilov & Hutter 2019)", _adamw, moments=2),
+    "adam": OptimiserKind("Adam; weight decay is part of the gradient (Kingma & Ba 2015)", _adam, moments=2),
+    "adamw": OptimiserKind("Adam with decoupled weight decay (Loshchilov & Hutter 2019)", _adamw, moments=2),
 }
 
 
-def kind(name: str) -> Kind:
+def optimiser_kind(name: str) -> OptimiserKind:
     """The entry of a name. Raises ValueError, with the nearest right spelling, where there is none."""
-    if name not in KINDS:
-        raise ValueError(f"unknown optimiser {name!r}{did_you_mean(name, KINDS)}")
-    return KINDS[name]
+    if name not in OPTIMISERS:
+        raise ValueError(f"unknown optimiser {name!r}{did_you_mean(name, OPTIMISERS)}")
+    return OPTIMISERS[name]

@@ -6,7 +6,7 @@ from torch import nn, optim
 from torch.nn.utils import clip_grad_norm_
 
 from sem_bench.training.card import Optimizer, Training
-from sem_bench.training.optimiser_kinds import Groups, kind
+from sem_bench.training.optimiser_kinds import Groups, optimiser_kind
 
 
 def build(module: nn.Module, training: Training) -> optim.Optimizer:
@@ -15,7 +15,7 @@ def build(module: nn.Module, training: Training) -> optim.Optimizer:
     Raises ValueError for an unknown one.
     """
     settings = training.optimizer
-    return kind(settings.name).build(_groups(module, settings), settings, peak_lr(training))
+    return optimiser_kind(settings.name).build(_groups(module, settings), settings, peak_lr(training))
 
 
 def _groups(module: nn.Module, settings: Optimizer) -> Groups:

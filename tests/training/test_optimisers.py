@@ -20,7 +20,7 @@ from sem_bench.training.card import method_card as cards_of
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.dry_run import noise
 from sem_bench.training.lars import LARS
-from sem_bench.training.optimiser_kinds import KINDS
+from sem_bench.training.optimiser_kinds import OPTIMISERS
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
 from sem_bench.training.views import ViewPlan, Views
@@ -230,7 +230,7 @@ def test_a_rate_never_exceeds_its_peak() -> None:
 
 
 def test_every_optimiser_is_built_and_moves_weights() -> None:
-    for name, kind in KINDS.items():
+    for name, kind in OPTIMISERS.items():
         module = network()
         weight = next(module.parameters())
         before = weight.detach().clone()
