@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import torch
-from torch import Tensor
 
 from sem_bench.base.limits import MEMORY
 from sem_bench.config.fields import SplitName
@@ -14,18 +12,23 @@ from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
 from sem_bench.data.loading import load, load_all
 from sem_bench.data.split import Split
-from sem_bench.encoder import Encoder
 
 
 class PrunedError(Exception):
     """A pretraining is ended early, for it does worse than others; its checkpoint stays."""
 
 
-class Monitor(Protocol):
-    """Who looks at a pretraining after every epoch but the last. Nothing of it enters a digest or the weights."""
+@dataclass(frozen=True)
+class Monitor:
+    """Who looks at a pretraining after every epoch but the last. Nothing of it enters a digest or the weights.
 
-    def __call__(self, epoch: int, encoder: Encoder, images: Tensor, labels: Tensor, *, effective_rank: float) -> bool:
-        """Whether to end it: by a sample of its training images (N, 3, S, S), their labels (N,), and the rank of h."""
+    What is measured is named, "module:function", so that another process can do it: called with the encoder, a sample
+    of its training images (N, 3, S, S), their labels (N,) and the effective rank of h, it returns a figure. Who decides
+    may stay where the other trials are known: `hopeless(epoch, figure)` says whether to end the training.
+    """
+
+    measure: str
+    hopeless: Callable[[int, float], bool]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from sem_bench.evaluation import Evaluation, NetCost
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.store import Store
 from sem_bench.training.job import PretrainJob
+from sem_bench.training.optimiser_kinds import optimiser_kind
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _weights(job: PretrainJob) -> float:
     network, (width, hidden) = _network(job.backbone), _head(job)
     embedding = width * network.features if job.embedding.width else 0
     count = network.weights * 1e6 + embedding + width * hidden + hidden**2
-    copies = 5 if job.training.optimizer.name.startswith("adam") else 4
+    copies = 3 + optimiser_kind(job.training.optimizer.name).moments
     return FLOAT * count * (copies + ("momentum" in job.training.parameters))
 
 

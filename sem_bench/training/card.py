@@ -22,8 +22,9 @@ from sem_bench.config.fields import (
     Temperature,
     unique,
 )
-from sem_bench.config.validation import at, did_you_mean
+from sem_bench.config.validation import at, did_you_mean, known
 from sem_bench.errors import UserError
+from sem_bench.training.optimiser_kinds import OPTIMISERS
 
 
 class Augmentation(Model):
@@ -55,7 +56,7 @@ class Augmentation(Model):
 class Optimizer(Model):
     """How weights move. `lr` is per 256 images where `lr_per_256` says so, else as it stands."""
 
-    name: Literal["sgd", "lars", "adam", "adamw"]
+    name: Annotated[str, known(OPTIMISERS)]
     lr: Positive
     lr_per_256: bool = True
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -68,10 +69,10 @@ class Optimizer(Model):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        own = {"trust_coefficient": self.trust_coefficient != 0.001, "trust_limit": self.trust_limit}
-        given = [key for key, changed in own.items() if changed]
-        if self.name != "lars" and given:
-            raise ValueError(f"{given[0]} belongs to lars, not to {self.name}")
+        for owner, kind in OPTIMISERS.items():
+            for key in kind.own if owner != self.name else ():
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{key} belongs to {owner}, not to {self.name}")
         return self
 
 

@@ -16,7 +16,7 @@ from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrain import build_method, import_weights
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
-from sem_bench.training.views import Views
+from sem_bench.training.views import ViewPlan, Views
 
 IMAGES, BATCH, STEPS = 48, 16, 3
 CPU = torch.device("cpu")
@@ -52,7 +52,7 @@ def noise(size: int) -> Split:
 
 def _problems(job: PretrainJob, code: Path, split: Split) -> list[str]:
     found = []
-    with Views(job, split, CPU, last=STEPS) as views, TemporaryDirectory() as folder:
+    with Views(ViewPlan.of(job), split, CPU, last=STEPS) as views, TemporaryDirectory() as folder:
         straight, step = _started(job, code, views)
         for _ in range(STEPS - 1):
             loss = step()

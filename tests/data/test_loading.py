@@ -35,7 +35,7 @@ from sem_bench.data.threads import AHEAD
 from sem_bench.evaluations.measures import features
 from sem_bench.runs.plan import read_plan
 from sem_bench.training.job import PretrainJob
-from sem_bench.training.views import Views
+from sem_bench.training.views import ViewPlan, Views
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, write
 
@@ -450,7 +450,7 @@ def views(here: Path, memory: int, *, first: int = 0, workers: int = 2) -> Views
     assert isinstance(job.config, PretrainJob)
     split = loading.load(job.config.data, "train", job.place, memory=memory, workers=workers)
     assert (split.images is None) == (memory == 1)
-    return Views(job.config, split, torch.device("cpu"), first=first, last=6)
+    return Views(ViewPlan.of(job.config), split, torch.device("cpu"), first=first, last=6)
 
 
 def test_a_stream_gives_the_views_of_memory(here: Path) -> None:
@@ -485,7 +485,7 @@ def test_a_stream_reads_only_a_little_ahead(here: Path) -> None:
         return split.read(row)
 
     counting = Split(split.labels, "", 16, 16, None, counted, workers=2)
-    with Views(job.config, counting, torch.device("cpu"), first=0, last=600) as stream:
+    with Views(ViewPlan.of(job.config), counting, torch.device("cpu"), first=0, last=600) as stream:
         stream.batch(0)
         stream.batch(1)
         time.sleep(0.5)  # the workers would go on if nothing held them
