@@ -15,6 +15,7 @@ from sem_bench.data.described import Data
 from sem_bench.data.loading import load, load_all
 from sem_bench.data.split import Split
 from sem_bench.encoder import Encoder
+from sem_bench.nets.parts import EncoderParts
 
 
 class PrunedError(Exception):
@@ -39,6 +40,7 @@ class Workspace:
     cache: Path
     device: torch.device
     weights: Path | None = None  # of an external encoder
+    parts: EncoderParts | None = None  # of the encoder; None: the package's own, by the names in the configuration
     memory: int = MEMORY  # bytes of images that may stay in memory, for each split
     workers: int = 1  # threads that read images
     afresh: bool = False  # trust no cache

@@ -21,7 +21,8 @@ from sem_bench.evaluations.probe import ProbeJob, ProbeSettings
 from sem_bench.evaluations.relevance import RelevanceJob
 from sem_bench.evaluations.robustness import RobustnessJob
 from sem_bench.evaluations.transfer import TransferJob
-from sem_bench.nets.card import EmbeddingSettings
+from sem_bench.nets.card import BASELINE, EmbeddingCard, EmbeddingSettings, embedding_card
+from sem_bench.nets.parts import EncoderParts, encoder_parts, own_code
 from sem_bench.runs.job import Cell, Job
 from sem_bench.runs.suite import Grid, Images, Pretrain, Suite
 from sem_bench.training.card import MethodCard, Recipe, Training
@@ -46,18 +47,18 @@ class Arm:
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
-        if self.embedding.type != "untrained":
+        if self.card.trained:
             yield from self._own_jobs(seed, {})
             return
-        plain = (label for label, embedding in self.grid.embeddings.items() if embedding.type == "none")
-        without = replace(self, label=next(plain, f"baseline of {self.label}"), asked=EmbeddingSettings(type="none"))
+        plain = (label for label, embedding in self.grid.embeddings.items() if embedding.type == BASELINE)
+        without = replace(self, label=next(plain, f"baseline of {self.label}"), asked=EmbeddingSettings(type=BASELINE))
         baseline = without._job("pretrain", seed, without._pretraining(seed), self.dataset.place)
         yield baseline
         for job in self._own_jobs(seed, {"pretrain": baseline.digest}):
             yield replace(job, cell=replace(job.cell, baseline=baseline.digest))
 
     def _own_jobs(self, seed: int, baseline: dict[str, str]) -> Iterator[Job]:
-        """Without the pretraining that an untrained embedding stands on."""
+        """Without the pretraining that an embedding stands on which is never trained."""
         pretrain = self._job("pretrain", seed, self._pretraining(seed), self.dataset.place, baseline)
         yield pretrain
         inputs, probes = {"pretrain": pretrain.digest}, dict[float, str]()
@@ -102,7 +103,7 @@ class Arm:
         if not (evaluate.entropy or evaluate.augmented or evaluate.expressivity):
             return  # what nobody evaluates may have no labels
         plain = self._labelled.model_copy(update={"superclasses": {}})
-        if evaluate.entropy and self.embedding.tau is not None:
+        if evaluate.entropy and self.embedding.tau is not None and self.parts.groups is not None:
             entropy = EntropyJob(data=plain, tau=self.embedding.tau, bins=evaluate.entropy.bins)
             yield self._job("entropy", seed, entropy, self.evaluated.place, inputs)
         if augmented := evaluate.augmented:
@@ -157,15 +158,29 @@ class Arm:
 
     @cached_property
     def embedding(self) -> EmbeddingSettings:
-        """The embedding with its temperatures: from the suite, else from the recipe; tau_target at last from tau."""
-        if not self.asked.heated:
-            return self.asked
-        recipe, asked = self._recipe.sem, self.asked
+        """The embedding with its card's defaults and its temperatures: from the suite, else from the recipe.
+
+        tau_target comes at last from tau.
+        """
+        asked = self.card.completed(self.asked)
+        if not self.card.temperature:
+            return asked
+        recipe = self._recipe.sem
         tau = asked.tau or recipe.tau
-        if asked.type == "untrained":
+        if not self.card.trained:
             return asked.model_copy(update={"tau": tau})
         open_target = recipe.tau_target if asked.tau is None else None
         return asked.model_copy(update={"tau": tau, "tau_target": asked.tau_target or open_target or tau})
+
+    @property
+    def card(self) -> EmbeddingCard:
+        """What the card of its embedding says."""
+        return embedding_card(self.dataset.library, self.asked.type).content
+
+    @cached_property
+    def parts(self) -> EncoderParts:
+        """What its encoder is built of."""
+        return encoder_parts(self.dataset.library, self.embedding, self.backbone)
 
     def _pretraining(self, seed: int) -> PretrainJob:
         return PretrainJob(
@@ -181,6 +196,7 @@ class Arm:
             prefix=self.grid.prefix,
             embedding=self.embedding,
             backbone=self.backbone,
+            **own_code(self.dataset.library, self.embedding.type, self.backbone),
             data=self.dataset.training(self._limits.pretrain),
             seed=seed,
         )
@@ -236,7 +252,7 @@ class Arm:
     ) -> Job:
         seen = re.sub(r"[^A-Za-z0-9._]+", "-", self.data_label).strip("-")
         method = self.method.name + ("" if self.grid.ip is None else "-ip")
-        slug = f"{method}-{_short(self.embedding)}-{self.backbone.replace('/', '-')}-{seen}"
+        slug = f"{method}-{_short(self.embedding, self.card)}-{self.backbone.replace('/', '-')}-{seen}"
         slug += f"-e{self.training.epochs}-s{seed}{suffix}"
         cell = Cell(
             method=self.method.name,
@@ -250,13 +266,17 @@ class Arm:
             seed=seed,
             external=self.method.content.external,
         )
-        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, place, self.weights)
+        return Job(kind, slug, settings, inputs or {}, cell, self.method.code, place, self.parts, self.weights)
 
 
-def _short(embedding: EmbeddingSettings) -> str:
-    if embedding.type == "none":
-        return "none"
-    text = f"{embedding.type}{embedding.L}x{embedding.V}"
+def _short(embedding: EmbeddingSettings, card: EmbeddingCard) -> str:
+    """Type, numbers of vectors and of their elements, other parameters, temperatures: sem64x8-t1, vq-codes64."""
+    text = embedding.type + "x".join(map(str, card.numbers(embedding.parameters) or []))
+    for name, value in embedding.parameters.items():
+        if name not in (card.groups or []):
+            text += re.sub(
+                r"[^A-Za-z0-9._+-]+", "-", f"-{name}{value:g}" if type(value) is float else f"-{name}{value}"
+            )
     if embedding.tau is not None:
         text += f"-t{embedding.tau:g}"
     if embedding.tau_target not in (None, embedding.tau):

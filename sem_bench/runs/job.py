@@ -23,6 +23,7 @@ from sem_bench.evaluations.probe import ProbeJob
 from sem_bench.evaluations.relevance import RelevanceJob
 from sem_bench.evaluations.robustness import RobustnessJob
 from sem_bench.evaluations.transfer import TransferJob
+from sem_bench.nets.parts import EncoderParts
 from sem_bench.training.job import PretrainJob
 
 
@@ -62,7 +63,7 @@ class Cell:
     epochs: int
     seed: int
     external: bool = False  # trained elsewhere: the seed changes nothing but the evaluation
-    baseline: str = ""  # digest of the pretraining that an untrained embedding stands on
+    baseline: str = ""  # digest of the pretraining that an embedding stands on which is never trained
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Job:
     cell: Cell
     method_code: Path  # the .py to load
     place: Place  # of the data set that it reads
+    parts: EncoderParts  # what its encoder is built of
     weights: Path | None = None  # the checkpoint of an external encoder
 
     @cached_property
@@ -100,7 +102,8 @@ class Job:
         """The job as results/suites/NAME.json holds it."""
         entry = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
         known = {name: getattr(self.config, name, None) for name in ("fraction", "fractions", "columns", "metric")}
-        return entry | vars(self.cell) | {name: value for name, value in known.items() if value is not None}
+        entry |= vars(self.cell) | {"representation": self.parts.representation}
+        return entry | {name: value for name, value in known.items() if value is not None}
 
 
 def named(job: Job, texts: Sequence[str]) -> bool:

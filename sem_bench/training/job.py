@@ -1,9 +1,15 @@
 """The configuration of a pretraining: all that its digest sees."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from sem_bench.config.fields import BackboneName, Model, Name, Seed
 from sem_bench.data.described import TrainingData
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.training.card import IpIrmSettings, Training
+
+OwnCode = Annotated[str | None, Field(exclude_if=lambda value: value is None)]  # not in the files of jobs without
 
 
 class MethodRef(Model):
@@ -24,6 +30,8 @@ class PretrainJob(Model):
     weights: str | None = None  # digest of the file that the encoder's weights come from; nothing is trained then
     prefix: str | None = None  # what its keys begin with
     embedding: EmbeddingSettings
+    embedding_code: OwnCode = None  # the hash of an embedding that is not the package's; its version stands for ours
     backbone: BackboneName
+    backbone_code: OwnCode = None
     data: TrainingData
     seed: Seed
