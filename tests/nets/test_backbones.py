@@ -120,8 +120,10 @@ def test_the_names_are_those_that_timm_lists() -> None:
 
 def test_names_need_neither_timm_nor_torch() -> None:
     pytest.importorskip("timm")
-    code = "import sys; from sem_bench.nets.backbones import timm_names as t; t.names(); "
+    code = (
+        "import sys; from sem_bench.nets.backbones import timm_names as t; t.names(); "
         "print({'timm', 'torch'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     timm_names.names.cache_clear()
     began = time.perf_counter()
