@@ -1,14 +1,13 @@
 """`list`: what a suite can name."""
 
 import argparse
-from importlib.util import find_spec
 from pathlib import Path
 
 from tabulate import tabulate
 
 from sem_bench.config.cards import Card, Library
 from sem_bench.data.card import dataset_card
-from sem_bench.nets.card import BackboneCard, backbone_cards, backbone_title, embedding_card
+from sem_bench.nets.card import BackboneCard, absent_packages, backbone_cards, backbone_title, embedding_card
 from sem_bench.runs.sweep_card import sweep_card
 from sem_bench.training.card import method_card
 
@@ -31,9 +30,8 @@ def listing(what: str, folder: Path) -> str:
 
 
 def _backbone(card: Card[BackboneCard]) -> tuple[str, str]:
-    absent = [install for package, install in card.content.packages.items() if find_spec(package) is None]
-    extra = f"; not installed: pip install {' '.join(absent)}" if absent else ""
-    return backbone_title(card), card.content.summary + extra
+    absent = absent_packages(card.content)
+    return backbone_title(card), card.content.summary + (f"; {absent}" if absent else "")
 
 
 def command(options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ A card is read and checked without torch: its class or function is looked at, no
 import ast
 import math
 from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -99,7 +100,7 @@ class EmbeddingCard(CardModel):
     width: list[Name] | None = None  # their product is the width of the output; None: that of `groups`
     representation: Name | None = None  # what tables call the output; None: as the card
     marker: Annotated[str, Field(pattern=r"^[.,ov^<>12348spP*hH+xXDd|_]$")] | None = None  # in figures, matplotlib's
-    packages: dict[str, str] = {}  # that its code needs: import name -> what pip installs
+    packages: dict[str, str] = {}  # that its code needs: distribution -> what to write after `pip install`
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -169,7 +170,7 @@ class BackboneCard(CardModel):
     features: Annotated[int, Field(ge=1)] | None = None  # the width of h; None: not known before it is built
     cost: Cost = Cost()
     models: FileName | None = None
-    packages: dict[str, str] = {}  # that its code needs: import name -> what pip installs
+    packages: dict[str, str] = {}  # that its code needs: distribution -> what to write after `pip install`
 
     @property
     def main_code(self) -> str | None:
@@ -193,9 +194,32 @@ def backbone_card(library: Library, name: str) -> Card[BackboneCard]:
         raise KeyError(name)
     if card.content.models is not None and not slash:
         raise ValueError(f"{name}: write {name}/ and the name of a model")
-    if card.content.models is not None and (problem := load(card.source(card.content.models)).problem(model)):
+    if problem := absent_packages(card.content) or _model_problem(card, model):
         raise ValueError(f"{name}: {problem}")
     return card
+
+
+def absent_packages(card: EmbeddingCard | BackboneCard) -> str:
+    """What to install before the code of a card can run, in words; "" where all is there."""
+    absent = {package: install for package, install in card.packages.items() if not _installed(package)}
+    return f"needs {' and '.join(absent)}: pip install {' '.join(absent.values())}" if absent else ""
+
+
+def _installed(package: str) -> bool:
+    try:
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
+
+
+def _model_problem(card: Card[BackboneCard], model: str) -> str:
+    if card.content.models is None:
+        return ""
+    try:
+        return str(load(card.source(card.content.models)).problem(model))
+    except Exception as error:  # own code fails in its own way
+        said = " ".join(str(error).split())
+        return f"{card.content.models} fails: {type(error).__name__}: {said}"
 
 
 def backbone_cards(library: Library) -> list[Card[BackboneCard]]:
@@ -231,6 +255,8 @@ def settings_problems(library: Library, document: Document, location: Location) 
         card = embedding_card(library, str(kind)).content
     except UserError as error:
         return error.problems
+    if absent := absent_packages(card):
+        return [at(document, location, f"{where}: embedding type {kind} {absent}")]
     problems = [at(document, (*location, *key), text) for key, text in _misfits(card, str(kind), given, where)]
     if not problems and all(isinstance(given.get(name), int) for name in card.sizes) and card.sizes:
         width = math.prod(given[name] for name in card.sizes)

@@ -16,7 +16,6 @@ from sem_bench.nets.card import BackboneCard, Cost, EmbeddingCard, EmbeddingSett
 class Part(Model):
     """A class or function, and its keyword arguments."""
 
-    title: str  # what a suite calls it
     code: str  # a module of the package, or the path of a Python file
     name: str  # of the class or function
     arguments: dict[str, Scalar] = {}
@@ -75,7 +74,6 @@ def own_code(library: Library, embedding: str, backbone: str) -> dict[str, str |
 def _embedding(card: Card[EmbeddingCard], settings: EmbeddingSettings) -> Part:
     temperatures = settings.model_dump(include=set(card.content.temperatures), exclude_none=True)
     return Part(
-        title=card.name,
         code=card.source(),
         name=card.content.class_name,
         arguments=settings.parameters | temperatures,
@@ -87,7 +85,6 @@ def _embedding(card: Card[EmbeddingCard], settings: EmbeddingSettings) -> Part:
 def _backbone(card: Card[BackboneCard], name: str) -> Part:
     model: dict[str, Scalar] = {} if card.content.models is None else {"name": name.partition("/")[2]}
     return Part(
-        title=name,
         code=card.source(),
         name=card.content.build,
         arguments=card.content.arguments | model,

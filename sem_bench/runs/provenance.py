@@ -27,7 +27,7 @@ LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 def _versions(job: Job) -> dict[str, str]:
     """Of what the numbers of a job may depend on."""
-    more = (*job.parts.embedding.packages, *job.parts.backbone.packages)
+    more = job.parts.embedding.packages + job.parts.backbone.packages
     return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *more)}
 
 

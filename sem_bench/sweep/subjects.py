@@ -250,18 +250,18 @@ def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
         if sweep.objective == "rankme":
             yield ("objective",), f"{who} leaves h as it is, and rankme sees nothing else"
     if {"L", "V"} <= arm.card.parameters.keys():
-        yield from _too_wide(sweep, arm.asked)
+        yield from _too_wide(sweep, arm.embedding)
     if sweep.objective != "rankme" and not arm.evaluated.card.labelled:
         yield ("objective",), f"{arm.evaluated.name!r} has no labels, which {sweep.objective} needs; rankme needs none"
     if sweep.pruner and sweep.objective != "rankme" and arm.dataset.card.classes is None:
         yield ("pruner",), f"{arm.dataset.name!r} has no labels, which the pruner reads"
 
 
-def _too_wide(sweep: Sweep, asked: EmbeddingSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+def _too_wide(sweep: Sweep, embedding: EmbeddingSettings) -> Iterator[tuple[tuple[str, ...], str]]:
     axes = sweep.space.axes
     width = sweep.space.product
     if width is None:
-        sizes = [axes[name].ends[1] if name in axes else getattr(asked, name) for name in ("L", "V")]
+        sizes = [axes[name].ends[1] if name in axes else getattr(embedding, name) for name in ("L", "V")]
         width = int(sizes[0] * sizes[1])
     if width > MAX_WIDTH and ("L" in axes or "V" in axes):
         yield ("space", "L" if "L" in axes else "V"), f"L*V = {width} is above the limit of {MAX_WIDTH}"

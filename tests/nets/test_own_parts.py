@@ -1,6 +1,8 @@
 """A user's own embeddings and backbones: through the command line, as a user would."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from sem_bench.runs.plan import read_plan
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrained import initial_encoder, load_encoder
 from tests.helpers.commands import problems
-from tests.helpers.own import SQUARED_YAML, WHITE_YAML, write_own
+from tests.helpers.own import CONV_PY, CONV_YAML, SQUARED_YAML, WHITE_YAML, write_own
 from tests.helpers.toy import SUITE, write
 
 CPU = torch.device("cpu")
@@ -287,3 +289,56 @@ def test_doctor_tries_them(case: str, own: Path, capsys: pytest.CaptureFixture[s
     assert main(["doctor", "suite.yaml"]) == code
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(expected) for line in lines), lines
+
+
+def test_cards_need_no_torch(own: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from sem_bench.config.cards import Library
+from sem_bench.nets.card import EmbeddingSettings, backbone_cards, embedding_card
+from sem_bench.nets.parts import encoder_parts, own_code
+
+library = Library(Path())
+assert {"none", "sem", "white"} <= {embedding_card(library, name).name for name in library.names("embedding")}
+assert {"resnet18", "conv", "timm"} <= {card.name for card in backbone_cards(library)}
+encoder_parts(library, EmbeddingSettings(type="sem", L=4, V=3, tau=1.0), "resnet18")
+assert all(own_code(library, "white", "conv").values())
+print({"torch", "numpy", "timm"} & set(sys.modules))
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_a_family_of_backbones(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NAME/MODEL, where a file beside the card says which models there are."""
+    write(own, "backbones/conv.yaml", CONV_YAML.replace("arguments: {width: 8}", "models: sizes.py").replace("16", "8"))
+    write(own, "backbones/conv.py", CONV_PY.replace("width):", "name):\n    width = int(name)"))
+    write(own, "backbones/sizes.py", "def problem(model):\n    return '' if model == '4' else f'there is no {model}'\n")
+    text = Path("suite.yaml").read_text()
+    for name, expected in (
+        ("conv/5", "conv/5: there is no 5"),
+        ("conv", "conv: write conv/ and the name of a model"),
+        ("conf/4", "unknown backbone 'conf/4'; did you mean"),
+        ("resnet18/4", "unknown backbone 'resnet18/4'; did you mean 'resnet18'?"),
+    ):
+        write(own, "suite.yaml", text.replace("[conv]", f"[{name}]"))
+        (line,) = problems(capsys, "suite.yaml")
+        assert line.startswith(f"suite.yaml:6: {expected}")
+    write(own, "suite.yaml", text.replace("[conv]", "[conv/4]"))
+    assert main(["doctor", "suite.yaml"]) == 0
+    assert "backbone     conv/4, 16 px: well" in capsys.readouterr().out
+    assert {"conv-4"} == {job.slug.split("-toy")[0][-6:] for job in jobs().values()}
+    write(own, "backbones/sizes.py", "def problem(model):\n    return model.nothing\n")
+    (line,) = problems(capsys, "suite.yaml")
+    assert line == "suite.yaml:6: conv/4: sizes.py fails: AttributeError: 'str' object has no attribute 'nothing'"
+
+
+def test_packages_that_are_not_there(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(own, "backbones/conv.yaml", CONV_YAML + "packages: {no-such-thing: 'no-such-thing>=1'}\n")
+    write(own, "embeddings/white.yaml", WHITE_YAML + "packages: {nor-this: nor-this}\n")
+    assert problems(capsys, "suite.yaml") == [
+        "suite.yaml:6: conv: needs no-such-thing: pip install no-such-thing>=1",
+        "suite.yaml:5: grid.embeddings.white: embedding type white needs nor-this: pip install nor-this",
+    ]
+    assert main(["list", "backbones"]) == 0
+    assert "two convolutions; needs no-such-thing" in capsys.readouterr().out
