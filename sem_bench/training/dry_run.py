@@ -28,19 +28,20 @@ SMALL = "resnet10w16s2"  # the backbone that a method is tried on
 
 def backbone_problem(parts: EncoderParts, image_size: int) -> str:
     """What is wrong with a backbone, in one line, or "": it must give a finite vector for each of two images."""
-    part = parts.backbone
+    images = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             backbone = build_backbone(parts, image_size=image_size).eval()
-            h = backbone(torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)))
+            shape, out_dim = tuple(backbone(images).shape), backbone.out_dim
+            finite = bool(backbone(images).isfinite().all())
     except Exception as error:  # own code fails in its own way
         said = " ".join(str(error).split())
         return said if isinstance(error, ValueError) else f"it cannot be built or run: {type(error).__name__}: {said}"
-    if h.shape != (2, backbone.out_dim):
-        return f"it gives {tuple(h.shape)} for 2 images, and not (2, {backbone.out_dim}), its out_dim"
-    if part.out_dim is not None and part.out_dim != backbone.out_dim:
-        return f"it gives {backbone.out_dim} features, its card says {part.out_dim}"
-    return "" if h.isfinite().all() else "it gives features that are not finite"
+    if shape != (2, out_dim):
+        return f"it gives {shape} for 2 images, and not (2, {out_dim}), its out_dim"
+    if parts.backbone.out_dim not in (None, out_dim):
+        return f"it gives {out_dim} features, its card says {parts.backbone.out_dim}"
+    return "" if finite else "it gives features that are not finite"
 
 
 def problems(
