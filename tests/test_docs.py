@@ -65,13 +65,17 @@ def written(document: str, folder: Path) -> set[str]:
 def test_the_method_in_the_docs_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert written("extending.md", tmp_path) == {"methods/repel.py", "methods/repel.yaml", "suite.yaml", "mine.yaml"}
+    own = {f"{name}.{end}" for name in ("methods/repel", "embeddings/tanh", "backbones/conv") for end in ("py", "yaml")}
+    assert written("extending.md", tmp_path) == own | {"suite.yaml", "mine.yaml"}
     monkeypatch.chdir(tmp_path)
     few = ["--set", "grid.images={train: 400, test: 100}", "--only", "knn/repel"]
     assert main(["run", "suite.yaml", *few]) == 0
     assert "repel" in capsys.readouterr().out
     assert main(["doctor", "suite.yaml"]) == 0
     assert "repel sem: well" in capsys.readouterr().out
+    theirs = ["--set", "grid.embeddings={none: {}, tanh: {codes: 64}}", "--set", "grid.backbones=[conv]"]
+    assert main(["run", "suite.yaml", *few, *theirs]) == 0
+    assert len(list(Path("results/knn").glob("repel-tanh-codes64-t*-conv-*/result.json"))) == 1
     jobs = {(job.cell.method, job.cell.backbone) for job in read_plan(Path("mine.yaml")).jobs}
     assert jobs == {("external", "resnet18"), ("external", "resnet18p2")}
 

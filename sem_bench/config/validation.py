@@ -102,8 +102,8 @@ def _child(data: object, part: str | int) -> tuple[object] | None:
 
 def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> str:
     kind, value = details["type"], details["input"]
-    where = _dotted(location)
-    parent = _dotted(location[:-1])
+    where = dotted(location)
+    parent = dotted(location[:-1])
     of_parent = f" in {parent}" if parent else ""
     key = location[-1] if location else ""
     if kind == "extra_forbidden":
@@ -131,7 +131,8 @@ def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> 
     return f"{where}: {message}, found {_kind(value)}"
 
 
-def _dotted(location: Location) -> str:
+def dotted(location: Location) -> str:
+    """A place as a message says it: grid[1].embeddings.sem."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

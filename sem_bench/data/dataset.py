@@ -46,7 +46,7 @@ class DataSet:
 
     def __init__(self, card: Card[DatasetCard], library: Library, root: Path) -> None:
         self.name, self.card = card.name, card.content
-        self._card, self._library, self._root = card, library, root
+        self._card, self.library, self._root = card, library, root
 
     def training(self, limit: int | None = None) -> TrainingData:
         """As pretraining sees it: `limit` of its training images, or all. Nothing of how evaluation reads it."""
@@ -85,7 +85,7 @@ class DataSet:
 
         A published corrupted set is prepared already, so nothing is resized.
         """
-        other = DataSet(dataset_card(self._library, self.card.shifts[name]), self._library, self._root)
+        other = DataSet(dataset_card(self.library, self.card.shifts[name]), self.library, self._root)
         source, base = other.card.source, self._common
         common = base | other._common | {key: base[key] for key in ("image_size", "normalise", "resize", "reduce")}
         common["reference_errors"] = other.card.reference_errors
@@ -120,7 +120,7 @@ class DataSet:
         card, needs = self.card, self.card.source.needs(self.name)
         base = None
         if card.source.made_of is not None:
-            below = DataSet(dataset_card(self._library, card.source.made_of), self._library, self._root)
+            below = DataSet(dataset_card(self.library, card.source.made_of), self.library, self._root)
             base = below.labelled(), below.place
         paths = (located(self._root, name) for name in (*card.files, *needs.paths))
         return Place(

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from sem_bench.base.device import precision
-from sem_bench.nets import timm_names
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import now
 from sem_bench.workspace import Workspace
@@ -23,8 +22,8 @@ LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 def _versions(job: Job) -> dict[str, str]:
     """Of what the numbers of a job may depend on."""
-    timm = ("timm",) if job.cell.backbone.startswith(timm_names.PREFIX) else ()
-    return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *timm)}
+    more = job.parts.embedding.packages + job.parts.backbone.packages
+    return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *more)}
 
 
 class Meter:

@@ -68,6 +68,7 @@ def _do(
             method_code=job.method_code,
             place=job.place,
             weights=job.weights,
+            parts=job.parts,
             cache=store.root / "cache",
             device=device,
             memory=limits.memory,

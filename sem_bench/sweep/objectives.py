@@ -122,7 +122,7 @@ class RankMe(Objective):
 
     def misfits(self, arm: "Arm") -> Iterator[str]:
         """One whose h no setting changes."""
-        if arm.asked.type == "untrained":
+        if not arm.card.trained:
             yield "leaves h as it is, and rankme sees nothing else"
 
 

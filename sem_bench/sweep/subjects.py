@@ -14,7 +14,6 @@ from sem_bench.errors import UserError
 from sem_bench.evaluations.knn import KnnSettings
 from sem_bench.evaluations.probe import ProbeSettings
 from sem_bench.nets.card import MAX_WIDTH, EmbeddingSettings
-from sem_bench.report.row import main_representation
 from sem_bench.runs.arm import Arm
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.plan import Plan, read_plan
@@ -92,8 +91,8 @@ class Subject:
 
     @property
     def representation(self) -> str:
-        """What stands for the arm in a job's rows: h, z or sem."""
-        return main_representation({"embedding_config": self.arm.embedding.model_dump()})
+        """What stands for the arm in a job's rows: h, or what its embedding's output is called."""
+        return self.arm.parts.representation
 
     @property
     def labelled(self) -> bool:
@@ -106,7 +105,7 @@ class Subject:
 
     @property
     def _own_jobs(self) -> list[Job]:
-        """Of an example, without the baseline that an untrained embedding stands on."""
+        """Of an example, without the baseline that an embedding stands on which is never trained."""
         return [job for job in self.jobs(self.example) if job.cell.embedding == self.arm.label]
 
     def ahead(self, trials: int) -> list[list[Job]]:
@@ -237,20 +236,20 @@ def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
         return
     names = sweep.space.names
     for name in names:
-        if name in HEATED and not arm.asked.heated:
+        if name in HEATED and not arm.card.temperature:
             yield ("space", name), f"{who} has no temperature, so no {name}"
-        if name in ("L", "V") and not arm.asked.width:
+        if name in ("L", "V") and name not in arm.card.parameters:
             place = name if name in sweep.space.axes else "product"
             yield ("space", place), f"{who} has no simplices, so no {name}"
-    if sweep.tau_d and not arm.asked.heated:
+    if sweep.tau_d and not arm.card.temperature:
         yield ("tau_d",), f"{who} has no temperature, so no tau_d"
-    if arm.asked.type == "untrained" and "tau_target" in names:
+    if not arm.card.trained and "tau_target" in names:
         yield ("space", "tau_target"), f"{who} trains no branch, so no tau_target"
     objective = OBJECTIVES[sweep.objective]
     for text in objective.misfits(arm):
         yield ("objective",), f"{who} {text}"
-    if arm.asked.width:
-        yield from _too_wide(sweep, arm.asked)
+    if {"L", "V"} <= arm.card.parameters.keys():
+        yield from _too_wide(sweep, arm.embedding)
     if objective.labelled and not arm.evaluated.card.labelled:
         others = " and ".join(name for name, other in OBJECTIVES.items() if not other.labelled)
         text = f"{arm.evaluated.name!r} has no labels, which {sweep.objective} needs; {others} needs none"
@@ -259,11 +258,11 @@ def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("pruner",), f"{arm.dataset.name!r} has no labels, which the pruner reads"
 
 
-def _too_wide(sweep: Sweep, asked: EmbeddingSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+def _too_wide(sweep: Sweep, embedding: EmbeddingSettings) -> Iterator[tuple[tuple[str, ...], str]]:
     axes = sweep.space.axes
     width = sweep.space.product
     if width is None:
-        sizes = [axes[name].ends[1] if name in axes else getattr(asked, name) for name in ("L", "V")]
+        sizes = [axes[name].ends[1] if name in axes else getattr(embedding, name) for name in ("L", "V")]
         width = int(sizes[0] * sizes[1])
     if width > MAX_WIDTH and ("L" in axes or "V" in axes):
         yield ("space", "L" if "L" in axes else "V"), f"L*V = {width} is above the limit of {MAX_WIDTH}"

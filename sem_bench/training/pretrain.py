@@ -24,6 +24,7 @@ from sem_bench.config.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.method import Method
 from sem_bench.nets.foreign_weights import load_weights
+from sem_bench.nets.parts import EncoderParts
 from sem_bench.training import attach, optimisers
 from sem_bench.training.card import Training
 from sem_bench.training.checkpoint import Finished, LogRow, Saver, TrainingState, Unfinished, load
@@ -43,12 +44,13 @@ SPEED = {  # column of log.csv -> as a result names its median
 
 
 def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
-    """Train, and leave checkpoint.pt with the encoder and log.csv. The control `untrained` takes a finished encoder."""
-    if job.embedding.type == "untrained":
+    """Train, and leave checkpoint.pt with the encoder and log.csv; or put an embedding on a finished encoder."""
+    if workspace.inputs:  # the baseline, on which an embedding stands that is never trained
         return attach.attach(job, workspace)
     train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
-    method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1, images=len(train))
+    classes = int(train.labels.max()) + 1
+    method = build_method(job, workspace.method_code, classes=classes, images=len(train), parts=workspace.parts)
     method = method.to(device).to(memory_format=torch.channels_last)
     state = TrainingState(method, optimisers.build(method, training), train.fingerprint)
     sample = watched(train, job.data.normalise, device)
@@ -144,9 +146,11 @@ def _finish(final: Finished, workspace: Workspace, *, earlier: float) -> dict[st
     }
 
 
-def build_method(job: PretrainJob, code: Path, *, classes: int, images: int) -> Method:
+def build_method(
+    job: PretrainJob, code: Path, *, classes: int, images: int, parts: EncoderParts | None = None
+) -> Method:
     """The method with its encoder, at initial weights that depend on the seed alone; perhaps within IP-IRM."""
-    encoder = initial_encoder(job)
+    encoder = initial_encoder(job, parts)
     parameters = dict(job.training.parameters) | ({"classes": classes} if job.method.labels else {})
     with initialisation(job.seed, "heads"):
         method: Method = getattr(load_code(code), job.method.class_name)(encoder, **parameters)

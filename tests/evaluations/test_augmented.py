@@ -165,7 +165,8 @@ def _arm(folder: Path, embedding: str, *, memory: int = limits.MEMORY, epochs: i
         seed=0,
     )
     workspace = Workspace(
-        folder, {"pretrain": source}, probe.method_code, probe.place, folder / "cache", torch.device("cpu"),
+        folder, {"pretrain": source}, probe.method_code, probe.place, probe.parts, folder / "cache",
+        torch.device("cpu"),
         memory=memory,
     )  # fmt: skip
     return Arm(job, workspace)

@@ -95,7 +95,7 @@ def test_what_is_measured_by_name_decides_how_far_a_training_goes(
     assert isinstance(job.config, PretrainJob)
     decider = Decider(last)
     workspace = Workspace(
-        tmp_path, {}, job.method_code, job.place, tmp_path / "cache", torch.device("cpu"),
+        tmp_path, {}, job.method_code, job.place, job.parts, tmp_path / "cache", torch.device("cpu"),
         monitor=Monitor("sem_bench.sweep.looks:effective_rank_of_h", decider),
     )  # fmt: skip
     if last < 3:

@@ -89,7 +89,7 @@ def load(labelled: LabelledData, workspace: Workspace) -> Features:
 
 def pretrained(workspace: Workspace) -> Encoder:
     """The encoder of the workspace's "pretrain" input."""
-    return load_encoder(workspace.inputs["pretrain"], workspace.device)
+    return load_encoder(workspace.inputs["pretrain"], workspace.device, workspace.parts)
 
 
 def of_split(encoder: Encoder, described: Data, split: Split, workspace: Workspace, *, name: str) -> Tensor:
