@@ -102,7 +102,7 @@ class Job:
         """The job as results/suites/NAME.json holds it."""
         entry = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
         known = {name: getattr(self.config, name, None) for name in ("fraction", "fractions", "columns", "metric")}
-        entry |= vars(self.cell) | {"representation": self.parts.representation}
+        entry |= vars(self.cell) | {"representation": self.parts.representation, "marker": self.parts.marker}
         return entry | {name: value for name, value in known.items() if value is not None}
 
 
