@@ -109,6 +109,8 @@ class EmbeddingCard(CardModel):
                 raise ValueError(f"parameters: {name!r} is taken: temperatures come with `temperature: true`")
             if name in EmbeddingSettings.model_fields and not self.parameters[name].whole:
                 raise ValueError(f"parameters: {name} is a whole number: add `whole: true`")
+        if self.representation == "h" and (self.parameters or self.temperature):
+            raise ValueError("representation: h is what the backbone gives: choose another name")
         for key, names in (("groups", self.groups), ("width", self.width)):
             for name in names or []:
                 if name not in self.parameters:

@@ -41,6 +41,7 @@ class EncoderParts(Model):
     representation: str  # what tables call the output of the embedding
     groups: list[int] | None = None  # [L, V] where the output is L probability vectors of V numbers
     cost: Cost = Cost()  # of the backbone
+    marker: str | None = None  # of the embedding in figures, matplotlib's
 
 
 def encoder_parts(library: Library, embedding: EmbeddingSettings, backbone: str) -> EncoderParts:
@@ -52,6 +53,7 @@ def encoder_parts(library: Library, embedding: EmbeddingSettings, backbone: str)
         representation=above.content.representation or above.name,
         groups=above.content.numbers(embedding.parameters),
         cost=below.content.cost,
+        marker=above.content.marker,
     )
 
 

@@ -71,7 +71,7 @@ class Job:
         entry: dict[str, Any] = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
         known = {name: getattr(self.config, name, None) for name in ("fraction", "fractions", "columns", "metric")}
         entry |= vars(self.cell) | {name: value for name, value in known.items() if value is not None}
-        entry["representation"] = self.parts.representation
+        entry |= {"representation": self.parts.representation, "marker": self.parts.marker}
         if isinstance(self.stage, Evaluation):
             entry["owes"] = self.stage.owes(entry)
         return entry

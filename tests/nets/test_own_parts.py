@@ -55,6 +55,9 @@ def test_a_run_with_probe_and_knn(own: Path, capsys: pytest.CaptureFixture[str])
     assert {job["embedding"]: job["representation"] for job in entry} == {
         "none": "h", "white": "white", "squared": "p", "soft": "tanh"
     }  # fmt: skip
+    assert {job["embedding"]: job["marker"] for job in entry} == {
+        "none": "o", "white": None, "squared": "P", "soft": None
+    }  # fmt: skip
     (white,) = results("pretrain", "-white")
     assert white["config"]["embedding"] == {
         "type": "white", "L": None, "V": None, "tau": None, "tau_target": None,
@@ -230,6 +233,8 @@ CARD_MISTAKES: dict[str, tuple[str, str, str, str]] = {
     "lacks one": ("embeddings/white.yaml", "gain: {from: 0, default: 1.5}, ", "",
                   "3: the card lacks White's parameter 'gain'"),
     "no tau": ("embeddings/white.yaml", "width: [size]", "temperature: true", "5: White takes no parameter 'tau'"),
+    "representation": ("embeddings/white.yaml", "width: [size]", "representation: h",
+                       "1: representation: h is what the backbone gives: choose another name"),
     "unknown size": ("embeddings/white.yaml", "width: [size]", "width: [siz]",
                      "width: 'siz' is no parameter; did you mean 'size'?"),
     "size is not whole": ("embeddings/white.yaml", "to: 64, whole: true", "to: 64", "size is a whole number"),
