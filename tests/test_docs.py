@@ -28,7 +28,7 @@ from sem_bench.report.gains import interval
 from sem_bench.runs.plan import read_plan
 from sem_bench.training.card import method_card
 from tests.helpers import shifted_shapes
-from tests.helpers.documents import DOCUMENTS, SHOWN, shown
+from tests.helpers.documents import DOCUMENTS, SHOWN, shown, written
 from tests.helpers.places import REPOSITORY
 
 
@@ -52,30 +52,18 @@ def test_the_readme_shows_the_main_things() -> None:
     assert {"--help", "list methods", "list datasets", "table docs/records/quick --table comparison"} <= commands
 
 
-def written(document: str, folder: Path) -> set[str]:
-    """The files that a document shows, each under the name in its first line, put into a folder."""
-    text = (REPOSITORY / "docs" / document).read_text()
-    files = dict(re.findall(r"```(?:yaml|python)\n# ([\w/]+\.(?:yaml|py))\n(.*?)```", text, re.DOTALL))
-    for name, content in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(content)
-    return set(files)
-
-
 def test_the_method_in_the_docs_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = {f"{name}.{end}" for name in ("methods/repel", "embeddings/tanh", "backbones/conv") for end in ("py", "yaml")}
-    assert written("extending.md", tmp_path) == own | {"suite.yaml", "mine.yaml"}
+    parts = ("methods/repel", "embeddings/sparsemax", "backbones/conv")
+    own = {f"{name}.{end}" for name in parts for end in ("py", "yaml")}
+    assert written("extending.md", tmp_path) == own | {"evaluations/nmi.py", "suite.yaml", "mine.yaml", "own.yaml"}
     monkeypatch.chdir(tmp_path)
     few = ["--set", "grid.images={train: 400, test: 100}", "--only", "knn/repel"]
     assert main(["run", "suite.yaml", *few]) == 0
     assert "repel" in capsys.readouterr().out
     assert main(["doctor", "suite.yaml"]) == 0
     assert "repel sem: well" in capsys.readouterr().out
-    theirs = ["--set", "grid.embeddings={none: {}, tanh: {codes: 64}}", "--set", "grid.backbones=[conv]"]
-    assert main(["run", "suite.yaml", *few, *theirs]) == 0
-    assert len(list(Path("results/knn").glob("repel-tanh-codes64-t*-conv-*/result.json"))) == 1
     jobs = {(job.cell.method, job.cell.backbone) for job in read_plan(Path("mine.yaml")).jobs}
     assert jobs == {("external", "resnet18"), ("external", "resnet18p2")}
 

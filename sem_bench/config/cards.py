@@ -11,7 +11,8 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
@@ -34,6 +35,25 @@ FOLDERS = {
 SHIPPED = {kind: (BUILTIN / name).resolve() for kind, name in FOLDERS.items()} | {
     kind: (PACKAGE / "nets" / FOLDERS[kind]).resolve() for kind in ("embedding", "backbone")
 }
+
+
+@cache
+def provided(kind: str) -> tuple[Path, ...]:
+    """The folders of other installed packages that provide parts of a kind.
+
+    An entry point of the group `sem_bench.methods`, `sem_bench.embeddings`, ... names a package; its folder is searched
+    as the folder of that name next to a suite is. Raises UserError for one that names no package.
+    """
+    folders: list[Path] = []
+    for point in entry_points(group=f"sem_bench.{FOLDERS[kind]}"):
+        try:
+            spec = importlib.util.find_spec(point.value)
+        except ImportError:
+            spec = None
+        if spec is None or not spec.submodule_search_locations:
+            raise UserError(f"entry point {point.group}: {point.name} = {point.value}: there is no such package")
+        folders += (Path(folder).resolve() for folder in spec.submodule_search_locations)
+    return tuple(folders)
 
 
 class CardModel(Model):
@@ -106,12 +126,14 @@ class Library:
         return next((path for path in paths if path.exists()), None)
 
     def code(self, kind: str) -> list[Path]:
-        """The user's own Python files of a kind that has no cards."""
-        return sorted((self._folder / FOLDERS[kind]).glob("*.py"))
+        """The Python files of a kind that has no cards, but for the package's own; the nearest of each name."""
+        folders = (self._folder / FOLDERS[kind], *provided(kind))
+        found = [path for folder in reversed(folders) for path in sorted(folder.glob("*.py"))]
+        return list({path.stem: path for path in found if path.stem != "__init__"}.values())
 
-    def _folders(self, kind: str) -> tuple[Path, Path]:
-        """Where cards of a kind lie, the user's own first."""
-        return self._folder / FOLDERS[kind], SHIPPED[kind]
+    def _folders(self, kind: str) -> tuple[Path, ...]:
+        """Where cards of a kind lie: next to the suite, in other installed packages, in ours; the first has a name."""
+        return self._folder / FOLDERS[kind], *provided(kind), SHIPPED[kind]
 
     def read(self, kind: str, name: str, model: type[C]) -> Card[C]:
         """A card as it stands in its file. Raises UserError for a faulty one, KeyError for an unknown one."""
