@@ -164,7 +164,7 @@ def test_an_installed_package_provides_parts(package: Path, capsys: pytest.Captu
     assert "nmi" in evaluations(Library(package))
     planned = read_plan(Path("own.yaml"))
     assert [job.kind for job in planned.jobs] == ["pretrain", "probe", "nmi"] * 2
-    write(package, "evaluations/nmi.py", "raise ValueError('the suite's own comes first')")
+    write(package, "evaluations/nmi.py", "raise ValueError('the first of a name')")
     (line,) = problems(capsys, "own.yaml")
     assert line == "evaluations/nmi.py:1: ValueError: the first of a name"
 
