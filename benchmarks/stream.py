@@ -22,11 +22,11 @@ from sem_bench.data import loading
 from sem_bench.data.card import Normalisation
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import TrainingData
-from sem_bench.data.sources import FolderSource
+from sem_bench.data.sources.folder import FolderSource
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.training.card import Augmentation, Optimizer, Training
 from sem_bench.training.job import MethodRef, PretrainJob
-from sem_bench.training.views import Views
+from sem_bench.training.views import ViewPlan, Views
 
 BATCH, STEPS = 64, 8
 
@@ -64,7 +64,7 @@ def ours(folder: Path, workers: int) -> float:
     place = Place(name=described.name, splits=("train",), card=Path("card"), code=Path("none"), root=Path())
     split = loading.load(described, "train", place, memory=1, workers=workers)
     began = time.perf_counter()
-    with Views(job, split, torch.device("cpu"), last=STEPS) as views:
+    with Views(ViewPlan.of(job), split, torch.device("cpu"), last=STEPS) as views:
         for step in range(STEPS):
             views.batch(step)
     return BATCH * STEPS / (time.perf_counter() - began)

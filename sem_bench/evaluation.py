@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from sem_bench.base.limits import CHUNK, FLOAT
-from sem_bench.config.fields import Model
-from sem_bench.report.layout import Metric, Table
+from sem_bench.config.fields import Fraction, Model, Seed, Temperature
+from sem_bench.data.described import LabelledData, ShiftedData
+from sem_bench.report.layout import Beside, Metric, Remark, Table
 from sem_bench.report.row import FigureKey
 
 if TYPE_CHECKING:
@@ -21,14 +22,31 @@ if TYPE_CHECKING:
     from sem_bench.config.cards import Library
     from sem_bench.data.card import DatasetCard
     from sem_bench.data.dataset import DataSet, Place
-    from sem_bench.data.described import Data, LabelledData, ShiftedData
+    from sem_bench.data.described import Data
     from sem_bench.nets.card import EmbeddingSettings
     from sem_bench.report.figures.look import Look
     from sem_bench.report.figures.panels import Drawn
     from sem_bench.report.row import Row
     from sem_bench.workspace import Workspace
 
-__all__ = ["Arm", "Asking", "Cost", "Evaluation", "Metric", "NetCost", "Planned", "Search", "Stage", "Table", "finer"]
+# What an evaluation needs. Its import lines are part of the digests of its jobs, so these names stay here.
+__all__ = [
+    "Beside",
+    "Cost",
+    "Evaluation",
+    "Fraction",
+    "LabelledData",
+    "Metric",
+    "Model",
+    "NetCost",
+    "Planned",
+    "Remark",
+    "Search",
+    "Seed",
+    "ShiftedData",
+    "Table",
+    "Temperature",
+]
 
 S = TypeVar("S", bound=Model)
 J = TypeVar("J", bound=Model)

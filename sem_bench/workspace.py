@@ -12,6 +12,7 @@ from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
 from sem_bench.data.loading import load, load_all
 from sem_bench.data.split import Split
+from sem_bench.nets.parts import EncoderParts
 
 
 class PrunedError(Exception):
@@ -54,6 +55,7 @@ class Workspace:
     inputs: dict[str, Path]  # role -> folder of the finished job
     method_code: Path
     place: Place  # of the data set
+    parts: EncoderParts  # what the encoder is built of
     cache: Path
     device: torch.device
     weights: Path | None = None  # of an external encoder

@@ -62,6 +62,14 @@ def test_every_package_says_in_one_sentence_what_it_is() -> None:
         assert first.endswith((".", "?")), path
 
 
+def test_the_document_shows_the_floors() -> None:
+    text = (REPOSITORY / "docs/architecture.md").read_text()
+    listed = [line.split()[0] for line in text.partition("```text\n")[2].partition("```")[0].splitlines()]
+    floors = [FLOOR[name] for name in reversed(listed)]
+    assert floors == sorted(floors)
+    assert {*listed, "cards", "validation", "errors"} == FLOOR.keys()
+
+
 def test_what_code_beside_cards_imports_stays() -> None:
     """Import lines are part of a method's digest: moving one of these would void every user's results."""
     from sem_bench.cards import load_code

@@ -23,11 +23,12 @@ from sem_bench.config.cards import Library, load_code
 from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.loading import load
+from sem_bench.data.sources.python import PythonSource
 from sem_bench.report.gains import interval
 from sem_bench.runs.plan import read_plan
 from sem_bench.training.card import method_card
 from tests.helpers import shifted_shapes
-from tests.helpers.documents import DOCUMENTS, SHOWN, shown
+from tests.helpers.documents import DOCUMENTS, SHOWN, shown, written
 from tests.helpers.places import REPOSITORY
 
 
@@ -51,20 +52,12 @@ def test_the_readme_shows_the_main_things() -> None:
     assert {"--help", "list methods", "list datasets", "table docs/records/quick --table comparison"} <= commands
 
 
-def written(document: str, folder: Path) -> set[str]:
-    """The files that a document shows, each under the name in its first line, put into a folder."""
-    text = (REPOSITORY / "docs" / document).read_text()
-    files = dict(re.findall(r"```(?:yaml|python)\n# ([\w/]+\.(?:yaml|py))\n(.*?)```", text, re.DOTALL))
-    for name, content in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(content)
-    return set(files)
-
-
 def test_the_method_in_the_docs_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert written("extending.md", tmp_path) == {"methods/repel.py", "methods/repel.yaml", "suite.yaml", "mine.yaml"}
+    parts = ("methods/repel", "embeddings/sparsemax", "backbones/conv")
+    own = {f"{name}.{end}" for name in parts for end in ("py", "yaml")}
+    assert written("extending.md", tmp_path) == own | {"evaluations/nmi.py", "suite.yaml", "mine.yaml", "own.yaml"}
     monkeypatch.chdir(tmp_path)
     few = ["--set", "grid.images={train: 400, test: 100}", "--only", "knn/repel"]
     assert main(["run", "suite.yaml", *few]) == 0
@@ -199,7 +192,7 @@ def test_the_log_has_the_numbers_of_the_records(rows: Callable[[], list[str]]) -
 def contact_sheet(path: Path) -> None:
     """What the default suite's images look like."""
     card = dataset_card(Library(REPOSITORY), "shapes")
-    assert card.content.source.type == "python"
+    assert isinstance(card.content.source, PythonSource)
     load_code(card.code).contact_sheet(path, columns=8, zoom=1, **card.content.source.arguments)
 
 

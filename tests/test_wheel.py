@@ -71,7 +71,9 @@ def found(*patterns: str) -> set[str]:
 def test_the_wheel_has_the_package_the_cards_and_nothing_else(installed: Installed) -> None:
     with zipfile.ZipFile(installed.wheel) as wheel:
         names = {name for name in wheel.namelist() if not name.endswith("/.gitkeep")}
-    expected = {f"sem_bench/builtin/{name}" for name in found(*BUILTIN)} | found("sem_bench/**/*.py")
+    expected = {f"sem_bench/builtin/{name}" for name in found(*BUILTIN)} | found(
+        "sem_bench/**/*.py", "sem_bench/**/*.yaml"
+    )
     assert {name for name in names if ".dist-info/" not in name} == expected
     for name in ("suite.yaml", "methods/simclr.py", "datasets/shapes.yaml", "results/published/table1a.yaml"):
         assert f"sem_bench/builtin/{name}" in names
@@ -86,6 +88,8 @@ def test_the_default_suite_in_an_empty_folder(installed: Installed, tmp_path: Pa
     ).stdout
     assert all(Path(path).is_relative_to(installed.folder) for path in where.split())
     assert "shapes" in installed.python("-m", "sem_bench", "list", "datasets", cwd=tmp_path).stdout
+    assert "untrained" in installed.python("-m", "sem_bench", "list", "embeddings", cwd=tmp_path).stdout
+    assert "timm/NAME" in installed.python("-m", "sem_bench", "list", "backbones", cwd=tmp_path).stdout
     short = ("suite.yaml", "--set", "seeds=[0]", "--set", "pretrain.epochs=0")
     assert "188 jobs: 188 missing" in installed.python("-m", "sem_bench", "plan", *short, cwd=tmp_path).stdout
     assert not list(tmp_path.iterdir())

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-_PACKAGE = Path(__file__).parent.parent
-BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent  # installed, or a checkout
+PACKAGE = Path(__file__).parent.parent
+BUILTIN = PACKAGE / "builtin" if (PACKAGE / "builtin").is_dir() else PACKAGE.parent  # installed, or a checkout
 
 
 def shown(path: Path) -> Path:

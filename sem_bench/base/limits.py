@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 MEMORY = 2 * 2**30  # bytes of uint8 pixels that a split may take, unless the user says otherwise
-CHUNK = 1024  # images of an evaluation at a time
+CHUNK = 1024  # images of an evaluation at a time, or their features
 FLOAT = 4  # bytes of a float32
 
 

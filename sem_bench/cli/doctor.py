@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data, ShiftedData
 from sem_bench.errors import UserError
-from sem_bench.runs.job import Job
+from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.training.job import PretrainJob
 
 if TYPE_CHECKING:
     from sem_bench.data.split import Split
+    from sem_bench.nets.parts import EncoderParts
 
 
 PACKAGES = ("torch", "torchvision", "lightly", "optuna", "numpy", "pillow", "pydantic", "scikit-learn")
@@ -46,9 +47,13 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
         lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
         for arm, job in _arms(plan).items():
             assert isinstance(job.config, PretrainJob)
-            wrong = dry_run.problems(job.config, job.method_code, job.weights)
+            wrong = dry_run.problems(job.config, job.method_code, job.weights, parts=job.parts)
             lines += [f"method       {arm}: {problem}" for problem in wrong] or [f"method       {arm}: well"]
             healthy = healthy and not wrong
+        for (name, size), parts in _backbones(plan).items():
+            problem = dry_run.backbone_problem(parts, size)
+            lines.append(f"backbone     {name}, {size} px: {problem or 'well'}")
+            healthy = healthy and not problem
         for name, described, place in _sets(plan):
             line, well = _data(described, place)
             lines.append(f"data         {name}: {line}")
@@ -82,11 +87,19 @@ def _arms(plan: Plan) -> dict[str, Job]:
     for job in plan.unique():
         if isinstance(job.config, PretrainJob) and not job.inputs:  # else nothing is trained
             name = f"{job.cell.method} {'' if job.cell.ip is None else '+ IP '}{job.cell.embedding}"
-            settings = job.config.embedding, job.config.data.image_size, job.config.weights
+            backbone = job.cell.backbone if job.parts.backbone.own else None  # else all are tried on a small one
+            settings = job.config.embedding, job.config.data.image_size, job.config.weights, backbone
             if seen.setdefault(name, settings) != settings:
-                name += f" ({job.config.embedding.type}, {job.config.data.image_size} px)"
+                own = "" if backbone is None else f"{backbone}, "
+                name += f" ({job.config.embedding.type}, {own}{job.config.data.image_size} px)"
             arms.setdefault(name, job)
     return arms
+
+
+def _backbones(plan: Plan) -> "dict[tuple[str, int], EncoderParts]":
+    """Each backbone with each size of images that it is to see."""
+    jobs = [job for job in plan.unique() if isinstance(job.config, PretrainJob)]
+    return {(job.cell.backbone, data_of(job).image_size): job.parts for job in jobs}
 
 
 def _sets(plan: Plan) -> Iterator[tuple[str, Data, Place]]:
@@ -105,19 +118,12 @@ def _data(described: Data, place: Place) -> tuple[str, bool]:
     fetched = [] if place.fetched is None or place.fetched.exists() else [place.fetched]
     if absent := place.absent() + fetched:
         return f"NOT FOUND: {', '.join(map(str, absent))}" + (f"; {place.get}" if place.get else ""), False
-    described = _as_it_is(described)
+    described = described.model_copy(update={"source": described.source.offline()})  # looking must not download
     try:
         found = _shifted(described, place) if described.source.kinds else _counted(described, place)
     except (UserError, OSError) as error:
         return f"FAULTY: {error}" + (f"; {place.get}" if place.get else ""), False
     return f"{found}, {described.image_size} px", True
-
-
-def _as_it_is(described: Data) -> Data:
-    """Without the leave to download: looking must not."""
-    if described.source.type != "torchvision":
-        return described
-    return described.model_copy(update={"source": described.source.model_copy(update={"download": False})})
 
 
 def _shifted(described: Data, place: Place) -> str:

@@ -1,27 +1,59 @@
 """Cards: the YAML files that declare methods, data sets and sweeps, and the Python files beside them.
 
-A card NAME.yaml is looked for in `methods/`, `datasets/` or `sweeps/` next to the suite first, then among the installed
-ones. Code is loaded by path, under a name of its own: `methods` and `datasets` are import names that others use.
+A card NAME.yaml is looked for in the folder of its kind (`methods/`, `embeddings/`, ...) next to the suite first, then
+among those that come with the package. Code beside cards is loaded by path, under a name of its own: `methods` and
+`datasets` are import names that others use. Code inside the package is imported as any module.
 """
 
 import ast
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from sem_bench.base.digest import code_digest, digest
-from sem_bench.base.files import BUILTIN, shown
+from sem_bench.base.files import BUILTIN, PACKAGE, shown
 from sem_bench.config.fields import Model
 from sem_bench.config.strict_yaml import YamlDocument, read
-from sem_bench.config.validation import at, validate
+from sem_bench.config.validation import at, did_you_mean, validate
 from sem_bench.errors import UserError
 
-FOLDERS = {"method": "methods", "dataset": "datasets", "sweep": "sweeps", "evaluation": "evaluations"}
+FOLDERS = {
+    "method": "methods",
+    "dataset": "datasets",
+    "sweep": "sweeps",
+    "embedding": "embeddings",
+    "backbone": "backbones",
+    "evaluation": "evaluations",
+}
+SHIPPED = {kind: (BUILTIN / name).resolve() for kind, name in FOLDERS.items()} | {
+    kind: (PACKAGE / "nets" / FOLDERS[kind]).resolve() for kind in ("embedding", "backbone")
+}
+
+
+@cache
+def provided(kind: str) -> tuple[Path, ...]:
+    """The folders of other installed packages that provide parts of a kind.
+
+    An entry point of the group `sem_bench.methods`, `sem_bench.embeddings`, ... names a package; its folder is searched
+    as the folder of that name next to a suite is. Raises UserError for one that names no package.
+    """
+    folders: list[Path] = []
+    for point in entry_points(group=f"sem_bench.{FOLDERS[kind]}"):
+        try:
+            spec = importlib.util.find_spec(point.value)
+        except ImportError:
+            spec = None
+        if spec is None or not spec.submodule_search_locations:
+            raise UserError(f"entry point {point.group}: {point.name} = {point.value}: there is no such package")
+        folders += (Path(folder).resolve() for folder in spec.submodule_search_locations)
+    return tuple(folders)
 
 
 class CardModel(Model):
@@ -62,29 +94,46 @@ class Card(Generic[C]):
             return code_digest(self.code)
         return digest([code_digest(path) for path in (self.code, *map(self.path.with_name, self.content.more_code))])
 
+    @property
+    def shipped(self) -> bool:
+        """Whether it came with the package; else it is the user's own."""
+        return self.path.parent in SHIPPED.values()
+
+    def source(self, file: str | None = None) -> str:
+        """What `load` takes to load the code, or another file beside the card."""
+        path = self.code if file is None else self.path.with_name(file)
+        if not path.is_relative_to(PACKAGE.resolve()):
+            return str(path)
+        return ".".join(path.relative_to(PACKAGE.resolve().parent).with_suffix("").parts)
+
 
 class Library:
     """All cards that a suite in `folder` can name; the owner of a kind reads and checks its cards."""
 
     def __init__(self, folder: Path) -> None:
-        self.roots = list(dict.fromkeys([folder.resolve(), BUILTIN.resolve()]))
+        self._folder = folder.resolve()
         self._cards: dict[tuple[str, str], Card[Any]] = {}
 
     def names(self, kind: str) -> list[str]:
-        """The names of all cards of a kind ("method", "dataset", "sweep")."""
-        return sorted(
-            {path.stem for root in self.roots for path in (root / FOLDERS[kind]).glob("*.yaml") if path.exists()}
-        )
+        """The names of all cards of a kind, a key of `FOLDERS`."""
+        return sorted({path.stem for folder in self._folders(kind) for path in folder.glob("*.yaml") if path.exists()})
 
     def find(self, kind: str, name: str) -> Path | None:
         """The file of a card, or None."""
-        paths = (root / FOLDERS[kind] / f"{name}.yaml" for root in self.roots)
+        if name not in self.names(kind):  # it may be anything that a user wrote, "../a" too
+            return None
+        paths = (folder / f"{name}.yaml" for folder in self._folders(kind))
         return next((path for path in paths if path.exists()), None)
 
     def code(self, kind: str) -> list[Path]:
-        """The Python files of a kind that has no cards, the nearest of each name."""
-        found = [path for root in reversed(self.roots) for path in sorted((root / FOLDERS[kind]).glob("*.py"))]
-        return list({path.stem: path for path in found}.values())
+        """The Python files of a kind that has no cards, but for the package's own; the nearest of each name."""
+        folders = (self._folder / FOLDERS[kind], *provided(kind))
+        found = [path for folder in reversed(folders) for path in sorted(folder.glob("*.py"))]
+        return list({path.stem: path for path in found if path.stem != "__init__"}.values())
+
+    def _folders(self, kind: str) -> tuple[Path, ...]:
+        """Where cards of a kind lie: next to the suite, in other installed packages, in ours; the first has a name."""
+        return self._folder / FOLDERS[kind], *provided(kind), SHIPPED[kind]
 
     def read(self, kind: str, name: str, model: type[C]) -> Card[C]:
         """A card as it stands in its file. Raises UserError for a faulty one, KeyError for an unknown one."""
@@ -129,6 +178,11 @@ def load_code(path: Path) -> ModuleType:
     return sys.modules[name]
 
 
+def load(source: str) -> ModuleType:
+    """The code that `Card.source` names: a module of the package, or a file by its path."""
+    return load_code(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+
+
 def definitions(card: Card[C], kinds: type[ast.stmt] | tuple[type[ast.stmt], ...]) -> dict[str, ast.stmt]:
     """The definitions of some kinds at the top of a card's code, by name. Raises UserError where it is missing."""
     if not card.code.is_file():
@@ -136,3 +190,37 @@ def definitions(card: Card[C], kinds: type[ast.stmt] | tuple[type[ast.stmt], ...
     card.code_digest  # noqa: B018 - says where a syntax error is
     tree = ast.parse(card.code.read_bytes())
     return {node.name: node for node in tree.body if isinstance(node, kinds)}  # type: ignore[attr-defined]
+
+
+N = TypeVar("N", ast.ClassDef, ast.FunctionDef)
+
+
+def definition(card: Card[C], key: str, name: str, kind: type[N]) -> N:
+    """The class or function of a name that the card gives under a key. Raises UserError where there is none."""
+    found = definitions(card, kind)
+    if name not in found:
+        what = "class" if kind is ast.ClassDef else "function"
+        raise UserError(
+            at(card.document, (key,), f"{shown(card.code)} has no {what} {name!r}{did_you_mean(name, found)}")
+        )
+    node = found[name]
+    assert isinstance(node, kind)
+    return node
+
+
+def parameters_of(node: ast.ClassDef | ast.FunctionDef) -> dict[str, bool] | None:
+    """The parameters of a function, or of a class after self and its first; by name, whether it is required.
+
+    None where the syntax tree does not say it: a class that inherits its __init__, or **keywords.
+    """
+    given = 0
+    if isinstance(node, ast.ClassDef):
+        own = [part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__"]
+        if not own:
+            return None
+        node, given = own[0], 2
+    if node.args.kwarg is not None:
+        return None
+    plain, least = node.args.args, len(node.args.args) - len(node.args.defaults)
+    taken = {a.arg: default is None for a, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)}
+    return taken | {a.arg: i < least for i, a in enumerate(plain) if i >= given}

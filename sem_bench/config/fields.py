@@ -38,7 +38,9 @@ Range = Annotated[tuple[NonNegative, NonNegative], BeforeValidator(_as_tuple), A
 Bounds = Annotated[tuple[float, float], BeforeValidator(_as_tuple), AfterValidator(_increasing)]
 Channels = Annotated[tuple[NonNegative, NonNegative, NonNegative], BeforeValidator(_as_tuple)]
 PositiveChannels = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_as_tuple)]
-BackboneName = Annotated[str, Field(pattern=r"^(timm/)?[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+BackboneName = Annotated[
+    str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)
+]
 Names = Annotated[list[Name], Field(min_length=1), AfterValidator(unique)]
 ClassName = Annotated[
     str, Field(pattern=r"^[^/\\\x00-\x1f.][^/\\\x00-\x1f]*$", max_length=100)

@@ -5,7 +5,7 @@ import types
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from sem_bench.errors import UserError
@@ -36,6 +36,17 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     if len(names) > LISTED:
         return f"; there are {len(names):,}, such as {', '.join(names[:3])}"
     return f"; there is {', '.join(names)}" if names else "; there is none"
+
+
+def known(names: Iterable[str], what: str = "name") -> BeforeValidator:
+    """For the annotation of a field: its value is one of the names. `what` is the field's own name, for the message."""
+
+    def check(value: object) -> object:
+        if value not in list(names):
+            raise ValueError(f"unknown {what} {value!r}{did_you_mean(value, names)}")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _nearest(name: object, names: Sequence[str]) -> str | None:
@@ -91,8 +102,8 @@ def _child(data: object, part: str | int) -> tuple[object] | None:
 
 def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> str:
     kind, value = details["type"], details["input"]
-    where = _dotted(location)
-    parent = _dotted(location[:-1])
+    where = dotted(location)
+    parent = dotted(location[:-1])
     of_parent = f" in {parent}" if parent else ""
     key = location[-1] if location else ""
     if kind == "extra_forbidden":
@@ -120,7 +131,8 @@ def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> 
     return f"{where}: {message}, found {_kind(value)}"
 
 
-def _dotted(location: Location) -> str:
+def dotted(location: Location) -> str:
+    """A place as a message says it: grid[1].embeddings.sem."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part

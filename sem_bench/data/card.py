@@ -1,17 +1,12 @@
 """Data set cards and the sources of images."""
 
-import ast
-import importlib.util
-import re
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from sem_bench.base.files import shown
-from sem_bench.config.cards import Card, CardModel, Library, definitions
+from sem_bench.config.cards import Card, CardModel, Library
 from sem_bench.config.fields import (
     Channels,
     Classes,
@@ -27,10 +22,8 @@ from sem_bench.config.fields import (
     unique,
 )
 from sem_bench.config.validation import at, did_you_mean
-from sem_bench.data.sources import CorruptedSource, Source
+from sem_bench.data.sources import AnySource
 from sem_bench.errors import UserError
-
-SMALLEST = 32  # pixels that imagecorruptions can work on
 
 
 class Normalisation(Model):
@@ -51,7 +44,7 @@ class DatasetCard(CardModel):
     """datasets/NAME.yaml. Without classes it serves pretraining only, without a train split as a shifted test set."""
 
     summary: str
-    source: Source
+    source: AnySource
     files: list[str] = []  # what must be on disk beside what the source names, from the data folder
     splits: dict[SplitName, Annotated[int, Field(ge=1)]] = {}  # number of images
     image_size: ImageSize | None = None  # what a network sees
@@ -71,10 +64,10 @@ class DatasetCard(CardModel):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         own = {"splits": self.splits, "image_size": self.image_size}
-        if self.source.type == "corrupted":
+        if self.source.made_of is not None:
             given = sorted(self.model_fields_set - {"summary", "source", "licence", "get", "reference_errors"})
             if given:
-                raise ValueError(f"{given[0]} comes from {self.source.of!r}, which the corrupted set is made of")
+                raise ValueError(f"{given[0]} comes from {self.source.made_of!r}, which the corrupted set is made of")
             return self
         for key in ("splits", "image_size"):
             if not own[key]:
@@ -83,24 +76,12 @@ class DatasetCard(CardModel):
             raise ValueError("missing key 'normalise'")
         if self.classes and self.classes_of:
             raise ValueError("classes and classes_of say the same thing twice")
-        self._check_arrays()
+        self.source.check_splits(self.splits)
         return self
-
-    def _check_arrays(self) -> None:
-        """Their names tell apart what is not the same."""
-        source = self.source
-        if source.type not in ("npz", "npy"):
-            return
-        if len(self.splits) > 1:
-            for key in ("images", "labels"):
-                if "{split}" not in getattr(source, key):
-                    raise ValueError(f"source.{key}: without '{{split}}' in it, train and test would be the same")
-        if len(source.kinds) and "{corruption}" not in source.images:
-            raise ValueError("source.images: without '{corruption}' in it, all corruptions would be the same")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.source.type == "corrupted":
+        if self.source.made_of is not None:
             return self
         if not self._named and set(self.splits) != {"train"}:
             raise ValueError("splits: a data set without classes has only train, for pretraining")
@@ -111,7 +92,7 @@ class DatasetCard(CardModel):
             raise ValueError("shifts belong to a data set with train and test")
         if self.source.kinds and ("train" in self.splits or self.resize or self.reduce):
             raise ValueError("a corrupted set has test images only, and they are shown as they are")
-        if self.subsets and (len(self.splits) < 2 or self.source.type != "folder"):
+        if self.subsets and (len(self.splits) < 2 or not self.source.names_files):
             raise ValueError("subsets are lists of files: they belong to a folder with train and test")
         for key in self.subsets:
             if not 0 < float(key[:-1]) < 100 or key != f"{float(key[:-1]):g}%":
@@ -125,12 +106,12 @@ class DatasetCard(CardModel):
 
     @property
     def main_code(self) -> str | None:
-        """Of a python source."""
+        """What the source names."""
         return self.source.main_code
 
     @property
     def more_code(self) -> list[str]:
-        """Of a python source."""
+        """What the source names."""
         return self.source.more_code
 
     @property
@@ -179,47 +160,11 @@ def _with_classes(card: Card[DatasetCard], library: Library) -> Card[DatasetCard
 
 def _check(card: Card[DatasetCard], library: Library) -> None:
     """What the card refers to is there: code, paths, a class of torchvision, other cards. Data are not looked at."""
-    source, here = card.content.source, ("source",)
-    if source.type == "python":
-        for name in source.uses:
-            if not card.path.with_name(name).is_file():
-                raise UserError(at(card.document, (*here, "uses"), f"{shown(card.path.with_name(name))} is missing"))
-        if "load" not in definitions(card, ast.FunctionDef):
-            raise UserError(at(card.document, here, f"{shown(card.code)} has no function 'load'"))
-    elif source.type in ("folder", "npy", "npz") and not source.path:
-        raise UserError(at(card.document, here, "missing key 'path' in source"))
-    elif source.type == "torchvision" and source.class_name not in (known := _torchvision_classes()):
-        text = f"torchvision has no data set {source.class_name!r}{did_you_mean(source.class_name, known)}"
-        raise UserError(at(card.document, (*here, "class"), text))
-    elif source.type == "corrupted":
-        _check_base(card, source, library)
-        if source.using != "sem_bench" and importlib.util.find_spec(source.using) is None:
-            text = f"{source.using} is not installed: pip install 'sem-bench[corrupt]'"
-            raise UserError(at(card.document, (*here, "using"), text))
+    found = [(("source", *keys), text) for keys, text in card.content.source.problems(card, library)]
+    if found:
+        raise UserError([at(card.document, keys, text) for keys, text in found])
     for key, name in card.content.shifts.items():
         _check_shift(card, key, name, library)
-
-
-def _torchvision_classes() -> list[str]:
-    """The names that torchvision.datasets exports, without the seconds that its import takes."""
-    package = importlib.util.find_spec("torchvision")
-    assert package is not None and package.origin is not None
-    text = (Path(package.origin).parent / "datasets" / "__init__.py").read_text()
-    return re.findall(r'"(\w+)"', text[text.index("__all__") :])
-
-
-def _check_base(card: Card[DatasetCard], source: CorruptedSource, library: Library) -> None:
-    name, place = source.of, ("source", "of")
-    try:
-        base = dataset_card(library, name).content
-    except KeyError:
-        text = f"unknown dataset {name!r}{did_you_mean(name, library.names('dataset'))}"
-        raise UserError(at(card.document, place, text)) from None
-    if not base.labelled:
-        raise UserError(at(card.document, place, f"{name!r} has no labelled test images to corrupt"))
-    if source.using == "imagecorruptions" and (base.image_size or 0) < SMALLEST:
-        text = f"{name!r} has images of {base.image_size} px; imagecorruptions needs {SMALLEST}"
-        raise UserError(at(card.document, place, text))
 
 
 def _check_shift(card: Card[DatasetCard], key: str, name: str, library: Library) -> None:
@@ -230,9 +175,9 @@ def _check_shift(card: Card[DatasetCard], key: str, name: str, library: Library)
     if name == card.name:
         raise UserError(at(card.document, place, f"{name!r} is no shift of itself"))
     other = dataset_card(library, name).content
-    if other.source.type == "corrupted":
-        if other.source.of != card.name:
-            raise UserError(at(card.document, place, f"{name!r} is made of {other.source.of!r}"))
+    if other.source.made_of is not None:
+        if other.source.made_of != card.name:
+            raise UserError(at(card.document, place, f"{name!r} is made of {other.source.made_of!r}"))
         return
     strange = [one for one in other.classes or [] if one not in (base.classes or [])]
     if strange:

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sem_bench.data.sources import CORRUPTIONS
 from sem_bench.errors import UserError
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -31,11 +30,11 @@ def corrupt(images: Pixels, *, name: str, severity: int, first: int = 0, seed: i
 
     Raises UserError for an unknown name or severity.
     """
-    if name not in CORRUPTIONS:
-        raise UserError(f"no corruption {name!r}; there are {', '.join(CORRUPTIONS)}")
+    if name not in KINDS:
+        raise UserError(f"no corruption {name!r}; there are {', '.join(KINDS)}")
     if severity not in SEVERITIES:
         raise UserError(f"no severity {severity!r}; there are {', '.join(map(str, SEVERITIES))}")
-    apply, strengths = _KINDS[name]
+    apply, strengths = KINDS[name]
     strength = strengths[severity - 1]
     corrupted = np.empty_like(images)
     for i, image in enumerate(images):
@@ -173,7 +172,7 @@ def _clouds(side: int, rng: Rng, *, cells: tuple[int, ...] = (3, 6, 12)) -> Floa
     return np.asarray((field - field.min()) / np.ptp(field))
 
 
-_KINDS: dict[str, tuple[Apply, tuple[float, ...]]] = {
+KINDS: dict[str, tuple[Apply, tuple[float, ...]]] = {
     "gaussian_noise": (_gaussian_noise, (0.04, 0.06, 0.09, 0.13, 0.18)),
     "shot_noise": (_shot_noise, (300, 150, 70, 35, 18)),
     "impulse_noise": (_impulse_noise, (0.01, 0.02, 0.04, 0.08, 0.14)),
@@ -187,4 +186,3 @@ _KINDS: dict[str, tuple[Apply, tuple[float, ...]]] = {
     "pixelate": (_pixelate, (0.8, 0.65, 0.5, 0.4, 0.3)),
     "jpeg_compression": (_jpeg_compression, (60, 35, 20, 12, 6)),
 }
-assert set(_KINDS) == set(CORRUPTIONS), "config.CORRUPTIONS lists what there is"

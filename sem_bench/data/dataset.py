@@ -46,16 +46,12 @@ class DataSet:
 
     def __init__(self, card: Card[DatasetCard], library: Library, root: Path) -> None:
         self.name, self.card = card.name, card.content
-        self._card, self._library, self._root = card, library, root
+        self._card, self.library, self._root = card, library, root
 
     def training(self, limit: int | None = None) -> TrainingData:
         """As pretraining sees it: `limit` of its training images, or all. Nothing of how evaluation reads it."""
-        source = self.card.source
-        if source.type == "torchvision":
-            own = {name: values for name, values in source.arguments.items() if name == "train"}
-            source = source.model_copy(update={"arguments": own})
         return TrainingData(
-            **self._common | {"source": source, "resize": None},
+            **self._common | {"source": self.card.source.for_training(), "resize": None},
             train=self.card.splits["train"],
             limit=self._limit("train", limit),
             by_class=self.card.classes is not None,
@@ -89,14 +85,14 @@ class DataSet:
 
         A published corrupted set is prepared already, so nothing is resized.
         """
-        other = DataSet(dataset_card(self._library, self.card.shifts[name]), self._library, self._root)
+        other = DataSet(dataset_card(self.library, self.card.shifts[name]), self.library, self._root)
         source, base = other.card.source, self._common
         common = base | other._common | {key: base[key] for key in ("image_size", "normalise", "resize", "reduce")}
         common["reference_errors"] = other.card.reference_errors
-        if source.type == "corrupted":
-            corrupted = self.labelled()
-            common["code"] = digest(resolved(corrupted))
-            return ShiftedData(**common, test=corrupted.test, classes=corrupted.classes), other.place
+        if source.made_of is not None:
+            whole = self.labelled()
+            common["code"] = digest(resolved(whole))
+            return ShiftedData(**common, test=whole.test, classes=whole.classes), other.place
         assert other.card.classes is not None
         if source.kinds:
             common |= {"resize": None, "reduce": None}
@@ -111,7 +107,7 @@ class DataSet:
         return {
             "name": self.name,
             "source": card.source,
-            "code": self._card.code_digest if card.source.type == "python" else "",
+            "code": self._card.code_digest if card.source.coded else "",
             "image_size": card.image_size,
             "normalise": card.normalise,
             "resize": None if card.resize == card.image_size else card.resize,
@@ -121,21 +117,12 @@ class DataSet:
     @cached_property
     def place(self) -> Place:
         """Where it is on this machine."""
-        card, source = self.card, self.card.source
+        card, needs = self.card, self.card.source.needs(self.name)
         base = None
-        if source.type == "corrupted":
-            below = DataSet(dataset_card(self._library, source.of), self._library, self._root)
+        if card.source.made_of is not None:
+            below = DataSet(dataset_card(self.library, card.source.made_of), self.library, self._root)
             base = below.labelled(), below.place
-        names, archive = list(card.files), None
-        if source.type in ("folder", "npy", "npz"):
-            names.append(source.path)
-        elif source.type == "torchvision" and not source.download:
-            names.append(source.path or self.name)
-        fetched = None
-        if source.type == "torchvision" and source.download:
-            fetched = located(self._root, source.path or self.name)
-        if source.type == "folder" and source.archive:
-            archive = located(self._root, source.archive)
+        paths = (located(self._root, name) for name in (*card.files, *needs.paths))
         return Place(
             name=self.name,
             splits=tuple(card.splits),
@@ -143,9 +130,9 @@ class DataSet:
             code=self._card.code,
             root=self._root,
             classes=None if card.classes is None else tuple(card.classes),
-            needs=(*(base[1].needs if base else ()), *(located(self._root, name) for name in names)),
-            archive=archive,
-            fetched=fetched,
+            needs=(*(base[1].needs if base else ()), *paths),
+            archive=None if needs.archive is None else located(self._root, needs.archive),
+            fetched=None if needs.fetched is None else located(self._root, needs.fetched),
             base=base,
             get=card.get,
             subsets=tuple((fraction, located(self._root, name)) for fraction, name in card.subsets.items()),

@@ -2,14 +2,14 @@
 
 from sem_bench.config.fields import Classes, ClassName, Fraction, Members, Model, Name, SplitName
 from sem_bench.data.card import Normalisation
-from sem_bench.data.sources import Source
+from sem_bench.data.sources import AnySource
 
 
 class Data(Model):
     """What matters of a data set to whoever reads it."""
 
     name: Name
-    source: Source
+    source: AnySource
     code: str  # hash of the source's code; "" where it has none
     image_size: int
     normalise: Normalisation

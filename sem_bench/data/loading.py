@@ -3,9 +3,10 @@
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,33 +15,47 @@ from torch import Tensor
 
 from sem_bench.base.digest import digest
 from sem_bench.base.files import shown
+from sem_bench.base.kept import Kept
 from sem_bench.base.limits import MEMORY
 from sem_bench.config.fields import SplitName, resolved
-from sem_bench.data import corruptions
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data, ShiftedData
 from sem_bench.data.images import as_tensor, central
 from sem_bench.data.readers import open_split
 from sem_bench.data.readers.opened import Labels, Opened
-from sem_bench.data.sources import CorruptedSource, Corruption
+from sem_bench.data.sources import Corruption
 from sem_bench.data.split import Split, reader
 from sem_bench.data.threads import ordered, pieces
 from sem_bench.errors import UserError
+
+D = TypeVar("D", bound=Data)
 
 
 def load_all(data: Data, place: Place, *, memory: int = MEMORY, workers: int = 1) -> dict[SplitName, Split]:
     """All splits that are read. Raises UserError also where train and test are the same images."""
     found = {name: load(data, name, place, memory=memory, workers=workers) for name in data.counts}
-    if len({split.fingerprint for split in found.values()}) < len(found):
-        raise UserError(f"{shown(place.card)}: train and test are the same images")
+    _check_apart([split.fingerprint for split in found.values()], place)
+    return found
+
+
+def fingerprints(data: Data, place: Place, *, memory: int = MEMORY, workers: int = 1) -> dict[SplitName, str]:
+    """The fingerprints of all splits that are read, as `load_all` gives them, errors alike.
+
+    No pixels are read where the source knows its files; else the splits are loaded.
+    """
+    found = {name: _fingerprint(data, name, place, memory=memory, workers=workers) for name in data.counts}
+    _check_apart(list(found.values()), place)
     return found
 
 
 def load(data: Data, split: SplitName, place: Place, *, memory: int = MEMORY, workers: int = 1) -> Split:
-    """A split of a data set. Raises UserError where it is not what the card says."""
+    """A split of a data set. Raises UserError where it is not what the card says.
+
+    A corrupted set as a whole is known by its fingerprint; its images are those of its base, or of its first kind.
+    """
     files = [[str(path), *_changes(path)] for path in (place.code, *place.needs)]
     key = digest([resolved(data), split, files, memory, workers])
-    return _load(_Request(key, data, split, place, memory, workers))
+    return _LOADED.get(key, lambda: _load(data, split, place, memory=memory, workers=workers), limit=SPLITS)
 
 
 def corrupted(
@@ -50,45 +65,47 @@ def corrupted(
 
     Where they are not published, its base's as evaluation sees them, corrupted when they are read.
     """
-    source = data.source
-    if not isinstance(source, CorruptedSource):
-        return load(_one_kind(data, (name, severity)), "test", place, memory=memory, workers=workers)
-    assert place.base is not None
+    source, kind = data.source, (name, severity)
+    if place.base is None:
+        return load(one_kind(data, kind), "test", place, memory=memory, workers=workers)
     described = place.base[0].model_copy(update={"test_limit": data.test_limit})
     base = load(described, "test", place.base[1], memory=memory, workers=workers)
 
     def read(row: int) -> Image.Image:
         clean = np.asarray(central(base.read(row), resize=base.resize, size=base.image_size))
-        return Image.fromarray(apply(clean[None], name=name, severity=severity, first=row)[0])
+        return Image.fromarray(source.change(clean, kind, row))
 
-    apply = corruptions.corrupt if source.using == "sem_bench" else corruptions.published
-    by = [] if source.using == "sem_bench" else [source.using]
-    seen = [base.fingerprint, base.resize, described.reduce, data.image_size]
-    fingerprint = digest([*seen, name, severity, *by])
+    fingerprint = digest([base.fingerprint, base.resize, described.reduce, data.image_size, *source.mark(kind)])
     return replace(base, fingerprint=fingerprint, resize=data.image_size, images=None, read=read)
 
 
-def _one_kind(data: ShiftedData, kind: Corruption) -> ShiftedData:
+def one_kind(data: D, kind: Corruption) -> D:
     """A published corrupted set, reduced to one corruption at one severity."""
-    source = data.source.model_copy(update={"corruptions": [kind[0]], "severities": [kind[1]]})
-    return data.model_copy(update={"source": source})
+    return data.model_copy(update={"source": data.source.only(kind)})
 
 
 def all_corrupted(data: ShiftedData, place: Place, *, memory: int = MEMORY, workers: int = 1) -> Iterator[Split]:
-    """The images under every corruption at every severity, in this order; kept for the next encoder where they fit."""
+    """The images under every corruption at every severity, in this order.
+
+    They are kept for the next encoder where all of the set fit; what is kept of all sets stays within `memory`.
+    """
     kinds = data.source.kinds
     fits = len(kinds) * data.used("test") * 3 * data.image_size**2 <= memory
     for name, severity in kinds:
         split = corrupted(data, place, name=name, severity=severity, memory=memory, workers=workers)
         if fits:
-            if split.fingerprint not in _CORRUPTED:
-                _CORRUPTED[split.fingerprint] = torch.cat(list(split.prepared()))
-            images = _CORRUPTED[split.fingerprint]
+            images = _CORRUPTED.get(split.fingerprint, partial(_prepared, split), limit=memory)
             split = replace(split, images=images, read=reader(images), resize=data.image_size)
         yield split
 
 
-_CORRUPTED: dict[str, Tensor] = {}  # fingerprint -> uint8 images, for this process
+SPLITS = 4  # that are kept: those of a data set, and of the one before
+_LOADED: Kept[Split] = Kept(lambda _: 1)  # by what is asked for and the state of its files
+_CORRUPTED: Kept[Tensor] = Kept(lambda images: images.nbytes)  # uint8 (N, 3, S, S) by fingerprint
+
+
+def _prepared(split: Split) -> Tensor:
+    return torch.cat(list(split.prepared()))
 
 
 def _changes(path: Path) -> list[int]:
@@ -96,47 +113,57 @@ def _changes(path: Path) -> list[int]:
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
 
 
-@dataclass(frozen=True)
-class _Request:
-    """What is loaded; equal requests have equal keys."""
-
-    key: str
-    data: Data = field(compare=False)
-    split: SplitName = field(compare=False)
-    place: Place = field(compare=False)
-    memory: int = field(compare=False)
-    workers: int = field(compare=False)
+def _check_apart(found: Sequence[str], place: Place) -> None:
+    if len(set(found)) < len(found):
+        raise UserError(f"{shown(place.card)}: train and test are the same images")
 
 
-@lru_cache(maxsize=4)
-def _load(request: _Request) -> Split:
-    data, split = request.data, request.split
-    if data.source.type == "corrupted":  # as a whole it is known by its base and by what is done to it
-        assert request.place.base is not None
-        base = load(
-            request.place.base[0], "test", request.place.base[1], memory=request.memory, workers=request.workers
-        )
-        return replace(base, fingerprint=digest([base.fingerprint, resolved(data.source)]))
-    if isinstance(data, ShiftedData) and len(data.source.kinds) > 1:
-        parts = [_one_kind(data, kind) for kind in data.source.kinds]
-        fingerprint = digest([open_split(part, split, request.place).fingerprint for part in parts])
-        first = load(parts[0], split, request.place, memory=request.memory, workers=request.workers)
-        return replace(first, fingerprint=fingerprint)
-    opened = open_split(data, split, request.place)
+def _fingerprint(data: Data, split: SplitName, place: Place, *, memory: int, workers: int) -> str:
+    """Of a split, as `load` gives it."""
+    if (whole := _of_the_whole(data, split, place, memory=memory, workers=workers)) is not None:
+        return whole
+    opened = open_split(data, split, place)
+    if opened.fingerprint is None:
+        return load(data, split, place, memory=memory, workers=workers).fingerprint
+    return _of_files(opened.fingerprint, data.used(split), opened.count)
+
+
+def _of_files(fingerprint: str, used: int, count: int) -> str:
+    """Of a part of the images, where that of all of them is known."""
+    return fingerprint if used >= count else digest([fingerprint, used])
+
+
+def _of_the_whole(data: Data, split: SplitName, place: Place, *, memory: int, workers: int) -> str | None:
+    """The fingerprint of a corrupted set of several kinds; None for any other set."""
+    if place.base is not None:  # known by its base and by what is done to it
+        base = _fingerprint(place.base[0], "test", place.base[1], memory=memory, workers=workers)
+        return digest([base, resolved(data.source)])
+    if len(data.source.kinds) < 2:
+        return None
+    parts = [one_kind(data, kind) for kind in data.source.kinds]
+    known = (open_split(part, split, place).fingerprint for part in parts)
+    by_content = partial(load, split=split, place=place, memory=memory, workers=workers)
+    return digest([one or by_content(part).fingerprint for one, part in zip(known, parts, strict=True)])
+
+
+def _load(data: Data, split: SplitName, place: Place, *, memory: int, workers: int) -> Split:
+    if (whole := _of_the_whole(data, split, place, memory=memory, workers=workers)) is not None:
+        described, below = place.base or (one_kind(data, data.source.kinds[0]), place)
+        return replace(load(described, "test", below, memory=memory, workers=workers), fingerprint=whole)
+    opened = open_split(data, split, place)
     rows = chosen(opened, data.used(split))
     read = partial(_read, opened, rows, data.reduce)
     labels = np.full(len(rows), -1) if opened.labels is None else opened.labels[rows]
     size = data.image_size
     names = None if opened.names is None else [opened.names[row] for row in rows]
-    found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, request.workers, names)
-    images = _all_images(opened, rows, found, data.reduce, request.memory)
+    found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, workers, names)
+    images = _all_images(opened, rows, found, data.reduce, memory)
     if images is not None:
         found = replace(found, images=images, read=reader(images))
     if opened.fingerprint is None:
         fingerprint = _content(map(found.read, range(len(rows))), labels)
     else:
-        whole = len(rows) == opened.count
-        fingerprint = opened.fingerprint if whole else digest([opened.fingerprint, len(rows)])
+        fingerprint = _of_files(opened.fingerprint, len(rows), opened.count)
     return replace(found, fingerprint=fingerprint)
 
 

@@ -7,10 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.data.images import as_tensor, central
 from sem_bench.data.threads import ordered, pieces
-
-CHUNK = 1024  # images of an evaluation at a time
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.config.fields import Model, Temperature
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Evaluation, Planned
@@ -85,7 +86,7 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
         embedding = found.encoder.embedding
         assert embedding.groups is not None
         shape = embedding.groups[::-1]
-        chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in found.h_train.split(features.CHUNK))
+        chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in found.h_train.split(CHUNK))
         measured = simplices.measure(chunks, tau=job.tau, bins=job.bins)
         shared = {
             "column": "train",

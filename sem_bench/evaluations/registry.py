@@ -8,10 +8,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from pydantic import ValidationError
+
 from sem_bench.base.files import shown
 from sem_bench.config.cards import Library, load_code
+from sem_bench.config.fields import Model
 from sem_bench.errors import UserError
 from sem_bench.evaluation import Evaluation
+from sem_bench.report.layout import Table
 
 AnyEvaluation = Evaluation[Any, Any]
 
@@ -55,19 +59,33 @@ def of_file(path: Path) -> AnyEvaluation:
     try:
         module = load_code(path)
     except (Exception, SystemExit) as error:
-        line = _line(error, path)
-        raise UserError(f"{shown(path)}:{line}: {type(error).__name__}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{shown(path)}:{_line(error, path)}: {_said(error)}") from None
     classes = _classes(module)
     if len(classes) != 1:
         raise UserError(f"{shown(path)}: expected one subclass of Evaluation, found {len(classes)}")
-    lacking = [name for name in ("name", "summary", "Settings", "Job", "table") if not hasattr(classes[0], name)]
-    if lacking:
-        raise UserError(f"{shown(path)}: {classes[0].__name__} lacks {', '.join(lacking)}")
-    evaluation = classes[0]()
+    kind = classes[0]
+    wanted = {"name": str, "summary": str, "Settings": type, "Job": type, "table": Table}
+    if lacking := [name for name, type_ in wanted.items() if not isinstance(getattr(kind, name, None), type_)]:
+        raise UserError(f"{shown(path)}: {kind.__name__} lacks {', '.join(lacking)}")
+    for name in ("Settings", "Job"):
+        if not issubclass(getattr(kind, name), Model):
+            raise UserError(f"{shown(path)}: {kind.__name__}.{name} is no subclass of Model")
+    if "data" not in kind.Job.model_fields:
+        raise UserError(f"{shown(path)}: {kind.Job.__name__} lacks `data`, the images that the job reads")
+    evaluation = kind()
     if evaluation.name != path.stem:
         raise UserError(f"{shown(path)}: its name is {evaluation.name!r}, that of the file {path.stem!r}")
     evaluation.source = path
     return evaluation
+
+
+def _said(error: BaseException) -> str:
+    """An error in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    text = str(error.msg if isinstance(error, SyntaxError) else error)
+    return f"{type(error).__name__}: {' '.join(text.split())}"
 
 
 def _line(error: BaseException, path: Path) -> int:

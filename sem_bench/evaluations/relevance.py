@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from sem_bench.base.files import read_json
 from sem_bench.config.fields import Model, Seed, unique
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Asking, Before, Evaluation, Planned, Problem
@@ -103,19 +102,16 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
         from sem_bench.evaluations.measures import class_graph
         from sem_bench.evaluations.measures.probing import superclass_of
         from sem_bench.nets.embeddings import sem
-        from sem_bench.training.job import PretrainJob
 
-        pretrained = PretrainJob.model_validate(read_json(workspace.inputs["pretrain"] / "config.json"))
         heads = torch.load(workspace.inputs["probe"] / "head.pt", map_location="cpu", weights_only=True)
         superclass = superclass_of(job.data.classes, job.data.superclasses)
         seed = derived_seed(job.seed, "split", "relevance")
         rows, graphs = [], []
         for head in heads:
             weight = head["weight"]
-            if head["representation"] != "h":  # features in the paper's order: number v of group l is l*V + v
-                embedding = pretrained.embedding
-                assert embedding.L is not None and embedding.V is not None
-                weight = sem.to_group_major(weight, L=embedding.L, V=embedding.V)
+            if head["representation"] != "h" and workspace.parts.groups is not None:
+                L, V = workspace.parts.groups  # features in the paper's order: number v of group l is l*V + v
+                weight = sem.to_group_major(weight, L=L, V=V)
             for k in job.top_k:
                 found = class_graph.measure(
                     weight.numpy(), superclass, top_k=k, permutations=job.permutations, seed=seed

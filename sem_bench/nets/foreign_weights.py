@@ -16,18 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from sem_bench.base.files import shown
+from sem_bench.embedding import Embedding
 from sem_bench.encoder import Encoder
 from sem_bench.nets.embeddings import sem
-from sem_bench.nets.embeddings.linear import LinearEmbedding
 
 Tensors = Mapping[str, Tensor]
 BRANCHES = ("student", "teacher", "target", "online", "ema", "_k", "_q")  # what one of two networks may be called
 DEPTH = 6  # levels of mappings that are looked through: a pickle may hold itself
 COUNTER = "num_batches_tracked"  # of BatchNorm: unused at momentum 0.1, and absent from old files
-# Of a backbone's prefix: what makes it the embedding's, the names of its Linear and BatchNorm, and whether group-major.
-EMBEDDINGS = [
-    ("backbone.network", "embedding", "linear", "norm", False),  # ours
-    ("backbone", "embedder", "0", "1", True),  # the original SEM code
+# Of a backbone's prefix: what makes it the embedding's, other names of its layers, and whether groups come first.
+LAYOUTS: list[tuple[str, str, dict[str, str], bool]] = [
+    ("backbone.network", "embedding", {}, False),  # ours
+    ("backbone", "embedder", {"linear": "0", "norm": "1"}, True),  # the original SEM code
 ]
 
 
@@ -224,38 +224,42 @@ def _is_behind(network: nn.Module, name: str) -> bool:
     return path is None or (not modules[path].state_dict() and order[path] > last)
 
 
-def _embedding(module: nn.Module, tensors: Tensors, backbone: str) -> tuple[dict[str, Tensor], list[str]]:
+def _embedding(module: Embedding, tensors: Tensors, backbone: str) -> tuple[dict[str, Tensor], list[str]]:
     """The state dict of our embedding from what stands beside the backbone, and notes. Raises ValueError."""
-    for old, new, linear, norm, group_major in EMBEDDINGS:
+    for old, new, layers, group_major in LAYOUTS:
         before, found, after = backbone.rpartition(old)
         prefix = f"{before}{new}{after}"
         if not found or not any(key.startswith(prefix) for key in tensors):
             continue
-        if not isinstance(module, LinearEmbedding):
+        if not module.state_dict():
             return {}, [f"left out: {_said(prefix)}, as our encoder has no embedding"]
-        keys = {name: prefix + _with_head(name, {"linear": linear, "norm": norm}) for name in module.state_dict()}
+        keys = {name: prefix + _with_head(name, layers) for name in module.state_dict()}
         if more := [key for key in tensors if key.startswith(prefix) and key not in keys.values()]:
             raise ValueError(f"{more[0]!r} is there, and no such part of the embedding here")
         values = _embedding_values(module, tensors, keys, group_major=group_major)
         return values, [f"embedding: {_said(prefix)}"]
-    if isinstance(module, LinearEmbedding):
-        raise ValueError(f"the encoder has an embedding (L*V = {module.out_dim}), the file none beside its backbone")
+    if module.state_dict():
+        size = f"{module.out_dim} numbers" if module.groups is None else f"L*V = {module.out_dim}"
+        raise ValueError(f"the encoder has an embedding ({size}), the file none beside its backbone")
     return {}, []
 
 
 def _embedding_values(
-    module: LinearEmbedding, tensors: Tensors, keys: Mapping[str, str], *, group_major: bool
+    module: Embedding, tensors: Tensors, keys: Mapping[str, str], *, group_major: bool
 ) -> dict[str, Tensor]:
-    weight, size = tensors.get(keys["linear.weight"]), f"L*V = {module.L}*{module.V} = {module.out_dim}"
-    if weight is not None and weight.ndim == 2 and len(weight) != module.out_dim:
-        raise ValueError(f"the embedding there has L*V = {len(weight)} numbers, the one here {size}")
+    groups = module.groups
+    if groups is not None and (weight := tensors.get(keys.get("linear.weight", ""))) is not None:
+        size = f"L*V = {groups[0]}*{groups[1]} = {module.out_dim}"
+        if weight.ndim == 2 and len(weight) != module.out_dim:
+            raise ValueError(f"the embedding there has L*V = {len(weight)} numbers, the one here {size}")
     values = {}
     for name, ours in module.state_dict().items():
         theirs = tensors.get(keys[name])
         if not name.endswith(COUNTER) and not _alike(theirs, ours):
             raise ValueError(_difference(keys[name], theirs, ours))
         value = _cast(theirs, ours)
-        if group_major and value.ndim:  # the rows, or the numbers of a vector
-            value = sem.from_group_major(value.movedim(0, -1), L=module.L, V=module.V).movedim(-1, 0)
+        if group_major and groups is not None and value.ndim and len(value) == module.out_dim:
+            # the rows, or the numbers of a vector
+            value = sem.from_group_major(value.movedim(0, -1), L=groups[0], V=groups[1]).movedim(-1, 0)
         values[name] = value
     return values

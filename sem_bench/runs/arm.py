@@ -15,7 +15,8 @@ from sem_bench.data.dataset import DataSet, Place
 from sem_bench.data.described import LabelledData, ShiftedData
 from sem_bench.evaluation import Planned, Search, Stage, search
 from sem_bench.evaluations.registry import AnyEvaluation, builtin
-from sem_bench.nets.card import EmbeddingSettings
+from sem_bench.nets.card import BASELINE, EmbeddingCard, EmbeddingSettings, embedding_card
+from sem_bench.nets.parts import EncoderParts, encoder_parts, own_code
 from sem_bench.runs.job import Cell, Job
 from sem_bench.runs.suite import Grid, Images, Pretrain, Suite
 from sem_bench.training.card import MethodCard, Recipe, Training
@@ -41,18 +42,18 @@ class Arm:
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
-        if self.embedding.type != "untrained":
+        if self.card.trained:
             yield from self._own_jobs(seed, {})
             return
-        plain = (label for label, embedding in self.grid.embeddings.items() if embedding.type == "none")
-        without = replace(self, label=next(plain, f"baseline of {self.label}"), asked=EmbeddingSettings(type="none"))
+        plain = (label for label, embedding in self.grid.embeddings.items() if embedding.type == BASELINE)
+        without = replace(self, label=next(plain, f"baseline of {self.label}"), asked=EmbeddingSettings(type=BASELINE))
         baseline = next(without._own_jobs(seed, {}))
         yield baseline
         for job in self._own_jobs(seed, {"pretrain": baseline.digest}):
             yield replace(job, cell=replace(job.cell, baseline=baseline.digest))
 
     def _own_jobs(self, seed: int, baseline: dict[str, str]) -> Iterator[Job]:
-        """Without the pretraining that an untrained embedding stands on."""
+        """Without the pretraining that an embedding stands on which is never trained."""
         pretrain = self._job(
             PRETRAIN, Planned(self._pretraining(seed), place=self.dataset.place, inputs=baseline), seed
         )
@@ -97,15 +98,29 @@ class Arm:
 
     @cached_property
     def embedding(self) -> EmbeddingSettings:
-        """The embedding with its temperatures: from the suite, else from the recipe; tau_target at last from tau."""
-        if not self.asked.heated:
-            return self.asked
-        recipe, asked = self._recipe.sem, self.asked
+        """The embedding with its card's defaults and its temperatures: from the suite, else from the recipe.
+
+        tau_target comes at last from tau.
+        """
+        asked = self.card.completed(self.asked)
+        if not self.card.temperature:
+            return asked
+        recipe = self._recipe.sem
         tau = asked.tau or recipe.tau
-        if asked.type == "untrained":
+        if not self.card.trained:
             return asked.model_copy(update={"tau": tau})
         open_target = recipe.tau_target if asked.tau is None else None
         return asked.model_copy(update={"tau": tau, "tau_target": asked.tau_target or open_target or tau})
+
+    @property
+    def card(self) -> EmbeddingCard:
+        """What the card of its embedding says."""
+        return embedding_card(self.dataset.library, self.asked.type).content
+
+    @cached_property
+    def parts(self) -> EncoderParts:
+        """What its encoder is built of."""
+        return encoder_parts(self.dataset.library, self.embedding, self.backbone)
 
     def _pretraining(self, seed: int) -> PretrainJob:
         return PretrainJob(
@@ -121,6 +136,7 @@ class Arm:
             prefix=self.grid.prefix,
             embedding=self.embedding,
             backbone=self.backbone,
+            **own_code(self.dataset.library, self.embedding.type, self.backbone),
             data=self.dataset.training(self._limits.pretrain),
             seed=seed,
         )
@@ -130,7 +146,7 @@ class Arm:
     @property
     def simplices(self) -> bool:
         """Whether the embedding's output is a number of probability vectors."""
-        return self.embedding.heated and self.embedding.width > 0
+        return self.embedding.heated and self.parts.groups is not None
 
     def asked_of(self, evaluation: str) -> Any:
         """The suite's settings of an evaluation; None where it does not ask for it."""
@@ -187,7 +203,7 @@ class Arm:
     def _job(self, stage: Stage[Any], planned: Planned[Any], seed: int) -> Job:
         seen = re.sub(r"[^A-Za-z0-9._]+", "-", self.data_label).strip("-")
         method = self.method.name + ("" if self.grid.ip is None else "-ip")
-        slug = f"{method}-{_short(self.embedding)}-{self.backbone.replace('/', '-')}-{seen}"
+        slug = f"{method}-{_short(self.embedding, self.card)}-{self.backbone.replace('/', '-')}-{seen}"
         slug += f"-e{self.training.epochs}-s{seed}{planned.suffix}"
         cell = Cell(
             method=self.method.name,
@@ -210,14 +226,19 @@ class Arm:
             cell=cell,
             method_code=self.method.code,
             place=place,
+            parts=self.parts,
             weights=self.weights,
         )
 
 
-def _short(embedding: EmbeddingSettings) -> str:
-    if embedding.type == "none":
-        return "none"
-    text = f"{embedding.type}{embedding.L}x{embedding.V}"
+def _short(embedding: EmbeddingSettings, card: EmbeddingCard) -> str:
+    """Type, numbers of vectors and of their elements, other parameters, temperatures: sem64x8-t1, vq-codes64."""
+    text = embedding.type + "x".join(map(str, card.numbers(embedding.parameters) or []))
+    for name, value in embedding.parameters.items():
+        if name not in (card.groups or []):
+            text += re.sub(
+                r"[^A-Za-z0-9._+-]+", "-", f"-{name}{value:g}" if type(value) is float else f"-{name}{value}"
+            )
     if embedding.tau is not None:
         text += f"-t{embedding.tau:g}"
     if embedding.tau_target not in (None, embedding.tau):

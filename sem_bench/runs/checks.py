@@ -10,15 +10,19 @@ from sem_bench.data.card import dataset_card
 from sem_bench.errors import UserError
 from sem_bench.evaluation import Asking
 from sem_bench.evaluations.registry import AnyEvaluation
-from sem_bench.nets import timm_names
-from sem_bench.nets.card import BACKBONES
+from sem_bench.nets.card import backbone_card, embedding_card, settings_problems
 from sem_bench.runs.job import Job
 from sem_bench.runs.suite import Grid, Suite, suite_model
 from sem_bench.runs.sweep_card import sweep_card
 from sem_bench.training.card import defines, method_card
 from sem_bench.training.job import PRETRAIN
 
-LOAD: dict[str, Callable[[Library, str], object]] = {"method": method_card, "dataset": dataset_card}
+LOAD: dict[str, Callable[[Library, str], object]] = {
+    "method": method_card,
+    "dataset": dataset_card,
+    "backbone": backbone_card,
+    "embedding": embedding_card,
+}
 GRID_NAMES = {"methods": "method", "datasets": "dataset", "evaluate_on": "dataset", "backbones": "backbone"}
 
 
@@ -90,19 +94,20 @@ def _unknown_names(document: Document, library: Library, evaluations: Mapping[st
         for i, name in enumerate(names if isinstance(names, list) else [names]):
             if not isinstance(name, str):
                 continue
-            load = LOAD.get(kind)
-            known = list(BACKBONES) if load is None else library.names(kind)
             here = (*location, i) if isinstance(names, list) else location
-            if load is None and name.startswith(timm_names.PREFIX):
-                if found := timm_names.problem(name.removeprefix(timm_names.PREFIX)):
-                    problems.append(at(document, here, f"{name}: {found}"))
-            elif name not in known:
+            try:
+                LOAD[kind](library, name)
+            except KeyError:
+                known = library.names(kind)
                 problems.append(at(document, here, f"unknown {kind} {name!r}{did_you_mean(name, known)}"))
-            elif load is not None:
-                try:
-                    load(library, name)
-                except UserError as error:
-                    problems += error.problems
+            except ValueError as error:
+                problems.append(at(document, here, str(error)))
+            except UserError as error:
+                problems += error.problems
+    for location, grid in _grids(document.data):
+        embeddings = grid.get("embeddings")
+        for label in embeddings if isinstance(embeddings, dict) else ():
+            problems += settings_problems(library, document, (*location, "embeddings", label))
     return problems
 
 
@@ -166,7 +171,8 @@ def _method_problems(grid: Grid, library: Library) -> Iterator[tuple[str, str]]:
     if grid.prefix is not None and grid.checkpoint is None:
         yield "prefix", "`prefix` belongs to a `checkpoint`"
     for label, embedding in grid.embeddings.items() if external else ():
-        if embedding.heated and embedding.tau is None and embedding.type != "untrained":
+        card = embedding_card(library, embedding.type).content
+        if card.temperature and card.trained and embedding.tau is None:
             yield "embeddings", f"{label!r} needs tau, the temperature that its checkpoint was trained at"
 
 

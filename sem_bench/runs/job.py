@@ -16,8 +16,7 @@ from sem_bench.config.fields import Model, resolved
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
 from sem_bench.evaluation import Evaluation, Stage
-from sem_bench.nets import timm_names
-from sem_bench.report.row import main_representation
+from sem_bench.nets.parts import EncoderParts
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Cell:
     epochs: int
     seed: int
     external: bool = False  # trained elsewhere: the seed changes nothing but the evaluation
-    baseline: str = ""  # digest of the pretraining that an untrained embedding stands on
+    baseline: str = ""  # digest of the pretraining that an embedding stands on which is never trained
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,7 @@ class Job:
     cell: Cell
     method_code: Path  # the .py to load
     place: Place  # of the data set that it reads
+    parts: EncoderParts  # what its encoder is built of
     weights: Path | None = None  # the checkpoint of an external encoder
 
     @property
@@ -60,11 +60,6 @@ class Job:
         """64 hexadecimal digits. The code of a user's own stage counts."""
         return job_digest(self.stage, self.config, self.inputs)
 
-    @property
-    def packages(self) -> tuple[str, ...]:
-        """Libraries of which few jobs have need, and on whose versions its numbers may depend."""
-        return ("timm",) if self.cell.backbone.startswith(timm_names.PREFIX) else ()
-
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
         own = [self.weights] if self.weights is not None else []
@@ -76,8 +71,8 @@ class Job:
         entry: dict[str, Any] = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
         known = {name: getattr(self.config, name, None) for name in ("fraction", "fractions", "columns", "metric")}
         entry |= vars(self.cell) | {name: value for name, value in known.items() if value is not None}
+        entry |= {"representation": self.parts.representation, "marker": self.parts.marker}
         if isinstance(self.stage, Evaluation):
-            entry["representation"] = main_representation(entry)
             entry["owes"] = self.stage.owes(entry)
         return entry
 

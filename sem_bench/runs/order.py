@@ -15,6 +15,7 @@ from sem_bench.config.fields import Model, whole
 from sem_bench.data.dataset import Place
 from sem_bench.evaluation import Stage
 from sem_bench.evaluations.registry import builtin, of_file
+from sem_bench.nets.parts import EncoderParts
 from sem_bench.runs.job import Job
 from sem_bench.training.job import PRETRAIN
 
@@ -31,12 +32,12 @@ class Order(Model):
     settings: dict[str, Any]  # the whole configuration, also what no digest sees
     inputs: dict[str, str]  # role -> digest of a finished job
 
-    # Code and files that the configuration names by their content alone. What an encoder is built of belongs here too.
+    # Code and files that the configuration names by their content alone.
     place: Place
     method_code: Path
+    parts: EncoderParts  # what its encoder is built of
     weights: Path | None  # the checkpoint of an external encoder
     source: Path | None  # the file of a user's own evaluation
-    packages: tuple[str, ...]  # libraries of which few jobs have need, and whose versions the result notes
 
     root: Path  # the results folder
     device: str  # "auto", "cpu" or "cuda"
@@ -64,9 +65,9 @@ class Order(Model):
             inputs=job.inputs,
             place=job.place,
             method_code=job.method_code,
+            parts=job.parts,
             weights=job.weights,
             source=job.stage.source,
-            packages=job.packages,
             root=root,
             device=device,
             limits=limits,

@@ -23,7 +23,8 @@ LIBRARIES = ("torch", "torchvision", "lightly", "numpy", "pillow")
 
 def _versions(order: Order) -> dict[str, str]:
     """Of what the numbers of a job may depend on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *order.packages)}
+    more = order.parts.embedding.packages + order.parts.backbone.packages
+    return {"python": platform.python_version()} | {name: version(name) for name in (*LIBRARIES, *more)}
 
 
 class Meter:

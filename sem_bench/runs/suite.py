@@ -20,17 +20,19 @@ from sem_bench.config.fields import (
     unique,
 )
 from sem_bench.evaluations.registry import AnyEvaluation
-from sem_bench.nets.card import EMBEDDINGS, EmbeddingSettings
+from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.training.card import IpIrmSettings
 
 
 def _typed(embeddings: object) -> object:
-    """A label that is itself an embedding type needs no `type`; an empty value stands for {}."""
+    """A label that is itself an embedding type needs no `type`; an empty value stands for what is left out."""
     if not isinstance(embeddings, dict):
         return embeddings
     filled = {label: {} if settings is None else settings for label, settings in embeddings.items()}
     return {
-        label: {"type": label} | settings if isinstance(settings, dict) and label in EMBEDDINGS else settings
+        label: {"type": label} | {key: value for key, value in settings.items() if value is not None}
+        if isinstance(settings, dict)
+        else settings
         for label, settings in filled.items()
     }
 

@@ -98,6 +98,7 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
         method_code=order.method_code,
         place=order.place,
         weights=order.weights,
+        parts=order.parts,
         cache=store.root / "cache",
         device=device,
         memory=order.limits.memory,
@@ -130,9 +131,8 @@ def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> N
     """Look at data whose content is not known here yet, so that results made from other data are not reused."""
     for job in jobs:
         if store.fingerprints(job) is None and not job.absent():
-            described = data_of(job)
-            loaded = loading.load_all(described, job.place, memory=limits.memory, workers=limits.workers)
-            store.write_fingerprints(job, {name: split.fingerprint for name, split in loaded.items()})
+            found = loading.fingerprints(data_of(job), job.place, memory=limits.memory, workers=limits.workers)
+            store.write_fingerprints(job, found)
 
 
 def busy() -> str:

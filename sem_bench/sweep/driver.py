@@ -22,7 +22,7 @@ from sem_bench.runs.store import Store
 from sem_bench.runs.sweep_card import Params
 from sem_bench.sweep import summary
 from sem_bench.sweep.monitor import monitor
-from sem_bench.sweep.storage import Driver, close_storage, open_storage, reached, shown
+from sem_bench.sweep.storage import Driver, close_storage, open_storage, reached, shown_url
 from sem_bench.sweep.study import Study
 from sem_bench.sweep.subjects import Subjects
 
@@ -42,7 +42,7 @@ def opened(subjects: Subjects, store: Store, url: str | None, limits: Limits) ->
     look_at_data([job for subject in subjects.each for job in subject.jobs(subject.example)], store, limits)
     folder = store.root / "sweeps"
     journal = folder / f"{subjects.name}.journal"
-    where = str(journal) if url is None else f"--storage {shown(url)}"
+    where = str(journal) if url is None else f"--storage {shown_url(url)}"
     with reached(url, where), Driver(folder / ".drivers") as driver:
         with driver.alone():  # a database may lack its tables
             storage = open_storage(url, journal)
@@ -119,11 +119,11 @@ class Runner:
         self._write()
 
     def _try(self, each: Study, trial: optuna.Trial, params: Params) -> None:
-        """A trial: its jobs, its value."""
+        """Do a trial's jobs, and tell the study its value."""
         jobs = each.subject.jobs(params)
         name = f"{each.subject.name}, trial {trial.number}: {said(params)}"
         pruner = each.subject.sweep.pruner
-        outcome = self._do(jobs, ahead=True, monitor=None if pruner is None else monitor(trial, each.subject))
+        outcome = self._do(jobs, ahead=True, monitor=None if pruner is None else monitor(trial, each.subject.objective))
         if "pruned" in outcome.values():
             each.prune(trial)
             self.reporter.message(f"{name}: pruned")
@@ -144,7 +144,7 @@ class Runner:
         if not mine or top is None:
             self.reporter.message(f"{name}: another driver has taken it over")
             return
-        unit = "" if each.subject.sweep.objective == "rankme" else " %"
+        unit = each.subject.objective.unit
         at = "" if best["tau_d"] is None else f" at tau_d {best['tau_d']:g}"
         self.reporter.headline = f"best so far {top.value:.1f}{unit} in trial {top.number}"
         self.reporter.message(f"{name}: {best['value']:.1f}{unit}{at}; {self.reporter.headline}")

@@ -1,6 +1,7 @@
 """A suite with the chosen values, for `run`: `--export best.yaml`."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,23 @@ def export(path: Path, subjects: Subjects, summary: Path) -> bool:
     temperatures = subjects.card.content.tau_d
     if temperatures and subjects.each[0].labelled:
         evaluate.setdefault("probe", {})["tau"] = temperatures
-    if wanted := evaluate.get("expressivity", {}).get("methods"):
-        names = [subject.arm.method.name for subject in subjects.each]
-        evaluate["expressivity"]["methods"] = [name for name in wanted if name in names]
-        if not evaluate["expressivity"]["methods"]:
-            del evaluate["expressivity"]
+    content["evaluate"] = _of_methods(evaluate, [subject.arm.method.name for subject in subjects.each])
     head = f"{HEAD} {subjects.card.name} on suite {suite.name}, chosen on validation data.\n\n"
     style: dict[str, Any] = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True, "width": 120}
     write_atomic(path, head + yaml.safe_dump(content, **style))
     return True
+
+
+def _of_methods(evaluate: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The evaluations, of these methods alone where one names its `methods`; without those that name no other."""
+    kept = {}
+    for kind, settings in evaluate.items():
+        if wanted := settings.get("methods"):
+            settings = settings | {"methods": [name for name in wanted if name in names]}
+            if not settings["methods"]:
+                continue
+        kept[kind] = settings
+    return kept
 
 
 def _grid(subject: Subject, params: Params) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from sem_bench.report.figures.look import INK, Look
 from sem_bench.report.figures.panels import Drawn, grouped, heat_map, legend, legend_entry, panels_of, remark
 from sem_bench.report.row import Row
+from sem_bench.sweep.objectives import OBJECTIVES
 
 SIDE = 0.42  # inches of a cell of a heat map
 
@@ -35,7 +36,7 @@ def _trials(rows: Sequence[Row]) -> list[Row]:
 
 
 def _label(row: Row) -> str:
-    return "effective rank of h" if row["objective"] == "rankme" else "hold-out top-1 [%]"
+    return OBJECTIVES[row["objective"]].axis
 
 
 def _title(row: Row, what: str) -> str:

@@ -2,13 +2,12 @@
 
 import optuna
 
-from sem_bench.sweep.subjects import Subject
+from sem_bench.sweep.objectives import Objective
 from sem_bench.workspace import Monitor
 
 
-def monitor(trial: optuna.Trial, subject: Subject) -> Monitor:
-    """Measures as the sweep's objective says; decides as the study's pruner says."""
-    measure = "effective_rank_of_h" if subject.sweep.objective == "rankme" else "neighbours_accuracy"
+def monitor(trial: optuna.Trial, objective: Objective) -> Monitor:
+    """Measures as the objective says; decides as the study's pruner says."""
     seen = 0
 
     def hopeless(epoch: int, figure: float) -> bool:
@@ -22,4 +21,4 @@ def monitor(trial: optuna.Trial, subject: Subject) -> Monitor:
         except optuna.exceptions.OptunaError:  # the storage is gone; the pretraining goes on
             return False
 
-    return Monitor(f"sem_bench.sweep.looks:{measure}", hopeless)
+    return Monitor(objective.measure, hopeless)

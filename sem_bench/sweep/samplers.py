@@ -1,4 +1,4 @@
-"""Samplers and pruners of Optuna, from a card."""
+"""Samplers, pruners and distributions of Optuna, from a card."""
 
 import copy
 
@@ -10,7 +10,7 @@ from sem_bench.runs.sweep_card import WHOLE, Axis, Pruner, Sweep
 
 
 def sampler_of(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a card."""
+    """The sampler of a card, for one trial: `seed` is the trial's own."""
     if sweep.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed)
     if sweep.sampler == "qmc":  # one sequence for all trials: its seed stays
@@ -28,7 +28,10 @@ def pruner_of(asked: Pruner | None) -> optuna.pruners.BasePruner:
 
 
 class _Halving(optuna.pruners.SuccessiveHalvingPruner):
-    """A trial does not compete with those given up, one of which may have had its own settings."""
+    """Successive halving among the trials that count.
+
+    Those that were given up do not compete: one of them may be an earlier attempt at the same settings.
+    """
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether to end the trial."""

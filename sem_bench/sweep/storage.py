@@ -1,4 +1,7 @@
-"""Where studies are kept, and the locks of those who drive them."""
+"""Where studies are kept, a journal file or a database, and the locks of the drivers that share them.
+
+A driver is a process that runs a sweep. Several may share the studies, a results folder and its locks.
+"""
 
 import json
 import os
@@ -17,11 +20,11 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sem_bench.base.locks import Lock, held
 from sem_bench.errors import UserError
 
-CONNECTING = 10  # seconds
+CONNECT_TIMEOUT = 10  # seconds
 
 
-class _Lock(JournalFileOpenLock):
-    """A lock that the system drops with its process; what a killed writer left half-written is cut off."""
+class _JournalLock(JournalFileOpenLock):
+    """The journal's lock, which the system drops with its process; a line that a killed writer left is cut off."""
 
     def __init__(self, journal: Path) -> None:
         self.journal, self.lock = journal, Lock(journal.with_suffix(".lock"))
@@ -46,9 +49,9 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if url is not None:
-        return RDBStorage(url, engine_kwargs={"connect_args": _patience(url)})
+        return RDBStorage(url, engine_kwargs={"connect_args": _connect_arguments(url)})
     journal.parent.mkdir(parents=True, exist_ok=True)
-    lock = _Lock(journal)
+    lock = _JournalLock(journal)
     try:
         backend = JournalFileBackend(str(journal), lock)
         lock.acquire()
@@ -84,8 +87,8 @@ def reached(url: str | None, where: str) -> Iterator[None]:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
 
 
-def shown(url: str) -> str:
-    """A database URL without its password."""
+def shown_url(url: str) -> str:
+    """A database URL without its password and options. Raises UserError for what names no lasting database."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -96,9 +99,10 @@ def shown(url: str) -> str:
     return parsed.set(query={}).render_as_string(hide_password=True)
 
 
-def _patience(url: str) -> dict[str, Any]:
-    shown(url)
-    waits = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": CONNECTING}}
+def _connect_arguments(url: str) -> dict[str, Any]:
+    """How long to wait for a database: for its lock, or its answer."""
+    shown_url(url)
+    waits = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": CONNECT_TIMEOUT}}
     return waits.get(make_url(url).get_backend_name(), {})
 
 
@@ -126,7 +130,7 @@ class Driver:
         self._life.release()
 
     def lives(self, name: str | None) -> bool:
-        """Whether the driver of that name does."""
+        """Whether the driver of that name is alive."""
         if name is None:
             return False
         if held(self.folder / name):
@@ -136,12 +140,12 @@ class Driver:
 
     @property
     def home(self) -> str:
-        """What tells this results folder from others; ask for it `alone`."""
+        """A random name that tells this results folder from others. It may be made now: ask for it while `alone`."""
         file = self.folder / "home"
         if not file.exists():
             file.write_text(uuid.uuid4().hex)
         return file.read_text()
 
     def alone(self) -> Lock:
-        """While no other driver changes a list of trials."""
+        """A context in which no other driver of this results folder changes a list of trials."""
         return Lock(self.folder / "trials.lock")

@@ -47,35 +47,46 @@ class Study:
         self.shared = digest([of_all, suite])[:12]  # studies of other methods that have it belong to one table
         self.points = subject.sweep.space.points
         self.failed_here: set[int] = set()  # by this driver: a later one may try them again
-        sweep = subject.sweep
         with driver.alone():
-            known_names = optuna.get_all_study_names(storage)  # to create what is there would be written down too
-            make = (
-                optuna.load_study if subject.name in known_names else partial(optuna.create_study, direction="maximize")
-            )
-            study = make(study_name=subject.name, storage=storage, pruner=pruner_of(sweep.pruner))
-            known = study.user_attrs.get("settings")
-            if known is None and study.get_trials(deepcopy=False):
-                raise UserError(f"{where}: {subject.name!r} there is no study of sem_bench")
-            if known is not None and digest(known) != self.digest:
-                text = f"{where}: the study {subject.name!r} there is another one: {difference(known, settings)}"
-                raise UserError(f"{text}; another --storage or --results keeps both")
-            self.optuna = study
-            if known is None:
-                study.set_user_attr("settings", settings)
+            self.optuna = self._opened(settings, storage, where)
             if shared:
-                home = driver.home
-                owner = study.user_attrs.get("results")
-                if owner is None:
-                    study.set_user_attr("results", home)
-                elif owner != home:
-                    text = f"{where}: the study {subject.name!r} there belongs to another results folder"
-                    raise UserError(f"{text}; drivers that share trials share --results")
-            sampler = {"type": sweep.sampler, "seed": sweep.seed, "optuna": optuna.__version__}
-            pruner = sweep.pruner.model_dump() if sweep.pruner else None
-            for name, value in (("sampler", sampler), ("pruner", pruner)):  # these may change
-                if study.user_attrs.get(name, "") != value:
-                    study.set_user_attr(name, value)
+                self._claim(where)
+            self._note_search()
+
+    def _opened(self, settings: dict[str, Any], storage: BaseStorage, where: str) -> optuna.Study:
+        """The study in the storage, of these settings; created where it is not there."""
+        name, pruner = self.subject.name, pruner_of(self.subject.sweep.pruner)
+        known_names = optuna.get_all_study_names(storage)  # to create what is there would be written down too
+        make = optuna.load_study if name in known_names else partial(optuna.create_study, direction="maximize")
+        study = make(study_name=name, storage=storage, pruner=pruner)
+        known = study.user_attrs.get("settings")
+        if known is None and study.get_trials(deepcopy=False):
+            raise UserError(f"{where}: {name!r} there is no study of sem_bench")
+        if known is not None and digest(known) != self.digest:
+            text = f"{where}: the study {name!r} there is another one: {difference(known, settings)}"
+            raise UserError(f"{text}; another --storage or --results keeps both")
+        if known is None:
+            study.set_user_attr("settings", settings)
+        return study
+
+    def _claim(self, where: str) -> None:
+        """Let the study belong to this results folder, unless it is another's."""
+        home = self.driver.home
+        owner = self.optuna.user_attrs.get("results")
+        if owner is None:
+            self.optuna.set_user_attr("results", home)
+        elif owner != home:
+            text = f"{where}: the study {self.subject.name!r} there belongs to another results folder"
+            raise UserError(f"{text}; drivers that share trials share --results")
+
+    def _note_search(self) -> None:
+        """Note in the study how trials are sampled and pruned from now on: a later call may change it."""
+        sweep = self.subject.sweep
+        sampler = {"type": sweep.sampler, "seed": sweep.seed, "optuna": optuna.__version__}
+        pruner = sweep.pruner.model_dump() if sweep.pruner else None
+        for name, value in (("sampler", sampler), ("pruner", pruner)):
+            if self.optuna.user_attrs.get(name, "") != value:
+                self.optuna.set_user_attr(name, value)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Those in one of the states, by number."""
@@ -161,6 +172,7 @@ class Study:
         return found, ""
 
     def _tell(self, trial: optuna.Trial, details: dict[str, Any], **outcome: Any) -> bool:
+        """Write a trial's end down; False where another driver took it for dead."""
         with self.driver.alone():
             try:
                 for name, value in details.items():
@@ -184,7 +196,7 @@ class Study:
                 self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _tried(self) -> list[FrozenTrial]:
-        """Trials whose settings need no other."""
+        """Trials with all their settings that count as tried: finished, running, or failed in this driver."""
         failed = [trial for trial in self.trials(TrialState.FAIL) if trial.number in self.failed_here]
         whole = self.subject.sweep.space.axes.keys()
         return [t for t in [*self.trials(*FINISHED, TrialState.RUNNING), *failed] if t.params.keys() == whole]
@@ -207,6 +219,7 @@ class Study:
         return any("repeated" in trial.user_attrs for trial in self.trials()[-1:])
 
     def _sampled(self) -> optuna.Trial:
+        """A new trial: the settings that were enqueued, else the sampler's."""
         sweep, trials = self.subject.sweep, self.trials()
         # A function of the trials that were not given up: a study that was killed is the same as one without a break.
         number = sum(t.state != TrialState.FAIL or bool(t.user_attrs.keys() & {"failed", "repeated"}) for t in trials)

@@ -14,12 +14,12 @@ from sem_bench.errors import UserError
 from sem_bench.evaluations.knn import KnnSettings
 from sem_bench.evaluations.probe import ProbeSettings
 from sem_bench.nets.card import MAX_WIDTH, EmbeddingSettings
-from sem_bench.report.row import main_representation
 from sem_bench.runs.arm import Arm
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.runs.store import Store
 from sem_bench.runs.sweep_card import Params, Sweep, sweep_card
+from sem_bench.sweep.objectives import OBJECTIVES, Objective
 
 TRIAL_SEED = 0
 SEEDS = (0, 1, 2)  # of the best setting: the trial's own and two more
@@ -43,6 +43,11 @@ class Subject:
     def sweep(self) -> Sweep:
         """What the card says."""
         return self.card.content
+
+    @property
+    def objective(self) -> Objective:
+        """What is maximised."""
+        return OBJECTIVES[self.sweep.objective]
 
     def settings(self, store: Store) -> dict[str, Any]:
         """All that a value depends on beside its trial's own parameters: what makes it the same study."""
@@ -69,9 +74,9 @@ class Subject:
     @cached_property
     def tau_d(self) -> list[float]:
         """The temperatures among which each trial's value is the best; empty where the arm has none."""
-        if not self.arm.embedding.heated or self.sweep.objective == "rankme":
+        if not (self.arm.embedding.heated and self.objective.heated):
             return []
-        return self.sweep.tau_d or self._probe.tau
+        return self.sweep.tau_d or self.probe.tau
 
     @property
     def own(self) -> Params | None:
@@ -86,8 +91,8 @@ class Subject:
 
     @property
     def representation(self) -> str:
-        """What stands for the arm in a job's rows: h, z or sem."""
-        return main_representation({"embedding_config": self.arm.embedding.model_dump()})
+        """What stands for the arm in a job's rows: h, or what its embedding's output is called."""
+        return self.arm.parts.representation
 
     @property
     def labelled(self) -> bool:
@@ -96,18 +101,11 @@ class Subject:
 
     def jobs(self, params: Params, *, seed: int = TRIAL_SEED) -> list[Job]:
         """Pretraining with a trial's settings, and what its value is read from."""
-        if self.sweep.objective == "rankme":
-            return list(self._with(params).jobs(seed))
-        if self.sweep.objective == "probe":
-            return list(self._with(params, probe=self._probe).jobs(seed))
-        knn = self.arm.suite.asked("knn") or KnnSettings()
-        *before, votes = self._with(params, knn=knn).jobs(seed)
-        temperatures: list[float | None] = [*self.tau_d] or [None]
-        return [*before, *(self._held_out(votes, tau, seed) for tau in temperatures)]
+        return self.objective.jobs(self, params, seed=seed)
 
     @property
     def _own_jobs(self) -> list[Job]:
-        """Of an example, without the baseline that an untrained embedding stands on."""
+        """Of an example, without the baseline that an embedding stands on which is never trained."""
         return [job for job in self.jobs(self.example) if job.cell.embedding == self.arm.label]
 
     def ahead(self, trials: int) -> list[list[Job]]:
@@ -121,7 +119,7 @@ class Subject:
 
     def confirmation(self, params: Params) -> list[tuple[int, list[Job]]]:
         """Pretraining and probe with the chosen settings, by seed."""
-        arm = self._with(params, probe=self._probe)
+        arm = self.with_params(params, probe=self.probe)
         return [(seed, list(arm.jobs(seed))) for seed in SEEDS]
 
     @property
@@ -130,17 +128,18 @@ class Subject:
         return f"{self.arm.backbone}, {self.arm.data_label}"
 
     @property
-    def _probe(self) -> ProbeSettings:
+    def knn(self) -> KnnSettings:
+        """As the suite has it, else by default."""
+        return self.arm.suite.asked("knn") or KnnSettings()
+
+    @property
+    def probe(self) -> ProbeSettings:
         """At all labels, with the sweep's temperatures."""
         settings = self.arm.suite.asked("probe") or ProbeSettings()
         return settings.model_copy(update={"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau})
 
-    def _held_out(self, votes: Job, tau: float | None, seed: int) -> Job:
-        changes = {"tau": tau, "holdout": seed}
-        name = "-holdout" + ("" if tau is None else f"-td{tau:g}")
-        return replace(votes, slug=votes.slug + name, config=votes.config.model_copy(update=changes))
-
-    def _with(self, params: Params, **evaluate: Model) -> Arm:
+    def with_params(self, params: Params, **evaluate: Model) -> Arm:
+        """The arm with a trial's settings, and with these evaluations alone: their names in a suite, and settings."""
         arm = self.arm
         embedding = arm.asked.model_copy(update={name: params[name] for name in (*HEATED, "L", "V") if name in params})
         recipe: Params = {name: params[name] for name in ("lr", "weight_decay") if name in params}
@@ -237,31 +236,33 @@ def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
         return
     names = sweep.space.names
     for name in names:
-        if name in HEATED and not arm.asked.heated:
+        if name in HEATED and not arm.card.temperature:
             yield ("space", name), f"{who} has no temperature, so no {name}"
-        if name in ("L", "V") and not arm.asked.width:
+        if name in ("L", "V") and name not in arm.card.parameters:
             place = name if name in sweep.space.axes else "product"
             yield ("space", place), f"{who} has no simplices, so no {name}"
-    if sweep.tau_d and not arm.asked.heated:
+    if sweep.tau_d and not arm.card.temperature:
         yield ("tau_d",), f"{who} has no temperature, so no tau_d"
-    if arm.asked.type == "untrained":
-        if "tau_target" in names:
-            yield ("space", "tau_target"), f"{who} trains no branch, so no tau_target"
-        if sweep.objective == "rankme":
-            yield ("objective",), f"{who} leaves h as it is, and rankme sees nothing else"
-    if arm.asked.width:
-        yield from _too_wide(sweep, arm.asked)
-    if sweep.objective != "rankme" and not arm.evaluated.card.labelled:
-        yield ("objective",), f"{arm.evaluated.name!r} has no labels, which {sweep.objective} needs; rankme needs none"
-    if sweep.pruner and sweep.objective != "rankme" and arm.dataset.card.classes is None:
+    if not arm.card.trained and "tau_target" in names:
+        yield ("space", "tau_target"), f"{who} trains no branch, so no tau_target"
+    objective = OBJECTIVES[sweep.objective]
+    for text in objective.misfits(arm):
+        yield ("objective",), f"{who} {text}"
+    if {"L", "V"} <= arm.card.parameters.keys():
+        yield from _too_wide(sweep, arm.embedding)
+    if objective.labelled and not arm.evaluated.card.labelled:
+        others = " and ".join(name for name, other in OBJECTIVES.items() if not other.labelled)
+        text = f"{arm.evaluated.name!r} has no labels, which {sweep.objective} needs; {others} needs none"
+        yield ("objective",), text
+    if sweep.pruner and objective.labelled and arm.dataset.card.classes is None:
         yield ("pruner",), f"{arm.dataset.name!r} has no labels, which the pruner reads"
 
 
-def _too_wide(sweep: Sweep, asked: EmbeddingSettings) -> Iterator[tuple[tuple[str, ...], str]]:
+def _too_wide(sweep: Sweep, embedding: EmbeddingSettings) -> Iterator[tuple[tuple[str, ...], str]]:
     axes = sweep.space.axes
     width = sweep.space.product
     if width is None:
-        sizes = [axes[name].ends[1] if name in axes else getattr(asked, name) for name in ("L", "V")]
+        sizes = [axes[name].ends[1] if name in axes else getattr(embedding, name) for name in ("L", "V")]
         width = int(sizes[0] * sizes[1])
     if width > MAX_WIDTH and ("L" in axes or "V" in axes):
         yield ("space", "L" if "L" in axes else "V"), f"L*V = {width} is above the limit of {MAX_WIDTH}"

@@ -12,6 +12,7 @@ from sem_bench.report.results import SCHEMA
 from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
+from sem_bench.sweep.objectives import Tried
 from sem_bench.sweep.subjects import Subject, Subjects
 from sem_bench.sweep.table import read
 
@@ -21,27 +22,17 @@ if TYPE_CHECKING:
     from sem_bench.sweep.study import Study
 
 
-Found = dict[str, Any]  # tau_d, value and whatever else was chosen
+Content = dict[str, Any]
+"""A part of the file."""
 
 
-def searched(subject: Subject, jobs: Sequence[Job], store: Store) -> list[Found]:
+def searched(subject: Subject, jobs: Sequence[Job], store: Store) -> list[Tried]:
     """The validation figure of a finished trial at each tau_d; one without tau_d where there is no temperature."""
     metrics = {job.digest: (store.result(job) or {})["metrics"] for job in jobs}
-    if subject.sweep.objective == "rankme":
-        return [{"tau_d": None, "value": metrics[jobs[0].digest]["health"]["effective_rank"]}]
-    rows = [row for job in jobs if job.kind != "pretrain" for row in metrics[job.digest]["rows"]]
-    rows = [row for row in rows if row["representation"] == subject.representation]
-    if subject.sweep.objective == "knn":
-        return [{"tau_d": row["tau_d"], "value": row["value"]} for row in rows]
-    row = next(row for row in rows if row["metric"] == "top1")
-    if row["validation"] is None:
-        return []
-    # A probe of an earlier version tells its choice alone.
-    tried = row.get("search") or [{name: row[name] for name in ("tau_d", "l2", "validation")}]
-    return [{"tau_d": one["tau_d"], "l2": one["l2"], "value": one["validation"]} for one in tried]
+    return subject.objective.search(subject, jobs, metrics)
 
 
-def best_of(found: Sequence[Found]) -> Found | None:
+def best_of(found: Sequence[Tried]) -> Tried | None:
     """The one of the highest value, as the probe breaks ties: the strongest penalty, then the first."""
     return max(found, key=lambda one: (one["value"], one.get("l2", 0.0)), default=None)
 
@@ -52,7 +43,7 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
     Studies of other methods stay in it that the same sweep made earlier, of the same suite and data.
     """
     sweep = subjects.card.content
-    content: Found = {
+    content: Content = {
         "schema": SCHEMA,
         "sweep": subjects.card.name,
         "summary": sweep.summary,
@@ -84,7 +75,7 @@ def progress(subjects: Subjects, store: Store) -> tuple[int, float]:
     return finished, seconds
 
 
-def _study(study: "Study", store: Store) -> Found:
+def _study(study: "Study", store: Store) -> Content:
     """One method's study."""
     subject, best = study.subject, study.best
     jobs: dict[str, Job] = {}  # the finished ones
@@ -101,7 +92,7 @@ def _study(study: "Study", store: Store) -> Found:
         "own_first": subject.own is not None,
         "pruner": study.optuna.user_attrs["pruner"],
         **{name: getattr(cell, name) for name in names},
-        "representation": "h" if subject.sweep.objective == "rankme" else subject.representation,
+        "representation": subject.objective.representation(subject),
         "parameters": subject.sweep.space.names,
         "tau_d": subject.tau_d,
         "trials": trials,
@@ -112,10 +103,10 @@ def _study(study: "Study", store: Store) -> Found:
     }
 
 
-def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, Job]) -> Found:
+def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, Job]) -> Content:
     params = study.params(trial.params) if trial.params.keys() == study.subject.sweep.space.axes.keys() else {}
     told = trial.user_attrs
-    found: Found = {"number": trial.number, "state": _STATES[trial.state.name], "params": params}
+    found: Content = {"number": trial.number, "state": _STATES[trial.state.name], "params": params}
     found |= {
         "value": trial.value if trial.state.name == "COMPLETE" else None,
         "tau_d": told.get("tau_d"),
@@ -133,7 +124,7 @@ def _trial(study: "Study", trial: "FrozenTrial", store: Store, jobs: dict[str, J
 _STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
-def _best(subject: Subject, params: dict[str, Any], number: int, store: Store, jobs: dict[str, Job]) -> Found:
+def _best(subject: Subject, params: dict[str, Any], number: int, store: Store, jobs: dict[str, Job]) -> Content:
     """The chosen setting, and what it reaches on the test images with each seed; None for a seed without a result."""
     test: list[float | None] = []
     chosen: list[float | None] = []

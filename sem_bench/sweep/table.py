@@ -9,14 +9,8 @@ from sem_bench.base.files import read_json
 from sem_bench.report.results import SCHEMA
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
+from sem_bench.sweep.objectives import OBJECTIVES
 
-METRICS = {"probe": "validation_top1", "knn": "validation_knn_top1", "rankme": "effective_rank"}
-HOLDOUT = "on a tenth of the training images, one seed"
-LEGENDS = {
-    "probe": f"hold-out: best top-1 of the probe over tau_d in percent, {HOLDOUT}",
-    "knn": f"hold-out: best top-1 of the nearest neighbours over tau_d in percent, {HOLDOUT}",
-    "rankme": "rank: effective rank of h (RankMe) on training images, one seed, no labels",
-}
 EDGE = "tau_d on the edge of its grid"  # as the probe says it
 _BROKEN = (ValueError, TypeError, KeyError, AttributeError, IndexError)
 
@@ -61,7 +55,7 @@ def _row(content: Row, study: Row, trial: Row, one: Row) -> Row:
     row |= {name: study[name] for name in ("method", "ip", "embedding")}
     row["embedding_config"] = trial["embedding_config"]
     row |= {name: study[name] for name in ("backbone", "dataset", "recipe", "epochs")}
-    row |= {"fraction": 1.0, "column": "hold-out", "metric": METRICS[content["objective"]]}
+    row |= {"fraction": 1.0, "column": "hold-out", "metric": OBJECTIVES[content["objective"]].metric}
     row |= {"representation": study["representation"], "tau_d": one["tau_d"], "mean": one["value"], "std": None}
     row["n"] = 0 if one["value"] is None else 1
     row |= dict.fromkeys(("gain", "gain_low", "gain_high")) | {"bootstrap": [], "published": None}
@@ -94,7 +88,7 @@ def _table(rows: Sequence[Row]) -> TextTable:
     first = rows[0]
     names = list(dict.fromkeys(name for row in rows for name in row["params"]))
     temperatures = sorted({row["tau_d"] for row in rows if row["tau_d"] is not None})
-    figure = "rank" if first["objective"] == "rankme" else "hold-out"
+    figure = OBJECTIVES[first["objective"]].column
     columns = ["method", "trial", *names, *(["tau_d"] if temperatures else []), figure, "test"]
     groups = [0, 0, *[1] * (len(columns) - 2)]
     columns += [f"at {tau:g}" for tau in temperatures]
@@ -146,7 +140,7 @@ def _test(trial: Sequence[Row]) -> str:
 
 def _legend(rows: Sequence[Row]) -> list[str]:
     first = rows[0]
-    legend = [LEGENDS[first["objective"]]]
+    legend = [OBJECTIVES[first["objective"]].legend]
     if any(row["tau_d"] is not None for row in rows):
         legend.append("at T: the same with tau_d = T; tau_d is searched in every trial, not sampled")
     counts = sorted({row["test_n"] for row in rows if row["test_n"]})

@@ -5,8 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sem_bench.base.files import shown
-from sem_bench.config.cards import Card, CardModel, Library, definitions
+from sem_bench.config.cards import Card, CardModel, Library, definition, parameters_of
 from sem_bench.config.fields import (
     BatchSize,
     Bounds,
@@ -22,8 +21,9 @@ from sem_bench.config.fields import (
     Temperature,
     unique,
 )
-from sem_bench.config.validation import at, did_you_mean
+from sem_bench.config.validation import at, did_you_mean, known
 from sem_bench.errors import UserError
+from sem_bench.training.optimiser_kinds import OPTIMISERS
 
 
 class Augmentation(Model):
@@ -55,7 +55,7 @@ class Augmentation(Model):
 class Optimizer(Model):
     """How weights move. `lr` is per 256 images where `lr_per_256` says so, else as it stands."""
 
-    name: Literal["sgd", "lars", "adam", "adamw"]
+    name: Annotated[str, known(OPTIMISERS)]
     lr: Positive
     lr_per_256: bool = True
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -68,10 +68,10 @@ class Optimizer(Model):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
-        own = {"trust_coefficient": self.trust_coefficient != 0.001, "trust_limit": self.trust_limit}
-        given = [key for key, changed in own.items() if changed]
-        if self.name != "lars" and given:
-            raise ValueError(f"{given[0]} belongs to lars, not to {self.name}")
+        for owner, kind in OPTIMISERS.items():
+            for key in kind.own if owner != self.name else ():
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{key} belongs to {owner}, not to {self.name}")
         return self
 
 
@@ -144,26 +144,16 @@ def _check(card: Card[MethodCard]) -> None:
 
 def defines(card: Card[MethodCard], function: str) -> bool:
     """Whether the class of a method has a function of that name itself."""
-    node = definitions(card, ast.ClassDef)[card.content.class_name]
-    assert isinstance(node, ast.ClassDef)
+    node = definition(card, "class", card.content.class_name, ast.ClassDef)
     return any(isinstance(part, ast.FunctionDef) and part.name == function for part in node.body)
 
 
 def _check_class(card: Card[MethodCard]) -> None:
     """The class exists, and every recipe gives just the parameters that it takes: found out without importing torch."""
     wanted = card.content.class_name
-    classes = definitions(card, ast.ClassDef)
-    if wanted not in classes:
-        text = f"{shown(card.code)} has no class {wanted!r}{did_you_mean(wanted, classes)}"
-        raise UserError(at(card.document, ("class",), text))
-    node = classes[wanted]
-    assert isinstance(node, ast.ClassDef)
-    init = next((f for f in node.body if isinstance(f, ast.FunctionDef) and f.name == "__init__"), None)
-    if init is None or init.args.kwarg is not None:
+    taken = parameters_of(definition(card, "class", wanted, ast.ClassDef))
+    if taken is None:
         return
-    taken = {a.arg: default is None for a, default in zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)}
-    plain = init.args.args[2:]  # after self and the encoder
-    taken |= {a.arg: i < len(plain) - len(init.args.defaults) for i, a in enumerate(plain)}
     if card.content.labels:
         taken.pop("classes", None)  # comes from the data set
     problems = []

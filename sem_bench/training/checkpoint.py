@@ -1,17 +1,41 @@
-"""What a pretraining keeps, so that a kill costs little."""
+"""What a pretraining keeps, so that a kill costs little.
+
+A checkpoint has one of two forms: an `Unfinished` training goes on, a `Finished` one needs but its result. Either is a
+dictionary of numbers and tensors in the file.
+"""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import torch
 
 from sem_bench.base.files import write_atomic
 from sem_bench.method import Method
+from sem_bench.training.health import Health
 
 SAVING_SHARE = 0.05  # a checkpoint is written when the time since the last one makes it cost no more than this
+
+
+class LogRow(NamedTuple):
+    """An epoch, as log.csv tells it: the columns in their order."""
+
+    epoch: int  # from 1
+    loss: float  # mean over the steps
+    lr: float  # of the last step
+    seconds: float
+    images_per_second: float
+    augmentation_share: float  # of the seconds, that went into views or into waiting for them
+    feature_std: float
+    effective_rank: float
+    simplex_entropy: float | None
+
+    @property
+    def health(self) -> Health:
+        """That after the epoch."""
+        return Health(self.feature_std, self.effective_rank, self.simplex_entropy)
 
 
 @dataclass
@@ -26,7 +50,7 @@ class TrainingState:
     epoch_began: float = 0.0  # what `seconds` was then
     augmenting: float = 0.0  # seconds of the current epoch that went into its views, or into waiting for them
     losses: list[float] = field(default_factory=list)  # of the current epoch
-    log: list[list[float | None]] = field(default_factory=list)
+    log: list[LogRow] = field(default_factory=list)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
@@ -37,7 +61,7 @@ class TrainingState:
             "epoch_began": self.epoch_began,
             "augmenting": self.augmenting,
             "losses": self.losses,
-            "log": self.log,
+            "log": [list(row) for row in self.log],
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -45,12 +69,57 @@ class TrainingState:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote."""
-        self.step, self.losses, self.log = state["step"], state["losses"], state["log"]
+        self.step, self.losses, self.log = state["step"], state["losses"], _rows(state["log"])
         self.seconds, self.epoch_began, self.augmenting = (
             state[name] for name in ("seconds", "epoch_began", "augmenting")
         )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A checkpoint amid the training, for `TrainingState.restore`."""
+
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A training with all its steps: the encoder, and what its result is made of."""
+
+    data: str  # fingerprint of the training images
+    step: int
+    seconds: float
+    log: list[LogRow]
+    health: Health  # before training; that of each epoch is in the log
+    parameters: int  # that were trained
+    notes: list[str]
+    imported: Health | None  # of an external encoder, with its weights
+    encoder: dict[str, Any]  # its state
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, atomically."""
+        state = {one.name: getattr(self, one.name) for one in fields(self)}
+        state |= {"log": [list(row) for row in self.log], "health": asdict(self.health)}
+        state["imported"] = None if self.imported is None else asdict(self.imported)
+        write_atomic(path, lambda file: torch.save(state, file))
+
+    @classmethod
+    def read(cls, state: dict[str, Any]) -> Self:
+        """From what `save` wrote, now or before there were notes and imported weights."""
+        imported = state.get("imported")
+        own = {"log": _rows(state["log"]), "health": Health(**state["health"]), "notes": state.get("notes", [])}
+        return cls(**state | own | {"imported": Health(**imported) if imported else None})
+
+    @property
+    def end(self) -> Health:
+        """The health of the encoder as it is now."""
+        return self.log[-1].health if self.log else self.imported or self.health
+
+
+def _rows(log: list[list[Any]]) -> list[LogRow]:
+    return [LogRow(*row) for row in log]
 
 
 @dataclass
@@ -70,10 +139,17 @@ class Saver:
             self.cost = max(self.last - now, 0.05)  # at least a second between two
 
 
-def load(checkpoint: Path, data: str, device: torch.device) -> dict[str, Any] | None:
-    """A checkpoint of these data; None where there is none, the images have changed since, or the file is damaged."""
+def load(checkpoint: Path, data: str, device: torch.device) -> Finished | Unfinished | None:
+    """A checkpoint of these data; None where there is none, the images have changed since, or the file is damaged.
+
+    None too for an encoder alone, which says nothing of its training.
+    """
     try:
         state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError):
         return None
-    return state if isinstance(state, dict) and state.get("data") == data else None
+    if not isinstance(state, dict) or state.get("data") != data:
+        return None
+    if "method" in state:
+        return Unfinished(state)
+    return Finished.read(state) if "health" in state else None

@@ -10,35 +10,64 @@ from tempfile import TemporaryDirectory
 import torch
 
 from sem_bench.data.split import Split, reader
+from sem_bench.nets.build import build_backbone
+from sem_bench.nets.card import BASELINE, EmbeddingSettings
+from sem_bench.nets.parts import EncoderParts, built_in
 from sem_bench.training import optimisers
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrain import build_method, import_weights
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
-from sem_bench.training.views import Views
+from sem_bench.training.views import ViewPlan, Views
 
 IMAGES, BATCH, STEPS = 48, 16, 3
 CPU = torch.device("cpu")
+SMALL = "resnet10w16s2"  # the backbone that a method is tried on
 
 
-def problems(job: PretrainJob, code: Path, weights: Path | None = None) -> list[str]:
+def backbone_problem(parts: EncoderParts, image_size: int) -> str:
+    """What is wrong with a backbone, in one line, or "": it must give a finite vector for each of two images."""
+    images = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            backbone = build_backbone(parts, image_size=image_size).eval()
+            shape, out_dim = tuple(backbone(images).shape), backbone.out_dim
+            finite = bool(backbone(images).isfinite().all())
+    except Exception as error:  # own code fails in its own way
+        said = " ".join(str(error).split())
+        return said if isinstance(error, ValueError) else f"it cannot be built or run: {type(error).__name__}: {said}"
+    if shape != (2, out_dim):
+        return f"it gives {shape} for 2 images, and not (2, {out_dim}), its out_dim"
+    if parts.backbone.out_dim not in (None, out_dim):
+        return f"it gives {out_dim} features, its card says {parts.backbone.out_dim}"
+    return "" if finite else "it gives features that are not finite"
+
+
+def problems(
+    job: PretrainJob, code: Path, weights: Path | None = None, *, parts: EncoderParts | None = None
+) -> list[str]:
     """What is wrong with a method in an arm, one line each: three steps of real training on noise.
 
-    It trains on a small backbone. The loss must be one finite number, its gradient must reach the whole encoder, and
-    two steps, a checkpoint and a third step must be bitwise the same as three steps. An external encoder must take its
-    weights.
+    It trains on a small backbone, or on the arm's where that is the user's own: only training shows a gradient that
+    does not arrive, or a state that a checkpoint loses, and nobody else has tried it. The loss must be one finite
+    number, its gradient must reach the whole encoder, and two steps, a checkpoint and a third step must be bitwise the
+    same as three steps. An external encoder must take its weights. Without `parts` all are the package's own.
     """
+    parts = parts or built_in(job.embedding, job.backbone)
     if job.weights is not None:
         try:
-            import_weights(initial_encoder(job), job, weights)
+            import_weights(initial_encoder(job, parts), job, weights)
         except (OSError, ValueError) as error:
             return [" ".join(str(error).split())]
         return []
     training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH, "accumulate": 1})
-    job = job.model_copy(update={"backbone": "resnet10w16s2", "training": training})
+    job = job.model_copy(update={"training": training})
+    if not parts.backbone.own:
+        small = built_in(EmbeddingSettings(type=BASELINE), SMALL).backbone
+        parts = parts.model_copy(update={"backbone": small})
     try:
-        return _problems(job, code, noise(job.data.image_size))
+        return _problems(job, code, noise(job.data.image_size), parts)
     except Exception as error:
         said = " ".join(str(error).split())
         return [f"it fails in its first steps: {type(error).__name__}: {said}"]
@@ -50,10 +79,13 @@ def noise(size: int) -> Split:
     return Split(torch.arange(IMAGES) % 4, "noise", size, size, images, reader(images))
 
 
-def _problems(job: PretrainJob, code: Path, split: Split) -> list[str]:
+def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -> list[str]:
     found = []
-    with Views(job, split, CPU, last=STEPS) as views, TemporaryDirectory() as folder:
-        straight, step = _started(job, code, views)
+    with Views(ViewPlan.of(job), split, CPU, last=STEPS) as views, TemporaryDirectory() as folder:
+        straight, step = _started(job, code, views, parts)
+        embedding, width = straight.method.encoder.embedding, parts.embedding.out_dim
+        if width is not None and embedding.out_dim != width:
+            found.append(f"the embedding gives {embedding.out_dim} numbers, its card says {width}")
         for _ in range(STEPS - 1):
             loss = step()
             if not math.isfinite(loss):
@@ -64,7 +96,7 @@ def _problems(job: PretrainJob, code: Path, split: Split) -> list[str]:
                 found.append(f"no gradient reaches encoder.{name}: does the loss depend on self.encoder's output?")
                 break
         straight.save(Path(folder) / "checkpoint.pt")
-        resumed, step_again = _started(job, code, views)
+        resumed, step_again = _started(job, code, views, parts)
         resumed.restore(torch.load(Path(folder) / "checkpoint.pt", weights_only=True))
         if step() != step_again() or not _equal(straight, resumed):
             found.append(
@@ -74,8 +106,9 @@ def _problems(job: PretrainJob, code: Path, split: Split) -> list[str]:
     return found
 
 
-def _started(job: PretrainJob, code: Path, views: Views) -> tuple[TrainingState, Step]:
-    method = build_method(job, code, classes=4, images=IMAGES).to(memory_format=torch.channels_last).train()
+def _started(job: PretrainJob, code: Path, views: Views, parts: EncoderParts) -> tuple[TrainingState, Step]:
+    method = build_method(job, code, classes=4, images=IMAGES, parts=parts)
+    method = method.to(memory_format=torch.channels_last).train()
     state = TrainingState(method, optimisers.build(method, job.training), "noise")
     return state, Step(job, state, views, CPU)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sem_bench.data.augment import normalise
 from sem_bench.data.card import Normalisation
@@ -56,10 +56,10 @@ def measure(encoder: Encoder, images: Tensor) -> Health:
 
 
 @contextmanager
-def evaluating(encoder: Encoder) -> Iterator[None]:
-    """The encoder in eval mode, then each of its parts in the mode that it was in."""
-    modes = {module: module.training for module in encoder.modules()}
-    encoder.eval()
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in eval mode, then each of its parts in the mode that it was in."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
     try:
         yield
     finally:

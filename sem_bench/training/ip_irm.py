@@ -9,7 +9,7 @@ docs/protocol.md says where this follows the authors' code and where it had to b
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import MultiStepLR
 
@@ -17,6 +17,7 @@ from sem_bench.base.randomness import generator
 from sem_bench.environments import TINY
 from sem_bench.method import Batch, Method, Report
 from sem_bench.training.card import IpIrmSettings
+from sem_bench.training.health import evaluating
 
 LR, MILESTONES, DECAY = 0.5, (5, 35), 0.2  # of Adam over the memberships
 PATIENCE, LEAST_PASSES = 5, 51  # it ends after so many passes without a better one, but not before
@@ -38,6 +39,12 @@ class IpIrm(Method):
         count = -(-epochs // settings.every)
         self.register_buffer("partitions", torch.zeros(count, images, dtype=torch.uint8))  # the subset of each image
         self.register_buffer("found", torch.zeros((), dtype=torch.long))
+
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Parameter]]:
+        """The method's, by their names there: a recipe names its parts so, and here there are no others."""
+        return self.method.named_parameters(prefix, recurse, remove_duplicate)
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
         """The method's outputs, then the indices (B,) of the images."""
@@ -89,18 +96,15 @@ class IpIrm(Method):
     @torch.no_grad()
     def _features(self, everything: Callable[[], Iterator[Batch]]) -> list[Tensor]:
         """The method's outputs for all images, with the network in eval mode; kept on the CPU."""
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
         features: list[Tensor] = []
-        for batch in everything():
-            outputs = [output.float().cpu() for output in self.method(batch)]
-            if not features:  # made once: they may be large
-                count = self.partitions.shape[1]
-                features = [output.new_empty(count, *output.shape[1:]) for output in outputs]
-            for kept, output in zip(features, outputs, strict=True):
-                kept[batch.indices.cpu()] = output
-        for module, training in modes.items():
-            module.training = training
+        with evaluating(self):
+            for batch in everything():
+                outputs = [output.float().cpu() for output in self.method(batch)]
+                if not features:  # made once: they may be large
+                    count = self.partitions.shape[1]
+                    features = [output.new_empty(count, *output.shape[1:]) for output in outputs]
+                for kept, output in zip(features, outputs, strict=True):
+                    kept[batch.indices.cpu()] = output
         return features
 
     def _partition(self, features: list[Tensor], epoch: int, report: Report) -> Tensor:

@@ -1,6 +1,8 @@
 """The configuration of a pretraining: all that its digest sees."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from sem_bench.config.fields import BackboneName, Model, Name, Seed
 from sem_bench.data.described import TrainingData
@@ -10,6 +12,8 @@ from sem_bench.training.card import IpIrmSettings, Training
 
 if TYPE_CHECKING:
     from sem_bench.workspace import Workspace
+
+OwnCode = Annotated[str | None, Field(exclude_if=lambda value: value is None)]  # not in the files of jobs without
 
 
 class MethodRef(Model):
@@ -30,7 +34,9 @@ class PretrainJob(Model):
     weights: str | None = None  # digest of the file that the encoder's weights come from; nothing is trained then
     prefix: str | None = None  # what its keys begin with
     embedding: EmbeddingSettings
+    embedding_code: OwnCode = None  # the hash of an embedding that is not the package's; its version stands for ours
     backbone: BackboneName
+    backbone_code: OwnCode = None
     data: TrainingData
     seed: Seed
 

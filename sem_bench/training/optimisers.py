@@ -1,49 +1,33 @@
 """Optimisers and learning-rate schedules from a recipe."""
 
 import math
-from typing import Any
 
 from torch import nn, optim
 from torch.nn.utils import clip_grad_norm_
 
 from sem_bench.training.card import Optimizer, Training
-from sem_bench.training.lars import LARS
+from sem_bench.training.optimiser_kinds import Groups, optimiser_kind
 
 
 def build(module: nn.Module, training: Training) -> optim.Optimizer:
-    """The recipe's optimiser over everything that wants a gradient, in groups of like treatment (`_groups`)."""
+    """The recipe's optimiser over everything that wants a gradient, in groups of like treatment (`_groups`).
+
+    Raises ValueError for an unknown one.
+    """
     settings = training.optimizer
-    groups = _groups(module, settings)
-    lr = peak_lr(training)
-    if settings.name == "adam":
-        return optim.Adam(groups, lr=lr, fused=True)
-    if settings.name == "adamw":
-        return optim.AdamW(groups, lr=lr, fused=True)
-    if settings.name == "sgd":
-        return optim.SGD(groups, lr=lr, momentum=settings.momentum, fused=True)
-    for group in groups:  # LARS decays on its own; a group that is not to decay is not to be adapted either
-        vectors = group["params"][0].ndim <= 1
-        group |= {"decay": group["weight_decay"], "weight_decay": 0.0, "adapt": settings.all_alike or not vectors}
-    return LARS(
-        groups,
-        lr=lr,
-        momentum=settings.momentum,
-        trust_coefficient=settings.trust_coefficient,
-        limit=settings.trust_limit,
-    )
+    return optimiser_kind(settings.name).build(_groups(module, settings), settings, peak_lr(training))
 
 
-def _groups(module: nn.Module, settings: Optimizer) -> list[dict[str, Any]]:
+def _groups(module: nn.Module, settings: Optimizer) -> Groups:
     """Weights, then biases and normalisation layers, which decay if `all_alike`; first those whose lr varies.
 
     `constant` names parts of the method; raises ValueError where there is no such part.
     """
-    parameters = module.named_parameters()
-    named = [(name.removeprefix("method."), p) for name, p in parameters if p.requires_grad]  # also within IP-IRM
+    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
     for part in settings.constant:
         if not any(name.startswith(f"{part}.") for name, _ in named):
             raise ValueError(f"optimizer.constant: the method has no part {part!r} that is trained")
-    groups = []
+    groups: Groups = []
     for constant in (False, True):
         chosen = [p for name, p in named if (name.split(".")[0] in settings.constant) is constant]
         for vectors in (False, True):

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -24,59 +24,64 @@ from sem_bench.config.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.method import Method
 from sem_bench.nets.foreign_weights import load_weights
+from sem_bench.nets.parts import EncoderParts
 from sem_bench.training import attach, optimisers
 from sem_bench.training.card import Training
-from sem_bench.training.checkpoint import Saver, TrainingState, load
+from sem_bench.training.checkpoint import Finished, LogRow, Saver, TrainingState, Unfinished, load
 from sem_bench.training.health import SAMPLE, Health, measure, watched
 from sem_bench.training.ip_irm import IpIrm
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
-from sem_bench.training.views import Views, everything
+from sem_bench.training.views import ViewPlan, Views, everything
 from sem_bench.workspace import Monitor, PrunedError, Workspace
 
-LOG = ("epoch", "loss", "lr", "seconds", "images_per_second", "augmentation_share")
-HEALTH = tuple(field.name for field in fields(Health))
+SPEED = {  # column of log.csv -> as a result names its median
+    "seconds": "seconds_per_epoch",
+    "images_per_second": "images_per_second",
+    "augmentation_share": "augmentation_share",
+}
 
 
 def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
-    """Train, and leave checkpoint.pt with the encoder and log.csv. The control `untrained` takes a finished encoder."""
-    if job.embedding.type == "untrained":
+    """Train, and leave checkpoint.pt with the encoder and log.csv; or put an embedding on a finished encoder."""
+    if workspace.inputs:  # the baseline, on which an embedding stands that is never trained
         return attach.attach(job, workspace)
     train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
-    method = build_method(job, workspace.method_code, classes=int(train.labels.max()) + 1, images=len(train))
+    classes = int(train.labels.max()) + 1
+    method = build_method(job, workspace.method_code, classes=classes, images=len(train), parts=workspace.parts)
     method = method.to(device).to(memory_format=torch.channels_last)
     state = TrainingState(method, optimisers.build(method, training), train.fingerprint)
     sample = watched(train, job.data.normalise, device)
     start = measure(method.encoder, sample)
     method.notes += import_weights(method.encoder, job, workspace.weights)
     checkpoint = workspace.folder / "checkpoint.pt"
-    if found := load(checkpoint, train.fingerprint, device):
-        if "health" in found:  # a kill came between the last checkpoint and the result
-            return _finish(found, workspace, earlier=found["seconds"])
-        if "encoder" not in found:
-            state.restore(found)
+    found = load(checkpoint, train.fingerprint, device)
+    if isinstance(found, Finished):  # a kill came between the last checkpoint and the result
+        return _finish(found, workspace, earlier=found.seconds)
+    if isinstance(found, Unfinished):
+        state.restore(found.state)
     earlier = state.seconds
     method.train()
 
     total = len(train) // training.step_size * training.epochs
     first, last = state.step * training.accumulate, total * training.accumulate
     labels = train.labels[torch.tensor(train.spread(SAMPLE))].to(device)
-    with Views(job, train, device, first=first, last=last) as views:
+    with Views(ViewPlan.of(job), train, device, first=first, last=last) as views:
         _train(state, job, views, (sample, labels), workspace)
-    final = {
-        "data": train.fingerprint,
-        "step": total,
-        "seconds": state.seconds,
-        "log": state.log,
-        "health": asdict(start),  # before training; that of each epoch is in the log
-        "parameters": sum(p.numel() for p in method.parameters() if p.requires_grad),
-        "notes": method.notes,
-        "imported": asdict(measure(method.encoder, sample)) if job.weights else None,
-        "encoder": method.encoder.state_dict(),
-    }
-    write_atomic(checkpoint, lambda file: torch.save(final, file))
+    final = Finished(
+        data=train.fingerprint,
+        step=total,
+        seconds=state.seconds,
+        log=state.log,
+        health=start,
+        parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
+        notes=method.notes,
+        imported=measure(method.encoder, sample) if job.weights else None,
+        encoder=method.encoder.state_dict(),
+    )
+    final.save(checkpoint)
     return _finish(final, workspace, earlier=earlier)
 
 
@@ -92,7 +97,7 @@ def _train(
     while state.step < total:
         epoch, position = divmod(state.step, steps_per_epoch)
         if position == 0:
-            look = partial(everything, job, views.split, workspace.device, epoch=epoch)
+            look = partial(everything, views.plan, views.split, workspace.device, epoch=epoch)
             state.method.before_epoch(epoch, look, partial(workspace.progress, state.step, total))
         loss = step()
         if not math.isfinite(loss):
@@ -124,27 +129,28 @@ def _hopeless(
     return monitor.hopeless(epoch, figure)
 
 
-def _finish(final: dict[str, Any], workspace: Workspace, *, earlier: float) -> dict[str, Any]:
+def _finish(final: Finished, workspace: Workspace, *, earlier: float) -> dict[str, Any]:
     """The log, the speed, and the metrics of a finished run."""
-    log, start, imported = final["log"], Health(**final["health"]), final.get("imported")
-    end = Health(*log[-1][len(LOG) :]) if log else Health(**imported) if imported else start
+    log = final.log
     write_atomic(workspace.folder / "log.csv", _csv(log))
     workspace.seen.earlier = earlier
     if log:
-        names = ("seconds_per_epoch", "images_per_second", "augmentation_share")
-        workspace.seen.speed.update({name: round(median(row[i] for row in log), 4) for i, name in enumerate(names, 3)})
+        medians = {name: median(getattr(row, column) for row in log) for column, name in SPEED.items()}
+        workspace.seen.speed.update({name: round(value, 4) for name, value in medians.items()})
     return {
-        "steps": final["step"],
-        "loss": log[-1][1] if log else None,
-        "parameters": final["parameters"],
-        "health": asdict(end),
-        "notes": end.notes(start) + final.get("notes", []),
+        "steps": final.step,
+        "loss": log[-1].loss if log else None,
+        "parameters": final.parameters,
+        "health": asdict(final.end),
+        "notes": final.end.notes(final.health) + final.notes,
     }
 
 
-def build_method(job: PretrainJob, code: Path, *, classes: int, images: int) -> Method:
+def build_method(
+    job: PretrainJob, code: Path, *, classes: int, images: int, parts: EncoderParts | None = None
+) -> Method:
     """The method with its encoder, at initial weights that depend on the seed alone; perhaps within IP-IRM."""
-    encoder = initial_encoder(job)
+    encoder = initial_encoder(job, parts)
     parameters = dict(job.training.parameters) | ({"classes": classes} if job.method.labels else {})
     with initialisation(job.seed, "heads"):
         method: Method = getattr(load_code(code), job.method.class_name)(encoder, **parameters)
@@ -167,14 +173,18 @@ def _end_epoch(state: TrainingState, epoch: int, training: Training, steps_per_e
     mean = math.fsum(state.losses) / len(state.losses)
     lr = optimisers.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
     images, seconds = len(state.losses) * training.step_size, state.seconds - state.epoch_began
-    speed = [seconds, images / seconds, state.augmenting / seconds]
-    state.log.append([epoch, mean, lr, *speed, *asdict(health).values()])
+    speed = {
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+        "augmentation_share": state.augmenting / seconds,
+    }
+    state.log.append(LogRow(epoch, mean, lr, **speed, **asdict(health)))
     state.losses, state.epoch_began, state.augmenting = [], state.seconds, 0.0
 
 
-def _csv(rows: list[list[float | None]]) -> str:
+def _csv(rows: list[LogRow]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(LOG + HEALTH)
+    writer.writerow(LogRow._fields)
     writer.writerows(["" if value is None else f"{value:.6g}" for value in row] for row in rows)
     return text.getvalue()

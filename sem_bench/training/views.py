@@ -4,43 +4,69 @@ Images in memory are augmented on the device, crop and all. Others are read and 
 of work ahead, and the device does the rest. Both ways draw the same random numbers for the same images.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from types import SimpleNamespace
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor
 
 from sem_bench.base.randomness import generator
-from sem_bench.data.augment import BatchAugment, Parameters, uniform
+from sem_bench.data.augment import BatchAugment, Parameters, ViewSettings, uniform
+from sem_bench.data.card import Normalisation
 from sem_bench.data.images import as_tensor
 from sem_bench.data.split import Split
 from sem_bench.data.threads import ordered, pieces
 from sem_bench.method import Batch
+from sem_bench.training.card import Augmentation
 from sem_bench.training.job import PretrainJob
 
 Piece = tuple[Tensor, Parameters]  # a view of a few images, cropped: uint8 (n, 3, S, S), and the rest to do
 
 
+@dataclass(frozen=True)
+class ViewPlan:
+    """What the views of a set of images depend on."""
+
+    views: Sequence[Augmentation]
+    image_size: int  # pixels, of views that name no size of their own
+    normalise: Normalisation
+    batch_size: int
+    seed: int
+    accumulate: int = 1  # batches to a step
+    labels: bool = False  # whether batches have them
+
+    @classmethod
+    def of(cls, job: PretrainJob) -> Self:
+        """A pretraining's."""
+        return cls(
+            views=job.training.views,
+            image_size=job.data.image_size,
+            normalise=job.data.normalise,
+            batch_size=job.training.batch_size,
+            seed=job.seed,
+            accumulate=job.training.accumulate,
+            labels=job.method.labels,
+        )
+
+    def augment(self, view: Augmentation) -> BatchAugment:
+        """What makes a view of images."""
+        sized = cast(ViewSettings, view.model_copy(update={"size": view.size or self.image_size}))
+        return BatchAugment(sized, mean=self.normalise.mean, std=self.normalise.std)
+
+
 class Views:
     """Batches `first` to `last` - 1 of a training, in order. A context: leaving it stops the workers."""
 
-    def __init__(self, job: PretrainJob, split: Split, device: torch.device, *, first: int = 0, last: int) -> None:
-        self.job, self.split, self.device = job, split, device
-        self.size = job.training.batch_size
-        self.steps_per_epoch = len(split) // job.training.step_size
-        self.batches_per_epoch = self.steps_per_epoch * job.training.accumulate
-        self.labels = split.labels.to(device) if job.method.labels else None
+    def __init__(self, plan: ViewPlan, split: Split, device: torch.device, *, first: int = 0, last: int) -> None:
+        self.plan, self.split, self.device = plan, split, device
+        self.size = plan.batch_size
+        self.steps_per_epoch = len(split) // (plan.batch_size * plan.accumulate)
+        self.batches_per_epoch = self.steps_per_epoch * plan.accumulate
+        self.labels = split.labels.to(device) if plan.labels else None
         self.images = None if split.images is None else split.images.to(device)
-        self.augment = [
-            BatchAugment(
-                SimpleNamespace(**view.model_dump() | {"size": view.size or job.data.image_size}),
-                mean=job.data.normalise.mean,
-                std=job.data.normalise.std,
-            )
-            for view in job.training.views
-        ]
+        self.augment = [plan.augment(view) for view in plan.views]
         # A few steps are in work at once, for each their random numbers are needed by several pieces.
         self._epoch_order = lru_cache(maxsize=2)(self._epoch_order_of)
         self._uniform = lru_cache(maxsize=64)(self._uniform_of)
@@ -71,10 +97,10 @@ class Views:
         return self._epoch_order(epoch)[position * self.size : (position + 1) * self.size]
 
     def _epoch_order_of(self, epoch: int) -> Tensor:
-        return torch.randperm(len(self.split), generator=generator(self.job.seed, "order", epoch))
+        return torch.randperm(len(self.split), generator=generator(self.plan.seed, "order", epoch))
 
     def _uniform_of(self, number: int, view: int) -> Tensor:
-        return uniform(self.size, generator(self.job.seed, "augment", number, view))
+        return uniform(self.size, generator(self.plan.seed, "augment", number, view))
 
     def _augmented(self, images: Tensor, number: int) -> Iterator[Tensor]:
         sides = torch.tensor(images.shape[2:]).expand(len(images), 2)
@@ -115,20 +141,20 @@ class Views:
 class Everything(Views):
     """Every image once, in order, in views that no step of the training sees; they depend on the epoch."""
 
-    def __init__(self, job: PretrainJob, split: Split, device: torch.device, *, epoch: int) -> None:
+    def __init__(self, plan: ViewPlan, split: Split, device: torch.device, *, epoch: int) -> None:
         self.epoch = epoch
-        super().__init__(job, split, device, last=-(-len(split) // job.training.batch_size))
+        super().__init__(plan, split, device, last=-(-len(split) // plan.batch_size))
 
     def rows(self, number: int) -> Tensor:
         """The next images; at the end they may be fewer."""
         return torch.arange(number * self.size, min((number + 1) * self.size, len(self.split)))
 
     def _uniform_of(self, number: int, view: int) -> Tensor:
-        return uniform(self.size, generator(self.job.seed, "partition", self.epoch, number, view))
+        return uniform(self.size, generator(self.plan.seed, "partition", self.epoch, number, view))
 
 
-def everything(job: PretrainJob, split: Split, device: torch.device, *, epoch: int) -> Iterator[Batch]:
+def everything(plan: ViewPlan, split: Split, device: torch.device, *, epoch: int) -> Iterator[Batch]:
     """The batches of `Everything`."""
-    with Everything(job, split, device, epoch=epoch) as views:
+    with Everything(plan, split, device, epoch=epoch) as views:
         for number in range(-(-len(split) // views.size)):
             yield views.batch(number)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sem_bench.config.cards import load_code
 from sem_bench.data.corruptions import SEVERITIES, corrupt
-from sem_bench.data.sources import CORRUPTIONS
+from sem_bench.data.sources.corrupted import CORRUPTIONS
 from sem_bench.errors import UserError
 from tests.helpers.places import REPOSITORY
 

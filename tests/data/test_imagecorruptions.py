@@ -18,7 +18,7 @@ from sem_bench.data import loading
 from sem_bench.data.card import dataset_card
 from sem_bench.data.corruptions import published
 from sem_bench.data.dataset import DataSet
-from sem_bench.data.sources import PUBLISHED_CORRUPTIONS
+from sem_bench.data.sources.corrupted import PUBLISHED_CORRUPTIONS
 from tests.helpers.toy import SUITE, write
 
 Images = npt.NDArray[np.uint8]

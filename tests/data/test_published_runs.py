@@ -59,7 +59,7 @@ def test_robustness_over_the_family_of_imagenet(folder: Path, capsys: pytest.Cap
     assert rows["c", "mce"]["value"] == pytest.approx(np.mean([(100 - v.mean()) / errors[n] for n, v in by_corruption]))
     assert {row["column"] for found in results(folder, "transfer") for row in found["metrics"]["rows"]} == {"dtd"}
     (folder / "data/imagenet-c/fog/3").rename(folder / "fog3")  # a job of it is no longer what is on disk
-    loading._load.cache_clear()
+    loading._LOADED.clear()
     assert main(["run", "suite.yaml"]) == 2
     assert "data/imagenet-c/fog/3: no such folder" in capsys.readouterr().err
 

@@ -18,15 +18,16 @@ from sem_bench.cli import main
 from sem_bench.config.cards import Library
 from sem_bench.config.fields import SplitName
 from sem_bench.data import loading
-from sem_bench.data.card import Normalisation, dataset_card
+from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
-from sem_bench.data.described import Data, ShiftedData
+from sem_bench.data.described import ShiftedData
 from sem_bench.data.readers import open_split
-from sem_bench.data.sources import PUBLISHED_CORRUPTIONS
+from sem_bench.data.sources.corrupted import PUBLISHED_CORRUPTIONS
 from sem_bench.data.split import Split
 from sem_bench.errors import UserError
 from sem_bench.evaluations.measures.shifted_sets import own_classes
 from sem_bench.evaluations.robustness import RobustnessJob
+from tests.helpers.datasets import dataset, described
 from tests.helpers.places import REPOSITORY
 from tests.helpers.published_trees import (
     DATASETS,
@@ -45,28 +46,6 @@ INSTALLED = sorted(path.stem for path in DATASETS.glob("*.yaml"))
 BASES = {"imagenet_v2": "imagenet", "imagenet_c": "imagenet", "cifar10_c": "cifar10", "cifar100_c": "cifar100"}
 
 
-def dataset(folder: Path, name: str) -> DataSet:
-    library = Library(folder)
-    return DataSet(dataset_card(library, name), library, folder / "data")
-
-
-def described(found: DataSet) -> Data:
-    """A data set as whoever reads it sees it; a shifted one that stands alone as itself."""
-    card = found.card
-    if "train" in card.splits:
-        return found.labelled() if card.labelled else found.training()
-    assert card.classes is not None and card.image_size is not None
-    return ShiftedData(
-        name=found.name,
-        source=card.source,
-        code="",
-        image_size=card.image_size,
-        normalise=Normalisation(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
-        test=card.splits["test"],
-        classes=card.classes,
-    )
-
-
 def read(folder: Path, name: str) -> dict[str, Split]:
     """All splits, every image read; of a corrupted set every kind."""
     found = dataset(folder, name)
@@ -83,7 +62,7 @@ def read(folder: Path, name: str) -> dict[str, Split]:
 
 def refused(folder: Path, name: str) -> str:
     """The only line that a damaged tree gives."""
-    loading._load.cache_clear()
+    loading._LOADED.clear()
     with pytest.raises(UserError) as raised:
         read(folder, name)
     assert len(raised.value.problems) == 1
@@ -134,7 +113,7 @@ def test_nothing_is_decoded_on_opening(name: str, folder: Path, monkeypatch: pyt
     wanted = described(found)
     if wanted.source.kinds:
         assert isinstance(wanted, ShiftedData)
-        wanted = loading._one_kind(wanted, wanted.source.kinds[0])
+        wanted = loading.one_kind(wanted, wanted.source.kinds[0])
     for split, count in wanted.counts.items():
         here = open_split(wanted, split, found.place)
         assert here.count == count
@@ -197,7 +176,7 @@ def test_files_with_equal_sizes_are_told_apart(folder: Path) -> None:
     before = read(folder, "cifar10_1")["test"].fingerprint
     path = small.data / "cifar10.1/cifar10.1_v6_data.npy"
     np.save(path, 255 - np.load(path))
-    loading._load.cache_clear()
+    loading._LOADED.clear()
     assert read(folder, "cifar10_1")["test"].fingerprint != before
 
 
@@ -207,7 +186,7 @@ def test_labels_of_a_list_are_a_part_of_the_data(folder: Path) -> None:
     path = small.data / "tiny-imagenet-200/val/val_annotations.txt"
     a, b = small.classes[:2]
     path.write_text(path.read_text().replace(a, "x").replace(b, a).replace("x", b))
-    loading._load.cache_clear()
+    loading._LOADED.clear()
     assert read(folder, "tiny_imagenet")["test"].fingerprint != before
 
 
@@ -592,8 +571,8 @@ def test_the_contract_of_every_card(name: str, folder: Path) -> None:
     assert card.summary and not card.summary.endswith(".") and card.licence
     drawn = card.source.type in ("python", "corrupted") and not card.files
     assert drawn or len(card.get) >= 6, "how to get the data"
-    if card.source.type == "corrupted":
-        assert dataset_card(library, card.source.of).content.shifts.values() and not card.splits
+    if card.source.made_of is not None:
+        assert dataset_card(library, card.source.made_of).content.shifts.values() and not card.splits
         return
     assert set(card.splits) in ({"train"}, {"test"}, {"train", "test"})
     groups = [member for members in card.superclasses.values() for member in members]
@@ -618,8 +597,8 @@ def overview() -> str:
     rows, how = [], []
     for name in INSTALLED:
         card = dataset_card(library, name).content
-        made = card.source.type == "corrupted"
-        base = dataset_card(library, card.source.of).content if card.source.type == "corrupted" else card
+        made = card.source.made_of is not None
+        base = card if card.source.made_of is None else dataset_card(library, card.source.made_of).content
         train, test = 0 if made else base.splits.get("train", 0), base.splits.get("test", 0)
         kinds = f" x {len(card.source.kinds)}" if card.source.kinds else ""
         metric = "" if not base.classes else {"top1": "top-1", "mean_per_class": "mean per class"}[card.metric]

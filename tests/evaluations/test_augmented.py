@@ -37,7 +37,7 @@ from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
 from sem_bench.training.card import Augmentation
 from sem_bench.workspace import Workspace
-from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
+from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, overlap, write
 
 PLAIN = Augmentation()  # crops nothing, flips nothing
 LR, TAU = [0.3, 3.0], [0.3, 1.0]
@@ -128,15 +128,20 @@ class Arm:
 
 @pytest.fixture(scope="module")
 def arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Arm]]:
-    """Pretrained encoders on noisy toy images: gives the job and the workspace of "none", "linear" or "sem"."""
+    """Encoders at their first weights, on toy images: gives the job and the workspace of "none", "linear" or "sem".
+
+    Trained for a few steps, they would depend on the hardware's precision, bfloat16 or float32.
+    """
     folder = tmp_path_factory.mktemp("augmented")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         embeddings = "{none: {}, linear: {L: 4, V: 3}, sem: {L: 4, V: 3}}"
         suite = SUITE.replace("{none: {}, sem: {L: 4, V: 3}}", embeddings)
-        write(folder, "suite.yaml", suite.replace("[1.0, 0.05]", "[1.0]").replace("  knn: {k: 5}\n", ""))
+        suite = suite.replace("[1.0, 0.05]", "[1.0]").replace("  knn: {k: 5}\n", "").replace("epochs: 2", "epochs: 0")
+        write(folder, "suite.yaml", suite)
         write(folder, "datasets/toy.yaml", TOY_YAML)
-        write(folder, "datasets/toy.py", TOY_PY.replace("noise=40", "noise=400"))
+        write(folder, "datasets/toy.py", TOY_PY)
+        overlap(folder, "toy")
         assert main(["run", "suite.yaml"]) == 0
         yield partial(_arm, folder)
 
@@ -160,7 +165,8 @@ def _arm(folder: Path, embedding: str, *, memory: int = limits.MEMORY, epochs: i
         seed=0,
     )
     workspace = Workspace(
-        folder, {"pretrain": source}, probe.method_code, probe.place, folder / "cache", torch.device("cpu"),
+        folder, {"pretrain": source}, probe.method_code, probe.place, probe.parts, folder / "cache",
+        torch.device("cpu"),
         memory=memory,
     )  # fmt: skip
     return Arm(job, workspace)

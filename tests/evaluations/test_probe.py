@@ -84,7 +84,7 @@ def done(folder: Path) -> Callable[[str], tuple[Job, Features]]:
         source = store.by_digest("pretrain", job.inputs["pretrain"])
         assert source is not None
         cpu, cache = torch.device("cpu"), folder / "cache"
-        workspace = Workspace(folder, {"pretrain": source}, job.method_code, job.place, cache, cpu)
+        workspace = Workspace(folder, {"pretrain": source}, job.method_code, job.place, job.parts, cache, cpu)
         return job, features.load(job.config.data, workspace)  # type: ignore[attr-defined]
 
     return find

@@ -1,6 +1,7 @@
 """The documents, and the output that they show."""
 
 import re
+from pathlib import Path
 
 from tests.helpers.places import REPOSITORY
 
@@ -14,3 +15,13 @@ def shown() -> list[tuple[str, str, str]]:
     return [
         (document.name, match[2], match[3]) for document in DOCUMENTS for match in SHOWN.finditer(document.read_text())
     ]
+
+
+def written(document: str, folder: Path) -> set[str]:
+    """The files that a document shows, each under the name in its first line, put into a folder."""
+    text = (REPOSITORY / "docs" / document).read_text()
+    files = dict(re.findall(r"```(?:yaml|python)\n# ([\w/]+\.(?:yaml|py))\n(.*?)```", text, re.DOTALL))
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(content)
+    return set(files)

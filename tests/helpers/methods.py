@@ -8,7 +8,7 @@ from sem_bench.config.cards import Library, load_code
 from sem_bench.config.fields import Scalar
 from sem_bench.data.card import Normalisation
 from sem_bench.data.described import TrainingData
-from sem_bench.data.sources import PythonSource
+from sem_bench.data.sources.python import PythonSource
 from sem_bench.method import Batch
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.training.card import Augmentation, Optimizer, Training, method_card

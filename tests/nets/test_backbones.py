@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from sem_bench.backbone import Backbone
 from sem_bench.base.randomness import initialisation
-from sem_bench.nets import build, timm_names
+from sem_bench.nets.backbones import timm_names
+from tests.helpers.nets import build_backbone
 
 TIMM = [("timm/resnet10t", 64, 512), ("timm/vit_tiny_patch16_224", 32, 192), ("timm/test_efficientnet", 48, 256)]
 
@@ -37,16 +38,16 @@ def test_the_stem_of_solo_learn(name: str) -> None:
     expected.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=2, bias=False)
     expected.maxpool = nn.Identity()
     expected.fc = nn.Identity()
-    ours = build.build_backbone(f"{name}p2", image_size=32).eval()
+    ours = build_backbone(f"{name}p2", image_size=32).eval()
     expected.eval().load_state_dict(ours.network.state_dict())
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(ours(images), expected(images), rtol=0, atol=0)
     assert ours.out_dim == ours(images).shape[1]
-    assert sides(ours, 32)[:2] == [34, 34] and sides(build.build_backbone(name, image_size=32), 32)[:2] == [32, 32]
+    assert sides(ours, 32)[:2] == [34, 34] and sides(build_backbone(name, image_size=32), 32)[:2] == [32, 32]
 
 
 def test_above_64_px_the_stem_is_that_of_imagenet() -> None:
-    padded, plain = (build.build_backbone(name, image_size=65) for name in ["resnet18p2", "resnet18"])
+    padded, plain = (build_backbone(name, image_size=65) for name in ["resnet18p2", "resnet18"])
     assert str(padded) == str(plain)
     assert sides(padded, 65)[:2] == [33, 17]
 
@@ -55,7 +56,7 @@ def test_above_64_px_the_stem_is_that_of_imagenet() -> None:
 def test_blocks_that_start_as_their_shortcut(name: str) -> None:
     def built(zero: bool) -> dict[str, Tensor]:
         with initialisation(0, "backbone"):
-            return build.build_backbone(name, image_size=32, zero_init_residual=zero).network.state_dict()
+            return build_backbone(name, image_size=32, zero_init_residual=zero).network.state_dict()
 
     plain, zero = built(False), built(True)
     last = "bn3.weight" if "50" in name else "bn2.weight"
@@ -71,7 +72,7 @@ def test_models_of_timm(name: str, image_size: int, out_dim: int) -> None:
 
     def built(seed: int) -> Backbone:
         with initialisation(seed, "backbone"):
-            return build.build_backbone(name, image_size=image_size)
+            return build_backbone(name, image_size=image_size)
 
     backbone, again, other = built(0), built(0), built(1)
     first, second, third = (b.state_dict() for b in (backbone, again, other))
@@ -86,7 +87,7 @@ def test_models_of_timm(name: str, image_size: int, out_dim: int) -> None:
 
 def test_a_vision_transformer_of_any_size() -> None:
     pytest.importorskip("timm")
-    network: Any = build.build_backbone("timm/vit_tiny_patch16_224", image_size=48).network
+    network: Any = build_backbone("timm/vit_tiny_patch16_224", image_size=48).network
     assert network.pos_embed.shape == (1, 1 + 3 * 3, 192)
 
 
@@ -101,14 +102,14 @@ def test_a_vision_transformer_of_any_size() -> None:
 def test_what_timm_cannot_build(name: str, image_size: int, message: str) -> None:
     pytest.importorskip("timm")
     with pytest.raises(ValueError, match=f"^{message}$"):
-        build.build_backbone(name, image_size=image_size)
+        build_backbone(name, image_size=image_size)
 
 
 def test_models_without_one_vector_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     timm = pytest.importorskip("timm")
     monkeypatch.setattr(timm, "create_model", lambda name, **settings: nn.Conv2d(3, 5, 1))
     with pytest.raises(ValueError, match=r"^timm/resnet50 gives \(2, 5, 32, 32\) for 2 images, not one vector each$"):
-        build.build_backbone("timm/resnet50", image_size=32)
+        build_backbone("timm/resnet50", image_size=32)
 
 
 def test_the_names_are_those_that_timm_lists() -> None:
@@ -120,7 +121,8 @@ def test_the_names_are_those_that_timm_lists() -> None:
 def test_names_need_neither_timm_nor_torch() -> None:
     pytest.importorskip("timm")
     code = (
-        "import sys; from sem_bench.nets import timm_names as t; t.names(); print({'timm', 'torch'} & set(sys.modules))"
+        "import sys; from sem_bench.nets.backbones import timm_names as t; t.names(); "
+        "print({'timm', 'torch'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     timm_names.names.cache_clear()

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sem_bench.base.randomness import derived_seed, generator, initialisation
-from sem_bench.nets import build
 from sem_bench.training import optimisers
 from sem_bench.training.card import Optimizer
 from sem_bench.training.pretrained import initial_encoder
 from tests.helpers.methods import pretrain_job
+from tests.helpers.nets import build_backbone
 
 EMBEDDINGS: list[dict[str, Any]] = [
     {},
@@ -33,7 +33,7 @@ EMBEDDINGS: list[dict[str, Any]] = [
     ],
 )
 def test_backbones(name: str, out_dim: int, last_map: int, parameters: int) -> None:
-    backbone = build.build_backbone(name, image_size=32).eval()
+    backbone = build_backbone(name, image_size=32).eval()
     maps = []
     last = [m for m in backbone.modules() if isinstance(m, torch.nn.Conv2d)][-1]
     last.register_forward_hook(lambda module, inputs, output: maps.append(output.shape[-1]))
@@ -43,7 +43,7 @@ def test_backbones(name: str, out_dim: int, last_map: int, parameters: int) -> N
 
 
 def test_large_images_keep_the_imagenet_stem() -> None:
-    network: Any = build.build_backbone("resnet18", image_size=224).network
+    network: Any = build_backbone("resnet18", image_size=224).network
     assert network.conv1.kernel_size == (7, 7) and isinstance(network.maxpool, torch.nn.MaxPool2d)
 
 

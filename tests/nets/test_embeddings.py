@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sem_bench.nets import build
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.embeddings import sem
 from sem_bench.nets.embeddings.gumbel import GumbelEmbedding
 from sem_bench.nets.embeddings.linear import LinearEmbedding
+from tests.helpers.nets import build_embedding
 
 SIZES = st.tuples(st.integers(1, 6), st.integers(2, 6))
 TAUS = st.floats(0.01, 100)
@@ -89,9 +89,9 @@ def test_modules() -> None:
     h = torch.randn(8, 5)
     settings = EmbeddingSettings(type="sem", L=3, V=4, tau=0.5, tau_target=2.0)
     torch.manual_seed(0)
-    module = build.build_embedding(settings, 5)
+    module = build_embedding(settings, 5)
     torch.manual_seed(0)
-    linear = build.build_embedding(EmbeddingSettings(type="linear", L=3, V=4), 5)
+    linear = build_embedding(EmbeddingSettings(type="linear", L=3, V=4), 5)
     assert isinstance(module, sem.SimplicialEmbedding) and isinstance(linear, LinearEmbedding)
     assert [name for name, _ in module.linear.named_parameters()] == ["weight"]  # no bias, as in the original code
     z = module.raw(h)
@@ -104,7 +104,7 @@ def test_modules() -> None:
 
 def test_no_embedding() -> None:
     h = torch.randn(8, 5)
-    none = build.build_embedding(EmbeddingSettings(type="none"), 5)
+    none = build_embedding(EmbeddingSettings(type="none"), 5)
     assert torch.equal(none(h), h) and none.out_dim == 5
 
 

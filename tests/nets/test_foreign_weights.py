@@ -13,10 +13,10 @@ import torchvision
 from torch import Tensor, nn
 
 from sem_bench.encoder import Encoder
-from sem_bench.nets import build
 from sem_bench.nets.embeddings import none, sem
 from sem_bench.nets.embeddings.linear import LinearEmbedding
 from sem_bench.nets.foreign_weights import load_weights
+from tests.helpers.nets import build_backbone
 
 State = dict[str, Any]
 Module = TypeVar("Module", bound=nn.Module)
@@ -24,7 +24,7 @@ L, V, TAU = 4, 3, 0.7
 
 
 def encoder(name: str = "resnet10w16s2", *, image_size: int = 32, embedding: str = "none") -> Encoder:
-    backbone = build.build_backbone(name, image_size=image_size)
+    backbone = build_backbone(name, image_size=image_size)
     kinds: dict[str, Callable[[], none.NoEmbedding | LinearEmbedding]] = {
         "none": lambda: none.NoEmbedding(backbone.out_dim),
         "linear": lambda: LinearEmbedding(backbone.out_dim, L=L, V=V),

@@ -60,6 +60,7 @@ def same(job: Job) -> None:
     assert json.dumps(found.config.model_dump(mode="json")) == json.dumps(job.config.model_dump(mode="json"))
     assert job_digest(found.stage, found.config, found.inputs) == job.digest == found.digest
     assert (found.kind, found.slug, found.place, found.weights) == (job.kind, job.slug, job.place, job.weights)
+    assert found.parts == job.parts
     assert found.stage.source == job.stage.source and found.stage.name == job.stage.name
     assert (found.limits.memory, found.limits.workers, found.afresh, found.watch) == (1000, 3, True, "a:b")
 

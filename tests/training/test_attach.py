@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from sem_bench.cli import main
+from sem_bench.embedding import Embedding
 from sem_bench.nets.embeddings.sem import SimplicialEmbedding
 from sem_bench.runs.plan import read_plan
 from sem_bench.training.attach import settle
@@ -45,6 +47,32 @@ def test_batch_norm_knows_the_images(parts: int) -> None:
         assert torch.allclose(getattr(mine.norm, name), getattr(plain.norm, name), rtol=1e-4, atol=1e-5)
     z = mine.eval().raw(h)
     assert torch.allclose(z.mean(0), torch.zeros(12), atol=1e-4) and torch.allclose(z.std(0), torch.ones(12), atol=1e-4)
+
+
+class Other(Embedding):
+    """An embedding with a BatchNorm of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out_dim = 4
+        self.layers = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4))
+
+    def forward(self, h: Tensor, temperature: float | None = None) -> Tensor:
+        """h (B, 6) -> (B, 4)."""
+        z: Tensor = self.layers(h)
+        return z
+
+
+def test_the_batch_norm_of_any_embedding_knows_the_images() -> None:
+    torch.manual_seed(0)
+    embedding, h = Other().eval(), 5 + torch.randn(91, 6)
+    settle(embedding, [*h[:90].chunk(3), h[90:]])  # a part of one image has no variance
+    linear, norm = embedding.layers
+    assert isinstance(norm, torch.nn.BatchNorm1d) and norm.running_mean is not None and norm.running_var is not None
+    z = [linear(part) for part in h[:90].chunk(3)]
+    assert torch.allclose(norm.running_mean, torch.cat(z).mean(0), atol=1e-5)
+    assert torch.allclose(norm.running_var, torch.stack([part.var(0) for part in z]).mean(0), atol=1e-5)
+    assert norm.momentum == 0.1 and not any(module.training for module in embedding.modules())
 
 
 def test_it_reads_the_baseline_and_trains_nothing(

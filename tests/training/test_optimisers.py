@@ -20,9 +20,10 @@ from sem_bench.training.card import method_card as cards_of
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.dry_run import noise
 from sem_bench.training.lars import LARS
+from sem_bench.training.optimiser_kinds import OPTIMISERS
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
-from sem_bench.training.views import Views
+from sem_bench.training.views import ViewPlan, Views
 from tests.helpers.methods import LIBRARY, build, pretrain_job
 from tests.helpers.toy import SUITE, method_card, write
 
@@ -139,7 +140,7 @@ def started(accumulate: int) -> tuple[TrainingState, Step, Method]:
     method = build("simclr").train()
     state = TrainingState(method, optimisers.build(method, settings), "noise")
     split = noise(32)
-    return state, Step(job, state, Views(job, split, CPU, last=10), CPU), method
+    return state, Step(job, state, Views(ViewPlan.of(job), split, CPU, last=10), CPU), method
 
 
 def test_a_step_of_several_batches_has_their_mean_gradient() -> None:
@@ -226,3 +227,40 @@ def test_a_rate_never_exceeds_its_peak() -> None:
     constant = training(name="sgd", lr=0.1).model_copy(update={"schedule": "constant"})
     rates = [optimisers.lr_at(constant, step=step, steps_per_epoch=4) for step in range(16)]
     assert rates[0] < 0.1 and rates[4:] == [0.1] * 12  # after the warm-up
+
+
+def test_every_optimiser_is_built_and_moves_weights() -> None:
+    for name, kind in OPTIMISERS.items():
+        module = network()
+        weight = next(module.parameters())
+        before = weight.detach().clone()
+        optimizer = optimisers.build(module, training(name=name, lr=0.01))
+        steps(module, optimizer)
+        assert not torch.equal(weight.detach(), before)
+        kept = optimizer.state[weight].values()
+        moments = sum(isinstance(value, Tensor) and value.ndim > 0 for value in kept)
+        assert moments == kind.moments, name
+        assert kind.summary and set(kind.own) <= Optimizer.model_fields.keys()
+
+
+def test_an_unknown_optimiser_never_trains_as_another() -> None:
+    settings = training(name="sgd")
+    rule = settings.optimizer.model_copy(update={"name": "adamm"})
+    with pytest.raises(ValueError, match=r"unknown optimiser 'adamm'; did you mean 'adamw?'\?"):
+        optimisers.build(network(), settings.model_copy(update={"optimizer": rule}))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("larz", "; did you mean 'lars'?"), ("sophia", "; there is sgd, lars, adam, adamw"), ("[sgd]", "; did you mean")],
+)
+def test_a_misspelt_optimiser_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str, said: str
+) -> None:
+    write(folder, "methods/mine.yaml", method_card("Mine").replace("{name: sgd", f"{{name: {name}"))
+    write(folder, "methods/mine.py", "class Mine:\n    def __init__(self, encoder):\n        pass\n")
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[mine]"))
+    assert main(["plan", "suite.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("methods/mine.yaml:9: recipes.") and ".optimizer.name: unknown name " in line
+    assert said in line

@@ -1,33 +1,21 @@
-"""Sources: the ways in which a data set's images lie on disk, each opened as one thing.
+"""Readers: a split of a data set, however its images lie on disk, opened as one thing.
 
 Whatever is wrong with a user's files is a UserError of one line that names the file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sem_bench.base.files import shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
-from sem_bench.data.readers.arrays import open_npy, open_npz
-from sem_bench.data.readers.folder import open_folder
 from sem_bench.data.readers.opened import Labels, Opened
-from sem_bench.data.readers.python import open_python
-from sem_bench.data.readers.torchvision import open_torchvision
 from sem_bench.errors import UserError
-
-_OPENERS: dict[str, Callable[[Data, SplitName, Place], Opened]] = {
-    "folder": open_folder,
-    "npy": open_npy,
-    "npz": open_npz,
-    "python": open_python,
-    "torchvision": open_torchvision,
-}
 
 
 def open_split(data: Data, split: SplitName, place: Place) -> Opened:
     """A split of a data set. Raises UserError where it is not what the card says."""
-    opened = _OPENERS[data.source.type](data, split, place)
+    opened = data.source.read(data, split, place)
     wanted = data.counts[split]
     if opened.count != wanted:
         raise UserError(f"{opened.where}: {opened.count} images, but {shown(place.card)} says {split}: {wanted}")

@@ -17,25 +17,24 @@ from sem_bench.config.validation import did_you_mean
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.readers.opened import Opened, said
-from sem_bench.data.sources import NpySource, NpzSource
+from sem_bench.data.sources.arrays import NpySource, NpzSource
 from sem_bench.errors import UserError
 
 SEVERITIES = range(1, 6)  # of a published corrupted set, in this order in each file
 
 
-def open_npz(data: Data, split: SplitName, place: Place) -> Opened:
+def open_npz(source: NpzSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The arrays of a split."""
-    assert isinstance(data.source, NpzSource)
-    path = located(place.root, data.source.path)
+    path = located(place.root, source.path)
     try:
         with path.open("rb") as handle:
             file = np.load(handle, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise ValueError("a single array")
-            images = _array(file, data.source.images.replace("{split}", split), path)
+            images = _array(file, source.images.replace("{split}", split), path)
             labels = None
             if place.classes is not None:
-                labels = _array(file, data.source.labels.replace("{split}", split), path)
+                labels = _array(file, source.labels.replace("{split}", split), path)
     except FileNotFoundError:
         raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -43,10 +42,8 @@ def open_npz(data: Data, split: SplitName, place: Place) -> Opened:
     return from_arrays(data, split, images, labels, where=f"{shown(path)}: {split}", place=place)
 
 
-def open_npy(data: Data, split: SplitName, place: Place) -> Opened:
+def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> Opened:
     """The arrays of a split; of a corrupted set those of its one corruption at its one severity."""
-    source = data.source
-    assert isinstance(source, NpySource)
     folder, count = located(place.root, source.path), data.counts[split]
     (name, severity), blocks = (source.kinds[0], len(SEVERITIES)) if source.kinds else (("", 1), 1)
     first = (severity - 1) * count

@@ -16,31 +16,30 @@ from sem_bench.data.archives import unpack
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.readers.opened import Opened, said
-from sem_bench.data.sources import FolderSource
+from sem_bench.data.sources.folder import FolderSource
 from sem_bench.errors import UserError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
 
 
-def open_folder(data: Data, split: SplitName, place: Place) -> Opened:
+def open_folder(source: FolderSource, data: Data, split: SplitName, place: Place) -> Opened:
     """A split of a folder; an archive is unpacked first where the folder is absent."""
-    assert isinstance(data.source, FolderSource)
-    top = located(place.root, data.source.path)
+    top = located(place.root, source.path)
     if not top.exists() and place.archive is not None:
         try:
             unpack(place.archive, top)
         except UserError:
             if not top.exists():  # else another process was faster
                 raise
-    kind = data.source.kinds[:1]  # a corrupted set is opened one kind at a time
-    folder = top.joinpath(*map(str, kind[0])) if kind else top / data.source.folders.get(split, split)
+    kind = source.kinds[:1]  # a corrupted set is opened one kind at a time
+    folder = top.joinpath(*map(str, kind[0])) if kind else top / source.folders.get(split, split)
     if not folder.is_dir():
         raise UserError(f"{shown(folder)}: no such folder; {shown(place.card)} needs it for its {split} images")
     found = dict(sorted(_image_files(folder)))
     names = list(found)
     labels = None
     if place.classes is not None:
-        index = _folders(place.classes, data.source)
+        index = _folders(place.classes, source)
         _check_folders(folder, list(index))
         labels = np.array([index[name.split("/", 1)[0]] for name in names], np.int64)
         present = set(labels.tolist())

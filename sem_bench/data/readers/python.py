@@ -18,14 +18,13 @@ from sem_bench.data.described import Data
 from sem_bench.data.readers.arrays import from_arrays
 from sem_bench.data.readers.folder import listing_digest, read_image
 from sem_bench.data.readers.opened import Opened, said
-from sem_bench.data.sources import PythonSource
+from sem_bench.data.sources.python import PythonSource
 from sem_bench.errors import UserError
 
 
-def open_python(data: Data, split: SplitName, place: Place) -> Opened:
+def open_python(source: PythonSource, data: Data, split: SplitName, place: Place) -> Opened:
     """What the card's code makes of a split."""
-    assert isinstance(data.source, PythonSource)
-    arguments: dict[str, Any] = {"count": data.counts[split], "image_size": data.image_size, **data.source.arguments}
+    arguments: dict[str, Any] = {"count": data.counts[split], "image_size": data.image_size, **source.arguments}
     where = f"{shown(place.code)}: load({split!r})"
     try:
         load = load_code(place.code).load

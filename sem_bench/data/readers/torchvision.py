@@ -18,17 +18,15 @@ from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.readers.folder import hidden, listing_digest
 from sem_bench.data.readers.opened import Labels, Opened, said
-from sem_bench.data.sources import TorchvisionSource
+from sem_bench.data.sources.torchvision import TorchvisionSource
 from sem_bench.errors import UserError
 
 
-def open_torchvision(data: Data, split: SplitName, place: Place) -> Opened:
+def open_torchvision(source: TorchvisionSource, data: Data, split: SplitName, place: Place) -> Opened:
     """A split of a class, which is told about it as the card says, or by its own `train` or `split`."""
     import torchvision.datasets
     from torch.utils.data import ConcatDataset
 
-    source = data.source
-    assert isinstance(source, TorchvisionSource)
     class_ = getattr(torchvision.datasets, source.class_name)
     where = f"{shown(place.card)}: torchvision's {source.class_name}, {split}"
     taken = inspect.signature(class_).parameters

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.base.randomness import derived_seed, generator
 from sem_bench.data.augment import uniform
 from sem_bench.data.split import Split
@@ -21,9 +22,8 @@ from sem_bench.evaluations.measures import features, selection
 from sem_bench.evaluations.measures.candidates import Contest, reported
 from sem_bench.evaluations.measures.features import Features, Representation
 from sem_bench.evaluations.measures.sgd_heads import Heads, decay
-from sem_bench.training.card import Augmentation, Training
-from sem_bench.training.job import MethodRef, PretrainJob
-from sem_bench.training.views import Views
+from sem_bench.training.card import Augmentation
+from sem_bench.training.views import ViewPlan, Views
 from sem_bench.workspace import Workspace
 
 COLUMN = "100% aug"
@@ -49,7 +49,7 @@ class Trained:
         """By learning rate the accuracy of the head without the hold-out, on it; None where one of the two diverged."""
         count = len(self.lr)
         right = torch.zeros(count, dtype=torch.int64, device=h.device)
-        for part, truth in zip(h.split(features.CHUNK), labels.split(features.CHUNK), strict=True):
+        for part, truth in zip(h.split(CHUNK), labels.split(CHUNK), strict=True):
             predicted = self.heads.predict(self.of(part))[:, :count].argmax(2)
             right += (predicted == truth[:, None]).sum(0)
         finite = self.heads.finite()
@@ -60,7 +60,7 @@ class Trained:
     def accuracy(self, lr: float, h: Tensor, labels: Tensor) -> float:
         """Of the head of all images."""
         head = self.heads.head(len(self.lr) + self.lr.index(lr))
-        predicted = torch.cat([head.predict(self.of(part)).argmax(1) for part in h.split(features.CHUNK)])
+        predicted = torch.cat([head.predict(self.of(part)).argmax(1) for part in h.split(CHUNK)])
         return float((predicted == labels).double().mean())
 
 
@@ -70,17 +70,15 @@ class LabelledViews(Views):
     def __init__(self, job: AugmentedJob, split: Split, device: torch.device, *, view: Augmentation) -> None:
         if len(split) < job.batch_size:
             raise UserError(f"augmented: batch_size {job.batch_size} is more than the {len(split)} training images")
-        training = Training.model_construct(batch_size=job.batch_size, views=[view])
-        method = MethodRef(name="probe", class_name="Probe", code="", labels=True)
-        described = PretrainJob.model_construct(method=method, training=training, data=job.data, seed=job.seed)
+        plan = ViewPlan([view], job.data.image_size, job.data.normalise, job.batch_size, job.seed, labels=True)
         self.total = job.epochs * (len(split) // job.batch_size)
-        super().__init__(described, split, device, last=self.total)
+        super().__init__(plan, split, device, last=self.total)
 
     def _epoch_order_of(self, epoch: int) -> Tensor:
-        return torch.randperm(len(self.split), generator=generator(self.job.seed, "order", "probe", epoch))
+        return torch.randperm(len(self.split), generator=generator(self.plan.seed, "order", "probe", epoch))
 
     def _uniform_of(self, number: int, view: int) -> Tensor:
-        return uniform(self.size, generator(self.job.seed, "augment", "probe", number))
+        return uniform(self.size, generator(self.plan.seed, "augment", "probe", number))
 
 
 def evaluate(job: AugmentedJob, workspace: Workspace) -> dict[str, Any]:

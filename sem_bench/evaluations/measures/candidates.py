@@ -1,4 +1,7 @@
-"""What an arm reports: for each figure the representations and the values of one more setting to choose among."""
+"""The figures that an arm reports, and the candidates among which each is chosen.
+
+A candidate is a representation with the value of one more setting: a penalty of the probe, or a learning rate of SGD.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +11,7 @@ from sem_bench.evaluations.measures.features import Features, Representation
 
 @dataclass(frozen=True)
 class Contest:
-    """A figure to report: the candidates are representations x grid, of penalties or learning rates."""
+    """A figure to report, and its candidates: each of the representations with each value of the grid."""
 
     metric: str
     representations: list[Representation]
@@ -23,7 +26,7 @@ def reported(
     grid: list[float],
     fixed_grid: list[float],
 ) -> list[Contest]:
-    """h; z of a linear embedding; SEM with tau_d searched and, apart, as in pretraining.
+    """What is reported of an arm: h; z of a linear embedding; SEM with tau_d searched and, apart, as in pretraining.
 
     `grid` goes with each of `tau`, `fixed_grid` with representations that have no temperature to search.
     """

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sem_bench.base.digest import digest
 from sem_bench.base.files import read_json, write_atomic
+from sem_bench.base.limits import CHUNK
 from sem_bench.data.described import Data, LabelledData
 from sem_bench.data.split import Split
 from sem_bench.encoder import Encoder
@@ -27,7 +28,6 @@ from sem_bench.nets.frozen import backbone_features
 from sem_bench.training.pretrained import load_encoder
 from sem_bench.workspace import Workspace
 
-CHUNK = 1024  # images at a time
 _MADE: set[Path] = set()  # by this process: good enough for `--rerun all`
 
 
@@ -89,7 +89,7 @@ def load(labelled: LabelledData, workspace: Workspace) -> Features:
 
 def pretrained(workspace: Workspace) -> Encoder:
     """The encoder of the workspace's "pretrain" input."""
-    return load_encoder(workspace.inputs["pretrain"], workspace.device)
+    return load_encoder(workspace.inputs["pretrain"], workspace.device, workspace.parts)
 
 
 def of_split(encoder: Encoder, described: Data, split: Split, workspace: Workspace, *, name: str) -> Tensor:

@@ -1,6 +1,6 @@
 """L-BFGS (Liu & Nocedal 1989) for many l2-penalised problems at once; a problem that is done leaves the batch.
 
-The problems are those of sem_bench.logistic: C linear functions on r axes whose variances are known, so that the
+The problems are those of `logistic` beside it: C linear functions on r axes whose variances are known, so that the
 inverse Hessian can start near the truth.
 """
 

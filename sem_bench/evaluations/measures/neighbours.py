@@ -16,7 +16,7 @@ ENTRIES = 2**23  # similarities at a time: 32 MB
 WIDE = NEIGHBOURS // FLOAT  # numbers of the queries' representation at a time
 PARTS = 8  # the rows that vote come in parts so many times smaller, where all are more than that
 Transform = Callable[[Tensor], Tensor]
-"""From stored features (n, d) to what is compared (n, width)."""
+"""From features (n, d) as they are kept to the representation (n, width) that is compared."""
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def predict(
 ) -> Tensor:
     """The class (m,) of each query (m, d), by the votes of its k nearest of train (n, d) with labels (n,).
 
-    Neighbours are sought among `of` the features, which is computed part by part where it is wide. A k above n means n.
+    What is compared is `of` the features; where that is wide it is computed part by part. A k above n means n.
     Ties are decided: between neighbours by the lower row, between classes by the lower class. A zero vector has
     similarity 0 to everything. ValueError for features that are not finite.
     """
@@ -71,7 +71,7 @@ def _among(queries: Tensor, train: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def _among_parts(queries: Tensor, train: Tensor, of: Transform, rows: int, k: int) -> tuple[Tensor, Tensor]:
-    """As `_among`, of stored features whose representation does not exist at once."""
+    """As `_among`, where the representation of all of train does not fit into memory: `rows` at a time."""
     values, nearest = queries.new_empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.long)
     nearest = nearest.to(queries.device)
     for first in range(0, len(train), rows):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sem_bench.base.files import write_atomic
+from sem_bench.base.limits import CHUNK
 from sem_bench.base.randomness import derived_seed
 from sem_bench.data import labelled_lists
 from sem_bench.data.described import LabelledData
@@ -81,7 +82,7 @@ class Fitted:
 
     def predict(self, h: Tensor) -> Tensor:
         """The class (N,) of each row of h (N, d)."""
-        parts = h.split(features.CHUNK)
+        parts = h.split(CHUNK)
         return torch.cat(
             [self.choice.head.predict(self.chosen.of(part) * self.scale).argmax(1).cpu() for part in parts]
         )

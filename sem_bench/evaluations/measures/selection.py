@@ -1,8 +1,9 @@
 """The probe's selection protocol: which representation and penalty, decided on the labels that a probe may read.
 
-All of train: a stratified hold-out of 10 %. A labelled fraction: stratified k-fold inside it, k = min(5, labels per
-class). Then a refit on every labelled row. Labels are read through an accessor that sees row numbers, so a test can
-prove that no others are. The subset itself is drawn with the labels of all rows, as any stratified draw is.
+A candidate is a representation with a penalty. All of train: a stratified hold-out of 10 % judges the candidates. A
+labelled fraction: stratified k-fold inside it, k = min(5, labels per class). Then a refit on every labelled row. Labels
+are read through an accessor that sees row numbers, so a test can prove that no others are. The subset itself is drawn
+with the labels of all rows, as any stratified draw is.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,20 +17,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
 
 Rows = npt.NDArray[np.int64]
-Parting = tuple[Rows, Rows]
-"""Positions to fit on and positions to validate on."""
+ValidationSplit = tuple[Rows, Rows]
+"""Positions among the labelled rows: those to fit on, and those to validate on."""
 FeatureReader = Callable[[Rows], Tensor]
-"""The features (n, d) of the given rows."""
-Candidate = tuple[float | None, FeatureReader]
-"""A key (tau_d, or None where there is none) and its features, already divided by their RMS norm."""
+"""Gives the features (n, d) of rows, already divided by their RMS norm."""
+KeyedFeatures = tuple[float | None, FeatureReader]
+"""A representation to choose among: its key (tau_d, or None where it has none) and its features."""
 HOLDOUT = 0.1  # of the labels, for validation
 MOST_FOLDS = 5
 ROUGH, EXACT = 1e-4, 1e-7  # tolerances of the candidates' fits and of the chosen head's
 IN_MEMORY = 2**27  # entries of features above which they are recomputed in each pass
-CHUNK = 1024  # rows at a time, then
 FEW_ROWS = 1024  # up to so many rows, all candidates are fitted side by side
 
 
@@ -55,7 +56,7 @@ def stratified_subset(labels: npt.ArrayLike, fraction: float, *, seed: int) -> R
     return np.sort(_joined(rows[: max(1, round(fraction * len(rows)))] for rows in _shuffled(labels, seed)))
 
 
-def stratified_holdout(labels: npt.ArrayLike, share: float, *, seed: int) -> Parting:
+def stratified_holdout(labels: npt.ArrayLike, share: float, *, seed: int) -> ValidationSplit:
     """Sorted positions to fit and to validate on: of each class about `share`, at least 1 on each side if it has 2."""
     if not 0 < share < 1:
         raise ValueError(f"a share lies in (0, 1), not {share}")
@@ -64,7 +65,7 @@ def stratified_holdout(labels: npt.ArrayLike, share: float, *, seed: int) -> Par
     return np.setdiff1d(np.arange(np.size(labels)), validation), validation
 
 
-def stratified_folds(labels: npt.ArrayLike, k: int, *, seed: int) -> list[Parting]:
+def stratified_folds(labels: npt.ArrayLike, k: int, *, seed: int) -> list[ValidationSplit]:
     """k times sorted positions to fit and to validate on; each fold has its share of each class, give or take 1.
 
     Classes with a single label are on the fit side of every fold.
@@ -78,7 +79,7 @@ def stratified_folds(labels: npt.ArrayLike, k: int, *, seed: int) -> list[Partin
 
 
 def select(
-    representations: Sequence[Candidate],
+    representations: Sequence[KeyedFeatures],
     labels_of: Callable[[Rows], npt.ArrayLike],
     rows: Rows,
     *,
@@ -117,7 +118,10 @@ def select(
     )
 
 
-def _splits(labels: Rows, validation: Literal["holdout", "folds"], seed: int) -> tuple[list[Parting], list[str]]:
+def _splits(
+    labels: Rows, validation: Literal["holdout", "folds"], seed: int
+) -> tuple[list[ValidationSplit], list[str]]:
+    """How candidates are validated, and what a table should say of it; no splits where that is impossible."""
     counts = np.unique(labels, return_counts=True)[1]
     single = int((counts == 1).sum())
     if 2 * single > len(counts):
@@ -129,10 +133,10 @@ def _splits(labels: Rows, validation: Literal["holdout", "folds"], seed: int) ->
 
 
 def _validate(
-    representations: Sequence[Candidate],
+    representations: Sequence[KeyedFeatures],
     rows: Rows,
     labels: Rows,
-    splits: Sequence[Parting],
+    splits: Sequence[ValidationSplit],
     classes: int,
     l2: Sequence[float],
 ) -> tuple[npt.NDArray[np.int64], int]:
@@ -151,7 +155,7 @@ def _validate(
 
 
 def _features(of: FeatureReader, rows: Rows) -> FeatureReader:
-    """The features of positions in `rows`; of few rows they are computed once, and compressed."""
+    """A reader by positions in `rows`; the features of few rows are computed once, and compressed."""
     if len(rows) > FEW_ROWS:
         return lambda at: of(rows[at])
     small = compress(of(rows))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sem_bench.base.limits import CHUNK
 from sem_bench.data.loading import all_corrupted
 from sem_bench.encoder import Encoder
 from sem_bench.evaluations.measures import features
@@ -32,7 +33,7 @@ def logits(encoder: Encoder, head: dict[str, Any], h: Tensor) -> Tensor:
     """What a head of the probe says (N, C) of backbone features h (N, d)."""
     of = features.representation(encoder, head["representation"], head["tau_d"]).of
     classifier = Head(head["weight"], head["bias"])
-    return torch.cat([classifier.predict(of(part) * head["scale"]) for part in h.split(features.CHUNK)]).cpu()
+    return torch.cat([classifier.predict(of(part) * head["scale"]) for part in h.split(CHUNK)]).cpu()
 
 
 def accuracy(scores: Tensor, labels: Tensor, own: Tensor, *, among: Tensor) -> float:

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from sem_bench.backbone import Backbone
-from sem_bench.nets import timm_names
+from sem_bench.nets.backbones import timm_names
 
 
 @torch.no_grad()
-def timm_backbone(name: str, *, image_size: int) -> Backbone:
-    """A model of timm without its classifier, at random weights."""
+def timm_backbone(*, name: str, image_size: int, zero_init_residual: bool) -> Backbone:
+    """A model of timm without its classifier, at random weights; its blocks start as timm has them."""
     if problem := timm_names.problem(name):
         raise ValueError(f"{timm_names.PREFIX}{name}: {problem}")
     timm = import_module("timm")

@@ -1,0 +1,22 @@
+# One word for each thing that is done often. `make` says which.
+
+.PHONY: help check test bench docs
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+check: ## format, lint and types
+	uv run ruff format .
+	uv run ruff check --fix .
+	uv run mypy
+
+test: ## all tests, on two processes
+	uv run pytest -n 2
+
+bench: ## how fast the hot path is: augmentation, LARS, memory of a step
+	uv run python benchmarks/augment.py
+	uv run python benchmarks/lars.py
+	uv run python benchmarks/memory.py
+
+docs: ## write the output and pictures that the documents show anew
+	uv run python -m tests.test_docs

@@ -1,0 +1,80 @@
+"""Arrays in .npy and .npz files."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from sem_bench.config.cards import Card, Library
+from sem_bench.config.fields import SplitName, Where
+from sem_bench.data.sources.base import CorruptibleSource, Needs, Problem, Source, path_is_missing
+
+if TYPE_CHECKING:
+    from sem_bench.data.dataset import Place
+    from sem_bench.data.described import Data
+    from sem_bench.data.readers.opened import Opened
+
+
+class NpySource(CorruptibleSource):
+    """Arrays in files of their own in the folder PATH, not read before they are needed; as in an .npz otherwise.
+
+    With corruptions each of them has a file of images, the severities one after the other in equal blocks.
+    """
+
+    type: Literal["npy"]
+    path: Where = ""
+    images: str = "{split}_images.npy"  # {split} or {corruption} stands for the name
+    labels: str = "{split}_labels.npy"
+
+    def check_splits(self, splits: Iterable[SplitName]) -> None:
+        """Their names tell apart what is not the same."""
+        _tell_splits_apart(splits, self.images, self.labels)
+        if self.kinds and "{corruption}" not in self.images:
+            raise ValueError("source.images: without '{corruption}' in it, all corruptions would be the same")
+
+    def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
+        """The path."""
+        return path_is_missing(self.path)
+
+    def needs(self, name: str) -> Needs:
+        """The folder."""
+        return Needs([self.path])
+
+    def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
+        """The arrays of a split, mapped."""
+        from sem_bench.data.readers.arrays import open_npy
+
+        return open_npy(self, data, split, place)
+
+
+class NpzSource(Source):
+    """Arrays in one .npz: images uint8 (N, S, S, 3) or grey (N, S, S), labels of an integer type (N,) or (N, 1)."""
+
+    type: Literal["npz"]
+    path: Where = ""
+    images: str = "{split}_images"
+    labels: str = "{split}_labels"
+
+    def check_splits(self, splits: Iterable[SplitName]) -> None:
+        """Their names tell apart what is not the same."""
+        _tell_splits_apart(splits, self.images, self.labels)
+
+    def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
+        """The path."""
+        return path_is_missing(self.path)
+
+    def needs(self, name: str) -> Needs:
+        """The file."""
+        return Needs([self.path])
+
+    def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
+        """The arrays of a split, in memory."""
+        from sem_bench.data.readers.arrays import open_npz
+
+        return open_npz(self, data, split, place)
+
+
+def _tell_splits_apart(splits: Iterable[SplitName], images: str, labels: str) -> None:
+    if len(list(splits)) < 2:
+        return
+    for key, pattern in (("images", images), ("labels", labels)):
+        if "{split}" not in pattern:
+            raise ValueError(f"source.{key}: without '{{split}}' in it, train and test would be the same")

@@ -1,0 +1,128 @@
+"""What every kind of source says of itself; the kinds stand beside this module, one file each."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from sem_bench.config.cards import Card, Library
+from sem_bench.config.fields import Model, Name, SplitName, unique
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from sem_bench.data.dataset import Place
+    from sem_bench.data.described import Data
+    from sem_bench.data.readers.opened import Opened
+
+Severities = Annotated[list[Annotated[int, Field(ge=1, le=5)]], AfterValidator(unique)]
+Corruption = tuple[str, int]
+"""A corruption and its severity."""
+Problem = tuple[tuple[str, ...], str]
+"""Keys below `source`, and what is wrong there."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a source has on disk: paths as a card writes them, from the data folder."""
+
+    paths: Sequence[str] = ()  # must be there
+    archive: str | None = None  # what the last of them can be unpacked from
+    fetched: str | None = None  # what a run downloads while it is absent
+
+
+class Source(Model):
+    """Where images come from. A kind says what differs from this; nothing else in the project knows its name."""
+
+    type: str  # of each kind: Literal["its name"]
+
+    coded: ClassVar[bool] = False  # the Python file beside the card reads it, so its hash enters digests
+    names_files: ClassVar[bool] = False  # its images are files below a folder, so that lists can name them
+
+    @property
+    def kinds(self) -> list[Corruption]:
+        """What a corrupted set holds, each a test set of its own; empty for any other set."""
+        return []
+
+    def only(self, kind: Corruption) -> Self:
+        """Reduced to one of its kinds. Only of a corrupted set."""
+        raise NotImplementedError
+
+    @property
+    def made_of(self) -> str | None:
+        """The data set whose test images it changes; None: it has images of its own."""
+        return None
+
+    @property
+    def main_code(self) -> str | None:
+        """The Python file that reads it, where it is not NAME.py."""
+        return None
+
+    @property
+    def more_code(self) -> list[str]:
+        """Other Python files beside the card."""
+        return []
+
+    def check_splits(self, splits: Iterable[SplitName]) -> None:
+        """Raises ValueError where it could not tell these splits of the card apart."""
+
+    def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
+        """What a card refers to and is not there: code, other cards, classes. Data are not looked at."""
+        yield from ()
+
+    def needs(self, name: str) -> Needs:
+        """What must be on disk; `name` is the data set's."""
+        return Needs()
+
+    def for_training(self) -> Self:
+        """As the digest of a pretraining sees it."""
+        return self
+
+    def offline(self) -> Self:
+        """Without the leave to download."""
+        return self
+
+    def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
+        """A split, opened; of a corrupted set its first kind. Raises UserError where it is not what the card says.
+
+        Only of a source with images of its own.
+        """
+        raise NotImplementedError
+
+    def change(self, image: "npt.NDArray[np.uint8]", kind: Corruption, row: int) -> "npt.NDArray[np.uint8]":
+        """Image number `row` of the base, uint8 (S, S, 3), under a corruption. Only of a source made of another set."""
+        raise NotImplementedError
+
+    def mark(self, kind: Corruption) -> list[str | int]:
+        """What the fingerprint of images under a corruption says of it, beside the base."""
+        return [*kind]
+
+
+class CorruptibleSource(Source):
+    """Images that may be there under corruptions at several severities."""
+
+    corruptions: Annotated[list[Name], AfterValidator(unique)] = []
+    severities: Severities = []
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if bool(self.corruptions) != bool(self.severities):
+            raise ValueError("corruptions and severities belong together")
+        return self
+
+    @property
+    def kinds(self) -> list[Corruption]:
+        """All pairs of a corruption and a severity."""
+        return [(name, severity) for name in self.corruptions for severity in self.severities]
+
+    def only(self, kind: Corruption) -> Self:
+        """Reduced to one of its kinds."""
+        return self.model_copy(update={"corruptions": [kind[0]], "severities": [kind[1]]})
+
+
+def path_is_missing(path: str) -> Iterator[Problem]:
+    """The problem of a source without a path."""
+    if not path:
+        yield (), "missing key 'path' in source"

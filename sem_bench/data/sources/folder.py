@@ -1,0 +1,44 @@
+"""Image files in folders."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from sem_bench.config.cards import Card, Library
+from sem_bench.config.fields import SplitName, Where
+from sem_bench.data.sources.base import CorruptibleSource, Needs, Problem, path_is_missing
+
+if TYPE_CHECKING:
+    from sem_bench.data.dataset import Place
+    from sem_bench.data.described import Data
+    from sem_bench.data.readers.opened import Opened
+
+
+class FolderSource(CorruptibleSource):
+    """Image files: PATH/SPLIT/CLASS/FILE, or anywhere below PATH/SPLIT where the card names no classes.
+
+    With corruptions PATH/CORRUPTION/SEVERITY/CLASS/FILE, test images only.
+    """
+
+    type: Literal["folder"]
+    path: Where = ""
+    folders: Annotated[dict[SplitName, str], Field(exclude=True)] = {}  # a split's folder, where it has another name
+    names: Literal["classes", "numbers"] = "classes"  # numbers: folder i is that of the i-th class in sorted order
+    archive: Where = ""  # what PATH is unpacked from while it is absent
+
+    names_files: ClassVar[bool] = True
+
+    def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
+        """The path."""
+        return path_is_missing(self.path)
+
+    def needs(self, name: str) -> Needs:
+        """The folder, or its archive."""
+        return Needs([self.path], archive=self.archive or None)
+
+    def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
+        """Its files by name; an archive is unpacked first where the folder is absent."""
+        from sem_bench.data.readers.folder import open_folder
+
+        return open_folder(self, data, split, place)

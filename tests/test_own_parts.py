@@ -1,0 +1,213 @@
+"""An embedding, a backbone and an evaluation from outside: nothing but new files, as docs/extending.md shows them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import sem_bench
+from sem_bench.cli import main
+from sem_bench.config.cards import Library, load_code, provided
+from sem_bench.evaluations.registry import evaluations
+from sem_bench.runs.plan import read_plan
+from tests.helpers.commands import problems
+from tests.helpers.documents import written
+from tests.helpers.toy import SUITE, write
+
+FEW = ["--set", "grid.images={train: 400, test: 100}"]
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's folder with the files that the document shows."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    written("extending.md", folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def test_own_parts_are_treated_as_built_in_ones(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "sparsemax  sparsemax in the place of SEM's softmax" in said(capsys, "list", "embeddings")
+    assert "conv           two convolutions" in said(capsys, "list", "backbones")
+    assert "nmi           k-means clusters" in said(capsys, "list", "evaluations")
+    text = said(capsys, "doctor", "own.yaml")
+    assert "simclr sparsemax: well" in text and "conv, 32 px" in text
+    assert "nmi" in said(capsys, "plan", "own.yaml", *FEW)
+    planned = json.loads(said(capsys, "plan", "own.yaml", *FEW, "--format", "json"))
+    assert [job["kind"] for job in planned] == ["pretrain", "probe", "nmi"] * 2
+    assert {(job["embedding"], job["backbone"]) for job in planned} == {("none", "conv"), ("sparsemax", "conv")}
+    table = said(capsys, "run", "own.yaml", *FEW)
+    assert "own: shapes (400 train, 100 test), conv, recipe quick, 2 epochs: clusters" in table
+    assert "NMI, test" in table and "NMI in percent" in table and "sparsemax (L=16, V=8)" in table
+    rows = {(row.table, row.embedding): row for row in sem_bench.load("results") if row.representation != "h"}
+    row = rows["clusters", "sparsemax"]
+    assert (row.metric, row.representation, row.n) == ("nmi", "sparsemax", 1)
+    assert row.mean is not None and row.gain is not None
+    figures = own / "results/tables/own"
+    assert (figures / "clusters.md").exists() and "sparsemax (L=16, V=8)" in (figures / "gains.svg").read_text()
+    assert {job["status"] for job in json.loads(said(capsys, "plan", "own.yaml", *FEW, "--format", "json"))} == {"done"}
+
+    said(capsys, "record", "results", "kept")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(own / "kept", elsewhere / "kept")
+    monkeypatch.chdir(elsewhere)
+    assert said(capsys, "table", "kept") == table  # where none of the code is
+    assert "nmi" not in said(capsys, "list", "evaluations")
+
+
+def test_code_and_digests(own: Path) -> None:
+    def digests() -> list[str]:
+        return [job.digest for job in read_plan(Path("own.yaml")).jobs]
+
+    (pretrain, probe, nmi), before = digests()[:3], digests()
+    path = own / "evaluations/nmi.py"
+    path.write_text("# a comment\n" + path.read_text())
+    assert digests() == before
+    path.write_text(path.read_text().replace("100 * normalized", "1000 * normalized"))
+    assert digests()[:2] == [pretrain, probe] and digests()[2] != nmi
+    backbone = own / "backbones/conv.py"
+    backbone.write_text(backbone.read_text().replace("nn.ReLU(), nn.Ada", "nn.GELU(), nn.Ada"))
+    assert not set(digests()) & set(before)  # the baseline too
+
+
+def test_sparsemax_rows_are_sparse_probability_vectors(own: Path) -> None:
+    torch.manual_seed(0)
+    embedding = load_code(own / "embeddings/sparsemax.py").Sparsemax(12, L=4, V=6, tau=0.5)
+    parts = embedding(torch.randn(32, 12)).unflatten(1, (6, 4))
+    assert torch.allclose(parts.sum(1), torch.ones(32, 4), atol=1e-5)
+    assert (parts >= 0).all() and (parts == 0).float().mean() > 0.3
+    assert (embedding(torch.randn(32, 12), 100.0) > 0).float().mean() > 0.95  # hot: near uniform
+
+
+WRONG = {
+    "syntax": ("class Nmi(", "class Nmi((", "evaluations/nmi.py:19: SyntaxError: invalid syntax"),
+    "import": (
+        "from sem_bench.evaluation import",
+        "import no_such\nfrom sem_bench.evaluation import",
+        "evaluations/nmi.py:1: ",
+    ),
+    "two": (
+        "class NmiSettings(Model):",
+        "class Other(Evaluation):\n    pass\n\n\nclass NmiSettings(Model):",
+        "found 2",
+    ),
+    "name": ('"nmi", "k-means', '"mni", "k-means', "its name is 'mni', that of the file 'nmi'"),
+    "lacks": ("Settings, Job = NmiSettings, NmiJob", "Settings = NmiSettings", "Nmi lacks Job"),
+    "data": ("    data: LabelledData\n", "", "NmiJob lacks `data`, the images that the job reads"),
+    "table": ("unit=", "units=", "evaluations/nmi.py:22: Table: units: Extra inputs are not permitted"),
+}
+
+
+@pytest.mark.parametrize("mistake", WRONG)
+def test_a_wrong_evaluation_gets_a_line(mistake: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new, line = WRONG[mistake]
+    path = own / "evaluations/nmi.py"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    (problem,) = problems(capsys, "own.yaml")
+    assert problem.startswith("evaluations/nmi.py:") and line in problem
+
+
+def test_a_wrong_setting_of_an_own_evaluation(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (line,) = problems(capsys, "own.yaml", "--set", "evaluate.nmi.repeat=3")
+    assert line == "--set evaluate.nmi.repeat=3: unknown key 'repeat' in evaluate.nmi; did you mean 'repeats'?"
+
+
+PACKAGE = {
+    "extra_parts/__init__.py": "raise RuntimeError('nothing of a package is run to find its parts')",
+    "extra_parts-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: extra-parts\nVersion: 1.0\n",
+    "extra_parts-1.0.dist-info/entry_points.txt": "".join(
+        f"[sem_bench.{kind}]\nextra = parts_{kind}\n"
+        for kind in ("methods", "embeddings", "backbones", "evaluations", "datasets")
+    ),
+}
+
+
+@pytest.fixture
+def package(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The same parts in an installed package, as an installer leaves it, and an empty folder."""
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    for name, text in PACKAGE.items():
+        write(site, name, text)
+    for kind in ("methods", "embeddings", "backbones", "evaluations"):
+        shutil.copytree(own / kind, site / f"parts_{kind}")
+        (site / f"parts_{kind}" / "__init__.py").write_text("")
+    write(site, "parts_datasets/__init__.py", "")
+    shutil.copytree(
+        own, empty, ignore=lambda folder, names: [name for name in names if not name.endswith(".yaml") or "/" in name]
+    )
+    monkeypatch.chdir(empty)
+    monkeypatch.syspath_prepend(str(site))
+    provided.cache_clear()
+    yield empty
+    provided.cache_clear()
+
+
+def test_an_installed_package_provides_parts(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder in ("methods", "embeddings", "backbones", "evaluations"):
+        shutil.rmtree(package / folder, ignore_errors=True)
+    assert {"repel", "byol"} <= set(Library(package).names("method"))
+    assert "sparsemax" in Library(package).names("embedding") and "conv" in Library(package).names("backbone")
+    assert "nmi" in evaluations(Library(package))
+    planned = read_plan(Path("own.yaml"))
+    assert [job.kind for job in planned.jobs] == ["pretrain", "probe", "nmi"] * 2
+    write(package, "evaluations/nmi.py", "raise ValueError('the first of a name')")
+    (line,) = problems(capsys, "own.yaml")
+    assert line == "evaluations/nmi.py:1: ValueError: the first of a name"
+
+
+def test_an_entry_point_to_nowhere_gets_a_line(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(tmp_path / "site/parts_evaluations")
+    (line,) = problems(capsys, "own.yaml")
+    assert line == "entry point sem_bench.evaluations: extra = parts_evaluations: there is no such package"
+
+
+def test_the_doors_of_authors_stay() -> None:
+    """What own parts import is a part of their digests."""
+    from sem_bench import backbone, embedding, evaluation
+    from sem_bench.evaluations.measures import features
+
+    names = "Beside Cost Evaluation Fraction LabelledData Metric Model NetCost Planned Remark Search Seed ShiftedData"
+    assert evaluation.__all__ == [*names.split(), "Table", "Temperature"]
+    assert all(hasattr(evaluation, name) for name in evaluation.__all__)
+    assert callable(embedding.Embedding) and callable(backbone.Backbone) and callable(features.load)
+
+
+def test_planning_with_own_parts_loads_no_torch(own: Path) -> None:
+    code = (
+        "import sys; from sem_bench.cli import main; assert main(['plan', 'own.yaml']) == 0; "
+        "assert not {'torch', 'numpy', 'sklearn'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_suite_that_asks_for_no_own_evaluation_dumps_as_before(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = read_plan(Path("suite.yaml")).suite.model_dump(mode="json")
+    write(folder, "evaluations/nmi.py", (_document_code("evaluations/nmi.py", folder)))
+    plan = read_plan(Path("suite.yaml"))
+    assert "nmi" in plan.evaluations and plan.suite.model_dump(mode="json") == before
+    assert SUITE.startswith("\nname: tiny")
+
+
+def _document_code(name: str, folder: Path) -> str:
+    place = folder / "document"
+    place.mkdir()
+    written("extending.md", place)
+    return (place / name).read_text()
