@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sem_bench.data.card import DatasetCard
     from sem_bench.data.dataset import DataSet, Place
     from sem_bench.data.described import Data
+    from sem_bench.nets.card import Cost as BackboneCost
     from sem_bench.nets.card import EmbeddingSettings
     from sem_bench.report.figures.look import Look
     from sem_bench.report.figures.panels import Drawn
@@ -71,6 +72,10 @@ class Stage(Generic[J]):
 
         A row has column, fraction, metric, representation, tau_d, value, notes, and what `table.extras` names.
         """
+        raise NotImplementedError
+
+    def cost(self, job: J, net: NetCost) -> Cost:
+        """What a job takes."""
         raise NotImplementedError
 
 
@@ -158,11 +163,18 @@ USUAL_WIDTH, USUAL_IMAGES, USUAL_CLASSES = 512, 5000, 20
 
 @dataclass(frozen=True)
 class NetCost:
-    """What estimates know of an arm's encoder."""
+    """What estimates know of the encoder of a job."""
 
     features: int  # numbers of h
     width: int  # numbers of the widest representation
-    speed: float  # images a second through a training step of two views at 32 px
+    embedding: int  # numbers that the embedding gives; 0 where it gives h
+    backbone: BackboneCost  # what its card says
+    attached: bool  # whether it stands on a finished encoder: nothing is trained then
+
+    @property
+    def speed(self) -> float:
+        """Images a second through a training step of two views at 32 px."""
+        return self.backbone.speed
 
     def reading_seconds(self, data: Data) -> float:
         """Of features of a split and one product with them, roughly."""

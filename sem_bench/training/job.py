@@ -6,7 +6,7 @@ from pydantic import Field
 
 from sem_bench.config.fields import BackboneName, Model, Name, Seed
 from sem_bench.data.described import TrainingData
-from sem_bench.evaluation import Stage
+from sem_bench.evaluation import Cost, NetCost, Stage
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.training.card import IpIrmSettings, Training
 
@@ -51,6 +51,12 @@ class Pretraining(Stage[PretrainJob]):
         from sem_bench.training.pretrain import run
 
         return run(job, workspace)
+
+    def cost(self, job: PretrainJob, net: NetCost) -> Cost:
+        """Of a job."""
+        from sem_bench.training.cost import cost  # it needs this module
+
+        return cost(job, net)
 
 
 PRETRAIN = Pretraining()
