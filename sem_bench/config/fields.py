@@ -76,8 +76,8 @@ def whole(value: Any) -> Any:
     Its class's `model_validate_json` reads it back, through JSON.
     """
     if isinstance(value, BaseModel):
-        fields = type(value).model_fields
-        return {field.alias or name: whole(getattr(value, name)) for name, field in fields.items()}
+        own = {field.alias or name: getattr(value, name) for name, field in type(value).model_fields.items()}
+        return whole(own | (value.model_extra or {}))
     if isinstance(value, dict):
         return {key: whole(one) for key, one in value.items()}
     if isinstance(value, list | tuple):

@@ -87,6 +87,22 @@ def test_jobs_of_foreign_weights_and_of_own_code_go_through_json(folder: Path) -
         same(job)
 
 
+def test_jobs_of_an_own_embedding_go_through_json(folder: Path) -> None:
+    """Its parameters are no fields of ours."""
+    write(folder, "embeddings/wide.yaml", """
+        class: Wide
+        summary: a linear layer
+        parameters: {width: {from: 1, whole: true}, gain: {default: 1.5}, sign: {choices: [plus, minus]}}
+        width: [width]
+        """)  # fmt: skip
+    write(folder, "embeddings/wide.py", "from sem_bench.embedding import Embedding\n\n\nclass Wide(Embedding): ...\n")
+    write(folder, "suite.yaml", SUITE.replace("sem: {L: 4, V: 3}", "wide: {width: 6, gain: 2, sign: plus}"))
+    jobs = [job for job in read_plan(Path("suite.yaml")).unique() if job.cell.embedding == "wide"]
+    assert len(jobs) == 4
+    for job in jobs:
+        same(job)
+
+
 def test_a_worker_knows_its_order_alone(folder: Path) -> None:
     """It finds own code by its path, tells plain data, and refuses a job that would not be the one that was planned."""
     write(folder, "suite.yaml", SUITE + "  count: {times: 2}\n")
