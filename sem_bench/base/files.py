@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic_core import from_json
+
 _PACKAGE = Path(__file__).parent.parent
 BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent  # installed, or a checkout
 
@@ -70,8 +72,8 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's value, or None where it is absent or not whole."""
+    """A JSON file's value, or None where it is absent, not whole, or nothing that `write_json` would write."""
     try:
-        return json.loads(path.read_bytes())
+        return from_json(path.read_bytes(), allow_inf_nan=False)  # refuses what is nested too deeply, too
     except (OSError, ValueError):
         return None

@@ -11,8 +11,8 @@ from sem_bench.runs.job import Job
 from sem_bench.runs.plan import Plan
 from sem_bench.runs.progress import human_seconds
 from sem_bench.runs.store import Store
+from sem_bench.sweep.file import load
 from sem_bench.sweep.subjects import Subjects, of_suite
-from sem_bench.sweep.table import read
 
 
 def status(job: Job, store: Store) -> str:
@@ -64,11 +64,11 @@ def as_text(plan: Plan, store: Store) -> str:
 
 def _sweep(sweep: Subjects, store: Store) -> str:
     """One line: what it is, how far it is, and how long the rest takes, taken for trials of one setting."""
-    known = read(store.root / "sweeps" / f"{sweep.name}.json") or {}
+    known = load(store.root / "sweeps" / f"{sweep.name}.json")
     methods, finished, seconds = [], 0, 0.0
     for subject in sweep.each:
-        mine = [study for study in known.get("studies", []) if study["name"] == subject.name]
-        done = sum(trial["state"] in ("complete", "pruned") for study in mine for trial in study["trials"])
+        mine = [study for study in known.studies if study.name == subject.name] if known else []
+        done = sum(trial.state in ("complete", "pruned") for study in mine for trial in study.trials)
         left = max(0, sweep.trials - done)
         if left:
             whole, first = subject.jobs(subject.example), not done

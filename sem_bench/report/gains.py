@@ -3,12 +3,12 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.layout import FIXED_TAU, Metric
 from sem_bench.report.results import UNKNOWN, Predictions
-from sem_bench.report.row import BASELINE, METHOD, Row, embedding_type
+from sem_bench.report.row import BASELINE, METHOD, Row
 
 Interval = tuple[float | None, float | None, float | None]  # mean, low, high
 
@@ -47,9 +47,8 @@ class Cell:
     @property
     def place(self) -> str:
         """What an arm's row and its `none` row have in common."""
-        metric = self.row["metric"].replace(FIXED_TAU, "")
         names = ("table", *METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
-        return canonical_json([*(self.row[name] for name in names), metric])
+        return canonical_json([self.row.key(names), self.row.metric.replace(FIXED_TAU, "")])
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
@@ -57,26 +56,29 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def add_gains(cells: Sequence[Cell]) -> None:
-    """Fill in each arm's gain over `none`, but of errors. Notes on the gain alone end in "gain"."""
-    cells = [cell for cell in cells if cell.metric.gain]
+def with_gains(cells: Sequence[Cell]) -> list[Row]:
+    """The rows of cells; those of arms with an embedding with their gain over the baseline, but of errors."""
     baselines: dict[str, dict[str, Cell]] = {}
     for cell in cells:
-        if embedding_type(cell.row) == BASELINE:
-            baselines.setdefault(cell.place, {})[canonical_json(cell.row["digests"])] = cell
-    for cell in (cell for cell in cells if embedding_type(cell.row) != BASELINE):
-        if cell.external:
-            cell.row["notes"].append("external encoders are no pair: no gain")
-            continue
-        found = list(baselines.get(cell.place, {}).values())
-        if len(found) == 1:
-            gain, note = _gain(cell, found[0])
-            cell.row.update(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
-            if gain[0] is not None and cell.metric.images:
-                cell.row["bootstrap"] = _bootstrap(cell, found[0])
-        else:
-            note = f"{'several' if found else 'no'} none arms to compare with: no gain"
-        cell.row["notes"] += [note] if note else []
+        if cell.row.baseline and cell.metric.gain:
+            baselines.setdefault(cell.place, {})[canonical_json(cell.row.digests)] = cell
+    return [_with_gain(cell, list(baselines.get(cell.place, {}).values())) for cell in cells]
+
+
+def _with_gain(cell: Cell, baselines: Sequence[Cell]) -> Row:
+    row = cell.row
+    if row.baseline or not cell.metric.gain:
+        return row
+    if cell.external:
+        note = "external encoders are no pair: no gain"
+    elif len(baselines) != 1:
+        note = f"{'several' if baselines else 'no'} {BASELINE} arms to compare with: no gain"
+    else:
+        (gain, low, high), note = _gain(cell, baselines[0])
+        counted = gain is not None and cell.metric.images
+        bootstrap = _bootstrap(cell, baselines[0]) if counted else []
+        row = replace(row, gain=gain, gain_low=low, gain_high=high, bootstrap=bootstrap)
+    return replace(row, notes=[*row.notes, note], gain_notes=[note]) if note else row
 
 
 def _gain(cell: Cell, base: Cell) -> tuple[Interval, str]:

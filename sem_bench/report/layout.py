@@ -12,11 +12,12 @@ class Metric(Model):
     header: str = "{column}"  # of its columns
     gain: bool = True  # whether a difference to the baseline is a gain; that of an error or of a fit to train is not
     images: bool = False  # predictions.bin counts it image by image, so a bootstrap over images applies
+    published: bool = False  # whether the numbers of results/published are this one
     legend: str = ""  # a line below tables that have it
 
 
 class Remark(Model):
-    """A line below a table for each value that a field of its rows has."""
+    """A line below a table for each number that a field of its rows has."""
 
     field: str  # of a row, or FIELD.KEY of a mapping in it
     text: str  # "{value:g} images"

@@ -9,8 +9,8 @@ import yaml
 from sem_bench.base.files import write_atomic
 from sem_bench.errors import UserError
 from sem_bench.runs.sweep_card import Params
+from sem_bench.sweep.file import read
 from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
-from sem_bench.sweep.table import read
 
 HEAD = "# The best of sweep"
 

@@ -11,8 +11,8 @@ from sem_bench.base.files import write_json
 from sem_bench.report.results import SCHEMA
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
+from sem_bench.sweep.file import read
 from sem_bench.sweep.subjects import Subject, Subjects
-from sem_bench.sweep.table import read
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

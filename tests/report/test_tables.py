@@ -19,7 +19,7 @@ from sem_bench import analysis
 from sem_bench.analysis import write_tables
 from sem_bench.errors import UserError
 from sem_bench.evaluations.registry import builtin
-from sem_bench.report.formats.parts import WIDTH
+from sem_bench.report.formats._parts import WIDTH
 from sem_bench.report.gains import interval, pooled
 from sem_bench.report.render import render
 from sem_bench.report.text_table import TextCell, TextTable
