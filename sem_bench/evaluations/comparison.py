@@ -57,7 +57,9 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
     for axis, column in zip(panels[0], columns, strict=True):
         axis.axvline(0, color=INK, linewidth=0.8, zorder=1)
         own = [row for row in shown if row.column == column]
-        reach = max(1.0, *(3 * abs(row.gain) for row in own))  # two seeds can have intervals that dwarf all gains
+        reach = max(
+            1.0, *(3 * abs(row.gain or 0.0) for row in own)
+        )  # two seeds can have intervals that dwarf all gains
         for row in own:
             y = lines[look.method(row)] + 0.8 * ((embeddings.index(look.embedding(row)) + 0.5) / len(embeddings) - 0.5)
             cut |= _gain(axis, row, y, look, reach)
@@ -83,13 +85,15 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
 def _gain(axis: "Axes", row: Row, y: float, look: Look, reach: float) -> bool:
     """A gain and its interval as far as the panel reaches; whether the interval goes on."""
     colour, low, high = look.colour(row), row.gain_low, row.gain_high
-    if low is not None:
+    goes_on = False
+    if low is not None and high is not None:
+        goes_on = max(-low, high) > reach
         axis.plot([max(low, -reach), min(high, reach)], [y, y], color=colour, solid_capstyle="butt")
         for end, marker in ((-low, "<"), (high, ">")):
             if end > reach:
                 axis.plot([reach if marker == ">" else -reach], [y], marker, color=colour, markersize=4)
-    axis.plot([row.gain], [y], color=colour, linestyle="none", **look.marker(row, hollow=low is None))
-    return low is not None and max(-low, high) > reach
+    axis.plot([row.gain or 0.0], [y], color=colour, linestyle="none", **look.marker(row, hollow=low is None))
+    return goes_on
 
 
 def _pooled(arms: Sequence[Row], look: Look) -> Iterator[Row]:
@@ -98,7 +102,6 @@ def _pooled(arms: Sequence[Row], look: Look) -> Iterator[Row]:
         methods = list(grouped(part, look.method))
         for same in grouped(part, lambda row: row.column).values() if len(methods) > 1 else ():
             gains = {look.method(row): row.gain for row in same}
-            interval = pooled([gains.get(method) for method in methods])
-            name = {"method": f"pooled ({len(methods)})", "twin": -1, "notes": [], "gain_notes": []}
-            gain = dict(zip(("gain", "gain_low", "gain_high"), interval, strict=True))
-            yield replace(same[0], **name, **gain, n=max(row.n for row in same))
+            mean, low, high = pooled([gains.get(method) for method in methods])
+            line = replace(same[0], method=f"pooled ({len(methods)})", twin=-1, notes=[], gain_notes=[], choices="")
+            yield replace(line, gain=mean, gain_low=low, gain_high=high, n=max(row.n for row in same))

@@ -138,7 +138,10 @@ class Expressivity(Evaluation[ExpressivitySettings, ExpressivityJob]):
             handles = []
             for line in grouped(drawn, lambda row: (look.embedding(row), row.representation, row.tau_d)).values():
                 tau_d, single = line[0].tau_d, all(row.n == 1 for row in line)
-                style = {"color": shades.get(tau_d, INK), "linestyle": "-" if tau_d is not None else DASHES[1]}
+                style = {
+                    "color": INK if tau_d is None else shades[tau_d],
+                    "linestyle": DASHES[1] if tau_d is None else "-",
+                }
                 style |= look.marker(line[0], hollow=single)
                 name = line[0].representation if tau_d is None else f"τ_d = {tau_d:g}"
                 handles.append(legend_entry(f"{look.embedding(line[0])}: {name}", **style))

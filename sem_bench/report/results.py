@@ -304,7 +304,7 @@ def reader(results: Path) -> ResultReader:
         if folder is None or not (folder / "result.json").exists():
             return None, "failed" if folder and (folder / "error.txt").exists() else "missing"
         file = validated(ResultFile, read_json(folder / "result.json"))
-        metrics = file and validated(Metrics, file.metrics)
+        metrics = None if file is None else validated(Metrics, file.metrics)
         if file is None or metrics is None or (file.kind, file.digest) != (kind, digest):
             return None, "unreadable"
         return Result(folder, file, metrics), ""
@@ -335,8 +335,8 @@ def evaluated(job: JobEntry, read: ResultReader, table: Table) -> Evaluated:
         figures.setdefault(_key(row, table), []).append(figure)
     config = canonical_json({name: value for name, value in result.file.config.items() if name != "seed"})
     pretraining, _ = read("pretrain", job.inputs["pretrain"])
-    notes = (*((pretraining and pretraining.metrics.notes) or ()), *(result.metrics.notes or ()))
-    return Evaluated(job, "", config, figures, notes, _setting(pretraining))
+    notes = [note for one in (pretraining, result) if one is not None for note in one.metrics.notes or ()]
+    return Evaluated(job, "", config, figures, tuple(notes), _setting(pretraining))
 
 
 def _key(row: FigureRow, table: Table) -> Key:

@@ -24,7 +24,7 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
         temperatures = sorted({row.tau_d for row in part if row.extra["value"] is not None and row.tau_d is not None})
         if len(temperatures) > 1:
             yield f"{name}-tau_d", _by_tau_d(part, trials, temperatures)
-        if {"L", "V"} <= trials[0]["params"].keys() and len(trials) > 1:
+        if {"L", "V"} <= trials[0].extra["params"].keys() and len(trials) > 1:
             yield f"{name}-LV", _by_size(part, trials)
 
 
@@ -44,7 +44,7 @@ def _title(row: Row, what: str) -> str:
 
 def _curves(rows: Sequence[Row], trials: Sequence[Row], look: Look) -> Any:
     """Every trial as a point; a line through the means of equal settings, with their spread."""
-    names = list(trials[0]["params"])
+    names = list(trials[0].extra["params"])
     figure, panels = panels_of(
         rows[0], _title(rows[0], "each trial"), grid=(1, len(names)), size=(2.6, 2.6), sharey=True
     )
@@ -114,7 +114,7 @@ def _by_tau_d(rows: Sequence[Row], trials: Sequence[Row], temperatures: Sequence
     size = (0.6 + SIDE * len(temperatures), 0.5 + 0.24 * len(order))
     figure, panels = panels_of(rows[0], _title(rows[0], "by tau_d"), grid=(1, 1), size=size)
     image = heat_map(panels[0, 0], table, [f"{tau:g}" for tau in temperatures], names, digits=1, bold=True)
-    panels[0, 0].set(xlabel="tau_d", ylabel=" / ".join(trials[0]["params"]))
+    panels[0, 0].set(xlabel="tau_d", ylabel=" / ".join(trials[0].extra["params"]))
     figure.colorbar(image, ax=panels[0, 0], label=_label(rows[0]))
     remark(figure, "one seed; bold: the best of a trial")
     return figure

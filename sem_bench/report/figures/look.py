@@ -48,8 +48,8 @@ class Look:
             self.numbers[name] = next(free, first)
         self.markers: dict[str, str] = {}
         for row in rows:
-            own = row.marker or MARKERS.get(row.embedding_type, "v")
-            wished = (own, *"vPX<>ph*d8", *MARKERS.values())
+            usual = row.marker or MARKERS.get(row.embedding_type, "v")
+            wished = (usual, *"vPX<>ph*d8", *MARKERS.values())
             free_markers = (marker for marker in wished if marker not in self.markers.values())
             self.markers.setdefault(self.embedding(row), next(free_markers, "o"))
 

@@ -69,9 +69,9 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
 def refresh(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw], *, changed: bool) -> None:
     """`write`, where a figure is absent, or the rows or the code that draws are others than when it was drawn.
 
-    .figures.json says what was drawn, and of what; `changed` draws in any case.
+    .figures says what was drawn, and of what; `changed` draws in any case.
     """
-    stamp = folder / ".figures.json"
+    stamp = folder / ".figures"
     known = read_json(stamp)
     found = {"of": _origin(rows, drawers)}
     files = known.get("files") if isinstance(known, dict) and known.get("of") == found["of"] else None
