@@ -62,34 +62,43 @@ def with_gains(cells: Sequence[Cell]) -> list[Row]:
     for cell in cells:
         if cell.row.baseline and cell.metric.gain:
             baselines.setdefault(cell.place, {})[canonical_json(cell.row.digests)] = cell
-    return [_with_gain(cell, list(baselines.get(cell.place, {}).values())) for cell in cells]
+    return [
+        cell.row
+        if cell.row.baseline or not cell.metric.gain
+        else _with_gain(cell, list(baselines.get(cell.place, {}).values()))
+        for cell in cells
+    ]
 
 
 def _with_gain(cell: Cell, baselines: Sequence[Cell]) -> Row:
-    row = cell.row
-    if row.baseline or not cell.metric.gain:
-        return row
-    if cell.external:
-        note = "external encoders are no pair: no gain"
-    elif len(baselines) != 1:
-        note = f"{'several' if baselines else 'no'} {BASELINE} arms to compare with: no gain"
-    else:
-        (gain, low, high), note = _gain(cell, baselines[0])
-        counted = gain is not None and cell.metric.images
-        bootstrap = _bootstrap(cell, baselines[0]) if counted else []
-        row = replace(row, gain=gain, gain_low=low, gain_high=high, bootstrap=bootstrap)
-    return replace(row, notes=[*row.notes, note], gain_notes=[note]) if note else row
+    (gain, low, high), note = _gain(cell, baselines)
+    notes = [note] if note else []
+    bootstrap = _bootstrap(cell, baselines[0]) if gain is not None and cell.metric.images else []
+    return replace(
+        cell.row,
+        gain=gain,
+        gain_low=low,
+        gain_high=high,
+        bootstrap=bootstrap,
+        notes=cell.row.notes + notes,
+        gain_notes=notes,
+    )
 
 
-def _gain(cell: Cell, base: Cell) -> tuple[Interval, str]:
+def _gain(cell: Cell, baselines: Sequence[Cell]) -> tuple[Interval, str]:
     hole: Interval = (None, None, None)
+    if cell.external:
+        return hole, "external encoders are no pair: no gain"
+    if len(baselines) != 1:
+        return hole, f"{'several' if baselines else 'no'} {BASELINE} arms to compare with: no gain"
+    (base,) = baselines
     if cell.absent:
         return hole, ""  # the cell's own note says why
     if base.absent:
-        return hole, f"the none arm has holes ({base.absent}): no gain"
+        return hole, f"the {BASELINE} arm has holes ({base.absent}): no gain"
     common = [seed for seed in cell.values if seed in base.values]
     if cell.attached and any(cell.pretrained[s] != base.pretrained[s] for s in common):
-        return hole, "stands on another pretraining than none: no gain"
+        return hole, f"stands on another pretraining than {BASELINE}: no gain"
     for here, there in ((cell.settings[seed], base.settings[seed]) for seed in common):
         if here != there or here == UNKNOWN:
             return hole, f"{here} against {there}: no gain"

@@ -3,6 +3,7 @@
 Every file is validated here, at the door. A damaged result is never an error: it counts as absent, with the reason.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,8 +27,11 @@ UNKNOWN = "unknown"
 # --- what the files hold ----------------------------------------------------------------------------------
 
 
+_STRICT = json.JSONEncoder(allow_nan=False)
+
+
 def _plain(value: Any) -> Any:
-    canonical_json(value)  # raises ValueError for an infinite number
+    _STRICT.encode(value)  # raises ValueError for an infinite number, such as 1e999
     return value
 
 
@@ -355,10 +359,9 @@ def _fits(row: FigureRow, table: Table) -> bool:
         if not all(isinstance(extra.get(name), int | float) for name in {table.chance, *printed}):
             return False
     try:
-        canonical_json(extra)
-    except ValueError:  # an infinite number
+        return not extra or bool(_plain(extra))
+    except ValueError:
         return False
-    return True
 
 
 def _predictions(result: Result, number: int) -> Predictions | None:

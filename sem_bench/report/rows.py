@@ -94,8 +94,10 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
         choices=choices,
     )
     single = {seed: run.figures[key][0].predictions for seed, run in used.items() if len(run.figures[key]) == 1}
+    if counterpart := published.match(row, metric):
+        row = replace(row, published=counterpart)
     return Cell(
-        row=replace(row, published=published.match(row, metric)),
+        row=row,
         metric=metric,
         values={
             seed: statistics.fmean(_above_chance(draw, table) for draw in run.figures[key])
@@ -126,9 +128,9 @@ def _mean(values: Sequence[Any]) -> Any:
     first = values[0]
     if all(value == first for value in values):
         return first
-    if all(isinstance(value, dict) and value.keys() == first.keys() for value in values):
+    if isinstance(first, dict) and all(isinstance(value, dict) and value.keys() == first.keys() for value in values):
         return {name: _mean([value[name] for value in values]) for name in first}
-    if all(isinstance(value, list) and len(value) == len(first) for value in values):
+    if isinstance(first, list) and all(isinstance(value, list) and len(value) == len(first) for value in values):
         return [_mean(list(parts)) for parts in zip(*values, strict=True)]
     return statistics.fmean(values) if all(isinstance(value, int | float) for value in values) else None
 

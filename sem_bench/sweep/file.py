@@ -48,6 +48,7 @@ class Study(File):
     """One method's trials."""
 
     name: str
+    shared: str = ""  # of the settings that its trials have in common with those of other methods
     sampler: Plain
     own_first: bool = True
     pruner: Plain | None
