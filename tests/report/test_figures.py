@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from sem_bench import analysis
+from sem_bench.report.figures.look import Look
 from tests.helpers.rows import rows_of
 
 Json = dict[str, Any]
@@ -363,3 +364,18 @@ def test_six_methods_take_seconds(tmp_path: Path) -> None:
     paths = draw(rows, tmp_path)
     assert len(paths) == 2 * (3 + 6 + 6)
     assert time.process_time() - start < 15  # a third of it on an idle core
+
+
+def test_a_marker_is_that_of_the_type_or_of_its_card() -> None:
+    """Whatever the suite calls the embedding; two of one type differ."""
+    sem = entropy("byol")[0]
+
+    def markers(*rows: Json) -> list[str]:
+        found = rows_of(rows)
+        look = Look(found)
+        return [look.marker(each, hollow=False)["marker"] for each in found]
+
+    assert markers(sem) == markers(sem | {"embedding": "wide"}) == ["s"]
+    assert markers(sem | {"marker": "*"}) == ["*"]
+    assert markers(sem | {"embedding": "linear"}, sem) == ["s", "v"]
+    assert markers(sem | {"embedding_config": {"type": "of tomorrow"}}) == ["v"]

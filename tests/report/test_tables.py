@@ -7,8 +7,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -16,8 +18,11 @@ from hypothesis import strategies as st
 
 from sem_bench import analysis
 from sem_bench.analysis import write_tables
+from sem_bench.cards import load_code
+from sem_bench.cli.parser import parser
 from sem_bench.errors import UserError
-from sem_bench.evaluations.registry import builtin
+from sem_bench.evaluations.registry import AnyEvaluation, builtin
+from sem_bench.report import formats
 from sem_bench.report.formats._parts import WIDTH
 from sem_bench.report.gains import interval, pooled
 from sem_bench.report.render import render
@@ -26,6 +31,15 @@ from sem_bench.report.text_table import TextCell, TextTable
 from tests.helpers.results import MAIN, NONE, SEM, Json, Tree, figure
 from tests.helpers.rows import row_of
 
+DRAW = """
+from sem_bench.report.figures.panels import footnote, panels_of
+
+def draw(rows, look):
+    figure, panels = panels_of(rows[0], "Mine", grid=(1, 1), size=(2, 2))
+    panels[0, 0].plot([row.mean for row in rows])
+    footnote(figure, rows, look, rows)
+    yield "", figure
+"""
 KEYS = [
     *(
         "table",
@@ -690,6 +704,25 @@ def test_html(odd: list[Row]) -> None:
     assert '<meta charset="utf-8">' in text
 
 
+def test_a_format_is_one_file(odd: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is rendered, offered, and written by a run where it says how its files end."""
+    code = "END = {}\ndef render(tables, rows): return f'{{len(tables)}} tables of {{len(rows)}} rows'\n"
+    (tmp_path / "counted.py").write_text(code.format("'txt'"))
+    (tmp_path / "shown.py").write_text(code.format(None))
+    (tmp_path / "_helper.py").write_text("")
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    assert formats.names() == ["github", "latex", "csv", "html", "json", "counted", "shown"]
+    assert (
+        render(comparison(odd), odd, "counted")
+        == render(comparison(odd), odd, "shown")
+        == f"1 tables of {len(odd)} rows"
+    )
+    assert parser().parse_args(["table", "results", "--format", "counted"]).format == "counted"
+    write_tables(tmp_path / "out", odd, comparison(odd))
+    assert (tmp_path / "out/comparison.txt").read_text() == f"1 tables of {len(odd)} rows\n"
+    assert len(list((tmp_path / "out").glob("comparison.*"))) == 5
+
+
 def test_json_has_the_keys_of_the_contract(odd: list[Row]) -> None:
     def refuse(token: str) -> None:
         raise AssertionError(f"{token} in JSON")
@@ -773,6 +806,50 @@ def test_figures_are_drawn_where_a_table_changed(tree: Tree, tmp_path: Path) -> 
     (tmp_path / "comparison.md").unlink()  # a run that was killed before the tables
     write_tables(tmp_path, found, comparison(found))
     assert drawn.read_text() != "as it was"
+
+
+def drawn_again(folder: Path, found: list[Row]) -> bool:
+    (drawn,) = folder.glob("*.svg")
+    drawn.write_text("as it was")
+    write_tables(folder, found, comparison(found))
+    return drawn.read_text() != "as it was"
+
+
+def test_a_figure_that_is_not_there_is_drawn(tree: Tree, tmp_path: Path) -> None:
+    tree.arm([50, 52])
+    tree.arm([53, 54], "sem")
+    found = rows(tree.write())
+    write_tables(tmp_path, found, comparison(found))
+    assert not drawn_again(tmp_path, found)
+    (tmp_path / "gains.png").unlink()
+    assert drawn_again(tmp_path, found) and (tmp_path / "gains.png").is_file()
+    for text in ("[]", "{", '{"of": 3, "files": 4}'):
+        (tmp_path / ".figures").write_text(text)
+        assert drawn_again(tmp_path, found)
+    assert not drawn_again(tmp_path, found)
+
+
+def test_figures_of_other_code_or_rows_are_drawn_anew(tree: Tree, tmp_path: Path) -> None:
+    """The drawing code of a user's evaluation, and what a table does not print."""
+    tree.arm([50, 52])
+    tree.arm([53, 54], "sem")
+    found = rows(tree.write())
+    code = tmp_path / "evaluations" / "mine.py"
+    code.parent.mkdir()
+
+    def write(text: str) -> bool:
+        code.write_text(text)
+        mine = {"mine": cast(AnyEvaluation, SimpleNamespace(figure="mine", draw=load_code(code).draw))}
+        analysis.write_tables(tmp_path / "out", found, comparison(found), mine)
+        (picture,) = (tmp_path / "out").glob("mine.svg")
+        again = picture.read_text() != "as it was"
+        picture.write_text("as it was")
+        return again
+
+    assert write(DRAW) and not write(DRAW) and write(DRAW + "# changed\n") and not write(DRAW + "# changed\n")
+    found = [replace(row, extra={"more": 1}) for row in found]
+    texts = {path: path.read_text() for path in (tmp_path / "out").glob("*.md")}
+    assert write(DRAW + "# changed\n") and texts == {path: path.read_text() for path in texts}
 
 
 def test_no_rows_make_empty_files(tree: Tree) -> None:
