@@ -1,9 +1,8 @@
 """What a results folder says: which jobs a suite has (its manifest), and what is known of each evaluation.
 
-Every file is validated here, at the door. A damaged result is never an error: it counts as absent, with the reason.
+A damaged result is never an error: it counts as absent, with the reason.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,154 +10,18 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, NamedTuple, NoReturn, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.base.files import read_json
 from sem_bench.errors import UserError
+from sem_bench.report.files import FigureRow, JobEntry, ManifestFile, Metrics, ResultFile, plain, validated
 from sem_bench.report.layout import Table
-from sem_bench.report.row import ARM, FigureKey, main_representation
+from sem_bench.report.row import FigureKey, main_representation
 
-SCHEMA = 1
 UNKNOWN = "unknown"
-
-# --- what the files hold ----------------------------------------------------------------------------------
-
-
-_STRICT = json.JSONEncoder(allow_nan=False)
-
-
-def _plain(value: Any) -> Any:
-    _STRICT.encode(value)  # raises ValueError for an infinite number, such as 1e999
-    return value
-
-
-Text = dict[str, Any]  # of JSON
-Plain = Annotated[Text, AfterValidator(_plain)]
-Number = Annotated[float, Field(ge=-1e99, le=1e99)]  # whose square is a number, too
-Exact = Annotated[int | float, Field(ge=-1e99, le=1e99)]  # as it stands there: 1 is not made 1.0
-Part = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]  # of a path
-M = TypeVar("M", bound="File")
-
-
-class File(BaseModel):
-    """A part of a file: what is read of it. What else stands there is nobody's business."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Listed(File):
-    """A job that a manifest or a sweep names."""
-
-    kind: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
-    slug: Part
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-    @property
-    def folder(self) -> str:
-        """The name of its folder."""
-        return f"{self.slug}-{self.digest[:12]}"
-
-
-def _typed(settings: Text) -> Text:
-    if not isinstance(settings.get("type"), str):
-        raise ValueError("no type")
-    return settings
-
-
-class JobEntry(Listed):
-    """A job of a manifest, and where it stands in the tables."""
-
-    inputs: dict[str, str]
-    method: str
-    ip: Plain | None
-    embedding: str
-    embedding_config: Annotated[Plain, AfterValidator(_typed)]
-    backbone: str
-    dataset: str
-    recipe: str
-    epochs: int
-    seed: int
-    external: bool = False
-    baseline: str = ""
-    fraction: Number | None = None
-    fractions: list[Number] | None = None
-    columns: list[str] | None = None
-    metric: str | None = None
-    representation: str = ""  # that stands for its arm
-    marker: str = ""  # of its embedding, in figures
-    owes: list[FigureKey] | None = None
-
-    @property
-    def arm(self) -> str:
-        """What the seeds of a cell share."""
-        return canonical_json([self.kind, self.embedding_config["type"], *(getattr(self, name) for name in ARM)])
-
-    @property
-    def pretrained(self) -> str:
-        """The digest of the pretraining whose backbone it looks at."""
-        return self.baseline or self.inputs["pretrain"]
-
-
-class ManifestFile(File):
-    """results/suites/NAME.json."""
-
-    version: Literal[1] = Field(alias="schema")
-    written: datetime
-    tables: dict[str, Table] | None = None  # of each kind of job
-    jobs: list[JobEntry]
-    sweeps: list[Part] = []
-
-
-class Provenance(File):
-    """What a result was made with, on and from."""
-
-    model_config = ConfigDict(strict=True)
-
-    device: str | None = None
-    precision: str | None = None
-    seconds: Number | None = None
-    when: str | None = None
-    data: dict[str, str] | None = None  # fingerprints, by split
-    files: dict[str, int] | None = None  # sizes, by name
-
-
-class ResultFile(File):
-    """result.json of any job."""
-
-    version: Literal[1] = Field(alias="schema")
-    kind: str
-    digest: str
-    config: Plain
-    metrics: Text
-    provenance: Provenance | None = None
-
-
-class FigureRow(File):
-    """One measured number of an evaluation: one draw of a column, with what a table's `extras` name."""
-
-    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
-
-    column: str
-    fraction: Number
-    metric: str
-    representation: str
-    value: Number
-    tau_d: Exact | None = None
-    notes: list[str] | None = None
-
-
-class Metrics(File):
-    """What a result says of a pretraining or an evaluation."""
-
-    rows: list[FigureRow] | None = None
-    notes: list[str] | None = None
-    predictions: str | None = None
-
-
-# --- what they say ----------------------------------------------------------------------------------------
 
 
 class Key(NamedTuple):
@@ -316,14 +179,6 @@ def reader(results: Path) -> ResultReader:
     return read
 
 
-def validated(model: type[M], content: Any) -> M | None:
-    """A file's content as a model; None where it does not fit."""
-    try:
-        return model.model_validate(content)
-    except ValidationError:
-        return None
-
-
 def evaluated(job: JobEntry, read: ResultReader, table: Table) -> Evaluated:
     """What is known of a job. The setting is that of its pretraining, which made the representation."""
     result, absence = read(job.kind, job.digest)
@@ -359,7 +214,7 @@ def _fits(row: FigureRow, table: Table) -> bool:
         if not all(isinstance(extra.get(name), int | float) for name in {table.chance, *printed}):
             return False
     try:
-        return not extra or bool(_plain(extra))
+        return not extra or bool(plain(extra))
     except ValueError:
         return False
 

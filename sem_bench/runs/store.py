@@ -19,7 +19,8 @@ from sem_bench.base.files import files_below, lines_digest, read_json, write_ato
 from sem_bench.config.fields import SplitName, resolved
 from sem_bench.errors import UserError
 from sem_bench.evaluation import Evaluation
-from sem_bench.report.results import SCHEMA, read_result
+from sem_bench.report.files import SCHEMA
+from sem_bench.report.results import read_result
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite
 

@@ -16,7 +16,7 @@ from sem_bench.base.files import write_json
 from sem_bench.base.limits import Limits
 from sem_bench.config.fields import SplitName
 from sem_bench.data import loading
-from sem_bench.report.results import SCHEMA
+from sem_bench.report.files import SCHEMA
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.progress import Reporter
 from sem_bench.runs.provenance import Meter

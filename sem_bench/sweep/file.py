@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from sem_bench.base.files import read_json
-from sem_bench.report.results import Exact, File, Listed, Plain, validated
+from sem_bench.report.files import Exact, File, Listed, Plain, validated
 
 
 class Found(File):
@@ -69,8 +69,9 @@ class Study(File):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if len({tuple(trial.params) for trial in self.trials if trial.tried}) > 1:
-            raise ValueError("complete trials differ in their parameters")
+        parameters = {frozenset(trial.params) for trial in self.trials if trial.tried}
+        if len(parameters) > 1 or frozenset() in parameters:
+            raise ValueError("complete trials have the same parameters")
         if self.pruner is not None and not isinstance(self.pruner.get("type"), str):
             raise ValueError("no type of the pruner")
         for trial in self.trials:

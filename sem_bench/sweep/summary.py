@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.files import write_json
-from sem_bench.report.results import SCHEMA
+from sem_bench.report.files import SCHEMA
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
 from sem_bench.sweep.file import read
