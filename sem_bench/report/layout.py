@@ -44,7 +44,7 @@ class Table(Model):
     headline: bool = False  # the suite's first table: no name in its title, and h of the same network beside it
     gains: bool = True  # columns of gains
     group: list[str] = []  # fields of rows: a table for each of their values
-    every: bool = False  # a line for each representation, and not for the one that stands for its arm
+    every: bool = False  # a line for each representation and tau_d, and not for the one that stands for its arm
     beside: Beside | None = None
     chance: str = ""  # the field of a row that says what chance gives: gains count from there
     aside: str = ""  # behind a mean whose row has it, from the row's fields: " ({null:.3f})"

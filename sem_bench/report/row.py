@@ -10,6 +10,7 @@ METHOD = ("method", "ip")
 ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "recipe", "epochs")
 BASELINE = "none"  # the type of embedding that gains are counted from, a method without any
 FigureKey = tuple[str, float, str, str]  # column, fraction, metric, representation
+# For manifests that do not say which representation stands for a job's arm.
 _MAIN = {"none": "h", "linear": "z", "sem": "sem", "gumbel": "sem", "untrained": "sem"}
 
 

@@ -148,3 +148,18 @@ def test_what_manifests_of_today_say_needs_no_type(tree: Tree) -> None:
     (row,) = analysis.read(tree.root).rows
     assert (row.main, row.marker, row.mean) == ("code", "*", 50)
     assert not {"main", "marker", "apart", "twin", "gain_notes", "choices"} & row.as_json().keys()
+
+
+@pytest.mark.parametrize("name", ["sem", "sem {:g}"])
+def test_temperatures_stay_apart_where_a_table_has_a_line_for_each(tree: Tree, name: str) -> None:
+    """Results of today say the temperature in the representation, too."""
+    for seed in (0, 1):
+        lines = [figure(50 + tau, name.format(tau), column="1%", metric="test", tau_d=tau) for tau in (0.1, 10.0)]
+        tree.job([*lines, figure(40, "h", column="1%", metric="test")], seed=seed, embedding="sem", kind="expressivity")
+        tree.jobs[-1] |= {"columns": ["1%"], "owes": [["1%", 1.0, "test", "h"]]}
+    read = analysis.read(tree.write())
+    assert [(row.representation, row.tau_d, row.mean, row.n) for row in read.rows] == [
+        *(("sem", 0.1, 50.1, 2), ("sem", 10.0, 60, 2), ("h", None, 40, 2)),
+    ]
+    (table,) = analysis.text_tables(read.rows, read.layouts)
+    assert [line[1].text.partition(": ")[2] for line in table.body] == ["sem at 0.1", "sem at 10", "h"]
