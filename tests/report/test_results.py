@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from sem_bench import analysis
 from sem_bench.errors import UserError
 from sem_bench.report import results, rows
+from sem_bench.report.layout import Metric, Remark
 from sem_bench.report.row import Row
 from sem_bench.sweep import table as sweep_table
 from tests.helpers.places import REPOSITORY
@@ -163,3 +165,11 @@ def test_temperatures_stay_apart_where_a_table_has_a_line_for_each(tree: Tree, n
     ]
     (table,) = analysis.text_tables(read.rows, read.layouts)
     assert [line[1].text.partition(": ")[2] for line in table.body] == ["sem at 0.1", "sem at 10", "h"]
+
+
+def test_a_layout_names_what_there_is() -> None:
+    """A user's mistake shows where the table is said, and not when it is printed."""
+    with pytest.raises(ValidationError, match=r"'\{columns\} train' can name \{column\} alone"):
+        Metric(name="train", header="{columns} train")
+    with pytest.raises(ValidationError, match=r"can name \{value\} alone"):
+        Remark(field="images", text="{images} images")
