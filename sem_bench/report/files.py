@@ -34,7 +34,7 @@ M = TypeVar("M", bound="File")
 class File(BaseModel):
     """A file, or a part of one."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)  # built where one is read
 
 
 class Listed(File):

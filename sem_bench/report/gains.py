@@ -48,7 +48,7 @@ class Cell:
     def place(self) -> str:
         """What an arm's row and its `none` row have in common."""
         names = ("table", *METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
-        return canonical_json([self.row.key(names), self.row.metric.replace(FIXED_TAU, "")])
+        return canonical_json([*map(self.row.get, names), self.row.metric.replace(FIXED_TAU, "")])
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

@@ -25,8 +25,8 @@ def numbered(rows: Iterable[Row]) -> list[Row]:
     times = Counter[str]()
     found = []
     for row in rows:
-        place = row.key(("table", "suite", *ARM, "fraction", "column", "metric", "representation"))
-        key = canonical_json([place, row.apart])
+        place = ("table", "suite", *ARM, "fraction", "column", "metric", "representation")
+        key = canonical_json([*map(row.get, place), row.apart])
         found.append(replace(row, twin=times[key]))
         times[key] += 1
     return found
