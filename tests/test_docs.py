@@ -198,9 +198,7 @@ def contact_sheet(path: Path) -> None:
 
 def figure(path: Path, *, record: str, table: str, name: str, suite: str | None = None) -> None:
     """A figure that `run` or `sweep` writes beside a table, from a record."""
-    rows = [
-        row for row in analysis.read(REPOSITORY / "docs/records" / record, suite=suite).rows if row["table"] == table
-    ]
+    rows = [row for row in analysis.read(REPOSITORY / "docs/records" / record, suite=suite).rows if row.table == table]
     with tempfile.TemporaryDirectory() as folder:
         analysis.draw(rows, Path(folder))
         path.write_bytes((Path(folder) / f"{name}.png").read_bytes())

@@ -341,16 +341,16 @@ def test_bootstrap(run: Run) -> None:
         for (metric, name), (head,) in run.heads("probe", arm, fraction=1.0).items():
             row = run.row("comparison", column="100%", metric=metric, representation=name, embedding=arm.label)
             if arm is base:
-                assert row.extra["bootstrap"] == []
+                assert row.bootstrap == []
                 continue
             difference = 100.0 * ((margins(head.scores(arm, arm.h("base")), truth) > 0) * 1 - theirs)
             spread = 1.96 * difference.std() / np.sqrt(len(difference))
-            ((seed, gain, low, high),) = row.extra["bootstrap"]
+            ((seed, gain, low, high),) = row.bootstrap
             assert seed == 0 and gain == pytest.approx(difference.mean()) == pytest.approx(row.gain)
             assert (low, high) == pytest.approx((gain - spread, gain + spread), abs=0.25 * spread)
             found += gain != 0
     assert found >= 3
-    assert not any(row.extra["bootstrap"] for row in run.rows if row.table == "comparison" and row.column == "9%")
+    assert not any(row.bootstrap for row in run.rows if row.table == "comparison" and row.column == "9%")
 
 
 # --- robustness ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic_core import from_json
+
 PACKAGE = Path(__file__).parent.parent
 BUILTIN = PACKAGE / "builtin" if (PACKAGE / "builtin").is_dir() else PACKAGE.parent  # installed, or a checkout
 
@@ -91,8 +93,8 @@ class JsonFiles:
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file's value, or None where it is absent or not whole."""
+    """A JSON file's value, or None where it is absent, not whole, or nothing that `write_json` would write."""
     try:
-        return json.loads(path.read_bytes())
+        return from_json(path.read_bytes(), allow_inf_nan=False)  # refuses what is nested too deeply, too
     except (OSError, ValueError):
         return None

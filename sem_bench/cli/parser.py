@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-FORMATS = ("github", "latex", "csv", "html", "json")
+from sem_bench.report import formats
+
 LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps")
 
 
@@ -61,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     which = table.add_mutually_exclusive_group()
     which.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
     which.add_argument("--all", action="store_true", help="of all suites")
-    table.add_argument("--format", choices=FORMATS, default="github")
+    table.add_argument("--format", choices=formats.names(), default="github")
     table.add_argument("--out", metavar="DIR", type=Path, help="write the tables there instead of printing them")
 
     keep = commands.add_parser("record", help="keep what the tables of a suite stand on, for docs to quote")

@@ -3,11 +3,12 @@
 import argparse
 from pathlib import Path
 
-from sem_bench.base.files import read_json, write_atomic
+from sem_bench.base.files import write_atomic
 from sem_bench.errors import UserError
 from sem_bench.evaluations.registry import builtin
+from sem_bench.report.files import Listed
 from sem_bench.report.results import manifests, reader
-from sem_bench.sweep.table import read
+from sem_bench.sweep.file import load
 
 
 def record(results: Path, folder: Path, *, suite: str | None) -> int:
@@ -17,24 +18,23 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
     """
     (manifest,) = manifests(results, suite=suite, all_suites=False, known=builtin())
     path = results / "suites" / f"{manifest.name}.json"
-    sweeps = {name: read(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}
+    sweeps = {name: load(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}
     if absent := [name for name, content in sweeps.items() if content is None]:
         raise UserError(
             f"{results}: sweep {absent[0]!r} of suite {manifest.name!r} was not run, or its file is damaged"
         )
-    studies = [study for content in sweeps.values() if content is not None for study in content["studies"]]
-    listed = [*read_json(path)["jobs"], *(job for study in studies for job in study["jobs"])]
-    jobs = {(job["kind"], job["digest"]): f"{job['slug']}-{job['digest'][:12]}" for job in listed}
-    result = reader(results)
-    lacking = [f"{kind}/{name}" for (kind, key), name in jobs.items() if result(kind, key)[1]]
-    if lacking:
+    studies = [study for content in sweeps.values() if content is not None for study in content.studies]
+    listed: list[Listed] = [*manifest.jobs, *(job for study in studies for job in study.jobs)]
+    jobs = {(job.kind, job.digest): job.folder for job in listed}
+    read = reader(results)
+    found = {key: read(*key)[0] for key in jobs}
+    if lacking := [f"{kind}/{jobs[kind, key]}" for (kind, key), result in found.items() if result is None]:
         text = f"{len(lacking)} of {len(jobs)} jobs of suite {manifest.name!r} have no result, such as {lacking[0]}"
         raise UserError(f"{results}: {text}")
-    for kind, name in {(kind, name): None for (kind, _), name in jobs.items()}:
-        found = next((results / kind).glob(f"*-{name[-12:]}"))  # another suite may have named it otherwise
-        for file in (found / "predictions.bin", found / "result.json"):
-            if file.exists():
-                write_atomic(folder / kind / name / file.name, file.read_bytes())
+    for (kind, key), result in found.items():
+        for name in ("predictions.bin", "result.json"):
+            if result is not None and (file := result.folder / name).is_file():
+                write_atomic(folder / kind / jobs[kind, key] / name, file.read_bytes())
     for name in sweeps:
         write_atomic(folder / "sweeps" / f"{name}.json", (results / "sweeps" / f"{name}.json").read_bytes())
     write_atomic(folder / "suites" / path.name, path.read_bytes())  # last: it says that the rest is there

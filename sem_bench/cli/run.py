@@ -36,7 +36,7 @@ def command(options: argparse.Namespace) -> int:
     failed = _execute(jobs, store, options)
     for sweep in () if options.only else sweeps:
         failed += swept(sweep, store, options)
-    print_tables(plan.suite.name, store)
+    print_tables(plan.suite.name, store, plan.evaluations)
     if failed:
         print(f"{len(failed)} of {len(jobs)} jobs failed:", file=sys.stderr)  # noqa: T201
     return say_failed(failed, store)

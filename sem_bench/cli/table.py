@@ -1,10 +1,15 @@
 """`table`: print the tables of a results folder, or write them."""
 
 import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sem_bench import analysis
+from sem_bench.config.cards import Library
 from sem_bench.errors import UserError
+from sem_bench.evaluations.registry import AnyEvaluation, sound
 from sem_bench.report import render
 
 if TYPE_CHECKING:
@@ -16,22 +21,30 @@ def command(options: argparse.Namespace) -> int:
     from sem_bench.config.validation import did_you_mean
 
     found = analysis.read(options.results, suite=options.suite, all_suites=options.all)
-    names = sorted({row["table"] for row in found.rows})
+    names = sorted({row.table for row in found.rows})
     if options.table and options.table not in names:
         raise UserError(f"--table: no table {options.table!r} here{did_you_mean(options.table, names)}")
-    rows = [row for row in found.rows if options.table in (None, row["table"])]
+    rows = [row for row in found.rows if options.table in (None, row.table)]
     tables = analysis.text_tables(found.rows, found.layouts, only=options.table)
     if options.out:
-        analysis.write_tables(options.out, rows, tables)
+        analysis.write_tables(options.out, rows, tables, _usable())
     else:
         print(render.render(tables, rows, options.format))  # noqa: T201
     return 0
 
 
-def print_tables(name: str, store: "Store") -> None:
+def _usable() -> dict[str, AnyEvaluation]:
+    """The package's evaluations and the sound ones of the current folder; of the others the reason is said."""
+    found, problems = sound(Library(Path.cwd()))
+    for problem in problems:
+        print(f"no figures of it: {problem}", file=sys.stderr)  # noqa: T201
+    return found
+
+
+def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> None:
     """Write the tables of a suite into its results, and print them."""
     found = analysis.read(store.root, suite=name, read_file=store.files.read)
     tables = analysis.text_tables(found.rows, found.layouts)
-    analysis.write_tables(store.root / "tables" / name, found.rows, tables)
+    analysis.write_tables(store.root / "tables" / name, found.rows, tables, evaluations)
     if tables:
         print(render.render(tables, found.rows, "github"))  # noqa: T201

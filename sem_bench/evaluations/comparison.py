@@ -1,6 +1,7 @@
 """The table that probe, nearest neighbours and augmented heads share, and its figure of gains."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sem_bench.base.digest import canonical_json
@@ -20,7 +21,7 @@ from sem_bench.report.figures.panels import (
 )
 from sem_bench.report.gains import pooled
 from sem_bench.report.layout import Metric, Table
-from sem_bench.report.row import Row, embedding_type
+from sem_bench.report.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 COMPARISON = Table(
     name="comparison",
-    metrics=[Metric(name="top1", images=True), Metric(name="knn_top1")],
+    metrics=[Metric(name="top1", images=True, published=True), Metric(name="knn_top1")],
     order=10,
     legend="probe: l2 logistic regression on frozen features; test read once",
     headline=True,
@@ -40,14 +41,14 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
     arms = [
         row
         for row in main_rows(rows_of(rows, COMPARISON.name, *(metric.name for metric in COMPARISON.metrics)))
-        if embedding_type(row) != "none"
+        if not row.baseline
     ]
     drawn = complete_rows(arms, "gain")
     if not drawn:
         return
     means = list(_pooled(arms, look))
-    shown = drawn + [row for row in means if row["gain"] is not None]
-    columns, embeddings = list(grouped(drawn, lambda row: row["column"])), list(grouped(drawn, look.embedding))
+    shown = drawn + [row for row in means if row.gain is not None]
+    columns, embeddings = list(grouped(drawn, lambda row: row.column)), list(grouped(drawn, look.embedding))
     lines = {name: float(number) for number, name in enumerate(grouped(drawn, look.method))}
     lines |= {name: len(lines) + 0.3 + number for number, name in enumerate(grouped(shown[len(drawn) :], look.method))}
     size = (2.0, 0.5 + len(lines) * max(0.3, 0.17 * len(embeddings)))
@@ -55,8 +56,10 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
     cut = False
     for axis, column in zip(panels[0], columns, strict=True):
         axis.axvline(0, color=INK, linewidth=0.8, zorder=1)
-        own = [row for row in shown if row["column"] == column]
-        reach = max(1.0, *(3 * abs(row["gain"]) for row in own))  # two seeds can have intervals that dwarf all gains
+        own = [row for row in shown if row.column == column]
+        reach = max(
+            1.0, *(3 * abs(row.gain or 0.0) for row in own)
+        )  # two seeds can have intervals that dwarf all gains
         for row in own:
             y = lines[look.method(row)] + 0.8 * ((embeddings.index(look.embedding(row)) + 0.5) / len(embeddings) - 0.5)
             cut |= _gain(axis, row, y, look, reach)
@@ -69,7 +72,7 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
     widen(figure, width_of(lines))
     firsts = grouped(drawn, look.embedding).items()
     legend(figure, [legend_entry(name, **look.marker(first[0], hollow=False)) for name, first in firsts])
-    bars = any(row["gain_low"] is not None for row in drawn)
+    bars = any(row.gain_low is not None for row in drawn)
     texts = (
         "bars: 95 % t-interval of the gain, paired by seed" * bars,
         "arrows: the interval goes on" * cut,
@@ -81,23 +84,24 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
 
 def _gain(axis: "Axes", row: Row, y: float, look: Look, reach: float) -> bool:
     """A gain and its interval as far as the panel reaches; whether the interval goes on."""
-    colour, low, high = look.colour(row), row["gain_low"], row["gain_high"]
-    if low is not None:
+    colour, low, high = look.colour(row), row.gain_low, row.gain_high
+    goes_on = False
+    if low is not None and high is not None:
+        goes_on = max(-low, high) > reach
         axis.plot([max(low, -reach), min(high, reach)], [y, y], color=colour, solid_capstyle="butt")
         for end, marker in ((-low, "<"), (high, ">")):
             if end > reach:
                 axis.plot([reach if marker == ">" else -reach], [y], marker, color=colour, markersize=4)
-    axis.plot([row["gain"]], [y], color=colour, linestyle="none", **look.marker(row, hollow=low is None))
-    return low is not None and max(-low, high) > reach
+    axis.plot([row.gain or 0.0], [y], color=colour, linestyle="none", **look.marker(row, hollow=low is None))
+    return goes_on
 
 
 def _pooled(arms: Sequence[Row], look: Look) -> Iterator[Row]:
     """The pooled lines of the comparison as rows. A hole among the methods makes a hole."""
-    for part in grouped(arms, lambda row: (look.embedding(row), canonical_json(row["ip"]))).values():
+    for part in grouped(arms, lambda row: (look.embedding(row), canonical_json(row.ip))).values():
         methods = list(grouped(part, look.method))
-        for same in grouped(part, lambda row: row["column"]).values() if len(methods) > 1 else ():
-            gains = {look.method(row): row["gain"] for row in same}
-            interval = pooled([gains.get(method) for method in methods])
-            mean = dict(zip(("gain", "gain_low", "gain_high"), interval, strict=True))
-            name = {"method": f"pooled ({len(methods)})", "twin": -1, "notes": []}
-            yield same[0] | mean | name | {"n": max(row["n"] for row in same)}
+        for same in grouped(part, lambda row: row.column).values() if len(methods) > 1 else ():
+            gains = {look.method(row): row.gain for row in same}
+            mean, low, high = pooled([gains.get(method) for method in methods])
+            line = replace(same[0], method=f"pooled ({len(methods)})", twin=-1, notes=[], gain_notes=[], choices="")
+            yield replace(line, gain=mean, gain_low=low, gain_high=high, n=max(row.n for row in same))

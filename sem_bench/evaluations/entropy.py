@@ -109,8 +109,8 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
     def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
         """How the entropies of the simplices are distributed, and their mean over training."""
         arms = main_rows(rows_of(rows, self.table.name, self.table.metrics[0].name))
-        counted = [row for row in complete_rows(arms, "histogram") if sum(row["histogram"]) > 0]
-        followed = [row for row in complete_rows(arms, "course") if row["course"]]
+        counted = [row for row in complete_rows(arms, "histogram") if sum(row.extra["histogram"]) > 0]
+        followed = [row for row in complete_rows(arms, "course") if row.extra["course"]]
         drawn = list({id(row): row for row in counted + followed}.values())
         if not drawn:
             return
@@ -119,22 +119,22 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
         if counted:
             panels[0, 0].set(xlabel="normalised entropy H / log V", ylabel="probability density", xlim=(-0.02, 1.02))
         for row in counted:
-            bins, total = len(row["histogram"]), sum(row["histogram"])
-            density = [bins * number / total for number in row["histogram"]]
+            bins, total = len(row.extra["histogram"]), sum(row.extra["histogram"])
+            density = [bins * number / total for number in row.extra["histogram"]]
             colour, dashes = look.colour(row), look.dashes(row)
             edges = [number / bins for number in range(bins + 1)]
             panels[0, 0].stairs(density, edges, color=colour, linestyle=dashes, linewidth=1.4)
             peak = max(range(bins), key=lambda number: density[number])
-            style = look.marker(row, hollow=row["n"] == 1) | {"color": colour, "linestyle": "none"}
+            style = look.marker(row, hollow=row.n == 1) | {"color": colour, "linestyle": "none"}
             panels[0, 0].plot([(peak + 0.5) / bins], [density[peak]], **style)
         if followed:
             panels[0, -1].set(xlabel="epoch", ylabel="mean of H / log V", ylim=(-0.02, 1.02))
         for row in followed:
-            epochs, shares = zip(*row["course"], strict=True)
-            style = look.marker(row, hollow=row["n"] == 1) | {"markevery": max(1, len(epochs) // 6)}
+            epochs, shares = zip(*row.extra["course"], strict=True)
+            style = look.marker(row, hollow=row.n == 1) | {"markevery": max(1, len(epochs) // 6)}
             panels[0, -1].plot(epochs, shares, color=look.colour(row), linestyle=look.dashes(row), **style)
         styles = ((row, {"color": look.colour(row), "linestyle": look.dashes(row)}) for row in drawn)
-        marked = ((row, style | look.marker(row, hollow=row["n"] == 1)) for row, style in styles)
+        marked = ((row, style | look.marker(row, hollow=row.n == 1)) for row, style in styles)
         legend(figure, [legend_entry(f"{look.method(row)}, {look.embedding(row)}", **style) for row, style in marked])
         footnote(figure, arms, look, drawn, "left: the marker is at the largest bin" if counted else "")
         yield "", figure

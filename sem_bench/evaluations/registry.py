@@ -32,15 +32,21 @@ def builtin() -> dict[str, AnyEvaluation]:
 
 def evaluations(library: Library) -> dict[str, AnyEvaluation]:
     """Those that a suite can name: its own first. Raises UserError with a line for each that is faulty."""
+    found, problems = sound(library)
+    if problems:
+        raise UserError(problems)
+    return found
+
+
+def sound(library: Library) -> tuple[dict[str, AnyEvaluation], list[str]]:
+    """The same without the faulty ones, and a line for each of these."""
     own, problems = [], []
     for path in library.code("evaluation"):
         try:
             own.append(of_file(path))
         except UserError as error:
             problems += error.problems
-    if problems:
-        raise UserError(problems)
-    return _ordered([*builtin().values(), *own])
+    return _ordered([*builtin().values(), *own]), problems
 
 
 def _ordered(found: Iterator[AnyEvaluation] | list[AnyEvaluation]) -> dict[str, AnyEvaluation]:

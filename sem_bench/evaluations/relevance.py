@@ -149,7 +149,7 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
         figure, panels = panels_of(
             drawn[0], "Semantic relevance", grid=(height, columns), size=(1.9, 1.9), sharex=True, sharey=True
         )
-        ticks = sorted({int(row["column"]) for row in drawn})
+        ticks = sorted({int(row.column) for row in drawn})
         base_rate = {"color": INK, "linestyle": "--", "linewidth": 0.9}
         panels[0, 0].set_xscale("log", base=2)
         panels[0, 0].set_xticks(ticks, list(map(str, ticks)), minor=False)
@@ -162,21 +162,17 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
         for axis, (method, found) in zip(panels.flat, methods.items(), strict=False):
             axis.set(title=method)
             for name, line in grouped(found, look.embedding).items():
-                line = sorted(line, key=lambda row: int(row["column"]))
-                ks = [int(row["column"]) for row in line]
+                line = sorted(line, key=lambda row: int(row.column))
+                ks = [int(row.column) for row in line]
                 colour = shades_of(look.colour(line[0]), len(embeddings))[embeddings.index(name)]
-                style = look.marker(line[0], hollow=all(row["n"] == 1 for row in line))
-                axis.errorbar(
-                    ks, [row["mean"] for row in line], [row["std"] or 0 for row in line], color=colour, **style
-                )
+                style = look.marker(line[0], hollow=all(row.n == 1 for row in line))
+                axis.errorbar(ks, [row.mean for row in line], [row.std or 0 for row in line], color=colour, **style)
                 null = complete_rows(line, "null_low", "null_high")
                 if null:
-                    edges = ([row[end] for row in null] for end in ("null_low", "null_high"))
-                    axis.fill_between(
-                        [int(row["column"]) for row in null], *edges, color=colour, alpha=0.2, linewidth=0
-                    )
+                    edges = ([row.extra[end] for row in null] for end in ("null_low", "null_high"))
+                    axis.fill_between([int(row.column) for row in null], *edges, color=colour, alpha=0.2, linewidth=0)
                 base = complete_rows(line, "base_rate")
-                axis.plot([int(row["column"]) for row in base], [row["base_rate"] for row in base], **base_rate)
+                axis.plot([int(row.column) for row in base], [row.extra["base_rate"] for row in base], **base_rate)
         figure.supylabel("semantic relevance", fontsize=9)
         from matplotlib.patches import Patch
 
@@ -194,7 +190,16 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
                 *[legend_entry("base rate", **base_rate)] * bool(complete_rows(drawn, "base_rate")),
             ],
         )
-        spread = SPREAD if any(row["std"] for row in drawn) else ""
+        spread = SPREAD if any(row.std for row in drawn) else ""
         chance = "chance: classes permuted among superclasses" if complete_rows(drawn, "null_low", "null_high") else ""
-        footnote(figure, arms, look, drawn, "mean over classes, of the K largest weights of each", spread, chance)
+        footnote(
+            figure,
+            arms,
+            look,
+            drawn,
+            "mean over classes, of the K largest weights of each",
+            spread,
+            chance,
+            column=self.table.metrics[0].header,
+        )
         yield "", figure

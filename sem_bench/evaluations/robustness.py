@@ -73,7 +73,7 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
     table = Table(
         name="robustness",
         metrics=[
-            Metric(name="top1", images=True),
+            Metric(name="top1", images=True, published=True),
             Metric(name="top1_all", header="{column}, all classes", images=True),
             Metric(
                 name="mce",
@@ -142,29 +142,29 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
         every = [
             row
             for row in main_rows(rows_of(rows, self.table.name, self.table.metrics[0].name))
-            if row["mean"] is None or row.get("matrix")
+            if row.mean is None or row.extra.get("matrix")
         ]
-        places = {(row["column"], row["fraction"]) for row in every if row["mean"] is not None}
-        limits = {place: _limits(row for row in every if (row["column"], row["fraction"]) == place) for place in places}
-        for (method, *place), found in grouped(
-            every, lambda row: (look.method(row), row["column"], row["fraction"])
-        ).items():
+        places = {(row.column, row.fraction) for row in every if row.mean is not None}
+        limits = {place: _limits(row for row in every if (row.column, row.fraction) == place) for place in places}
+        for (method, *place), found in grouped(every, lambda row: (look.method(row), row.column, row.fraction)).items():
             drawn = complete_rows(found)
             if not drawn:
                 continue
-            widest, tallest = (max(len(row["matrix"][name]) for row in drawn) for name in ("severities", "corruptions"))
+            widest, tallest = (
+                max(len(row.extra["matrix"][name]) for row in drawn) for name in ("severities", "corruptions")
+            )
             size = (0.3 + 0.36 * widest, 0.6 + 0.2 * tallest)
-            first = drawn[0]["matrix"]["corruptions"]
+            first = drawn[0].extra["matrix"]["corruptions"]
             title = f"Accuracy under corruption: {method}, probe at {100 * place[1]:g}% of labels"
             figure, panels = panels_of(drawn[0], title, grid=(1, len(drawn)), size=size)
             for axis, row in zip(panels[0], drawn, strict=True):
-                names = [str(name).replace("_", " ") for name in row["matrix"]["corruptions"]]
-                severities = list(map(str, row["matrix"]["severities"]))
-                image = heat_map(axis, row["matrix"]["values"], severities, names, limits=limits[tuple(place)])
-                axis.set(title=f"{look.embedding(row)}\nmean {row['mean']:.1f} %", xlabel="severity")
-                axis.tick_params(labelleft=axis is panels[0, 0] or row["matrix"]["corruptions"] != first)
+                names = [str(name).replace("_", " ") for name in row.extra["matrix"]["corruptions"]]
+                severities = list(map(str, row.extra["matrix"]["severities"]))
+                image = heat_map(axis, row.extra["matrix"]["values"], severities, names, limits=limits[tuple(place)])
+                axis.set(title=f"{look.embedding(row)}\nmean {row.mean:.1f} %", xlabel="severity")
+                axis.tick_params(labelleft=axis is panels[0, 0] or row.extra["matrix"]["corruptions"] != first)
             figure.colorbar(image, ax=list(panels[0]), label="accuracy [%]", fraction=0.05)
-            counts = {row["matrix"]["images"] for row in drawn if row["matrix"].get("images")}
+            counts = {row.extra["matrix"]["images"] for row in drawn if row.extra["matrix"].get("images")}
             footnote(
                 figure, found, look, drawn, *(f"{count:g} images of each corruption and severity" for count in counts)
             )
@@ -173,5 +173,5 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
 
 def _limits(rows: Iterable[Row]) -> tuple[float, float]:
     """The lowest and the highest value of their matrices."""
-    values = [value for row in rows if row["mean"] is not None for line in row["matrix"]["values"] for value in line]
+    values = [value for row in rows if row.mean is not None for line in row.extra["matrix"]["values"] for value in line]
     return min(values), max(values)

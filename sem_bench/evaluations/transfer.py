@@ -41,8 +41,8 @@ class Transfer(Evaluation[TransferSettings, TransferJob]):
     table = Table(
         name="transfer",
         metrics=[
-            Metric(name="top1", images=True),
-            Metric(name="mean_per_class", header="{column} (per class)"),
+            Metric(name="top1", images=True, published=True),
+            Metric(name="mean_per_class", header="{column} (per class)", published=True),
         ],
         order=30,
         legend="transfer: a probe on all labels of another data set; per class: the mean over its classes",

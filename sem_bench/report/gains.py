@@ -3,12 +3,12 @@
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.layout import FIXED_TAU, Metric
 from sem_bench.report.results import UNKNOWN, Predictions
-from sem_bench.report.row import BASELINE, METHOD, Row, embedding_type
+from sem_bench.report.row import BASELINE, METHOD, Row
 
 Interval = tuple[float | None, float | None, float | None]  # mean, low, high
 
@@ -47,9 +47,8 @@ class Cell:
     @property
     def place(self) -> str:
         """What an arm's row and its `none` row have in common."""
-        metric = self.row["metric"].replace(FIXED_TAU, "")
         names = ("table", *METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
-        return canonical_json([*(self.row[name] for name in names), metric])
+        return canonical_json([*map(self.row.get, names), self.row.metric.replace(FIXED_TAU, "")])
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
@@ -57,37 +56,49 @@ def seeds_text(seeds: Sequence[int]) -> str:
     return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
-def add_gains(cells: Sequence[Cell]) -> None:
-    """Fill in each arm's gain over `none`, but of errors. Notes on the gain alone end in "gain"."""
-    cells = [cell for cell in cells if cell.metric.gain]
+def with_gains(cells: Sequence[Cell]) -> list[Row]:
+    """The rows of cells; those of arms with an embedding with their gain over the baseline, but of errors."""
     baselines: dict[str, dict[str, Cell]] = {}
     for cell in cells:
-        if embedding_type(cell.row) == BASELINE:
-            baselines.setdefault(cell.place, {})[canonical_json(cell.row["digests"])] = cell
-    for cell in (cell for cell in cells if embedding_type(cell.row) != BASELINE):
-        if cell.external:
-            cell.row["notes"].append("external encoders are no pair: no gain")
-            continue
-        found = list(baselines.get(cell.place, {}).values())
-        if len(found) == 1:
-            gain, note = _gain(cell, found[0])
-            cell.row.update(zip(("gain", "gain_low", "gain_high"), gain, strict=True))
-            if gain[0] is not None and cell.metric.images:
-                cell.row["bootstrap"] = _bootstrap(cell, found[0])
-        else:
-            note = f"{'several' if found else 'no'} none arms to compare with: no gain"
-        cell.row["notes"] += [note] if note else []
+        if cell.row.baseline and cell.metric.gain:
+            baselines.setdefault(cell.place, {})[canonical_json(cell.row.digests)] = cell
+    return [
+        cell.row
+        if cell.row.baseline or not cell.metric.gain
+        else _with_gain(cell, list(baselines.get(cell.place, {}).values()))
+        for cell in cells
+    ]
 
 
-def _gain(cell: Cell, base: Cell) -> tuple[Interval, str]:
+def _with_gain(cell: Cell, baselines: Sequence[Cell]) -> Row:
+    (gain, low, high), note = _gain(cell, baselines)
+    notes = [note] if note else []
+    bootstrap = _bootstrap(cell, baselines[0]) if gain is not None and cell.metric.images else []
+    return replace(
+        cell.row,
+        gain=gain,
+        gain_low=low,
+        gain_high=high,
+        bootstrap=bootstrap,
+        notes=cell.row.notes + notes,
+        gain_notes=notes,
+    )
+
+
+def _gain(cell: Cell, baselines: Sequence[Cell]) -> tuple[Interval, str]:
     hole: Interval = (None, None, None)
+    if cell.external:
+        return hole, "external encoders are no pair: no gain"
+    if len(baselines) != 1:
+        return hole, f"{'several' if baselines else 'no'} {BASELINE} arms to compare with: no gain"
+    (base,) = baselines
     if cell.absent:
         return hole, ""  # the cell's own note says why
     if base.absent:
-        return hole, f"the none arm has holes ({base.absent}): no gain"
+        return hole, f"the {BASELINE} arm has holes ({base.absent}): no gain"
     common = [seed for seed in cell.values if seed in base.values]
     if cell.attached and any(cell.pretrained[s] != base.pretrained[s] for s in common):
-        return hole, "stands on another pretraining than none: no gain"
+        return hole, f"stands on another pretraining than {BASELINE}: no gain"
     for here, there in ((cell.settings[seed], base.settings[seed]) for seed in common):
         if here != there or here == UNKNOWN:
             return hole, f"{here} against {there}: no gain"

@@ -1,25 +1,41 @@
 """What a table looks like, as plain data that travels in a suite's manifest: printing it needs no code of a stage."""
 
+from typing import Annotated
+
+from pydantic import AfterValidator
+
 from sem_bench.config.fields import Model
 
 FIXED_TAU = "_fixed_tau"  # ends a metric that is also reported at the temperature of pretraining, without search
+
+
+def _filled_with(**example: object) -> AfterValidator:
+    def check(text: str) -> str:
+        try:
+            text.format(**example)
+        except (KeyError, IndexError, AttributeError):
+            raise ValueError(f"{text!r} can name {', '.join(f'{{{name}}}' for name in example)} alone") from None
+        return text
+
+    return AfterValidator(check)
 
 
 class Metric(Model):
     """A figure that a stage measures: a column of its table for each place where it is measured."""
 
     name: str  # as rows and JSON have it
-    header: str = "{column}"  # of its columns
+    header: Annotated[str, _filled_with(column="")] = "{column}"  # of its columns
     gain: bool = True  # whether a difference to the baseline is a gain; that of an error or of a fit to train is not
     images: bool = False  # predictions.bin counts it image by image, so a bootstrap over images applies
+    published: bool = False  # whether the numbers of results/published are this one
     legend: str = ""  # a line below tables that have it
 
 
 class Remark(Model):
-    """A line below a table for each value that a field of its rows has."""
+    """A line below a table for each number that a field of its rows has."""
 
     field: str  # of a row, or FIELD.KEY of a mapping in it
-    text: str  # "{value:g} images"
+    text: Annotated[str, _filled_with(value=1.0)]  # "{value:g} images"
 
 
 class Beside(Model):
@@ -43,7 +59,7 @@ class Table(Model):
     headline: bool = False  # the suite's first table: no name in its title, and h of the same network beside it
     gains: bool = True  # columns of gains
     group: list[str] = []  # fields of rows: a table for each of their values
-    every: bool = False  # a line for each representation, and not for the one that stands for its arm
+    every: bool = False  # a line for each representation and tau_d, and not for the one that stands for its arm
     beside: Beside | None = None
     chance: str = ""  # the field of a row that says what chance gives: gains count from there
     aside: str = ""  # behind a mean whose row has it, from the row's fields: " ({null:.3f})"

@@ -12,9 +12,8 @@ from typing import Any
 import yaml
 
 from sem_bench.base.files import BUILTIN
-
-_REPRESENTATION = {"none": "h", "sem": "sem"}
-_METRICS = ("top1", "mean_per_class")
+from sem_bench.report.layout import Metric
+from sem_bench.report.row import BASELINE, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +31,7 @@ class Entry:
     value: float
     epochs: int | None  # None: not known, and so the number matches no run
     ip: bool = False
-    embedding: str = "none"  # the type: none or sem
+    embedding: str = BASELINE  # the type
     mark: str = ""
     note: str = ""
 
@@ -56,27 +55,18 @@ def _read(path: Path) -> list[Entry]:
     return result
 
 
-def match(row: dict[str, Any]) -> dict[str, Any] | None:
+def match(row: Row, metric: Metric) -> dict[str, Any] | None:
     """The published counterpart of a row as {value, table, epochs, note}, or None.
 
-    Data set, backbone, method, IP-IRM, embedding type, epochs and column must agree, and the row must be the accuracy,
-    by a probe at 100 % of the labels, of the representation that stands for its arm. L and V need not agree: the note
-    has the published ones where they are known.
+    Data set, backbone, method, IP-IRM, embedding type, epochs and column must agree, and the row must be the accuracy
+    that is published (its metric says so), at 100 % of the labels, of the representation that stands for its arm. L and
+    V need not agree: the note has the published ones where they are known.
     """
-    kind = row["embedding_config"]["type"]
-    if row["representation"] != _REPRESENTATION.get(kind) or row["metric"] not in _METRICS or row["fraction"] != 1.0:
+    if not metric.published or row.metric != metric.name or row.representation != row.main or row.fraction != 1.0:
         return None
-    wanted = (
-        row["dataset"],
-        row["backbone"],
-        row["method"],
-        row["ip"] is not None,
-        kind,
-        row["epochs"],
-        row["column"],
-    )
+    place = (row.dataset, row.backbone, row.method, row.ip is not None, row.embedding_type, row.epochs, row.column)
     for e in entries():
         found = (e.dataset, e.backbone, e.method, e.ip, e.embedding, e.epochs, e.column)
-        if e.epochs is not None and found == wanted:
+        if e.epochs is not None and found == place:
             return {"value": e.value, "table": e.table, "epochs": e.epochs, "note": e.note}
     return None

@@ -3,25 +3,35 @@
 A damaged result is never an error: it counts as absent, with the reason.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from string import Formatter
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+from pydantic import ValidationError
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.base.files import read_json
 from sem_bench.errors import UserError
+from sem_bench.report.files import FigureRow, JobEntry, ManifestFile, Metrics, ResultFile, plain, validated
 from sem_bench.report.layout import Table
-from sem_bench.report.row import ARM, FigureKey, Row, main_representation
+from sem_bench.report.row import FigureKey, main_representation
 
-ResultReader = Callable[[str, str], tuple[Row, str]]
-SCHEMA = 1
 UNKNOWN = "unknown"
-_BROKEN = (ValueError, TypeError, KeyError, AttributeError)  # what a damaged or foreign file can raise
+
+
+class Key(NamedTuple):
+    """Which of the figures of a job."""
+
+    column: str
+    fraction: float
+    metric: str
+    representation: str
+    tau_d: float | None = None  # in tables that have a line for each
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class Measurement:
     value: float
     tau_d: float | None
     notes: tuple[str, ...]
-    extra: Row = field(default_factory=dict)  # what else stands beside it, such as a histogram
+    extra: dict[str, Any] = field(default_factory=dict)  # what else stands beside it, such as a histogram
     predictions: Predictions | None = None
 
 
@@ -49,28 +59,36 @@ class Measurement:
 class Evaluated:
     """An evaluation job: its figures, or why there are none ("missing", "failed" or "unreadable")."""
 
-    job: Row
+    job: JobEntry
     absence: str = ""
     config: str = ""  # canonical, without the seed
-    figures: dict[FigureKey, list[Measurement]] = field(default_factory=dict)
+    figures: dict[Key, list[Measurement]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     setting: str = UNKNOWN  # device kind and precision of the pretraining, "cpu bf16"
-
-    @property
-    def seed(self) -> int:
-        """The job's seed."""
-        return int(self.job["seed"])
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A suite that was run: its evaluation jobs by arm, and what their tables look like."""
+    """A suite that was run: its jobs, its evaluation jobs by arm, and what their tables look like."""
 
     name: str
     written: datetime
-    arms: dict[str, list[Row]]  # their jobs; each says its `representation` and what it `owes`
+    jobs: list[JobEntry]
+    arms: dict[str, list[JobEntry]]  # each says its `representation` and what it `owes`
     tables: dict[str, Table]  # of each kind of job
-    sweeps: tuple[str, ...] = ()  # files of results/sweeps/
+    sweeps: list[str]  # files of results/sweeps/
+
+
+@dataclass(frozen=True)
+class Result:
+    """What is in a job's folder."""
+
+    folder: Path
+    file: ResultFile
+    metrics: Metrics
+
+
+ResultReader = Callable[[str, str], tuple[Result | None, str]]
 
 
 class Kind(Protocol):
@@ -104,35 +122,44 @@ def manifests(results: Path, *, suite: str | None, all_suites: bool, known: Mapp
 
 
 def _manifest(path: Path, known: Mapping[str, Kind]) -> Manifest:
-    content = read_json(path)
-    arms: dict[str, list[Row]] = {}
     try:
-        if content["schema"] != SCHEMA:
-            raise ValueError
-        written = datetime.fromisoformat(content["written"])
-        own = {kind: Table.model_validate(table) for kind, table in (content.get("tables") or {}).items()}
-        tables = {kind: one.table for kind, one in known.items()} | own
-        for job in content["jobs"]:
-            if job["kind"] in tables:
-                job = {"representation": main_representation(job)} | job
-                owed = job["owes"] if "owes" in job else known[job["kind"]].owes(job)
-                arms.setdefault(_arm(job), []).append(job | {"owes": [tuple(key) for key in owed]})
-        sweeps = tuple(str(name) for name in content.get("sweeps", []))
-    except _BROKEN:
+        file = ManifestFile.model_validate(read_json(path))
+        tables = {kind: one.table for kind, one in known.items()} | (file.tables or {})
+        arms: dict[str, list[JobEntry]] = {}
+        for job in file.jobs:
+            if job.kind in tables:
+                job = _complete(job, known.get(job.kind))
+                arms.setdefault(job.arm, []).append(job)
+    except (ValidationError, _Lacking):
         raise UserError(f"{path}: damaged, or written by another version; run the suite again") from None
-    return Manifest(path.stem, written if written.tzinfo else written.replace(tzinfo=UTC), arms, tables, sweeps)
+    written = file.written if file.written.tzinfo else file.written.replace(tzinfo=UTC)
+    return Manifest(path.stem, written, file.jobs, arms, tables, file.sweeps)
 
 
-def _arm(job: Row) -> str:
-    """What the seeds of a cell share. Raises where the job lacks what is read of it later."""
-    texts = (job["slug"], job["digest"], job["inputs"]["pretrain"])
-    if not isinstance(job["seed"], int) or not all(isinstance(text, str) for text in texts):
-        raise ValueError
-    return canonical_json([job["kind"], job["embedding_config"]["type"], *(job[name] for name in ARM)])
+class _Lacking(Exception):  # noqa: N818 - no error: the file is
+    """An entry of a manifest lacks what its kind of job has."""
+
+
+class _Entry(dict[str, Any]):
+    def __missing__(self, name: str) -> NoReturn:
+        raise _Lacking(name)
+
+
+def _complete(job: JobEntry, kind: Kind | None) -> JobEntry:
+    """An evaluation job with what manifests of before do not say: the representation by type, what its kind owes."""
+    if "pretrain" not in job.inputs:
+        raise _Lacking("pretrain")
+    if not job.representation:
+        job = job.model_copy(update={"representation": main_representation(vars(job))})
+    if job.owes is None:
+        if kind is None or (job.columns and job.fractions and len(job.columns) != len(job.fractions)):
+            raise _Lacking("owes")
+        job = job.model_copy(update={"owes": kind.owes(_Entry(job.model_dump(exclude_none=True)))})
+    return job
 
 
 def reader(results: Path, read_file: Callable[[Path], Any] = read_json) -> ResultReader:
-    """A function (kind, digest) -> (result, ""), or ({}, why there is none). Each file is read once.
+    """A function (kind, digest) -> (result, ""), or (None, why there is none). Each file is read once.
 
     `read_file` reads a JSON file, perhaps from memory; None where it is absent or damaged.
     """
@@ -142,67 +169,76 @@ def reader(results: Path, read_file: Callable[[Path], Any] = read_json) -> Resul
         return {path.name[-12:]: path for path in sorted((results / kind).glob("*"))}
 
     @cache
-    def read(kind: str, digest: str) -> tuple[Row, str]:
+    def read(kind: str, digest: str) -> tuple[Result | None, str]:
         folder = folders(kind).get(digest[:12])
         if folder is None or not (folder / "result.json").exists():
-            return {}, "failed" if folder and (folder / "error.txt").exists() else "missing"
-        result = read_file(folder / "result.json")
-        whole = isinstance(result, dict) and (result.get("schema"), result.get("kind")) == (SCHEMA, kind)
-        if not whole or result.get("digest") != digest:
-            return {}, "unreadable"
-        return result | {"folder": folder}, ""
+            return None, "failed" if folder and (folder / "error.txt").exists() else "missing"
+        file = validated(ResultFile, read_file(folder / "result.json"))
+        metrics = None if file is None else validated(Metrics, file.metrics)
+        if file is None or metrics is None or (file.kind, file.digest) != (kind, digest):
+            return None, "unreadable"
+        return Result(folder, file, metrics), ""
 
     return read
 
 
-def evaluated(job: Row, read: ResultReader, table: Table) -> Evaluated:
+def evaluated(job: JobEntry, read: ResultReader, table: Table) -> Evaluated:
     """What is known of a job. The setting is that of its pretraining, which made the representation."""
-    result, absence = read(job["kind"], job["digest"])
-    if absence:
+    result, absence = read(job.kind, job.digest)
+    if result is None:
         return Evaluated(job, absence)
-    pretraining, _ = read("pretrain", job["inputs"]["pretrain"])
-    figures: dict[FigureKey, list[Measurement]] = {}
-    try:
-        for number, row in enumerate(result["metrics"]["rows"]):
-            key = (str(row["column"]), float(row["fraction"]), str(row["metric"]), str(row["representation"]))
-            figures.setdefault(key, []).append(_figure(row, _predictions(result, number), table))
-        config = canonical_json({name: value for name, value in result["config"].items() if name != "seed"})
-        notes = _notes(pretraining.get("metrics") or {}) + _notes(result["metrics"])
-        return Evaluated(job, "", config, figures, notes, _setting(pretraining))
-    except _BROKEN:
+    rows = result.metrics.rows
+    if rows is None or not all(_fits(row, table) for row in rows):
         return Evaluated(job, "unreadable")
+    figures: dict[Key, list[Measurement]] = {}
+    for number, row in enumerate(rows):
+        extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
+        figure = Measurement(row.value, row.tau_d, tuple(row.notes or ()), extra, _predictions(result, number))
+        figures.setdefault(_key(row, table), []).append(figure)
+    config = canonical_json({name: value for name, value in result.file.config.items() if name != "seed"})
+    pretraining, _ = read("pretrain", job.inputs["pretrain"])
+    notes = [note for one in (pretraining, result) if one is not None for note in one.metrics.notes or ()]
+    return Evaluated(job, "", config, figures, tuple(notes), _setting(pretraining))
 
 
-def _predictions(result: Row, number: int) -> Predictions | None:
+def _key(row: FigureRow, table: Table) -> Key:
+    if not table.every or row.tau_d is None:
+        return Key(row.column, row.fraction, row.metric, row.representation)
+    # Results hold "sem 0.1" where there are several temperatures.
+    representation = row.representation.removesuffix(f" {row.tau_d:g}")
+    return Key(row.column, row.fraction, row.metric, representation, row.tau_d)
+
+
+def _fits(row: FigureRow, table: Table) -> bool:
+    """Whether the extras that the table reckons with or prints are numbers, and the others such that JSON can hold."""
+    extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
+    if table.chance in extra:
+        printed = {name for _, name, *_ in Formatter().parse(table.aside) if name in table.extras}
+        if not all(isinstance(extra.get(name), int | float) for name in {table.chance, *printed}):
+            return False
+    try:
+        return not extra or bool(plain(extra))
+    except ValueError:
+        return False
+
+
+def _predictions(result: Result, number: int) -> Predictions | None:
     """Those of a row of a probe; a record made before they were kept has none."""
-    path = result["folder"] / "predictions.bin"
-    layout = re.match(r"(\d+) rows of (\d+) bits", str(result["metrics"].get("predictions", "")))
-    return Predictions(path, number, int(layout[1]), int(layout[2])) if layout and path.is_file() else None
+    path = result.folder / "predictions.bin"
+    layout = re.match(r"(\d{1,9}) rows of (\d{1,12}) bits", result.metrics.predictions or "")
+    if layout is None or number >= int(layout[1]) or not path.is_file():
+        return None
+    return Predictions(path, number, int(layout[1]), int(layout[2]))
 
 
-def _figure(row: Row, predictions: Predictions | None, table: Table) -> Measurement:
-    value, tau_d = float(row["value"]), row.get("tau_d")
-    if not math.isfinite(value) or not (tau_d is None or math.isfinite(tau_d)):
-        raise ValueError
-    extra = {name: row[name] for name in table.extras if row.get(name) is not None}
-    return Measurement(value, tau_d, _notes(row), extra, predictions)
+def _setting(pretraining: Result | None) -> str:
+    made = pretraining and pretraining.file.provenance
+    return f"{made.device.split(':')[0]} {made.precision}" if made and made.device and made.precision else UNKNOWN
 
 
-def _notes(part: Row) -> tuple[str, ...]:
-    return tuple(str(note) for note in part.get("notes") or [])
-
-
-def _setting(pretraining: Row) -> str:
-    provenance = pretraining.get("provenance") or {}
-    device, precision = provenance.get("device"), provenance.get("precision")
-    return f"{str(device).split(':')[0]} {precision}" if device and precision else UNKNOWN
-
-
-def checked_result(result: Any) -> dict[str, Any] | None:
+def checked_result(content: Any) -> dict[str, Any] | None:
     """The content of a result.json, if it is whole and of this version; else None."""
-    parts = {"kind": str, "digest": str, "metrics": dict, "provenance": dict}
-    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
-        return None
-    if not all(isinstance(result.get(name), type_) for name, type_ in parts.items()):
-        return None
-    return result if {"data", "files", "seconds", "when"} <= result["provenance"].keys() else None
+    file = validated(ResultFile, content)
+    made = file and file.provenance
+    whole = made and None not in (made.data, made.files, made.seconds, made.when)
+    return content if whole else None

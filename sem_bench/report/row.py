@@ -1,30 +1,103 @@
-"""A row of the tables, and what it says of its arm."""
+"""A row of the tables: one figure, pooled over seeds, and what it says of its arm."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
 
 METHOD = ("method", "ip")
-BASELINE = "none"  # the type of embedding that gains are counted from, a method without any
-TAU_NOTE = "tau_d: "  # then the choices, where they differ
-_MAIN = {
-    "none": "h",
-    "linear": "z",
-    "sem": "sem",
-    "gumbel": "sem",
-    "untrained": "sem",
-}  # what stands for an arm, by embedding type
-
-
-Row = dict[str, Any]
-FigureKey = tuple[str, float, str, str]  # column, fraction, metric, representation
 ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "recipe", "epochs")
+BASELINE = "none"  # the type of embedding that gains are counted from, a method without any
+FigureKey = tuple[str, float, str, str]  # column, fraction, metric, representation
+# For manifests that do not say which representation stands for a job's arm.
+_MAIN = {"none": "h", "linear": "z", "sem": "sem", "gumbel": "sem", "untrained": "sem"}
 
 
-def embedding_type(row: Row) -> str:
-    """none, linear, sem, gumbel or untrained."""
-    return str(row["embedding_config"]["type"])
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One figure of one table, pooled over seeds. Accuracies and gains in percent; None is a hole."""
+
+    table: str
+    suite: str
+    method: str
+    ip: dict[str, Any] | None
+    embedding: str  # the suite's label
+    embedding_config: dict[str, Any]
+    backbone: str
+    dataset: str
+    recipe: str
+    epochs: int
+    fraction: float
+    column: str
+    metric: str
+    representation: str
+    tau_d: float | None
+    mean: float | None
+    std: float | None
+    n: int
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
+    bootstrap: list[list[float]] = field(default_factory=list)  # [seed, gain, low, high] over the test images
+    published: dict[str, Any] | None = None
+    digests: list[str]
+    notes: list[str]  # all that is to be said of it
+    extra: dict[str, Any] = field(default_factory=dict)  # what only some tables have, such as a histogram
+    # What follows serves tables and figures, and is not in JSON.
+    main: str = ""  # the representation that stands for the arm
+    marker: str | None = None  # of the embedding, in figures
+    apart: tuple[Any, ...] = ()  # what else tells it from the rows of its arm, column, metric and representation
+    twin: int = 0  # its number among rows alike, whose results differ in configuration
+    gain_notes: list[str] = field(default_factory=list)  # those of `notes` that are about the gain alone
+    choices: str = ""  # the one of `notes` that says which temperatures the seeds chose, where they differ
+
+    @property
+    def embedding_type(self) -> str:
+        """The embedding's name, whatever the suite calls it; nothing for a trial of a sweep that had no setting."""
+        return str(self.embedding_config.get("type", ""))
+
+    @property
+    def baseline(self) -> bool:
+        """Whether gains are counted from it."""
+        return self.embedding_type == BASELINE
+
+    @property
+    def heading(self) -> str:
+        """Its suite, data set, backbone, recipe and epochs."""
+        return f"{self.suite}: {self.dataset}, {self.backbone}, recipe {self.recipe}, {self.epochs} epochs"
+
+    @property
+    def method_label(self) -> str:
+        """The method as tables and figures say it."""
+        return self.method + (" + IP" if self.ip is not None else "")
+
+    @property
+    def embedding_label(self) -> str:
+        """The embedding with its size, likewise."""
+        settings = [f"{name}={self.embedding_config[name]}" for name in ("L", "V") if name in self.embedding_config]
+        return self.embedding + (f" ({', '.join(settings)})" if settings else "")
+
+    @property
+    def figure_notes(self) -> list[str]:
+        """Those of `notes` that are about the figure itself."""
+        return [note for note in self.notes if note not in self.gain_notes and note != self.choices]
+
+    def get(self, name: str) -> Any:
+        """The value of a key of its JSON; None where it has no such key."""
+        return getattr(self, name) if name in _JSON else self.extra.get(name)
+
+    def key(self, names: Iterable[str]) -> str:
+        """Rows with equal values under these keys of their JSON have the same one."""
+        return canonical_json([self.get(name) for name in names])
+
+    def as_json(self) -> dict[str, Any]:
+        """The flat object of `table --format json`."""
+        return {name: getattr(self, name) for name in _JSON} | self.extra
+
+
+_ALL = [one.name for one in fields(Row)]
+_JSON = tuple(_ALL[: _ALL.index("extra")])
 
 
 def embedding_key(rows: Iterable[Row]) -> Callable[[Row], str]:
@@ -34,19 +107,20 @@ def embedding_key(rows: Iterable[Row]) -> Callable[[Row], str]:
     """
 
     def short(row: Row) -> str:
-        settings = row["embedding_config"]
-        return canonical_json([row["embedding"], settings["type"], settings.get("L"), settings.get("V")])
+        settings = row.embedding_config
+        return canonical_json([row.embedding, row.embedding_type, settings.get("L"), settings.get("V")])
 
     def full(row: Row) -> str:
-        return canonical_json([row["embedding"], row["embedding_config"]])
+        return canonical_json([row.embedding, row.embedding_config])
 
     configs: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        configs.setdefault((short(row), canonical_json([row[name] for name in METHOD])), set()).add(full(row))
+        configs.setdefault((short(row), row.key(METHOD)), set()).add(full(row))
     ambiguous = {key for (key, _), found in configs.items() if len(found) > 1}
     return lambda row: full(row) if short(row) in ambiguous else short(row)
 
 
-def main_representation(row: Row) -> str:
-    """Which representation stands for the arm of a row or job."""
-    return _MAIN.get(embedding_type(row), embedding_type(row))
+def main_representation(job: Mapping[str, Any]) -> str:
+    """Which representation stands for the arm of a job, by the type of its embedding."""
+    type_ = str(job["embedding_config"]["type"])
+    return _MAIN.get(type_, type_)

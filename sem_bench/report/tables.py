@@ -6,25 +6,17 @@ format is the business of sem_bench.report.formats.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.gains import Interval, pooled
 from sem_bench.report.layout import Table
-from sem_bench.report.row import (
-    ARM,
-    BASELINE,
-    METHOD,
-    TAU_NOTE,
-    Row,
-    embedding_key,
-    embedding_type,
-    main_representation,
-)
+from sem_bench.report.row import ARM, BASELINE, METHOD, Row, embedding_key
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
 
 GAIN = (
-    "gain: arm - none of the same method, paired by seed, with its 95 % t-interval; "
+    f"gain: arm - {BASELINE} of the same method, paired by seed, with its 95 % t-interval; "
     "bold where this excludes 0 and n >= 3"
 )
 _TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")
@@ -43,12 +35,12 @@ def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
     metrics = [metric.name for metric in layout.metrics]
     parts: dict[str, list[Row]] = {}
     for row in rows:
-        if row["table"] == layout.name and row["metric"] in metrics:
-            parts.setdefault(_key(row, place), []).append(row)
+        if row.table == layout.name and row.metric in metrics:
+            parts.setdefault(row.key(place), []).append(row)
     if beside := layout.beside:
-        clean = [row for row in rows if (row["table"], row["metric"]) == (beside.table, beside.metric)]
+        clean = [row for row in rows if (row.table, row.metric) == (beside.table, beside.metric)]
         for key, part in parts.items():
-            parts[key] = [row | {"column": beside.column} for row in clean if _key(row, place) == key] + part
+            parts[key] = [replace(row, column=beside.column) for row in clean if row.key(place) == key] + part
     return [_Layout(layout, part).table() for part in parts.values()]
 
 
@@ -62,14 +54,14 @@ class _Layout:
     def __init__(self, layout: Table, rows: Sequence[Row]) -> None:
         self.layout, self.rows = layout, rows
         order = [metric.name for metric in layout.metrics]
-        found = dict.fromkeys((row["column"], row["metric"]) for row in rows)
+        found = dict.fromkeys((row.column, row.metric) for row in rows)
         first = list(dict.fromkeys(column for column, _ in found))
         self.columns = sorted(found, key=lambda at: (first.index(at[0]), order.index(at[1])))
         self.lines = _lines(rows, every=self.layout.every)
         whole = ("100%", order[0])
         self.reference = whole if whole in self.columns else self.columns[0]
-        self.embedded = any(embedding_type(row) != BASELINE for row in rows)
-        self.published = {(row["column"], row["metric"]) for row in rows if row["published"]}
+        self.embedded = any(not row.baseline for row in rows)
+        self.published = {(row.column, row.metric) for row in rows if row.published}
         self.footnotes: dict[str, int] = {}
         self.bootstrapped = False
 
@@ -96,17 +88,16 @@ class _Layout:
 
     def _title(self) -> str:
         row = self.rows[-1]
-        text = "{suite}: {dataset}, {backbone}, recipe {recipe}, {epochs} epochs".format_map(row)
-        probe = f", probe at {100 * row['fraction']:g} %" if "fraction" in self.layout.group else ""
-        return text if self.layout.headline else f"{text}: {self.layout.name}{probe}"
+        probe = f", probe at {100 * row.fraction:g} %" if "fraction" in self.layout.group else ""
+        return row.heading if self.layout.headline else f"{row.heading}: {self.layout.name}{probe}"
 
     def _arm(self, line: Line) -> list[TextCell]:
         row = next(iter(line.values()))
-        main = row["representation"] if self.layout.every else main_representation(row)
-        temperature = "" if row["tau_d"] is None else f" at {row['tau_d']:g}"
+        main = row.representation if self.layout.every else row.main
+        temperature = "" if row.tau_d is None else f" at {row.tau_d:g}"
         cells = [
-            TextCell(_method(row)),
-            TextCell(_embedding(row) + (f": {main}{temperature}" if self.layout.every else "")),
+            TextCell(row.method_label),
+            TextCell(row.embedding_label + (f": {main}{temperature}" if self.layout.every else "")),
         ]
         for column, metric in self.columns:
             shown = line.get((column, metric, main))
@@ -122,29 +113,29 @@ class _Layout:
     def _figure(self, row: Row | None) -> TextCell:
         if row is None:
             return TextCell()
-        marks = self._marks(note for note in row["notes"] if not _has_own_place(note))
-        if row["mean"] is None:
+        marks = self._marks(row.figure_notes)
+        if row.mean is None:
             return TextCell(HOLE, marks=marks)
         digits = self.layout.digits
-        spread = "" if row["std"] is None else f" ± {row['std']:.{digits}f}"
-        beside = self.layout.aside.format_map(row) if row.get(self.layout.chance) is not None else ""
-        return TextCell(f"{row['mean']:.{digits}f}{spread}{beside}", marks=marks)
+        spread = "" if row.std is None else f" ± {row.std:.{digits}f}"
+        chance = row.get(self.layout.chance)
+        beside = "" if chance is None else self.layout.aside.format_map(row.as_json())
+        return TextCell(f"{row.mean:.{digits}f}{spread}{beside}", marks=marks)
 
     def _gain(self, row: Row | None) -> TextCell:
-        if row is None or embedding_type(row) == BASELINE:
+        if row is None or row.baseline:
             return TextCell()
-        notes = [note for note in row["notes"] if note.endswith("gain")]
-        # A note beside a gain says that only some seeds were paired: the row's n does not hold. Never bold.
-        n = 0 if notes else row["n"]
-        interval = (row["gain"], row["gain_low"], row["gain_high"])
-        if row["n"] == 1 and row["gain"] is not None and len(row["bootstrap"]) == 1:
-            _, _, low, high = row["bootstrap"][0]
+        marks = self._marks(row.gain_notes)
+        if row.n == 1 and row.gain is not None and len(row.bootstrap) == 1:
+            _, _, low, high = row.bootstrap[0]
             self.bootstrapped = True
-            return TextCell(f"{row['gain']:+.1f} {{{low:+.1f}, {high:+.1f}}}", marks=self._marks(notes))
-        return _gain(interval, n=n, digits=self.layout.digits, marks=self._marks(notes))
+            return TextCell(f"{row.gain:+.1f} {{{low:+.1f}, {high:+.1f}}}", marks=marks)
+        # A note beside a gain says that only some seeds were paired: the row's n does not hold. Never bold.
+        n = 0 if row.gain_notes else row.n
+        return _gain((row.gain, row.gain_low, row.gain_high), n=n, digits=self.layout.digits, marks=marks)
 
     def _published(self, row: Row | None) -> TextCell:
-        found = row and row["published"]
+        found = row and row.published
         if not found:
             return TextCell()
         return TextCell(
@@ -158,20 +149,19 @@ class _Layout:
         labels: dict[str, list[Line]] = {}
         for line in self.lines:
             row = next(iter(line.values()))
-            if embedding_type(row) != BASELINE:
-                labels.setdefault(canonical_json([key(row), row["ip"]]), []).append(line)
+            if not row.baseline:
+                labels.setdefault(canonical_json([key(row), row.ip]), []).append(line)
         return [self._pooled_line(lines, width) for lines in labels.values() if len(lines) > 1]
 
     def _pooled_line(self, lines: Sequence[Line], width: int) -> list[TextCell]:
         row = next(iter(lines[0].values()))
-        main = main_representation(row)
-        alike = len({_key(next(iter(line.values())), ["embedding_config"]) for line in lines}) == 1
+        alike = len({next(iter(line.values())).key(["embedding_config"]) for line in lines}) == 1
         marks = () if alike else self._marks(["temperatures as each method's recipe has them"])
-        name = _method(row | {"method": f"pooled ({len(lines)})"})
-        cells = [TextCell(name), TextCell(_embedding(row), marks=marks)]
+        name = replace(row, method=f"pooled ({len(lines)})").method_label
+        cells = [TextCell(name), TextCell(row.embedding_label, marks=marks)]
         for column, metric in self.columns:
-            shown = [line.get((column, metric, main)) for line in lines]
-            gains = pooled([row["gain"] if row else None for row in shown])
+            shown = [line.get((column, metric, row.main)) for line in lines]
+            gains = pooled([one.gain if one else None for one in shown])
             cells.append(TextCell())
             if self.layout.metric(metric).gain:
                 cells.append(_gain(gains, n=len(lines), digits=self.layout.digits))
@@ -182,7 +172,7 @@ class _Layout:
         return tuple(dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes))
 
     def _legend(self, *, pools: bool) -> list[str]:
-        counts = sorted({row["n"] for row in self.rows if row["mean"] is not None})
+        counts = sorted({row.n for row in self.rows if row.mean is not None})
         seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
         plural = "" if seeds == "1" else "s"
         unit = self.layout.unit and f"{self.layout.unit}, "
@@ -190,7 +180,7 @@ class _Layout:
         if self.embedded and self.layout.gains:
             legend.append(GAIN)
         for remark in self.layout.remarks:
-            values = {value for row in self.rows if (value := _field(row, remark.field)) is not None}
+            values = {value for row in self.rows if isinstance(value := _field(row, remark.field), int | float)}
             legend += [remark.text.format(value=value) for value in sorted(values)]
         shown = {metric for _, metric in self.columns}
         legend += [metric.legend for metric in self.layout.metrics if metric.legend and metric.name in shown]
@@ -200,28 +190,29 @@ class _Layout:
             )
         if self.embedded and self.layout.headline:
             legend.append("h: the backbone feature of the same network")
-        if any(note.startswith(TAU_NOTE) for row in self.rows for note in row["notes"]):
+        if any(row.choices for row in self.rows):
             legend.append("tau_d is chosen for each seed and draw; the choices are in the notes of the JSON")
         if pools:
             legend.append("pooled (k): mean gain of k methods, the methods as units; bold from k = 3 on")
         if self.published:
             legend.append("published: Lavoie et al. (arXiv 2204.00616), with the number of the table")
-        if any(row["mean"] is None for row in self.rows):
+        if any(row.mean is None for row in self.rows):
             legend.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
         return legend
 
 
 def _field(row: Row, path: str) -> Any:
     """A field of a row, or FIELD.KEY of a mapping in it; None where it is not there."""
-    value: Any = row
-    for part in path.split("."):
+    name, *rest = path.split(".")
+    value = row.get(name)
+    for part in rest:
         value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
 def _hole(line: Line, column: str) -> Row | None:
     """The hole of an arm in a column, for its other figures there."""
-    return next((row for (of, *_), row in line.items() if of == column and row["mean"] is None), None)
+    return next((row for (of, *_), row in line.items() if of == column and row.mean is None), None)
 
 
 def _lines(rows: Iterable[Row], *, every: bool) -> list[Line]:
@@ -232,10 +223,10 @@ def _lines(rows: Iterable[Row], *, every: bool) -> list[Line]:
     methods: dict[str, dict[tuple[str, int], Line]] = {}
     times = Counter[tuple[str, *ColumnKey]]()
     for row in rows:
-        arm = _key(row, (*ARM, "representation", "tau_d") if every else ARM)
-        place = (row["column"], row["metric"], row["representation"])
+        arm = row.key((*ARM, "representation", "tau_d") if every else ARM)
+        place = (row.column, row.metric, row.representation)
         times[arm, *place] += 1
-        methods.setdefault(_key(row, METHOD), {}).setdefault((arm, times[arm, *place]), {})[place] = row
+        methods.setdefault(row.key(METHOD), {}).setdefault((arm, times[arm, *place]), {})[place] = row
     return [line for arms in methods.values() for line in arms.values()]
 
 
@@ -247,21 +238,3 @@ def _gain(gain: Interval, *, n: int, digits: int = 1, marks: tuple[int, ...] = (
         return TextCell(f"{mean:+.{digits}f}", marks=marks)
     text = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
     return TextCell(text, bold=n >= 3 and (low > 0 or high < 0), marks=marks)
-
-
-def _method(row: Row) -> str:
-    return str(row["method"]) + (" + IP" if row["ip"] is not None else "")
-
-
-def _embedding(row: Row) -> str:
-    settings = [f"{name}={row['embedding_config'][name]}" for name in ("L", "V") if name in row["embedding_config"]]
-    return str(row["embedding"]) + (f" ({', '.join(settings)})" if settings else "")
-
-
-def _has_own_place(note: str) -> bool:
-    """Whether a note stands at the gain, or in the legend, and not at the figure."""
-    return note.endswith("gain") or note.startswith(TAU_NOTE)
-
-
-def _key(row: Row, names: Iterable[str]) -> str:
-    return canonical_json([row[name] for name in names])

@@ -24,4 +24,4 @@ class TextTable:
     body: list[list[TextCell]]
     legend: list[str]
     notes: list[str]  # footnotes 1, 2, ...
-    name: str = "comparison"  # which of the tables
+    name: str = ""  # which of the tables

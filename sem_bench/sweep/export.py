@@ -10,8 +10,8 @@ import yaml
 from sem_bench.base.files import write_atomic
 from sem_bench.errors import UserError
 from sem_bench.runs.sweep_card import Params
+from sem_bench.sweep.file import Best, load
 from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
-from sem_bench.sweep.table import read
 
 HEAD = "# The best of sweep"
 
@@ -34,14 +34,15 @@ def export(path: Path, subjects: Subjects, summary: Path) -> bool:
 
     A grid for each method, with all embeddings of its own grid and the swept one as it was chosen.
     """
-    known = {study["name"]: study["best"] for study in (read(summary) or {"studies": []})["studies"]}
+    left = load(summary)
+    known: dict[str, Best | None] = {study.name: study.best for study in left.studies} if left else {}
     chosen = [(subject, known.get(subject.name)) for subject in subjects.each]
-    if not all(best and (best["test"] or not subject.labelled) for subject, best in chosen):
+    if not all(best and (best.test or not subject.labelled) for subject, best in chosen):
         return False
     suite = subjects.plan.suite
     plain = suite.model_dump(mode="json", exclude_defaults=True)
     content: dict[str, Any] = {"name": f"{subjects.name}-best"[:60], "seeds": list(SEEDS)}
-    content["grid"] = [_grid(subject, best["params"]) for subject, best in chosen if best]
+    content["grid"] = [_grid(subject, best.params) for subject, best in chosen if best]
     content |= {key: plain[key] for key in ("pretrain", "evaluate") if key in plain}
     evaluate = content.setdefault("evaluate", {})
     temperatures = subjects.card.content.tau_d

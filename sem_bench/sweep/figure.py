@@ -15,46 +15,46 @@ SIDE = 0.42  # inches of a cell of a heat map
 
 def draw(rows: Sequence[Row], look: Look) -> Drawn:
     """A figure for each sweep and method, a panel for each parameter, and heat maps beside it."""
-    found = [row for row in rows if row["table"] == "sweep"]
-    for (sweep, method), part in grouped(found, lambda row: (row["sweep"], look.method(row))).items():
+    found = [row for row in rows if row.table == "sweep"]
+    for (sweep, method), part in grouped(found, lambda row: (row.extra["sweep"], look.method(row))).items():
         trials = _trials(part)
         if not trials:
             continue
         name = f"{sweep}-{method}"
         yield name, _curves(part, trials, look)
-        temperatures = sorted({row["tau_d"] for row in part if row["value"] is not None and row["tau_d"] is not None})
+        temperatures = sorted({row.tau_d for row in part if row.extra["value"] is not None and row.tau_d is not None})
         if len(temperatures) > 1:
             yield f"{name}-tau_d", _by_tau_d(part, trials, temperatures)
-        if {"L", "V"} <= trials[0]["params"].keys() and len(trials) > 1:
+        if {"L", "V"} <= trials[0].extra["params"].keys() and len(trials) > 1:
             yield f"{name}-LV", _by_size(part, trials)
 
 
 def _trials(rows: Sequence[Row]) -> list[Row]:
     """The row of each complete trial that has its value."""
-    complete = grouped((row for row in rows if row["value"] is not None), lambda row: row["trial"]).values()
-    return [max(trial, key=lambda row: (row["best"], row["value"])) for trial in complete]
+    complete = grouped((row for row in rows if row.extra["value"] is not None), lambda row: row.extra["trial"]).values()
+    return [max(trial, key=lambda row: (row.extra["best"], row.extra["value"])) for trial in complete]
 
 
 def _label(row: Row) -> str:
-    return OBJECTIVES[row["objective"]].axis
+    return OBJECTIVES[row.extra["objective"]].axis
 
 
 def _title(row: Row, what: str) -> str:
-    return f"Sweep {row['sweep']}, {row['method']} {row['embedding']}: {what}"
+    return f"Sweep {row.extra['sweep']}, {row.method} {row.embedding}: {what}"
 
 
 def _curves(rows: Sequence[Row], trials: Sequence[Row], look: Look) -> Any:
     """Every trial as a point; a line through the means of equal settings, with their spread."""
-    names = list(trials[0]["params"])
+    names = list(trials[0].extra["params"])
     figure, panels = panels_of(
         rows[0], _title(rows[0], "each trial"), grid=(1, len(names)), size=(2.6, 2.6), sharey=True
     )
-    best = next((row for row in trials if row["best"]), None)
+    best = next((row for row in trials if row.extra["best"]), None)
     colour = look.colour(trials[0])
-    tested = best is not None and best["test"] is not None
+    tested = best is not None and best.extra["test"] is not None
     spread = False
     for axis, name in zip(panels[0], names, strict=True):
-        at = grouped(trials, lambda row, name=name: row["params"][name])  # type: ignore[misc]
+        at = grouped(trials, lambda row, name=name: row.extra["params"][name])  # type: ignore[misc]
         values = sorted(at)
         axis.set(xlabel=name)
         if values[0] > 0 and values[-1] >= 8 * values[0]:
@@ -63,18 +63,23 @@ def _curves(rows: Sequence[Row], trials: Sequence[Row], look: Look) -> Any:
             axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.minorticks_off()
         axis.plot(
-            *zip(*((row["params"][name], row["value"]) for row in trials), strict=True), "o", color=colour, mfc="white"
+            *zip(*((row.extra["params"][name], row.extra["value"]) for row in trials), strict=True),
+            "o",
+            color=colour,
+            mfc="white",
         )
-        means = [statistics.fmean(row["value"] for row in at[value]) for value in values]
+        means = [statistics.fmean(row.extra["value"] for row in at[value]) for value in values]
         if len(values) < len(trials) or len(names) == 1:
-            bars = [statistics.stdev(row["value"] for row in at[v]) if len(at[v]) > 1 else 0.0 for v in values]
+            bars = [statistics.stdev(row.extra["value"] for row in at[v]) if len(at[v]) > 1 else 0.0 for v in values]
             spread |= any(bars)
             axis.errorbar(values, means, bars if any(bars) else None, color=colour, elinewidth=0.8)
         if best is not None:
-            axis.plot([best["params"][name]], [best["value"]], "o", color=colour)
+            axis.plot([best.extra["params"][name]], [best.extra["value"]], "o", color=colour)
             if tested:
-                bar = best["test_std"] or 0
-                axis.errorbar([best["params"][name]], [best["test"]], [bar], fmt="D", color=INK, elinewidth=0.8)
+                bar = best.extra["test_std"] or 0
+                axis.errorbar(
+                    [best.extra["params"][name]], [best.extra["test"]], [bar], fmt="D", color=INK, elinewidth=0.8
+                )
     panels[0, 0].set_ylabel(_label(rows[0]))
     handles = [
         legend_entry("a trial", marker="o", color=colour, mfc="white"),
@@ -82,11 +87,11 @@ def _curves(rows: Sequence[Row], trials: Sequence[Row], look: Look) -> Any:
     ]
     if tested:
         assert best is not None
-        handles.append(legend_entry(f"its test, {best['test_n']} seeds", marker="D"))
+        handles.append(legend_entry(f"its test, {best.extra['test_n']} seeds", marker="D"))
     legend(figure, handles)
     texts = [f"{len(trials)} trials, one seed"]
     texts += ["bar of the test: standard deviation over seeds"] * (
-        tested and best is not None and bool(best["test_std"])
+        tested and best is not None and bool(best.extra["test_std"])
     )
     texts += ["bars: standard deviation over trials of equal setting"] * spread
     remark(figure, "; ".join(texts))
@@ -103,14 +108,14 @@ def _decades(low: float, high: float) -> list[float]:
 
 def _by_tau_d(rows: Sequence[Row], trials: Sequence[Row], temperatures: Sequence[float]) -> Any:
     """A line for each trial, by its parameters."""
-    order = sorted(trials, key=lambda row: tuple(row["params"].values()))
-    value = {(row["trial"], row["tau_d"]): row["value"] for row in rows}
-    table = [[value.get((row["trial"], tau)) for tau in temperatures] for row in order]
-    names = [" / ".join(f"{number:g}" for number in row["params"].values()) for row in order]
+    order = sorted(trials, key=lambda row: tuple(row.extra["params"].values()))
+    value = {(row.extra["trial"], row.tau_d): row.extra["value"] for row in rows}
+    table = [[value.get((row.extra["trial"], tau)) for tau in temperatures] for row in order]
+    names = [" / ".join(f"{number:g}" for number in row.extra["params"].values()) for row in order]
     size = (0.6 + SIDE * len(temperatures), 0.5 + 0.24 * len(order))
     figure, panels = panels_of(rows[0], _title(rows[0], "by tau_d"), grid=(1, 1), size=size)
     image = heat_map(panels[0, 0], table, [f"{tau:g}" for tau in temperatures], names, digits=1, bold=True)
-    panels[0, 0].set(xlabel="tau_d", ylabel=" / ".join(trials[0]["params"]))
+    panels[0, 0].set(xlabel="tau_d", ylabel=" / ".join(trials[0].extra["params"]))
     figure.colorbar(image, ax=panels[0, 0], label=_label(rows[0]))
     remark(figure, "one seed; bold: the best of a trial")
     return figure
@@ -118,7 +123,7 @@ def _by_tau_d(rows: Sequence[Row], trials: Sequence[Row], temperatures: Sequence
 
 def _by_size(rows: Sequence[Row], trials: Sequence[Row]) -> Any:
     """The mean of the trials at each L and V."""
-    at = grouped(trials, lambda row: (row["params"]["L"], row["params"]["V"]))
+    at = grouped(trials, lambda row: (row.extra["params"]["L"], row.extra["params"]["V"]))
     numbers, sizes = (sorted({key[i] for key in at}) for i in (0, 1))
     table = [[_mean(at.get((number, size), [])) for size in sizes] for number in numbers]
     figure, panels = panels_of(
@@ -132,4 +137,4 @@ def _by_size(rows: Sequence[Row], trials: Sequence[Row]) -> Any:
 
 
 def _mean(rows: Sequence[Row]) -> float | None:
-    return statistics.fmean(row["value"] for row in rows) if rows else None
+    return statistics.fmean(row.extra["value"] for row in rows) if rows else None

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.files import write_json
-from sem_bench.report.results import SCHEMA
+from sem_bench.report.files import SCHEMA
 from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
+from sem_bench.sweep.file import load, read
 from sem_bench.sweep.objectives import Tried
 from sem_bench.sweep.subjects import Subject, Subjects
-from sem_bench.sweep.table import read
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -61,11 +61,11 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
 
 def progress(subjects: Subjects, store: Store) -> tuple[int, float]:
     """How many trials are finished, and the seconds that the rest takes, taken for trials of one setting."""
-    known = read(store.root / "sweeps" / f"{subjects.name}.json") or {}
+    known = load(store.root / "sweeps" / f"{subjects.name}.json")
     finished, seconds = 0, 0.0
     for subject in subjects.each:
-        mine = [study for study in known.get("studies", []) if study["name"] == subject.name]
-        done = sum(trial["state"] in ("complete", "pruned") for study in mine for trial in study["trials"])
+        mine = [study for study in known.studies if study.name == subject.name] if known else []
+        done = sum(trial.state in ("complete", "pruned") for study in mine for trial in study.trials)
         if left := max(0, subjects.trials - done):
             whole, first = subject.jobs(subject.example), not done
             each = estimate(whole, store)

@@ -324,5 +324,5 @@ def test_one_seed_has_the_interval_of_its_images(folder: Path, capsys: pytest.Ca
     assert "in braces: one seed has no interval" in capsys.readouterr().out
     (row,) = [row for row in sem_bench.load("results") if (row.column, row.embedding, row.metric, row.representation)
               == ("100%", "sem", "top1", "sem")]  # fmt: skip
-    ((seed, gain, low, high),) = row.extra["bootstrap"]
-    assert (seed, gain) == (0, pytest.approx(row.gain)) and gain != 0 and low < gain < high
+    ((seed, gain, low, high),) = row.bootstrap
+    assert seed == 0 and gain == pytest.approx(row.gain) and gain != 0 and low < gain < high

@@ -14,11 +14,20 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from sem_bench.analysis import draw
+from sem_bench import analysis
+from sem_bench.report.figures.look import Look
+from tests.helpers.rows import rows_of
 
-Row = dict[str, Any]
+Json = dict[str, Any]
 
-PLACE: Row = {
+
+def draw(rows: Sequence[Json], folder: Path) -> list[Path]:
+    """Rows of expressivity differ in their temperature, too."""
+    apart = ((each["tau_d"],) if each["table"] == "expressivity" else () for each in rows)
+    return analysis.draw(rows_of(each | {"apart": one} for each, one in zip(rows, apart, strict=True)), folder)
+
+
+PLACE: Json = {
     "suite": "quick",
     "ip": None,
     "backbone": "resnet18",
@@ -26,7 +35,7 @@ PLACE: Row = {
     "recipe": "small",
     "epochs": 10,
 }
-EMBEDDINGS: dict[str, Row] = {
+EMBEDDINGS: dict[str, Json] = {
     "none": {"type": "none"},
     "linear": {"type": "linear", "L": 64, "V": 8},
     "sem": {"type": "sem", "L": 64, "V": 8, "tau": 1.0, "tau_target": 1.0},
@@ -35,7 +44,7 @@ MAIN = {"none": "h", "linear": "z", "sem": "sem"}
 COLUMNS = {"100%": ("top1", 1.0), "1%": ("top1", 0.01), "kNN": ("knn_top1", 1.0)}
 
 
-def row(table: str, method: str, embedding: str, column: str, metric: str, mean: float | None, **changes: Any) -> Row:
+def row(table: str, method: str, embedding: str, column: str, metric: str, mean: float | None, **changes: Any) -> Json:
     """A row of three seeds."""
     base = PLACE | {"table": table, "method": method, "embedding": embedding, "column": column, "metric": metric}
     base |= {"embedding_config": EMBEDDINGS[embedding], "representation": MAIN[embedding], "fraction": 1.0}
@@ -43,7 +52,7 @@ def row(table: str, method: str, embedding: str, column: str, metric: str, mean:
     return base | {"bootstrap": [], "published": None, "digests": ["a", "b", "c"], "notes": []} | changes
 
 
-def gains(method: str, embedding: str, gain: float | None = 2.0, **changes: Any) -> list[Row]:
+def gains(method: str, embedding: str, gain: float | None = 2.0, **changes: Any) -> list[Json]:
     interval = {} if gain is None else {"gain": gain, "gain_low": gain - 1.5, "gain_high": gain + 1.5}
     known = {} if embedding == "none" else interval
     return [
@@ -52,12 +61,12 @@ def gains(method: str, embedding: str, gain: float | None = 2.0, **changes: Any)
     ]
 
 
-def entropy(method: str, embedding: str = "sem", **changes: Any) -> list[Row]:
-    found: Row = {"histogram": [10, 40, 30, 15, 5], "course": [[0, 1.0], [5, 0.6], [10, 0.4]]}
+def entropy(method: str, embedding: str = "sem", **changes: Any) -> list[Json]:
+    found: Json = {"histogram": [10, 40, 30, 15, 5], "course": [[0, 1.0], [5, 0.6], [10, 0.4]]}
     return [row("entropy", method, embedding, "train", "entropy_share", 0.4) | found | changes]
 
 
-def expressivity(method: str, embedding: str, **changes: Any) -> list[Row]:
+def expressivity(method: str, embedding: str, **changes: Any) -> list[Json]:
     taus = [("h", None), ("sem", 0.1), ("sem", 1.0)] if embedding == "sem" else [("h", None)]
     return [
         row("expressivity", method, embedding, column, metric, mean, labels=labels, fraction=fraction)
@@ -69,13 +78,13 @@ def expressivity(method: str, embedding: str, **changes: Any) -> list[Row]:
     ]
 
 
-def corruptions(method: str, embedding: str, **changes: Any) -> list[Row]:
+def corruptions(method: str, embedding: str, **changes: Any) -> list[Json]:
     values = [[60.0, 51.0, 42.0], [58.0, 47.0, 33.0]]
     matrix = {"corruptions": ["shot_noise", "fog"], "severities": [1, 3, 5], "values": values}
     return [row("robustness", method, embedding, "c", "top1", 48.5, matrix=matrix) | changes]
 
 
-def relevance(method: str, embedding: str, **changes: Any) -> list[Row]:
+def relevance(method: str, embedding: str, **changes: Any) -> list[Json]:
     null = {"null": 0.1, "null_low": 0.07, "null_high": 0.13, "base_rate": 0.11}
     return [
         row("relevance", method, embedding, str(k), "relevance_per_class", 0.2 + 1 / (k + 3), std=0.02) | null | changes
@@ -83,7 +92,7 @@ def relevance(method: str, embedding: str, **changes: Any) -> list[Row]:
     ]
 
 
-KINDS: dict[str, Callable[..., list[Row]]] = {
+KINDS: dict[str, Callable[..., list[Json]]] = {
     "gains": gains,
     "entropy": entropy,
     "expressivity": expressivity,
@@ -92,7 +101,7 @@ KINDS: dict[str, Callable[..., list[Row]]] = {
 }
 
 
-def suite(methods: Sequence[str], embeddings: Sequence[str] = ("none", "sem"), **changes: Any) -> list[Row]:
+def suite(methods: Sequence[str], embeddings: Sequence[str] = ("none", "sem"), **changes: Any) -> list[Json]:
     """All tables; the entropy of SEM alone."""
     return [
         each
@@ -133,8 +142,8 @@ def test_all_five_with_names_axes_and_units(tmp_path: Path) -> None:
     check(paths)
     found = texts(paths)
     assert list(found) == [
-        *("gains", "entropy", "expressivity-byol", "expressivity-simclr"),
-        *("corruptions-byol", "corruptions-simclr", "relevance"),
+        *("gains", "corruptions-byol", "corruptions-simclr", "relevance", "entropy"),
+        *("expressivity-byol", "expressivity-simclr"),
     ]
     said = {
         "gains": ("byol", "simclr", "pooled (2)", "sem (L=64, V=8)", "gain in top-1 [points]", "1% of labels", "kNN"),
@@ -163,7 +172,7 @@ def test_the_pooled_line_is_the_mean_of_the_methods(tmp_path: Path) -> None:
     assert any(abs(x - at["#e69f00"][0]) < 0.01 for x in at["#222222"])
 
 
-CHANGES: dict[str, Callable[[Row], None]] = {
+CHANGES: dict[str, Callable[[Json], None]] = {
     "gains": lambda row: row.update(gain=row["gain"] + 0.2),
     "gains, interval": lambda row: row.update(gain_low=row["gain_low"] - 0.2),
     "entropy": lambda row: row["histogram"].__setitem__(1, 41),
@@ -193,7 +202,7 @@ def test_a_value_moves_its_mark(tmp_path: Path, change: str) -> None:
 
 
 def test_nothing_to_show_writes_nothing(tmp_path: Path) -> None:
-    hole: Row = {"mean": None, "std": None, "n": 0, "notes": ["missing: seed 0"]}
+    hole: Json = {"mean": None, "std": None, "n": 0, "notes": ["missing: seed 0"]}
     nothing = [
         *(gains("byol", "none") + gains("byol", "sem", None, **hole) + gains("dino", "sem", None)),
         *entropy("byol", histogram=None, course=[]),
@@ -209,7 +218,7 @@ def test_nothing_to_show_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_holes_are_left_out_and_said(tmp_path: Path) -> None:
-    hole: Row = {"mean": None, "std": None, "n": 0, "notes": ["failed: seed 2"]}
+    hole: Json = {"mean": None, "std": None, "n": 0, "notes": ["failed: seed 2"]}
     hole |= {"gain": None, "gain_low": None, "gain_high": None}
     rows = suite(["byol"])
     gone = suite(["simclr"], **hole)
@@ -222,7 +231,7 @@ def test_holes_are_left_out_and_said(tmp_path: Path) -> None:
     paths = draw(rows + gone, tmp_path)
     check(paths)
     found = texts(paths)
-    assert list(found) == ["gains", "entropy", "expressivity-byol", "corruptions-byol", "relevance"]
+    assert list(found) == ["gains", "corruptions-byol", "relevance", "entropy", "expressivity-byol"]
     for name in ("gains", "entropy", "relevance", "expressivity-byol"):
         said = found[name].replace("\n", " ")
         assert "left out: " in said and "(failed: seed 2)" in said, name
@@ -231,7 +240,9 @@ def test_holes_are_left_out_and_said(tmp_path: Path) -> None:
 
 def test_a_gain_that_is_not_there_is_said_with_its_reason(tmp_path: Path) -> None:
     note = "cpu fp32 against cuda bf16: no gain"
-    paths = draw(gains("byol", "sem") + gains("dino", "sem", None, notes=["l2 on its edge", note]), tmp_path)
+    paths = draw(
+        gains("byol", "sem") + gains("dino", "sem", None, notes=["l2 on its edge", note], gain_notes=[note]), tmp_path
+    )
     assert note in text(paths[1]).replace("\n", " ")
 
 
@@ -249,7 +260,7 @@ def test_some_panels_of_a_figure(tmp_path: Path) -> None:
 
 
 def test_one_seed_is_hollow_and_has_no_bars(tmp_path: Path) -> None:
-    one: Row = {"n": 1, "std": None, "gain_low": None, "gain_high": None}
+    one: Json = {"n": 1, "std": None, "gain_low": None, "gain_high": None}
     found = texts(draw(suite(["byol"], **one), tmp_path))
     draw(suite(["byol"]), tmp_path / "three")
     for name in ("gains", "entropy", "expressivity-byol", "relevance"):
@@ -297,7 +308,7 @@ def test_awkward_names(tmp_path: Path) -> None:
 
 def test_a_file_for_each_group(tmp_path: Path) -> None:
     """Named by what differs. Methods keep their colours between them, and IP-IRM is a method of its own."""
-    other: Row = {"backbone": "resnet 50/x", "epochs": 100}
+    other: Json = {"backbone": "resnet 50/x", "epochs": 100}
     ip = [each | {"ip": {"every": 5}} for each in gains("byol", "sem")]
     paths = draw(gains("byol", "sem") + ip + [each | other for each in gains("byol", "sem")], tmp_path)
     check(paths)
@@ -334,12 +345,13 @@ def test_importing_is_light_and_drawing_leaves_pyplot_alone(tmp_path: Path) -> N
         "import sys, pathlib; from sem_bench.analysis import draw\n"
         "assert not {'matplotlib', 'numpy', 'torch'} & sys.modules.keys()\n"
         "assert draw([], pathlib.Path(sys.argv[1])) == [] and 'matplotlib' not in sys.modules\n"
-        "import json; rows = json.loads(sys.stdin.read())\n"
+        "from sem_bench import Row; import json; rows = [Row(**each) for each in json.loads(sys.stdin.read())]\n"
         "assert len(draw(rows, pathlib.Path(sys.argv[1]))) == 2\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
+    rows = json.dumps([vars(each) for each in rows_of(gains("byol", "sem"))])
     command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
-    done = subprocess.run(command, input=json.dumps(gains("byol", "sem")), capture_output=True, text=True)
+    done = subprocess.run(command, input=rows, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -352,3 +364,18 @@ def test_six_methods_take_seconds(tmp_path: Path) -> None:
     paths = draw(rows, tmp_path)
     assert len(paths) == 2 * (3 + 6 + 6)
     assert time.process_time() - start < 15  # a third of it on an idle core
+
+
+def test_a_marker_is_that_of_the_type_or_of_its_card() -> None:
+    """Whatever the suite calls the embedding; two of one type differ."""
+    sem = entropy("byol")[0]
+
+    def markers(*rows: Json) -> list[str]:
+        found = rows_of(rows)
+        look = Look(found)
+        return [look.marker(each, hollow=False)["marker"] for each in found]
+
+    assert markers(sem) == markers(sem | {"embedding": "wide"}) == ["s"]
+    assert markers(sem | {"marker": "*"}) == ["*"]
+    assert markers(sem | {"embedding": "linear"}, sem) == ["s", "v"]
+    assert markers(sem | {"embedding_config": {"type": "of tomorrow"}}) == ["v"]

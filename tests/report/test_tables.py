@@ -1,15 +1,16 @@
 """The comparison from small results folders written here: pooling, gains, holes, layout and formats."""
 
 import csv
-import hashlib
 import io
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -17,21 +18,28 @@ from hypothesis import strategies as st
 
 from sem_bench import analysis
 from sem_bench.analysis import write_tables
+from sem_bench.cards import load_code
+from sem_bench.cli.parser import parser
 from sem_bench.errors import UserError
-from sem_bench.evaluations.registry import builtin
-from sem_bench.report.formats.parts import WIDTH
+from sem_bench.evaluations.registry import AnyEvaluation, builtin
+from sem_bench.report import formats
+from sem_bench.report.formats._parts import WIDTH
 from sem_bench.report.gains import interval, pooled
 from sem_bench.report.render import render
+from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextCell, TextTable
+from tests.helpers.results import MAIN, NONE, SEM, Json, Tree, figure
+from tests.helpers.rows import row_of
 
-Row = dict[str, Any]
+DRAW = """
+from sem_bench.report.figures.panels import footnote, panels_of
 
-NONE: Row = {"type": "none"}
-SEM: Row = {"type": "sem", "L": 64, "V": 8, "tau": 1.0, "tau_target": 1.0}
-LINEAR: Row = {"type": "linear", "L": 64, "V": 8}
-SETTINGS = {"none": NONE, "linear": LINEAR}  # other labels are SEM
-PLACE = {"method": "byol", "backbone": "resnet10w16s2", "dataset": "shapes", "recipe": "quick", "epochs": 10}
-MAIN = {"none": "h", "linear": "z", "sem": "sem"}
+def draw(rows, look):
+    figure, panels = panels_of(rows[0], "Mine", grid=(1, 1), size=(2, 2))
+    panels[0, 0].plot([row.mean for row in rows])
+    footnote(figure, rows, look, rows)
+    yield "", figure
+"""
 KEYS = [
     *(
         "table",
@@ -50,99 +58,16 @@ KEYS = [
 ]
 
 
-def rows(results: Path, **options: Any) -> list[dict[str, Any]]:
+def rows(results: Path, **options: Any) -> list[Row]:
     return analysis.read(results, **options).rows
 
 
-def tables(rows: list[dict[str, Any]], *, only: str | None = None) -> list[TextTable]:
+def tables(rows: list[Row], *, only: str | None = None) -> list[TextTable]:
     return analysis.text_tables(rows, [one.table for one in builtin().values()], only=only)
 
 
-def comparison(rows: list[dict[str, Any]]) -> list[TextTable]:
+def comparison(rows: list[Row]) -> list[TextTable]:
     return tables(rows, only="comparison")
-
-
-def figure(value: float, representation: str, **changes: Any) -> Row:
-    """A line of a probe's metrics.rows."""
-    line = {"column": "100%", "fraction": 1.0, "draw": 0, "metric": "top1", "representation": representation}
-    return line | {"tau_d": None, "l2": 1e-4, "validation": value, "value": value, "notes": []} | changes
-
-
-class Tree:
-    """A results folder in the making."""
-
-    def __init__(self, root: Path, name: str = "quick", written: str = "2026-11-21T03:00:00+00:00") -> None:
-        self.root, self.name, self.written = root, name, written
-        self.jobs: list[Row] = []
-        self.fractions = [1.0]
-
-    def job(
-        self,
-        figures: list[Row] | None,
-        *,
-        seed: int,
-        embedding: str = "none",
-        embedding_config: Row | None = None,
-        kind: str = "probe",
-        end: str = "",
-        config: Row | None = None,
-        device: str = "cpu",
-        notes: list[str] | None = None,
-        **cell: Any,
-    ) -> Path:
-        """An evaluation job with its pretraining; no figures, no result. Returns the job's folder."""
-        settings = embedding_config or SETTINGS.get(embedding, SEM)
-        place = PLACE | {"ip": None, "embedding": embedding, "embedding_config": settings} | cell | {"seed": seed}
-        slug = f"{place['method']}-{embedding}-s{seed}"
-        pretrain, evaluation = digest("pretrain", place), digest(kind, place, end, config)
-        entry = {"kind": kind, "slug": slug + end, "digest": evaluation, "inputs": {"pretrain": pretrain}}
-        entry |= {"fraction": config["fraction"]} if config and "fraction" in config else {}
-        self.jobs += [
-            {"kind": "pretrain", "slug": slug, "digest": pretrain, "inputs": {}} | place,
-            entry | place,
-        ]
-        self.result("pretrain", slug, pretrain, {"seed": seed}, {"notes": notes or []}, device)
-        folder = self.root / kind / f"{slug}{end}-{evaluation[:12]}"
-        folder.mkdir(parents=True, exist_ok=True)
-        if figures is not None:
-            own = (config or {"fraction": 1.0}) | {"seed": seed}
-            self.result(kind, slug + end, evaluation, own, {"rows": figures}, "cpu")
-        return folder
-
-    def result(self, kind: str, slug: str, digest: str, config: Row, metrics: Row, device: str) -> None:
-        folder = self.root / kind / f"{slug}-{digest[:12]}"
-        folder.mkdir(parents=True, exist_ok=True)
-        result = {
-            "schema": 1,
-            "kind": kind,
-            "digest": digest,
-            "config": config,
-            "inputs": {},
-            "metrics": metrics,
-        }
-        provenance = {"device": device, "precision": "bf16", "seconds": 1.0}
-        (folder / "result.json").write_text(json.dumps(result | {"provenance": provenance}))
-
-    def arm(self, values: Sequence[float | None], embedding: str = "none", **job: Any) -> list[Path]:
-        """An arm by its accuracy for seed 0, 1, ...; None is a seed without result."""
-        settings = job.get("embedding_config") or SETTINGS.get(embedding, SEM)
-        lines = [None if value is None else [figure(value, MAIN[settings["type"]])] for value in values]
-        return [self.job(line, seed=seed, embedding=embedding, **job) for seed, line in enumerate(lines)]
-
-    def write(self) -> Path:
-        (self.root / "suites").mkdir(parents=True, exist_ok=True)
-        for job in self.jobs:
-            if job["kind"] == "probe":
-                names = dict.fromkeys((MAIN[job["embedding_config"]["type"]], "h"))
-                job["owes"] = [[f"{100 * f:g}%", f, "top1", name] for f in self.fractions for name in names]
-        manifest = {"schema": 1, "name": self.name, "written": self.written, "jobs": self.jobs}
-        manifest["suite"] = {"evaluate": {"probe": {"fractions": self.fractions}, "knn": None}}
-        (self.root / "suites" / f"{self.name}.json").write_text(json.dumps(manifest))
-        return self.root
-
-
-def digest(*parts: Any) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 @pytest.fixture
@@ -152,7 +77,7 @@ def tree(tmp_path: Path) -> Tree:
 
 def find(found: list[Row], **wanted: Any) -> Row:
     """The one row with these values."""
-    hits = [row for row in found if all(row[key] == value for key, value in wanted.items())]
+    hits = [row for row in found if all(getattr(row, key) == value for key, value in wanted.items())]
     assert len(hits) == 1, f"{len(hits)} rows with {wanted}"
     return hits[0]
 
@@ -169,14 +94,14 @@ def test_three_seeds_by_hand(tree: Tree) -> None:
     tree.arm([53, 56, 60], "sem")
     found = rows(tree.write())
     none, sem = found
-    assert (none["mean"], none["std"], none["n"], none["gain"]) == (52, 2, 3, None)
-    assert sem["mean"] == pytest.approx(169 / 3)
-    assert sem["std"] == pytest.approx(3.511884584)
+    assert (none.mean, none.std, none.n, none.gain) == (52, 2, 3, None)
+    assert sem.mean == pytest.approx(169 / 3)
+    assert sem.std == pytest.approx(3.511884584)
     # Gains 3, 4, 6: mean 13/3, s = 1.527525, standard error 0.881917, t(2) = 4.302653.
-    assert sem["gain"] == pytest.approx(13 / 3)
-    assert sem["gain_low"] == pytest.approx(13 / 3 - 3.794584, abs=1e-5)
-    assert sem["gain_high"] == pytest.approx(13 / 3 + 3.794584, abs=1e-5)
-    assert sem["notes"] == []
+    assert sem.gain == pytest.approx(13 / 3)
+    assert sem.gain_low == pytest.approx(13 / 3 - 3.794584, abs=1e-5)
+    assert sem.gain_high == pytest.approx(13 / 3 + 3.794584, abs=1e-5)
+    assert sem.notes == []
 
 
 def test_two_seeds_have_a_wide_interval(tree: Tree) -> None:
@@ -184,15 +109,15 @@ def test_two_seeds_have_a_wide_interval(tree: Tree) -> None:
     tree.arm([53, 56], "sem")
     sem = sem_row(tree)
     # Gains 3, 4: standard error 0.5, t(1) = 12.706205.
-    assert (sem["gain"], sem["n"]) == (3.5, 2)
-    assert (sem["gain_low"], sem["gain_high"]) == pytest.approx((3.5 - 6.353102, 3.5 + 6.353102), abs=1e-5)
+    assert (sem.gain, sem.n) == (3.5, 2)
+    assert (sem.gain_low, sem.gain_high) == pytest.approx((3.5 - 6.353102, 3.5 + 6.353102), abs=1e-5)
 
 
 def test_one_seed_has_a_gain_without_interval(tree: Tree) -> None:
     tree.arm([50])
     tree.arm([53], "sem")
     sem = sem_row(tree)
-    assert [sem[key] for key in ("mean", "std", "n", "gain", "gain_low", "gain_high")] == [
+    assert [getattr(sem, key) for key in ("mean", "std", "n", "gain", "gain_low", "gain_high")] == [
         53,
         None,
         1,
@@ -207,7 +132,7 @@ def test_each_representation_is_compared_with_h_of_none(tree: Tree) -> None:
     tree.job([figure(53, "z"), figure(51, "h")], seed=0, embedding="linear")
     fixed = figure(55, "sem", metric="top1_fixed_tau", tau_d=1.0)
     tree.job([figure(56, "sem", tau_d=0.3), figure(52, "h"), fixed], seed=0, embedding="sem")
-    gains = {(row["embedding"], row["representation"], row["metric"]): row["gain"] for row in rows(tree.write())}
+    gains = {(row.embedding, row.representation, row.metric): row.gain for row in rows(tree.write())}
     assert gains == {
         ("none", "h", "top1"): None,
         ("linear", "z", "top1"): 3,
@@ -225,12 +150,12 @@ def test_each_representation_is_compared_with_h_of_none(tree: Tree) -> None:
         *({"recipe": "slow"}, {"epochs": 20}),
     ],
 )
-def test_the_baseline_is_none_of_the_same_place(tree: Tree, difference: Row) -> None:
+def test_the_baseline_is_none_of_the_same_place(tree: Tree, difference: Json) -> None:
     tree.arm([50], **difference)
     tree.arm([53], "sem")
     sem = sem_row(tree)
-    assert sem["gain"] is None
-    assert sem["notes"] == ["no none arms to compare with: no gain"]
+    assert sem.gain is None
+    assert sem.notes == ["no none arms to compare with: no gain"]
 
 
 def test_the_baseline_is_known_by_its_type_and_its_column(tree: Tree) -> None:
@@ -240,7 +165,7 @@ def test_the_baseline_is_known_by_its_type_and_its_column(tree: Tree) -> None:
         tree.job(kinds, seed=0, embedding=label, embedding_config=config)
         knn = [figure(value + 7, MAIN[kind], column="kNN", metric="knn_top1")]
         tree.job(knn, seed=0, embedding=label, embedding_config=config, kind="knn", config={"k": 20})
-    gains = {row["column"]: row["gain"] for row in rows(tree.write()) if row["embedding"] == "wide"}
+    gains = {row.column: row.gain for row in rows(tree.write()) if row.embedding == "wide"}
     assert gains == {"100%": 3, "10%": 1.5, "kNN": 3}
 
 
@@ -250,30 +175,30 @@ def test_seeds_are_paired_by_seed_and_not_by_order(tree: Tree) -> None:
     for seed, value in ((2, 73.0), (1, 62.0), (0, 51.0)):
         tree.job([figure(value, "sem")], seed=seed, embedding="sem")
     sem = sem_row(tree)
-    assert sem["gain"] == 2
-    assert sem["gain_low"] == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-5)
+    assert sem.gain == 2
+    assert sem.gain_low == pytest.approx(2 - 4.302653 / 3**0.5, abs=1e-5)
 
 
 def test_only_common_seeds_count_in_the_gain(tree: Tree) -> None:
     tree.arm([50, 52])
     tree.arm([53, 56, 90], "sem")
     sem = sem_row(tree)
-    assert (sem["n"], sem["gain"]) == (3, 3.5)
-    assert sem["gain_high"] == pytest.approx(3.5 + 6.353102, abs=1e-5)
-    assert sem["notes"] == ["only seeds 0, 1 paired in the gain"]
+    assert (sem.n, sem.gain) == (3, 3.5)
+    assert sem.gain_high == pytest.approx(3.5 + 6.353102, abs=1e-5)
+    assert sem.notes == ["only seeds 0, 1 paired in the gain"]
 
 
 def test_draws_are_averaged_within_a_seed_first(tree: Tree) -> None:
-    def draws(values: Sequence[float], representation: str) -> list[Row]:
+    def draws(values: Sequence[float], representation: str) -> list[Json]:
         return [figure(v, representation, column="1%", fraction=0.01, draw=i) for i, v in enumerate(values)]
 
     for seed, (base, arm) in enumerate([([10, 20, 30, 40, 50], [31, 32, 33, 34, 35]), ([1, 2, 3, 4, 5], [7] * 5)]):
         tree.job(draws(base, "h"), seed=seed)
         tree.job(draws(arm, "sem"), seed=seed, embedding="sem")
     none, sem = (find(rows(tree.write()), embedding=label, column="1%") for label in ("none", "sem"))
-    assert (none["mean"], none["n"]) == (16.5, 2)
-    assert none["std"] == pytest.approx(27 / 2**0.5)
-    assert (sem["gain"], sem["n"]) == (3.5, 2)  # per seed: 33 - 30 and 7 - 3
+    assert (none.mean, none.n) == (16.5, 2)
+    assert none.std == pytest.approx(27 / 2**0.5)
+    assert (sem.gain, sem.n) == (3.5, 2)  # per seed: 33 - 30 and 7 - 3
 
 
 def test_intervals_at_their_edges() -> None:
@@ -297,14 +222,14 @@ def test_another_device_has_no_gain(tree: Tree) -> None:
     tree.arm([50, 52], device="cuda:0")
     tree.arm([53, 56], "sem")
     sem = sem_row(tree)
-    assert (sem["mean"], sem["gain"], sem["gain_low"]) == (54.5, None, None)
-    assert sem["notes"] == ["cpu bf16 against cuda bf16: no gain"]
+    assert (sem.mean, sem.gain, sem.gain_low) == (54.5, None, None)
+    assert sem.notes == ["cpu bf16 against cuda bf16: no gain"]
 
 
 def test_the_number_of_the_device_does_not_matter(tree: Tree) -> None:
     tree.arm([50], device="cuda:0")
     tree.arm([53], "sem", device="cuda:1")
-    assert sem_row(tree)["gain"] == 3
+    assert sem_row(tree).gain == 3
 
 
 def test_a_lost_pretraining_result_leaves_no_gain(tree: Tree) -> None:
@@ -313,7 +238,7 @@ def test_a_lost_pretraining_result_leaves_no_gain(tree: Tree) -> None:
     for path in (tree.root / "pretrain").glob("byol-sem*/result.json"):
         path.unlink()
     sem = sem_row(tree)
-    assert (sem["mean"], sem["gain"], sem["notes"]) == (53, None, ["unknown against cpu bf16: no gain"])
+    assert (sem.mean, sem.gain, sem.notes) == (53, None, ["unknown against cpu bf16: no gain"])
 
 
 def test_two_unknown_devices_are_not_the_same(tree: Tree) -> None:
@@ -321,7 +246,7 @@ def test_two_unknown_devices_are_not_the_same(tree: Tree) -> None:
     tree.arm([53], "sem")
     for path in (tree.root / "pretrain").glob("*/result.json"):
         path.unlink()
-    assert sem_row(tree)["notes"] == ["unknown against unknown: no gain"]
+    assert sem_row(tree).notes == ["unknown against unknown: no gain"]
 
 
 def test_a_cell_of_two_devices_says_so(tree: Tree) -> None:
@@ -329,7 +254,7 @@ def test_a_cell_of_two_devices_says_so(tree: Tree) -> None:
         tree.job([figure(50, "h")], seed=seed, device=device)
         tree.job([figure(51, "sem")], seed=seed, device=device, embedding="sem")
     sem = sem_row(tree)
-    assert (sem["gain"], sem["notes"]) == (1, ["pools cpu bf16 and cuda bf16"])
+    assert (sem.gain, sem.notes) == (1, ["pools cpu bf16 and cuda bf16"])
 
 
 def test_other_configurations_are_not_pooled(tree: Tree) -> None:
@@ -338,7 +263,7 @@ def test_other_configurations_are_not_pooled(tree: Tree) -> None:
             line = figure(value + seed, "h", column="kNN", metric="knn_top1")
             tree.job([line], seed=seed, kind="knn", config={"k": k})
     found = rows(tree.write())
-    assert [(row["mean"], row["n"]) for row in found] == [(50.5, 2), (60.5, 2)]
+    assert [(row.mean, row.n) for row in found] == [(50.5, 2), (60.5, 2)]
     (table,) = comparison(found)
     assert [line[2].text for line in table.body] == ["50.5 ± 0.7", "60.5 ± 0.7"]
 
@@ -349,13 +274,13 @@ def test_ambiguous_baselines_give_no_gain(tree: Tree) -> None:
     line = figure(50, "sem", column="kNN", metric="knn_top1")
     tree.job([line], seed=0, kind="knn", embedding="sem", config={"k": 20})
     sem = find(rows(tree.write()), embedding="sem", representation="sem")
-    assert (sem["gain"], sem["notes"]) == (None, ["several none arms to compare with: no gain"])
+    assert (sem.gain, sem.notes) == (None, ["several none arms to compare with: no gain"])
 
 
 def test_labels_with_other_settings_are_other_arms(tree: Tree) -> None:
     tree.arm([50], "sem")
     tree.arm([60], "sem", embedding_config=SEM | {"L": 256})
-    assert [(row["embedding_config"]["L"], row["mean"]) for row in rows(tree.write())] == [
+    assert [(row.embedding_config["L"], row.mean) for row in rows(tree.write())] == [
         (64, 50),
         (256, 60),
     ]
@@ -368,25 +293,25 @@ def test_a_missing_seed_makes_a_hole(tree: Tree) -> None:
     tree.arm([50, 52, 54])
     tree.arm([53, None, 60], "sem")
     sem = sem_row(tree)
-    assert [sem[key] for key in ("mean", "std", "n", "gain")] == [None, None, 2, None]
-    assert sem["notes"] == ["missing: seed 1"]
-    assert len(sem["digests"]) == 2
+    assert [getattr(sem, key) for key in ("mean", "std", "n", "gain")] == [None, None, 2, None]
+    assert sem.notes == ["missing: seed 1"]
+    assert len(sem.digests) == 2
 
 
 def test_a_hole_in_none_takes_the_gain_only(tree: Tree) -> None:
     tree.arm([50, None])
     tree.arm([53, 56], "sem")
     sem = sem_row(tree)
-    assert (sem["mean"], sem["n"], sem["gain"]) == (54.5, 2, None)
-    assert sem["notes"] == ["the none arm has holes (missing: seed 1): no gain"]
+    assert (sem.mean, sem.n, sem.gain) == (54.5, 2, None)
+    assert sem.notes == ["the none arm has holes (missing: seed 1): no gain"]
 
 
 def test_failures_are_named(tree: Tree) -> None:
     folders = tree.arm([50, None, None, None])
     (folders[1] / "error.txt").write_text("out of memory")
     (folders[3] / "error.txt").write_text("out of memory")
-    (row,) = [row for row in rows(tree.write()) if row["representation"] == "h"]
-    assert (row["mean"], row["n"], row["notes"]) == (None, 1, ["failed: seeds 1, 3; missing: seed 2"])
+    (row,) = [row for row in rows(tree.write()) if row.representation == "h"]
+    assert (row.mean, row.n, row.notes) == (None, 1, ["failed: seeds 1, 3; missing: seed 2"])
 
 
 @pytest.mark.parametrize(
@@ -409,7 +334,7 @@ def test_a_result_that_cannot_be_read_is_a_hole(tree: Tree, text: str) -> None:
     folders = tree.arm([50, 52])
     (folders[1] / "result.json").write_text(text.replace("DIGEST", tree.jobs[-1]["digest"]))
     (row,) = rows(tree.write())
-    assert (row["mean"], row["n"], row["notes"]) == (None, 1, ["unreadable: seed 1"])
+    assert (row.mean, row.n, row.notes) == (None, 1, ["unreadable: seed 1"])
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", '"x"', "null"])
@@ -418,20 +343,20 @@ def test_a_figure_that_is_no_number_is_a_hole(tree: Tree, number: str) -> None:
     text = (folders[1] / "result.json").read_text().replace('"value": 52', f'"value": {number}')
     (folders[1] / "result.json").write_text(text)
     (row,) = rows(tree.write())
-    assert (row["mean"], row["notes"]) == (None, ["unreadable: seed 1"])
+    assert (row.mean, row.notes) == (None, ["unreadable: seed 1"])
 
 
 def test_an_arm_without_any_result_has_the_columns_of_its_like(tree: Tree) -> None:
     lines = [figure(53, "sem"), figure(52, "h"), figure(51, "sem", metric="top1_fixed_tau")]
     tree.job(lines, seed=0, embedding="sem")
     tree.job(None, seed=0, embedding="sem", method="dino")
-    found = [row for row in rows(tree.write()) if row["method"] == "dino"]
-    assert [(row["metric"], row["representation"]) for row in found] == [
+    found = [row for row in rows(tree.write()) if row.method == "dino"]
+    assert [(row.metric, row.representation) for row in found] == [
         ("top1", "sem"),
         ("top1", "h"),
         ("top1_fixed_tau", "sem"),
     ]
-    assert all((row["mean"], row["n"], row["notes"][0]) == (None, 0, "missing: seed 0") for row in found)
+    assert all((row.mean, row.n, row.notes[0]) == (None, 0, "missing: seed 0") for row in found)
 
 
 def test_a_suite_without_any_result_shows_what_it_was_to_give(tree: Tree) -> None:
@@ -439,11 +364,11 @@ def test_a_suite_without_any_result_shows_what_it_was_to_give(tree: Tree) -> Non
     tree.job(None, seed=0, embedding="sem")
     tree.job(None, seed=0, embedding="sem", kind="knn")
     found = rows(tree.write())
-    assert [(row["column"], row["representation"]) for row in found] == [
+    assert [(row.column, row.representation) for row in found] == [
         *(("100%", "sem"), ("100%", "h"), ("1%", "sem"), ("1%", "h")),
         *(("kNN", "sem"), ("kNN", "h")),
     ]
-    assert {row["mean"] for row in found} == {None}
+    assert {row.mean for row in found} == {None}
 
 
 def test_a_fraction_that_failed_everywhere_is_a_column_of_holes(tree: Tree) -> None:
@@ -454,9 +379,9 @@ def test_a_fraction_that_failed_everywhere_is_a_column_of_holes(tree: Tree) -> N
         folder = tree.job(None, seed=seed, end="-1pc", config={"fraction": 0.01})
         (folder / "error.txt").write_text("too few labels")
     full, small = rows(tree.write())
-    assert (full["column"], full["mean"], full["notes"]) == ("100%", 50.5, [])
-    assert (small["column"], small["fraction"], small["mean"]) == ("1%", 0.01, None)
-    assert small["notes"] == ["failed: seeds 0, 1"]
+    assert (full.column, full.mean, full.notes) == ("100%", 50.5, [])
+    assert (small.column, small.fraction, small.mean) == ("1%", 0.01, None)
+    assert small.notes == ["failed: seeds 0, 1"]
 
 
 def test_the_reason_is_that_of_the_fraction(tree: Tree) -> None:
@@ -468,7 +393,7 @@ def test_the_reason_is_that_of_the_fraction(tree: Tree) -> None:
             folder = tree.job(lines, seed=seed, end=f"-{column}pc", config={"fraction": fraction})
             if seed == 1 and fraction == 1.0:
                 (folder / "error.txt").write_text("killed")
-    notes = {row["column"]: row["notes"] for row in rows(tree.write())}
+    notes = {row.column: row.notes for row in rows(tree.write())}
     assert notes == {"100%": ["failed: seed 1"], "1%": ["missing: seed 1"]}
 
 
@@ -481,8 +406,8 @@ def test_tau_d_is_given_where_all_agree(tree: Tree) -> None:
         chosen = [figure(40, "sem", column="1%", fraction=0.01, draw=i, tau_d=tau) for i, tau in enumerate(taus)]
         tree.job([agreed, *chosen], seed=seed, embedding="sem")
     full, small = rows(tree.write())
-    assert (full["tau_d"], full["notes"][:-1]) == (1.0, [])
-    assert (small["tau_d"], small["notes"][0]) == (None, "tau_d: 0.3 x3, 1 x1")
+    assert (full.tau_d, full.notes[:-1]) == (1.0, [])
+    assert (small.tau_d, small.notes[0]) == (None, "tau_d: 0.3 x3, 1 x1")
 
 
 def test_notes_of_results_come_once(tree: Tree) -> None:
@@ -490,15 +415,15 @@ def test_notes_of_results_come_once(tree: Tree) -> None:
         line = figure(50, "h", notes=["l2 on the edge of its grid"])
         tree.job([line], seed=seed, notes=["collapse: effective rank 1.2"])
     (row,) = rows(tree.write())
-    assert row["notes"] == ["collapse: effective rank 1.2", "l2 on the edge of its grid"]
+    assert row.notes == ["collapse: effective rank 1.2", "l2 on the edge of its grid"]
 
 
 def test_published_numbers_stand_beside_the_measured(tree: Tree) -> None:
-    place: Row = {"dataset": "cifar100", "backbone": "resnet18", "epochs": 1000}
+    place: Json = {"dataset": "cifar100", "backbone": "resnet18", "epochs": 1000}
     tree.job([figure(70, "h"), figure(60, "h", column="1%", fraction=0.01)], seed=0, **place)
     tree.job([figure(75, "sem"), figure(72, "h")], seed=0, embedding="sem", **place)
     found = rows(tree.write())
-    assert [row["published"] and row["published"]["value"] for row in found] == [70.46, None, 74.36, None]
+    assert [row.published and row.published["value"] for row in found] == [70.46, None, 74.36, None]
     (table,) = comparison(found)
     assert table.columns == ["method", "embedding", "100%", "gain", "published", "1%", "gain", "h 100%"]
     assert [line[4].text for line in table.body] == ["70.46 (1a)", "74.36 (1a)"]
@@ -524,14 +449,14 @@ def three(tmp_path: Path) -> Path:
 
 
 def test_the_last_suite_run_is_the_default(three: Path) -> None:
-    assert [row["suite"] for row in rows(three)] == ["quick"]
-    assert [row["suite"] for row in rows(three, suite="zoo")] == ["zoo"]
-    assert [row["suite"] for row in rows(three, all_suites=True)] == ["zoo", "cifar10", "quick"]
+    assert [row.suite for row in rows(three)] == ["quick"]
+    assert [row.suite for row in rows(three, suite="zoo")] == ["zoo"]
+    assert [row.suite for row in rows(three, all_suites=True)] == ["zoo", "cifar10", "quick"]
 
 
 def test_a_damaged_manifest_spoils_only_what_needs_it(three: Path) -> None:
     (three / "suites" / "zoo.json").write_text('{"schema": 1, "jobs": [')
-    assert [row["suite"] for row in rows(three, suite="quick")] == ["quick"]
+    assert [row.suite for row in rows(three, suite="quick")] == ["quick"]
     with pytest.raises(UserError, match=r"zoo\.json: damaged"):
         rows(three)
 
@@ -551,7 +476,7 @@ def test_user_mistakes_have_one_clear_line(three: Path, tmp_path_factory: pytest
 @pytest.mark.parametrize(
     "change", [{"schema": 2}, {"written": "yesterday"}, {"jobs": [{"kind": "probe"}]}, {"jobs": 3}]
 )
-def test_foreign_manifests_are_refused(tree: Tree, change: Row) -> None:
+def test_foreign_manifests_are_refused(tree: Tree, change: Json) -> None:
     tree.arm([50])
     path = tree.write() / "suites" / "quick.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -652,7 +577,7 @@ def test_errors_have_no_gain(tree: Tree) -> None:
         figures = [figure(value, MAIN[embedding], column="c", metric=metric) for metric in ("top1", "mce")]
         tree.job(figures, seed=0, embedding=embedding, kind="robustness", columns=["c"])
     found = rows(tree.write())
-    assert [(row["metric"], row["gain"]) for row in found if row["gain"] is not None] == [("top1", -10.0)]
+    assert [(row.metric, row.gain) for row in found if row.gain is not None] == [("top1", -10.0)]
     (table,) = tables(found, only="robustness")
     assert table.columns == ["method", "embedding", "c", "gain", "c, mCE"]
 
@@ -672,8 +597,8 @@ def test_gains_of_relevance_are_above_chance(tree: Tree) -> None:
         line |= {"null": null, "neighbours": 2.5, "base_rate": 0.25}
         tree.job([line], seed=0, embedding=embedding, kind="relevance", columns=["1"])
     found = rows(tree.write())
-    assert [row["mean"] for row in found] == [0.5, 0.4]
-    assert found[1]["gain"] == pytest.approx(0.15)
+    assert [row.mean for row in found] == [0.5, 0.4]
+    assert found[1].gain == pytest.approx(0.15)
     (table,) = tables(found, only="relevance")
     assert [cell.text for cell in table.body[1]][2:] == ["0.400 (0.050; 2.5)", "+0.150"]
     assert "base rate: 0.250 of the other classes lie in a class's superclass" in table.legend
@@ -779,19 +704,38 @@ def test_html(odd: list[Row]) -> None:
     assert '<meta charset="utf-8">' in text
 
 
+def test_a_format_is_one_file(odd: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is rendered, offered, and written by a run where it says how its files end."""
+    code = "END = {}\ndef render(tables, rows): return f'{{len(tables)}} tables of {{len(rows)}} rows'\n"
+    (tmp_path / "counted.py").write_text(code.format("'txt'"))
+    (tmp_path / "shown.py").write_text(code.format(None))
+    (tmp_path / "_helper.py").write_text("")
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    assert formats.names() == ["github", "latex", "csv", "html", "json", "counted", "shown"]
+    assert (
+        render(comparison(odd), odd, "counted")
+        == render(comparison(odd), odd, "shown")
+        == f"1 tables of {len(odd)} rows"
+    )
+    assert parser().parse_args(["table", "results", "--format", "counted"]).format == "counted"
+    write_tables(tmp_path / "out", odd, comparison(odd))
+    assert (tmp_path / "out/comparison.txt").read_text() == f"1 tables of {len(odd)} rows\n"
+    assert len(list((tmp_path / "out").glob("comparison.*"))) == 5
+
+
 def test_json_has_the_keys_of_the_contract(odd: list[Row]) -> None:
     def refuse(token: str) -> None:
         raise AssertionError(f"{token} in JSON")
 
     parsed = json.loads(render(comparison(odd), odd, "json"), parse_constant=refuse)
-    assert parsed == odd
+    assert parsed == [row.as_json() for row in odd]
     assert [list(row) for row in parsed] == [KEYS] * len(odd)
     assert {row["table"] for row in parsed} == {"comparison"}
 
 
 def test_json_refuses_what_json_cannot_hold() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        render([], [{"mean": float("nan")}], "json")
+        render([], [row_of({"mean": float("nan")})], "json")
 
 
 def test_csv_reparses(odd: list[Row]) -> None:
@@ -843,9 +787,9 @@ def test_tables_are_written_whole(odd: list[Row], tmp_path: Path) -> None:
     folder = tmp_path / "tables" / "quick"
     paths = write_tables(folder, odd, comparison(odd))
     tables = ["comparison.csv", "comparison.json", "comparison.md", "comparison.tex"]
-    assert sorted(path.name for path in folder.iterdir() if path.suffix not in (".png", ".svg")) == tables
+    assert sorted(path.name for path in folder.glob("[!.]*") if path.suffix not in (".png", ".svg")) == tables
     assert sorted(path.name for path in paths) == tables
-    assert json.loads((folder / "comparison.json").read_text()) == odd
+    assert json.loads((folder / "comparison.json").read_text()) == [row.as_json() for row in odd]
     assert (folder / "comparison.md").read_text() == render(comparison(odd), odd, "github") + "\n"
     assert write_tables(tmp_path / "out", odd, [])[0].parent == tmp_path / "out"
 
@@ -862,6 +806,50 @@ def test_figures_are_drawn_where_a_table_changed(tree: Tree, tmp_path: Path) -> 
     (tmp_path / "comparison.md").unlink()  # a run that was killed before the tables
     write_tables(tmp_path, found, comparison(found))
     assert drawn.read_text() != "as it was"
+
+
+def drawn_again(folder: Path, found: list[Row]) -> bool:
+    (drawn,) = folder.glob("*.svg")
+    drawn.write_text("as it was")
+    write_tables(folder, found, comparison(found))
+    return drawn.read_text() != "as it was"
+
+
+def test_a_figure_that_is_not_there_is_drawn(tree: Tree, tmp_path: Path) -> None:
+    tree.arm([50, 52])
+    tree.arm([53, 54], "sem")
+    found = rows(tree.write())
+    write_tables(tmp_path, found, comparison(found))
+    assert not drawn_again(tmp_path, found)
+    (tmp_path / "gains.png").unlink()
+    assert drawn_again(tmp_path, found) and (tmp_path / "gains.png").is_file()
+    for text in ("[]", "{", '{"of": 3, "files": 4}'):
+        (tmp_path / ".figures").write_text(text)
+        assert drawn_again(tmp_path, found)
+    assert not drawn_again(tmp_path, found)
+
+
+def test_figures_of_other_code_or_rows_are_drawn_anew(tree: Tree, tmp_path: Path) -> None:
+    """The drawing code of a user's evaluation, and what a table does not print."""
+    tree.arm([50, 52])
+    tree.arm([53, 54], "sem")
+    found = rows(tree.write())
+    code = tmp_path / "evaluations" / "mine.py"
+    code.parent.mkdir()
+
+    def write(text: str) -> bool:
+        code.write_text(text)
+        mine = {"mine": cast(AnyEvaluation, SimpleNamespace(figure="mine", draw=load_code(code).draw))}
+        analysis.write_tables(tmp_path / "out", found, comparison(found), mine)
+        (picture,) = (tmp_path / "out").glob("mine.svg")
+        again = picture.read_text() != "as it was"
+        picture.write_text("as it was")
+        return again
+
+    assert write(DRAW) and not write(DRAW) and write(DRAW + "# changed\n") and not write(DRAW + "# changed\n")
+    found = [replace(row, extra={"more": 1}) for row in found]
+    texts = {path: path.read_text() for path in (tmp_path / "out").glob("*.md")}
+    assert write(DRAW + "# changed\n") and texts == {path: path.read_text() for path in texts}
 
 
 def test_no_rows_make_empty_files(tree: Tree) -> None:

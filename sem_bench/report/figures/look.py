@@ -3,6 +3,7 @@
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
@@ -15,7 +16,7 @@ COLOURS = (  # Okabe and Ito's first, which the colour-blind can tell apart
     *("#56B4E9", "#882255", "#8A8A2B", "#332288", "#777777"),
 )
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
-MARKERS = {"none": "o", "linear": "^", "sem": "s", "gumbel": "D", "untrained": "v"}
+MARKERS = {"none": "o", "linear": "^", "sem": "s", "gumbel": "D", "untrained": "v"}  # where the manifest says none
 INK, PALE = "#222222", "#8c8c8c"
 
 
@@ -24,10 +25,9 @@ def numbered(rows: Iterable[Row]) -> list[Row]:
     times = Counter[str]()
     found = []
     for row in rows:
-        place = [row[name] for name in ("table", "suite", *ARM, "fraction", "column", "metric", "representation")]
-        several = row["table"] in ("expressivity", "sweep")  # rows that differ in more than the place of others
-        key = canonical_json([*place, row["tau_d"] if several else None, row.get("sweep"), row.get("trial")])
-        found.append(row | {"twin": times[key]})
+        place = ("table", "suite", *ARM, "fraction", "column", "metric", "representation")
+        key = canonical_json([*map(row.get, place), row.apart])
+        found.append(replace(row, twin=times[key]))
         times[key] += 1
     return found
 
@@ -36,9 +36,9 @@ class Look:
     """Names, colours, dashes and markers, the same in all figures of these rows."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
-        self.methods = _names((method_key(row), _method(row)) for row in rows)
+        self.methods = _names((method_key(row), row.method_label) for row in rows)
         self._embedding_key = embedding_key(rows)
-        self.embeddings = _names((self._embedding_key(row), _embedding(row)) for row in rows)
+        self.embeddings = _names((self._embedding_key(row), row.embedding_label) for row in rows)
         self.numbers: dict[str, int] = {}  # of the 40 pairs of colour and dashes
         for name in sorted(self.methods.values(), key=lambda name: (name not in METHODS, name)):
             base = name.removesuffix(" + IP")  # has its method's colour, with other dashes
@@ -48,13 +48,14 @@ class Look:
             self.numbers[name] = next(free, first)
         self.markers: dict[str, str] = {}
         for row in rows:
-            wished = (MARKERS.get(row["embedding"], "v"), *"vPX<>ph*d8", *MARKERS.values())
+            usual = row.marker or MARKERS.get(row.embedding_type, "v")
+            wished = (usual, *"vPX<>ph*d8", *MARKERS.values())
             free_markers = (marker for marker in wished if marker not in self.markers.values())
             self.markers.setdefault(self.embedding(row), next(free_markers, "o"))
 
     def method(self, row: Row) -> str:
         """The name of the row's method."""
-        return self.methods.get(method_key(row), _method(row))
+        return self.methods.get(method_key(row), row.method_label)
 
     def embedding(self, row: Row) -> str:
         """The name of the row's embedding."""
@@ -77,16 +78,7 @@ class Look:
 
 def method_key(row: Row) -> str:
     """Rows of one method have one key."""
-    return canonical_json([row["method"], row["ip"], row["twin"]])
-
-
-def _method(row: Row) -> str:
-    return str(row["method"]) + (" + IP" if row["ip"] is not None else "")
-
-
-def _embedding(row: Row) -> str:
-    settings = [f"{name}={row['embedding_config'][name]}" for name in ("L", "V") if name in row["embedding_config"]]
-    return str(row["embedding"]) + (f" ({', '.join(settings)})" if settings else "")
+    return canonical_json([row.method, row.ip, row.twin])
 
 
 def _names(labels: Iterable[tuple[str, str]]) -> dict[str, str]:

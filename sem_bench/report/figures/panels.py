@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sem_bench.report.figures.look import INK, Look, printable
-from sem_bench.report.row import Row, main_representation
+from sem_bench.report.row import Row
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -28,12 +28,12 @@ def grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Ro
 
 def rows_of(rows: Iterable[Row], table: str, *metrics: str) -> list[Row]:
     """The rows of a table that hold one of the metrics."""
-    return [row for row in rows if row["table"] == table and row["metric"] in metrics]
+    return [row for row in rows if row.table == table and row.metric in metrics]
 
 
 def main_rows(rows: Iterable[Row]) -> list[Row]:
     """The rows that stand for their arms."""
-    return [row for row in rows if row["representation"] == main_representation(row)]
+    return [row for row in rows if row.representation == row.main]
 
 
 def complete_rows(rows: Iterable[Row], *names: str) -> list[Row]:
@@ -45,7 +45,7 @@ def panels_of(row: Row, what: str, *, grid: tuple[int, int], size: tuple[float, 
     """A figure and its array of panels, each of a size in inches, with room for the legend to the right."""
     from matplotlib.figure import Figure
 
-    place = printable("{suite}: {dataset}, {backbone}, recipe {recipe}, {epochs} epochs".format_map(row))
+    place = printable(row.heading)
     width = max(grid[1] * size[0] + 0.6, 0.3 + width_of((what, place)))
     figure = Figure((width, grid[0] * size[1] + 0.9), layout="constrained")
     figure.suptitle(f"{what}\n{place}", x=0.01, ha="left", fontsize=9)
@@ -111,13 +111,18 @@ def width_of(texts: Iterable[str]) -> float:
     return 0.066 * max(map(len, texts))
 
 
-def footnote(figure: "Figure", rows: Sequence[Row], look: Look, drawn: Sequence[Row], *texts: str) -> None:
-    """Below the panels: the number of seeds, what else there is to say, and which rows are not drawn, and why."""
-    counts = sorted({row["n"] for row in drawn})
+def footnote(
+    figure: "Figure", rows: Sequence[Row], look: Look, drawn: Sequence[Row], *texts: str, column: str = "{column}"
+) -> None:
+    """Below the panels: the number of seeds, what else there is to say, and which rows are not drawn, and why.
+
+    `column` is what a row's column is called there.
+    """
+    counts = sorted({row.n for row in drawn})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     hollow = "hollow markers: one seed" if counts[0] == 1 else ""
     kept = {id(row) for row in drawn}
-    holes = list(dict.fromkeys(_hole(row, look) for row in rows if id(row) not in kept))
+    holes = list(dict.fromkeys(_hole(row, look, column) for row in rows if id(row) not in kept))
     more = f" and {len(holes) - 4} more" if len(holes) > 4 else ""
     left_out = f"left out: {', '.join(holes[:4])}{more}" if holes else ""
     text = "; ".join(filter(None, (f"n = {seeds} seed{'s' * (counts[-1] > 1)}", hollow, *texts, left_out)))
@@ -130,8 +135,7 @@ def remark(figure: "Figure", text: str) -> None:
     figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="#555555")
 
 
-def _hole(row: Row, look: Look) -> str:
-    notes = row["notes"] if row["mean"] is None else [note for note in row["notes"] if note.endswith("gain")]
+def _hole(row: Row, look: Look, column: str) -> str:
+    notes = row.notes if row.mean is None else row.gain_notes
     reason = f" ({notes[0]})" if notes else ""
-    column = f"K = {row['column']}" if row["table"] == "relevance" else row["column"]
-    return f"{look.method(row)} {look.embedding(row)} {column}{reason}"
+    return f"{look.method(row)} {look.embedding(row)} {column.format(column=row.column)}{reason}"

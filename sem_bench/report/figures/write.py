@@ -1,17 +1,20 @@
 """The figures of a suite as PNG and SVG.
 
-They show the flat rows of `table --format json` and nothing else, and the same rows give the same bytes. A method has
+They show the rows of the tables and nothing else, and the same rows give the same bytes. A method has
 its colour and dashes and an embedding its marker in every figure. A hollow marker is one seed: it has no spread.
 """
 
+import inspect
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sem_bench.base.files import write_atomic
+from sem_bench.base.digest import digest
+from sem_bench.base.files import file_digest, read_json, write_atomic, write_json
 from sem_bench.report.figures.look import Look, numbered
 from sem_bench.report.figures.panels import Drawn, grouped
 from sem_bench.report.row import Row
@@ -46,7 +49,7 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
         return []
     import matplotlib
 
-    differing = [name for name in _GROUP if len({row[name] for row in rows}) > 1]
+    differing = [name for name in _GROUP if len({row.key([name]) for row in rows}) > 1]
     paths: list[Path] = []
     used: set[str] = set()
     with warnings.catch_warnings(), matplotlib.rc_context():
@@ -55,12 +58,36 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
         for part_of_figure, style in _STYLE.items():
             matplotlib.rc(part_of_figure, **style)
         look = Look(rows)
-        for part in grouped(rows, lambda row: tuple(row[name] for name in _GROUP)).values():
-            group = "-".join(f"{part[0][name]}{'epochs' * (name == 'epochs')}" for name in differing)
+        for part in grouped(rows, lambda row: row.key(_GROUP)).values():
+            group = "-".join(f"{part[0].get(name)}{'epochs' * (name == 'epochs')}" for name in differing)
             for name, draw in drawers.items():
                 for end, figure in draw(part, look):
                     paths += _save(figure, folder / _stem(used, name, group, end))
     return paths
+
+
+def refresh(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw], *, changed: bool) -> None:
+    """`write`, where a figure is absent, or the rows or the code that draws are others than when it was drawn.
+
+    .figures says what was drawn, and of what; `changed` draws in any case.
+    """
+    stamp = folder / ".figures"
+    known = read_json(stamp)
+    found = {"of": _origin(rows, drawers)}
+    files = known.get("files") if isinstance(known, dict) and known.get("of") == found["of"] else None
+    if not changed and isinstance(files, list) and all((folder / str(name)).is_file() for name in files):
+        return
+    drawn = write(rows, folder, drawers)
+    write_json(stamp, found | {"files": [path.name for path in drawn]})
+
+
+def _origin(rows: Sequence[Row], drawers: Mapping[str, Draw]) -> str:
+    """A digest of all that the figures depend on: rows, code and the library that draws."""
+    # What a drawer uses lies beside it.
+    folders = {Path(__file__).parent, *(Path(inspect.getfile(draw)).parent for draw in drawers.values())}
+    code = [file_digest(path) for folder in folders for path in folder.glob("*.py")]
+    shown = [[row.as_json(), row.main, row.marker, row.apart] for row in rows]
+    return digest([shown, sorted(drawers), sorted(code), version("matplotlib")])
 
 
 def _save(figure: "Figure", stem: Path) -> list[Path]:

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.row import Row
+from sem_bench.report.text_table import TextTable
+
+END = "csv"
 
 
-def _csv(rows: Sequence[Row]) -> str:
+def render(tables: Sequence[TextTable], rows: Sequence[Row]) -> str:
     """The rows of the JSON: lists joined by ";", mappings as JSON, nothing for null."""
     file = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
+    flat = [row.as_json() for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
     writer = csv.DictWriter(file, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
+    writer.writerows({name: _plain(value) for name, value in row.items()} for row in flat)
     return file.getvalue().rstrip("\n")
 
 

@@ -5,15 +5,22 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from sem_bench.report.formats.parts import alignment, split
+from sem_bench.report.formats._parts import alignment, split
+from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextCell, TextTable
 
+END = "md"
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def _github(table: TextTable) -> str:
+def render(tables: Sequence[TextTable], rows: Sequence[Row]) -> str:
+    """The tables, one below the other."""
+    return "\n\n".join(map(_table, tables))
+
+
+def _table(table: TextTable) -> str:
     parts = [f"### {_markdown(table.title)}"]
-    for columns, body in split(table, _github_cell):
+    for columns, body in split(table, _cell):
         header = [_markdown(column) for column in columns]
         parts.append(tabulate(body, header, tablefmt="github", disable_numparse=True, colalign=alignment(columns)))
     notes = [f"{_superscript([i])} {_markdown(note)}" for i, note in enumerate(table.notes, 1)]
@@ -21,7 +28,7 @@ def _github(table: TextTable) -> str:
     return "\n\n".join([*parts, "\n".join(f"- {line}" for line in lines)])
 
 
-def _github_cell(cell: TextCell) -> str:
+def _cell(cell: TextCell) -> str:
     text = _markdown(cell.text)
     return f"{f'**{text}**' if cell.bold else text} {_superscript(cell.marks)}".rstrip()
 

@@ -1,19 +1,23 @@
 """One HTML page."""
 
 import html
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from sem_bench.report.formats.parts import alignment
+from sem_bench.report.formats._parts import alignment
+from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextCell, TextTable
 
+END = None
 
-def _html(tables: Iterable[TextTable]) -> str:
+
+def render(tables: Sequence[TextTable], rows: Sequence[Row]) -> str:
+    """The tables as one page."""
     parts = ['<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>sem-bench</title>']
     for table in tables:
         parts.append(f"<h2>{html.escape(table.title)}</h2>")
-        body = [[_html_cell(cell) for cell in line] for line in table.body]
+        body = [[_cell(cell) for cell in line] for line in table.body]
         header = [html.escape(column) for column in table.columns]
         columns = alignment(table.columns)
         parts.append(str(tabulate(body, header, tablefmt="unsafehtml", disable_numparse=True, colalign=columns)))
@@ -23,7 +27,7 @@ def _html(tables: Iterable[TextTable]) -> str:
     return "\n".join([*parts, "</html>"])
 
 
-def _html_cell(cell: TextCell) -> str:
+def _cell(cell: TextCell) -> str:
     text = html.escape(cell.text)
     marks = f"<sup>{','.join(map(str, cell.marks))}</sup>" if cell.marks else ""
     return (f"<b>{text}</b>" if cell.bold else text) + marks

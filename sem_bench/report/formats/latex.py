@@ -1,10 +1,14 @@
 """LaTeX, for papers."""
 
+from collections.abc import Sequence
+
 from tabulate import tabulate
 
-from sem_bench.report.formats.parts import alignment, split
+from sem_bench.report.formats._parts import alignment, split
+from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextCell, TextTable
 
+END = "tex"
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -23,9 +27,14 @@ _LATEX = str.maketrans(
 )
 
 
-def _latex(table: TextTable) -> str:
+def render(tables: Sequence[TextTable], rows: Sequence[Row]) -> str:
+    """The tables, one below the other."""
+    return "\n\n".join(map(_table, tables))
+
+
+def _table(table: TextTable) -> str:
     parts = []
-    for columns, body in split(table, _latex_cell):
+    for columns, body in split(table, _cell):
         header = [_tex(column) for column in columns]
         parts.append(tabulate(body, header, tablefmt="latex_raw", disable_numparse=True, colalign=alignment(columns)))
     notes = [f"$^{{{i}}}$ {_tex(note)}" for i, note in enumerate(table.notes, 1)]
@@ -35,7 +44,7 @@ def _latex(table: TextTable) -> str:
     return f"{above}{middle}\n\\par\\footnotesize\n{below}\n\\end{{table}}"
 
 
-def _latex_cell(cell: TextCell) -> str:
+def _cell(cell: TextCell) -> str:
     text = _tex(cell.text)
     marks = f"$^{{{','.join(map(str, cell.marks))}}}$" if cell.marks else ""
     return (f"\\textbf{{{text}}}" if cell.bold else text) + marks

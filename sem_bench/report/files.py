@@ -1,0 +1,154 @@
+"""What the files of a results folder hold, as models: a file is validated once, where it is read.
+
+What is read of it has to be right; what else stands there is nobody's business.
+"""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from sem_bench.base.digest import canonical_json
+from sem_bench.report.layout import Table
+from sem_bench.report.row import ARM, FigureKey
+
+SCHEMA = 1
+_STRICT = json.JSONEncoder(allow_nan=False)
+
+
+def plain(value: Any) -> Any:
+    """The value, where JSON can hold it. Raises ValueError for an infinite number, such as 1e999."""
+    _STRICT.encode(value)
+    return value
+
+
+Text = dict[str, Any]  # of JSON
+Plain = Annotated[Text, AfterValidator(plain)]
+Number = Annotated[float, Field(ge=-1e99, le=1e99)]  # whose square is a number, too
+Exact = Annotated[int | float, Field(ge=-1e99, le=1e99)]  # as it stands there: 1 is not made 1.0
+Part = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]  # of a path
+M = TypeVar("M", bound="File")
+
+
+class File(BaseModel):
+    """A file, or a part of one."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)  # built where one is read
+
+
+class Listed(File):
+    """A job that a manifest or a sweep names."""
+
+    kind: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    slug: Part
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder."""
+        return f"{self.slug}-{self.digest[:12]}"
+
+
+def _typed(settings: Text) -> Text:
+    if not isinstance(settings.get("type"), str):
+        raise ValueError("no type")
+    return settings
+
+
+class JobEntry(Listed):
+    """A job of a manifest, and where it stands in the tables."""
+
+    inputs: dict[str, str]
+    method: str
+    ip: Plain | None
+    embedding: str
+    embedding_config: Annotated[Plain, AfterValidator(_typed)]
+    backbone: str
+    dataset: str
+    recipe: str
+    epochs: int
+    seed: int
+    external: bool = False
+    baseline: str = ""
+    fraction: Number | None = None
+    fractions: list[Number] | None = None
+    columns: list[str] | None = None
+    metric: str | None = None
+    representation: str = ""  # that stands for its arm
+    marker: Annotated[str | None, Field(pattern=r"^[.,ov^<>1-48spP*hH+xXDd|_]$")] = None  # matplotlib's
+    owes: list[FigureKey] | None = None
+
+    @property
+    def arm(self) -> str:
+        """What the seeds of a cell share."""
+        return canonical_json([self.kind, self.embedding_config["type"], *(getattr(self, name) for name in ARM)])
+
+    @property
+    def pretrained(self) -> str:
+        """The digest of the pretraining whose backbone it looks at."""
+        return self.baseline or self.inputs["pretrain"]
+
+
+class ManifestFile(File):
+    """results/suites/NAME.json."""
+
+    version: Literal[1] = Field(alias="schema")
+    written: datetime
+    tables: dict[str, Table] | None = None  # of each kind of job
+    jobs: list[JobEntry]
+    sweeps: list[Part] = []
+
+
+class Provenance(File):
+    """What a result was made with, on and from."""
+
+    model_config = ConfigDict(strict=True)
+
+    device: str | None = None
+    precision: str | None = None
+    seconds: Number | None = None
+    when: str | None = None
+    data: dict[str, str] | None = None  # fingerprints, by split
+    files: dict[str, int] | None = None  # sizes, by name
+
+
+class ResultFile(File):
+    """result.json of any job."""
+
+    version: Literal[1] = Field(alias="schema")
+    kind: str
+    digest: str
+    config: Plain
+    metrics: Text
+    provenance: Provenance | None = None
+
+
+class FigureRow(File):
+    """One measured number of an evaluation: one draw of a column, with what a table's `extras` name."""
+
+    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
+
+    column: str
+    fraction: Number
+    metric: str
+    representation: str
+    value: Number
+    tau_d: Exact | None = None
+    notes: list[str] | None = None
+
+
+class Metrics(File):
+    """What a result says of a pretraining or an evaluation."""
+
+    rows: list[FigureRow] | None = None
+    notes: list[str] | None = None
+    predictions: str | None = None
+
+
+def validated(model: type[M], content: Any) -> M | None:
+    """A file's content as a model; None where it does not fit."""
+    try:
+        return model.model_validate(content)
+    except ValidationError:
+        return None

@@ -1,0 +1,76 @@
+"""`table --out`, and commands over damaged results."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sem_bench.cli import main
+from tests.helpers.results import Tree
+from tests.helpers.toy import write
+
+MINE = """
+from sem_bench.evaluation import Evaluation, LabelledData, Metric, Model, Table
+from sem_bench.report.figures.panels import panels_of
+
+
+class Job(Model):
+    data: LabelledData
+
+
+class Mine(Evaluation):
+    name, summary, figure = "mine", "a user's evaluation", "mine"
+    Settings, Job = Model, Job
+    table = Table(name="mine", metrics=[Metric(name="top1")])
+
+    def draw(self, rows, look):
+        figure, _ = panels_of(rows[0], "Mine", grid=(1, 1), size=(2, 2))
+        yield "", figure
+"""
+
+
+def test_own_evaluations_draw_and_faulty_ones_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = Tree(tmp_path / "results")
+    tree.arm([50])
+    tree.arm([53], "sem")
+    tree.write()
+    write(tmp_path, "evaluations/mine.py", MINE)
+    write(tmp_path, "evaluations/other.py", "import nothing_of_that_name\n")
+    assert main(["table", "results", "--out", "out"]) == 0
+    output = capsys.readouterr()
+    (line,) = output.err.splitlines()
+    assert output.out == "" and line.startswith("no figures of it: evaluations/other.py:1: ModuleNotFoundError")
+    assert {path.name for path in Path("out").glob("*.png")} == {"gains.png", "mine.png"}
+
+
+DAMAGE: list[object] = [3, [], {"provenance": 3}, {"provenance": {"seconds": "x"}}, {"config": 4}, {"metrics": [1]}]
+
+
+def test_damaged_results_never_end_a_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--set", "pretrain.epochs=0", "--set", "grid.embeddings={none: {}}"]) == 0
+    options = ["suite.yaml", "--set", "pretrain.epochs=0", "--set", "grid.embeddings={none: {}}"]
+    capsys.readouterr()
+    (path,) = (folder / "results/knn").glob("*/result.json")
+    whole = json.loads(path.read_text())
+    texts = [json.dumps(whole | part if isinstance(part, dict) else part) for part in DAMAGE]
+    for text in [*texts, "[" * 200_000]:
+        path.write_text(text)
+        assert main(["plan", *options]) == 0
+        assert "3 done, 1 missing" in capsys.readouterr().out
+        assert main(["table", "results"]) == 0
+        assert "unreadable: seed 0" in capsys.readouterr().out
+        assert main(["record", "results", "kept"]) == 2
+        assert "1 of 4 jobs of suite 'tiny' have no result, such as knn/" in capsys.readouterr().err
+    path.write_text(json.dumps(whole | {"provenance": whole["provenance"] | {"data": {"train": 3}}}))
+    assert main(["plan", *options]) == 0
+    manifest = folder / "results/suites/tiny.json"
+    manifest.unlink()
+    manifest.mkdir()
+    for command in (["table", "results"], ["record", "results", "kept"]):
+        assert main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.endswith("tiny.json: damaged, or written by another version; run the suite again")
+        capsys.readouterr()
