@@ -2,7 +2,11 @@
 
 import ast
 from collections.abc import Iterator
+from dataclasses import fields
+from importlib.metadata import version
 from pathlib import Path
+
+import pytest
 
 import sem_bench
 from tests.helpers.places import REPOSITORY
@@ -89,4 +93,9 @@ def test_what_code_beside_cards_imports_stays() -> None:
 
 
 def test_the_public_surface() -> None:
-    assert sem_bench.__all__ == ["Row", "load"]
+    assert sem_bench.__all__ == ["Row", "__version__", "load"]
+    assert sem_bench.__version__ == version("sem-bench") and callable(sem_bench.load)
+    assert {field.name for field in fields(sem_bench.Row)} >= {"table", "method", "mean", "gain", "notes", "extra"}
+    with pytest.raises(AttributeError, match="no attribute 'rows'"):
+        sem_bench.rows  # noqa: B018
+    assert (PACKAGE / "py.typed").exists()
