@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import sem_bench
+from sem_bench.config.cards import Library
+from sem_bench.data.sources import KINDS
+from sem_bench.evaluations.registry import builtin
 from tests.helpers.places import REPOSITORY
 
 PACKAGE = REPOSITORY / "sem_bench"
@@ -56,6 +60,41 @@ def test_imports_point_one_way() -> None:
                 allowed = FLOOR[other] < FLOOR[own] or {own, other} == {"errors", "base"}
                 wrong += [] if allowed else [f"{path.relative_to(REPOSITORY)} imports {module}"]
     assert not wrong, wrong
+
+
+OWNERS: dict[str, list[str]] = {  # folder -> the names that may stand as text only there
+    "evaluations": list(builtin()),
+    "nets": [*Library(PACKAGE).names("embedding"), *Library(PACKAGE).names("backbone")],
+    "data/sources": [get_args(kind.model_fields["type"].annotation)[0] for kind in KINDS],
+}
+ELSEWHERE: dict[str, set[str]] = {  # text that only looks like one of those names, and what cannot be otherwise
+    "cli/doctor.py": {"torchvision"},  # a package
+    "cli/parser.py": {"folder"},  # an argument
+    "data/archives.py": {"folder"},  # what a member of an archive may be
+    "runs/provenance.py": {"python", "torchvision"},  # whose versions are noted
+    "report/row.py": {"none", "linear", "sem", "gumbel", "untrained"},  # manifests of before say no representation
+    "report/figures/look.py": {"none", "linear", "sem", "gumbel", "untrained"},  # nor a marker
+    "report/figures/write.py": {"none"},  # a word of matplotlib's
+    "report/rows.py": {"none"},  # no tau_d
+    "runs/arm.py": {"sem"},  # the key of recipes that has the temperatures
+    "runs/sweep_card.py": {"sem", "none", "probe", "knn"},  # defaults of a card, names of objectives
+    "sweep/objectives.py": {"probe", "knn"},  # names of objectives
+    "training/dry_run.py": {"resnet10w16s2"},  # a small network to try methods on
+}
+
+
+def test_nothing_is_known_by_name_outside_its_owner() -> None:
+    """So that an evaluation, embedding, backbone or source is added in its own file, and forgotten nowhere else."""
+    owner = {name: folder for folder, names in OWNERS.items() for name in names}
+    assert len(owner) > 20
+    found = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        here = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = node.value if isinstance(node, ast.Constant) else None
+            if isinstance(text, str) and text in owner and not here.startswith(owner[text]):
+                found.add((here, text))
+    assert found == {(path, name) for path, names in ELSEWHERE.items() for name in names}
 
 
 def test_every_package_says_in_one_sentence_what_it_is() -> None:

@@ -92,7 +92,7 @@ def _gain(axis: "Axes", row: Row, y: float, look: Look, reach: float) -> bool:
         for end, marker in ((-low, "<"), (high, ">")):
             if end > reach:
                 axis.plot([reach if marker == ">" else -reach], [y], marker, color=colour, markersize=4)
-    axis.plot([row.gain or 0.0], [y], color=colour, linestyle="none", **look.marker(row, hollow=low is None))
+    axis.plot([row.gain or 0.0], [y], color=colour, linestyle="None", **look.marker(row, hollow=low is None))
     return goes_on
 
 

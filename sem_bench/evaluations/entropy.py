@@ -125,7 +125,7 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
             edges = [number / bins for number in range(bins + 1)]
             panels[0, 0].stairs(density, edges, color=colour, linestyle=dashes, linewidth=1.4)
             peak = max(range(bins), key=lambda number: density[number])
-            style = look.marker(row, hollow=row.n == 1) | {"color": colour, "linestyle": "none"}
+            style = look.marker(row, hollow=row.n == 1) | {"color": colour, "linestyle": "None"}
             panels[0, 0].plot([(peak + 0.5) / bins], [density[peak]], **style)
         if followed:
             panels[0, -1].set(xlabel="epoch", ylabel="mean of H / log V", ylim=(-0.02, 1.02))

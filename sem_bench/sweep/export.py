@@ -9,6 +9,7 @@ import yaml
 
 from sem_bench.base.files import write_atomic
 from sem_bench.errors import UserError
+from sem_bench.evaluations.probe import Probe
 from sem_bench.runs.sweep_card import Params
 from sem_bench.sweep.file import Best, load
 from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
@@ -47,7 +48,7 @@ def export(path: Path, subjects: Subjects, summary: Path) -> bool:
     evaluate = content.setdefault("evaluate", {})
     temperatures = subjects.card.content.tau_d
     if temperatures and subjects.each[0].labelled:
-        evaluate.setdefault("probe", {})["tau"] = temperatures
+        evaluate.setdefault(Probe.name, {})["tau"] = temperatures
     content["evaluate"] = _of_methods(evaluate, [subject.arm.method.name for subject in subjects.each])
     head = f"{HEAD} {subjects.card.name} on suite {suite.name}, chosen on validation data.\n\n"
     style: dict[str, Any] = {"sort_keys": False, "default_flow_style": None, "allow_unicode": True, "width": 120}

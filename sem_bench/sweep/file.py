@@ -1,12 +1,14 @@
 """What results/sweeps/NAME.json holds, as summary.write wrote it. It is validated here, at the door."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from sem_bench.base.files import read_json
+from sem_bench.config.validation import known
 from sem_bench.report.files import Exact, File, Listed, Plain, validated
+from sem_bench.sweep.objectives import OBJECTIVES
 
 
 class Found(File):
@@ -87,7 +89,7 @@ class SweepFile(File):
     version: Literal[1] = Field(alias="schema")
     suite: str
     sweep: str
-    objective: Literal["probe", "knn", "rankme"]
+    objective: Annotated[str, known(OBJECTIVES)]
     card: dict[str, Any]
     studies: list[Study]
 

@@ -11,8 +11,8 @@ from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import Model, resolved
 from sem_bench.config.validation import at, did_you_mean
 from sem_bench.errors import UserError
-from sem_bench.evaluations.knn import KnnSettings
-from sem_bench.evaluations.probe import ProbeSettings
+from sem_bench.evaluations.knn import Knn, KnnSettings
+from sem_bench.evaluations.probe import Probe, ProbeSettings
 from sem_bench.nets.card import MAX_WIDTH, EmbeddingSettings
 from sem_bench.runs.arm import Arm
 from sem_bench.runs.job import Job, data_of
@@ -130,12 +130,12 @@ class Subject:
     @property
     def knn(self) -> KnnSettings:
         """As the suite has it, else by default."""
-        return self.arm.suite.asked("knn") or KnnSettings()
+        return self.arm.suite.asked(Knn.name) or KnnSettings()
 
     @property
     def probe(self) -> ProbeSettings:
         """At all labels, with the sweep's temperatures."""
-        settings = self.arm.suite.asked("probe") or ProbeSettings()
+        settings = self.arm.suite.asked(Probe.name) or ProbeSettings()
         return settings.model_copy(update={"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau})
 
     def with_params(self, params: Params, **evaluate: Model) -> Arm:

@@ -91,7 +91,7 @@ def legend_entry(label: str, **style: Any) -> "Artist":
     """An entry of a legend."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], label=label, **{"color": INK, "linestyle": "none"} | style)
+    return Line2D([], [], label=label, **{"color": INK, "linestyle": "None"} | style)
 
 
 def legend(figure: "Figure", handles: Sequence["Artist"]) -> None:
