@@ -9,9 +9,9 @@ from sem_bench.base.files import read_json
 from sem_bench.evaluations.registry import AnyEvaluation, builtin
 from sem_bench.report import tables
 from sem_bench.report.layout import Table
+from sem_bench.report.pooled_rows import evaluation_rows
 from sem_bench.report.results import manifests, reader
 from sem_bench.report.row import Row
-from sem_bench.report.rows import evaluation_rows
 from sem_bench.report.text_table import TextTable
 from sem_bench.sweep.table import sweep_rows, sweep_tables
 

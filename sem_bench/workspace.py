@@ -12,7 +12,7 @@ from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
 from sem_bench.data.loading import load, load_all
 from sem_bench.data.split import Split
-from sem_bench.nets.parts import EncoderParts
+from sem_bench.nets.encoder_parts import EncoderParts
 
 
 class PrunedError(Exception):

@@ -75,7 +75,7 @@ ELSEWHERE: dict[str, set[str]] = {  # text that only looks like one of those nam
     "report/row.py": {"none", "linear", "sem", "gumbel", "untrained"},  # manifests of before say no representation
     "report/figures/look.py": {"none", "linear", "sem", "gumbel", "untrained"},  # nor a marker
     "report/figures/write.py": {"none"},  # a word of matplotlib's
-    "report/rows.py": {"none"},  # no tau_d
+    "report/pooled_rows.py": {"none"},  # no tau_d
     "runs/arm.py": {"sem"},  # the key of recipes that has the temperatures
     "runs/sweep_card.py": {"sem", "none", "probe", "knn"},  # defaults of a card, names of objectives
     "sweep/objectives.py": {"probe", "knn"},  # names of objectives

@@ -19,7 +19,7 @@ from sem_bench.training.job import PretrainJob
 
 if TYPE_CHECKING:
     from sem_bench.data.split import Split
-    from sem_bench.nets.parts import EncoderParts
+    from sem_bench.nets.encoder_parts import EncoderParts
 
 
 PACKAGES = ("torch", "torchvision", "lightly", "optuna", "numpy", "pillow", "pydantic", "scikit-learn")

@@ -6,9 +6,9 @@ from pathlib import Path
 from sem_bench.base.files import write_atomic
 from sem_bench.errors import UserError
 from sem_bench.evaluations.registry import builtin
-from sem_bench.report.files import Listed
+from sem_bench.report.file_models import Listed
 from sem_bench.report.results import manifests, reader
-from sem_bench.sweep.file import load
+from sem_bench.sweep.summary_file import load
 
 
 def record(results: Path, folder: Path, *, suite: str | None) -> int:

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sem_bench.base.bounded_cache import BoundedCache
 from sem_bench.base.digest import digest
 from sem_bench.base.files import shown
-from sem_bench.base.kept import Kept
 from sem_bench.base.limits import MEMORY
 from sem_bench.config.fields import SplitName, resolved
 from sem_bench.data.dataset import Place
@@ -100,8 +100,8 @@ def all_corrupted(data: ShiftedData, place: Place, *, memory: int = MEMORY, work
 
 
 SPLITS = 4  # that are kept: those of a data set, and of the one before
-_LOADED: Kept[Split] = Kept(lambda _: 1)  # by what is asked for and the state of its files
-_CORRUPTED: Kept[Tensor] = Kept(lambda images: images.nbytes)  # uint8 (N, 3, S, S) by fingerprint
+_LOADED: BoundedCache[Split] = BoundedCache(lambda _: 1)  # by what is asked for and the state of its files
+_CORRUPTED: BoundedCache[Tensor] = BoundedCache(lambda images: images.nbytes)  # uint8 (N, 3, S, S) by fingerprint
 
 
 def _prepared(split: Split) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sem_bench.config.fields import Fraction, Fractions, Model, Names, Penalties, Seed, Temperature, Temperatures
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
-from sem_bench.evaluations.measures.sizes import COPIES
+from sem_bench.evaluations.measures.memory_sizes import COPIES
 from sem_bench.evaluations.probe import ProbeSettings
 from sem_bench.report.figures.look import DASHES, INK, Look, shades_of
 from sem_bench.report.figures.panels import (

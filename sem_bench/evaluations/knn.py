@@ -12,7 +12,7 @@ from sem_bench.config.fields import Model, Seed, Temperature
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations.comparison import COMPARISON
-from sem_bench.evaluations.measures.sizes import NEIGHBOURS
+from sem_bench.evaluations.measures.memory_sizes import NEIGHBOURS
 from sem_bench.report.row import FigureKey
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from sem_bench.config.fields import Fraction, Fractions, Model, Penalties, Posit
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations import comparison
-from sem_bench.evaluations.measures.sizes import COPIES, SOLVER
+from sem_bench.evaluations.measures.memory_sizes import COPIES, SOLVER
 from sem_bench.report.row import FigureKey
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from sem_bench.backbone import Backbone
 from sem_bench.base.randomness import initialisation
 from sem_bench.embedding import Embedding
 from sem_bench.encoder import Encoder
-from sem_bench.nets.parts import EncoderParts
+from sem_bench.nets.encoder_parts import EncoderParts
 
 
 def build_backbone(parts: EncoderParts, *, image_size: int, zero_init_residual: bool = False) -> Backbone:

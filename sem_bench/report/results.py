@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from sem_bench.base.digest import canonical_json
 from sem_bench.base.files import read_json
 from sem_bench.errors import UserError
-from sem_bench.report.files import FigureRow, JobEntry, ManifestFile, Metrics, ResultFile, plain, validated
+from sem_bench.report.file_models import FigureRow, JobEntry, ManifestFile, Metrics, ResultFile, plain, validated
 from sem_bench.report.layout import Table
 from sem_bench.report.row import FigureKey, main_representation
 

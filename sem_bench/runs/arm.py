@@ -16,7 +16,7 @@ from sem_bench.data.described import LabelledData, ShiftedData
 from sem_bench.evaluation import Planned, Search, Stage, search
 from sem_bench.evaluations.registry import AnyEvaluation, builtin
 from sem_bench.nets.card import BASELINE, EmbeddingCard, EmbeddingSettings, embedding_card
-from sem_bench.nets.parts import EncoderParts, encoder_parts, own_code
+from sem_bench.nets.encoder_parts import EncoderParts, encoder_parts, own_code
 from sem_bench.runs.job import Cell, Job
 from sem_bench.runs.suite import Grid, Images, Pretrain, Suite
 from sem_bench.training.card import MethodCard, Recipe, Training

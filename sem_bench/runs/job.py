@@ -16,7 +16,7 @@ from sem_bench.config.fields import Model, resolved
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
 from sem_bench.evaluation import Evaluation, Stage
-from sem_bench.nets.parts import EncoderParts
+from sem_bench.nets.encoder_parts import EncoderParts
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from sem_bench.config.fields import Model, SplitName, resolved
 from sem_bench.data.dataset import Place
 from sem_bench.errors import UserError
 from sem_bench.evaluation import Evaluation
-from sem_bench.report.files import SCHEMA
+from sem_bench.report.file_models import SCHEMA
 from sem_bench.report.results import checked_result
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite

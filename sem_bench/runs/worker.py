@@ -16,7 +16,7 @@ from sem_bench.base.files import write_json
 from sem_bench.base.limits import Limits
 from sem_bench.data import loading
 from sem_bench.errors import UserError
-from sem_bench.report.files import SCHEMA
+from sem_bench.report.file_models import SCHEMA
 from sem_bench.runs.job import Job, data_of, job_digest
 from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Tell
 from sem_bench.runs.provenance import Meter

@@ -11,8 +11,8 @@ from sem_bench.base.files import write_atomic
 from sem_bench.errors import UserError
 from sem_bench.evaluations.probe import Probe
 from sem_bench.runs.sweep_card import Params
-from sem_bench.sweep.file import Best, load
 from sem_bench.sweep.subjects import SEEDS, Subject, Subjects
+from sem_bench.sweep.summary_file import Best, load
 
 HEAD = "# The best of sweep"
 

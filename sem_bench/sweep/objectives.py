@@ -32,7 +32,7 @@ class Objective:
     unit = " %"
     labelled = True  # whether it needs labels
     heated = True  # whether it searches tau_d
-    measure = "sem_bench.sweep.looks:neighbours_accuracy"  # what a pruner compares after each epoch
+    measure = "sem_bench.sweep.pruner_measures:neighbours_accuracy"  # what a pruner compares after each epoch
 
     def jobs(self, subject: "Subject", params: "Params", *, seed: int) -> "list[Job]":
         """The jobs of a trial: pretraining, and what the value is read from."""
@@ -106,7 +106,7 @@ class RankMe(Objective):
     unit = ""
     labelled = False
     heated = False
-    measure = "sem_bench.sweep.looks:effective_rank_of_h"
+    measure = "sem_bench.sweep.pruner_measures:effective_rank_of_h"
 
     def jobs(self, subject: "Subject", params: "Params", *, seed: int) -> "list[Job]":
         """Pretraining alone."""

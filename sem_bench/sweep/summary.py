@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.files import write_json
-from sem_bench.report.files import SCHEMA
+from sem_bench.report.file_models import SCHEMA
 from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
-from sem_bench.sweep.file import load, read
 from sem_bench.sweep.objectives import Tried
 from sem_bench.sweep.subjects import Subject, Subjects
+from sem_bench.sweep.summary_file import load, read
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

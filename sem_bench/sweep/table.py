@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
-from sem_bench.sweep.file import SAMPLERS, Found, Study, SweepFile, Trial, load
 from sem_bench.sweep.objectives import OBJECTIVES
+from sem_bench.sweep.summary_file import SAMPLERS, Found, Study, SweepFile, Trial, load
 
 EDGE = "tau_d on the edge of its grid"  # as the probe says it
 

@@ -23,7 +23,7 @@ from sem_bench.config.fields import (
 )
 from sem_bench.config.validation import at, did_you_mean, known
 from sem_bench.errors import UserError
-from sem_bench.training.optimiser_kinds import OPTIMISERS
+from sem_bench.training.optimisers import OPTIMISERS
 
 
 class Augmentation(Model):

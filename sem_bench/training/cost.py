@@ -6,7 +6,7 @@ The numbers are measured (docs/protocol.md, Estimates); those of a backbone stan
 from sem_bench.base.limits import FLOAT
 from sem_bench.evaluation import Cost, NetCost
 from sem_bench.training.job import PretrainJob
-from sem_bench.training.optimiser_kinds import optimiser_kind
+from sem_bench.training.optimisers import optimiser_kind
 
 START = 0.5  # seconds
 LARGE = 64  # pixels above which torchvision's ResNets have their large stem

@@ -12,8 +12,8 @@ import torch
 from sem_bench.data.split import Split, reader
 from sem_bench.nets.build import build_backbone
 from sem_bench.nets.card import BASELINE, EmbeddingSettings
-from sem_bench.nets.parts import EncoderParts, built_in
-from sem_bench.training import optimisers
+from sem_bench.nets.encoder_parts import EncoderParts, built_in
+from sem_bench.training import parameter_groups
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrain import build_method, import_weights
@@ -109,7 +109,7 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
 def _started(job: PretrainJob, code: Path, views: Views, parts: EncoderParts) -> tuple[TrainingState, Step]:
     method = build_method(job, code, classes=4, images=IMAGES, parts=parts)
     method = method.to(memory_format=torch.channels_last).train()
-    state = TrainingState(method, optimisers.build(method, job.training), "noise")
+    state = TrainingState(method, parameter_groups.build(method, job.training), "noise")
     return state, Step(job, state, views, CPU)
 
 

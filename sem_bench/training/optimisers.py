@@ -1,69 +1,81 @@
-"""Optimisers and learning-rate schedules from a recipe."""
+"""The optimisers that a recipe can name, an entry each. To add one, add its entry to `OPTIMISERS`.
 
-import math
+Recipes are checked and memory is estimated by this table before torch is loaded, so a builder imports torch itself.
+"""
 
-from torch import nn, optim
-from torch.nn.utils import clip_grad_norm_
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from sem_bench.training.card import Optimizer, Training
-from sem_bench.training.optimiser_kinds import Groups, optimiser_kind
+from sem_bench.config.validation import did_you_mean
 
+if TYPE_CHECKING:
+    from torch.optim import Optimizer as TorchOptimizer
 
-def build(module: nn.Module, training: Training) -> optim.Optimizer:
-    """The recipe's optimiser over everything that wants a gradient, in groups of like treatment (`_groups`).
+    from sem_bench.training.card import Optimizer
 
-    Raises ValueError for an unknown one.
-    """
-    settings = training.optimizer
-    return optimiser_kind(settings.name).build(_groups(module, settings), settings, peak_lr(training))
-
-
-def _groups(module: nn.Module, settings: Optimizer) -> Groups:
-    """Weights, then biases and normalisation layers, which decay if `all_alike`; first those whose lr varies.
-
-    `constant` names parts of the method; raises ValueError where there is no such part.
-    """
-    named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-    for part in settings.constant:
-        if not any(name.startswith(f"{part}.") for name, _ in named):
-            raise ValueError(f"optimizer.constant: the method has no part {part!r} that is trained")
-    groups: Groups = []
-    for constant in (False, True):
-        chosen = [p for name, p in named if (name.split(".")[0] in settings.constant) is constant]
-        for vectors in (False, True):
-            params = [p for p in chosen if (p.ndim <= 1) is vectors]
-            decay = settings.weight_decay if settings.all_alike or not vectors else 0.0
-            if params:
-                groups.append({"params": params, "weight_decay": decay, "constant": constant})
-    return groups
+Groups = list[dict[str, Any]]
+"""Parameter groups of torch, with `weight_decay`."""
 
 
-def set_lr(optimizer: optim.Optimizer, training: Training, *, step: int, steps_per_epoch: int) -> None:
-    """Give every group its learning rate of a step."""
-    lr = lr_at(training, step=step, steps_per_epoch=steps_per_epoch)
-    for group in optimizer.param_groups:
-        group["lr"] = peak_lr(training) if group["constant"] else lr
+@dataclass(frozen=True)
+class OptimiserKind:
+    """How an optimiser is made from a recipe, and what is known of it without making one."""
+
+    summary: str
+    build: "Callable[[Groups, Optimizer, float], TorchOptimizer]"  # from groups, a recipe's settings, and the peak rate
+    moments: int  # numbers kept for each weight, beside its gradient: the memory that it needs
+    own: tuple[str, ...] = ()  # settings of a recipe that this optimiser alone has
 
 
-def limit_gradient(module: nn.Module, training: Training) -> None:
-    """Cut the gradient to the recipe's length, where it names one."""
-    if training.optimizer.gradient_norm is not None:
-        clip_grad_norm_(module.parameters(), training.optimizer.gradient_norm)
+def _sgd(groups: Groups, settings: "Optimizer", lr: float) -> "TorchOptimizer":
+    from torch.optim import SGD
+
+    return SGD(groups, lr=lr, momentum=settings.momentum, fused=True)
 
 
-def peak_lr(training: Training) -> float:
-    """The highest learning rate: the recipe's, times images a step / 256 where the recipe says so."""
-    lr = training.optimizer.lr
-    return lr * training.step_size / 256 if training.optimizer.lr_per_256 else lr
+def _lars(groups: Groups, settings: "Optimizer", lr: float) -> "TorchOptimizer":
+    from sem_bench.training.lars import LARS
+
+    for group in groups:  # LARS decays on its own; a group that is not to decay is not to be adapted either
+        vectors = group["params"][0].ndim <= 1
+        group |= {"decay": group["weight_decay"], "weight_decay": 0.0, "adapt": settings.all_alike or not vectors}
+    return LARS(
+        groups,
+        lr=lr,
+        momentum=settings.momentum,
+        trust_coefficient=settings.trust_coefficient,
+        limit=settings.trust_limit,
+    )
 
 
-def lr_at(training: Training, *, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of a step: linear warm-up from 0, then constant, or half a cosine down to min_lr."""
-    peak, total = peak_lr(training), training.epochs * steps_per_epoch
-    warmup = min(training.warmup_epochs * steps_per_epoch, total)
-    if step < warmup:
-        return peak * (step + 1) / (math.floor(warmup) + 1)
-    if training.schedule == "constant":
-        return peak
-    share, lowest = (step - warmup) / max(total - warmup, 1), min(training.min_lr, peak)
-    return lowest + (peak - lowest) * (1 + math.cos(math.pi * share)) / 2
+def _adam(groups: Groups, settings: "Optimizer", lr: float) -> "TorchOptimizer":
+    from torch.optim import Adam
+
+    return Adam(groups, lr=lr, fused=True)
+
+
+def _adamw(groups: Groups, settings: "Optimizer", lr: float) -> "TorchOptimizer":
+    from torch.optim import AdamW
+
+    return AdamW(groups, lr=lr, fused=True)
+
+
+OPTIMISERS = {
+    "sgd": OptimiserKind("stochastic gradient descent with momentum", _sgd, moments=1),
+    "lars": OptimiserKind(
+        "SGD whose rate is adapted to each weight (You et al. 2017)",
+        _lars,
+        moments=1,
+        own=("trust_coefficient", "trust_limit"),
+    ),
+    "adam": OptimiserKind("Adam; weight decay is part of the gradient (Kingma & Ba 2015)", _adam, moments=2),
+    "adamw": OptimiserKind("Adam with decoupled weight decay (Loshchilov & Hutter 2019)", _adamw, moments=2),
+}
+
+
+def optimiser_kind(name: str) -> OptimiserKind:
+    """The entry of a name. Raises ValueError, with the nearest right spelling, where there is none."""
+    if name not in OPTIMISERS:
+        raise ValueError(f"unknown optimiser {name!r}{did_you_mean(name, OPTIMISERS)}")
+    return OPTIMISERS[name]

@@ -23,9 +23,9 @@ from sem_bench.base.randomness import initialisation
 from sem_bench.config.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.method import Method
+from sem_bench.nets.encoder_parts import EncoderParts
 from sem_bench.nets.foreign_weights import load_weights
-from sem_bench.nets.parts import EncoderParts
-from sem_bench.training import attach, optimisers
+from sem_bench.training import attach_embedding, learning_rates, parameter_groups
 from sem_bench.training.card import Training
 from sem_bench.training.checkpoint import Finished, LogRow, Saver, TrainingState, Unfinished, load
 from sem_bench.training.health import SAMPLE, Health, measure, watched
@@ -46,13 +46,13 @@ SPEED = {  # column of log.csv -> as a result names its median
 def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     """Train, and leave checkpoint.pt with the encoder and log.csv; or put an embedding on a finished encoder."""
     if workspace.inputs:  # the baseline, on which an embedding stands that is never trained
-        return attach.attach(job, workspace)
+        return attach_embedding.attach(job, workspace)
     train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
     classes = int(train.labels.max()) + 1
     method = build_method(job, workspace.method_code, classes=classes, images=len(train), parts=workspace.parts)
     method = method.to(device).to(memory_format=torch.channels_last)
-    state = TrainingState(method, optimisers.build(method, training), train.fingerprint)
+    state = TrainingState(method, parameter_groups.build(method, training), train.fingerprint)
     sample = watched(train, job.data.normalise, device)
     start = measure(method.encoder, sample)
     method.notes += import_weights(method.encoder, job, workspace.weights)
@@ -171,7 +171,7 @@ def import_weights(encoder: Encoder, job: PretrainJob, path: Path | None) -> lis
 
 def _end_epoch(state: TrainingState, epoch: int, training: Training, steps_per_epoch: int, health: Health) -> None:
     mean = math.fsum(state.losses) / len(state.losses)
-    lr = optimisers.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
+    lr = learning_rates.lr_at(training, step=state.step - 1, steps_per_epoch=steps_per_epoch)
     images, seconds = len(state.losses) * training.step_size, state.seconds - state.epoch_began
     speed = {
         "seconds": seconds,

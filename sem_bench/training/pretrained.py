@@ -7,7 +7,7 @@ import torch
 from sem_bench.base.files import read_json
 from sem_bench.encoder import Encoder
 from sem_bench.nets.build import build_encoder
-from sem_bench.nets.parts import EncoderParts, built_in
+from sem_bench.nets.encoder_parts import EncoderParts, built_in
 from sem_bench.training.job import PretrainJob
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sem_bench.backbone import Backbone
 from sem_bench.base.device import precision
 from sem_bench.base.randomness import derived_seed
-from sem_bench.training import optimisers
+from sem_bench.training import learning_rates, parameter_groups
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.views import Views
@@ -56,12 +56,12 @@ class Step:
     def __call__(self) -> float:
         """Do it; returns the loss."""
         state, training = self.state, self.job.training
-        optimisers.set_lr(state.optimizer, training, step=state.step, steps_per_epoch=self.steps_per_epoch)
+        learning_rates.set_lr(state.optimizer, training, step=state.step, steps_per_epoch=self.steps_per_epoch)
         torch.manual_seed(derived_seed(self.job.seed, "noise", state.step))  # for what a method or embedding draws
         state.optimizer.zero_grad(set_to_none=True)
         first = state.step * training.accumulate
         losses = [self._batch(number) for number in range(first, first + training.accumulate)]
-        optimisers.limit_gradient(state.method, training)
+        parameter_groups.limit_gradient(state.method, training)
         state.optimizer.step()
         state.method.after_step(state.step, training.epochs * self.steps_per_epoch)
         return math.fsum(map(float, losses)) / len(losses)

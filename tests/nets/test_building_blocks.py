@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sem_bench.base.randomness import derived_seed, generator, initialisation
-from sem_bench.training import optimisers
+from sem_bench.training import learning_rates, parameter_groups
 from sem_bench.training.card import Optimizer
 from sem_bench.training.pretrained import initial_encoder
 from tests.helpers.methods import pretrain_job
@@ -84,12 +84,12 @@ def test_initialisation_leaves_the_global_generator_alone() -> None:
 
 def test_learning_rate_schedule() -> None:
     training = pretrain_job().training  # peak 0.4 * 128 / 256 = 0.2; 4 epochs of 4 steps, 1 of warm-up
-    lrs = [optimisers.lr_at(training, step=step, steps_per_epoch=4) for step in range(16)]
+    lrs = [learning_rates.lr_at(training, step=step, steps_per_epoch=4) for step in range(16)]
     assert lrs[:5] == pytest.approx([0.04, 0.08, 0.12, 0.16, 0.2])
     assert lrs[10] == pytest.approx(0.01 + 0.19 * (1 + math.cos(math.pi / 2)) / 2)  # half of the way down
     assert lrs[15] == pytest.approx(0.01 + 0.19 * (1 + math.cos(math.pi * 11 / 12)) / 2)
     as_it_stands = training.model_copy(update={"optimizer": Optimizer(name="sgd", lr=0.4, lr_per_256=False)})
-    assert optimisers.peak_lr(as_it_stands) == 0.4
+    assert learning_rates.peak_lr(as_it_stands) == 0.4
 
 
 @pytest.mark.parametrize("name", ["sgd", "lars", "adamw"])
@@ -97,7 +97,7 @@ def test_biases_and_norms_do_not_decay(name: str) -> None:
     module: Any = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
     settings = Optimizer.model_validate({"name": name, "lr": 0.1, "weight_decay": 0.5})
     training = pretrain_job().training.model_copy(update={"optimizer": settings})
-    optimizer = optimisers.build(module, training)
+    optimizer = parameter_groups.build(module, training)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.fill_(1.0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sem_bench.cli import main
-from sem_bench.nets.parts import EncoderParts
+from sem_bench.nets.encoder_parts import EncoderParts
 from sem_bench.runs.estimate import memory
 from sem_bench.runs.job import Job
 from sem_bench.runs.plan import read_plan
@@ -302,7 +302,7 @@ import sys
 from pathlib import Path
 from sem_bench.config.cards import Library
 from sem_bench.nets.card import EmbeddingSettings, backbone_cards, embedding_card
-from sem_bench.nets.parts import encoder_parts, own_code
+from sem_bench.nets.encoder_parts import encoder_parts, own_code
 
 library = Library(Path())
 assert {"none", "sem", "white"} <= {embedding_card(library, name).name for name in library.names("embedding")}

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sem_bench import analysis
 from sem_bench.errors import UserError
-from sem_bench.report import results, rows
+from sem_bench.report import pooled_rows, results
 from sem_bench.report.layout import Metric, Remark
 from sem_bench.report.row import Row
 from sem_bench.sweep import table as sweep_table
@@ -122,7 +122,7 @@ def broken(*_: object, **__: object) -> None:
     raise KeyError("our own mistake")
 
 
-@pytest.mark.parametrize(("module", "name"), [(results, "_key"), (results, "_setting"), (rows, "_mean")])
+@pytest.mark.parametrize(("module", "name"), [(results, "_key"), (results, "_setting"), (pooled_rows, "_mean")])
 def test_a_mistake_of_ours_is_no_damaged_file(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, module: Any, name: str
 ) -> None:

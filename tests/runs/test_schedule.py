@@ -68,7 +68,7 @@ def test_other_processes_give_the_same_results(folder: Path) -> None:
             asked.append(epoch)
             return figure > 0
 
-        monitor = Monitor("sem_bench.sweep.looks:effective_rank_of_h", hopeless)
+        monitor = Monitor("sem_bench.sweep.pruner_measures:effective_rank_of_h", hopeless)
         pruned, said = drive(others, Store(Path("pruned")), jobs, monitor)
         assert Counter(pruned.values()) == {"pruned": 2, "blocked": 6} and asked == [1, 1]
         assert "its pretrain was pruned" in said and "0 done, 0 reused, 0 failed, 6 blocked, 2 pruned" in said

@@ -16,7 +16,7 @@ from sem_bench.cli import main
 from sem_bench.encoder import Encoder
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.sweep_card import Sweep
-from sem_bench.sweep import looks
+from sem_bench.sweep import pruner_measures
 from sem_bench.sweep.objectives import OBJECTIVES
 from sem_bench.training import pretrain
 from sem_bench.training.health import measure
@@ -56,16 +56,16 @@ def looked_at() -> tuple[Encoder, Tensor, Tensor]:
 
 def test_neighbours_vote_on_every_other_image() -> None:
     encoder, images, labels = looked_at()
-    assert looks.neighbours_accuracy(encoder, images, labels, 0.0) == 100
+    assert pruner_measures.neighbours_accuracy(encoder, images, labels, 0.0) == 100
     labels[1::2] = 1 - labels[1::2]  # of those asked, not of those that vote
-    assert looks.neighbours_accuracy(encoder, images, labels, 0.0) == 0
+    assert pruner_measures.neighbours_accuracy(encoder, images, labels, 0.0) == 0
     assert encoder.training  # as it was
 
 
 def test_the_rank_is_taken_as_it_is_known() -> None:
     encoder, images, labels = looked_at()
     rank = measure(encoder, images).effective_rank
-    assert looks.effective_rank_of_h(encoder, images, labels, rank) == rank
+    assert pruner_measures.effective_rank_of_h(encoder, images, labels, rank) == rank
 
 
 # --- a monitor that measures by name ---------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_what_is_measured_by_name_decides_how_far_a_training_goes(
     decider = Decider(last)
     workspace = Workspace(
         tmp_path, {}, job.method_code, job.place, job.parts, tmp_path / "cache", torch.device("cpu"),
-        monitor=Monitor("sem_bench.sweep.looks:effective_rank_of_h", decider),
+        monitor=Monitor("sem_bench.sweep.pruner_measures:effective_rank_of_h", decider),
     )  # fmt: skip
     if last < 3:
         with pytest.raises(PrunedError):

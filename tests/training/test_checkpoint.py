@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from sem_bench.training import optimisers
+from sem_bench.training import parameter_groups
 from sem_bench.training.checkpoint import Finished, LogRow, TrainingState, Unfinished, load
 from sem_bench.training.health import Health
 from tests.helpers.methods import build, pretrain_job
@@ -17,7 +17,7 @@ ROW = LogRow(1, 2.5, 0.1, 3.0, 100.0, 0.25, 0.9, 12.0, None)
 
 def state() -> TrainingState:
     method = build("simclr")
-    return TrainingState(method, optimisers.build(method, pretrain_job().training), "images")
+    return TrainingState(method, parameter_groups.build(method, pretrain_job().training), "images")
 
 
 def finished(**changes: Any) -> Finished:

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 
 from sem_bench.cli import main
 from sem_bench.method import Method
-from sem_bench.training import optimisers
+from sem_bench.training import learning_rates, parameter_groups
 from sem_bench.training.card import Optimizer, Training
 from sem_bench.training.card import method_card as cards_of
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.dry_run import noise
 from sem_bench.training.lars import LARS
-from sem_bench.training.optimiser_kinds import OPTIMISERS
+from sem_bench.training.optimisers import OPTIMISERS
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
 from sem_bench.training.views import ViewPlan, Views
@@ -52,7 +52,7 @@ def training(**settings: Any) -> Training:
 def test_lars_is_lightlys(decay: float) -> None:
     ours, theirs = network(), network()
     settings = training(name="lars", weight_decay=decay, trust_coefficient=0.02)
-    steps(ours, optimisers.build(ours, settings))
+    steps(ours, parameter_groups.build(ours, settings))
     groups = [
         {"params": [p for p in theirs.parameters() if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in theirs.parameters() if p.ndim <= 1], "weight_decay": 0.0},
@@ -101,7 +101,7 @@ def test_all_alike(name: str) -> None:
                 parameter.fill_(1.0)
                 parameter.grad = torch.full_like(parameter, 1e-12)
         settings = training(name=name, weight_decay=0.5, all_alike=alike, lr=0.01)
-        optimisers.build(module, settings).step()
+        parameter_groups.build(module, settings).step()
         if name != "adam":  # there any gradient gives a full step
             assert all((p < 1 - 1e-6).all() for p in module.parameters() if p.ndim > 1)
             assert all(bool((p < 1 - 1e-6).all()) is alike for p in module.parameters() if p.ndim == 1)
@@ -110,15 +110,15 @@ def test_all_alike(name: str) -> None:
 def test_parts_with_a_constant_rate() -> None:
     method = build("simsiam", hidden=8, out=8, predictor=4)
     settings = training(name="sgd", lr=0.4, constant=["predictor"])
-    optimizer = optimisers.build(method, settings)
-    optimisers.set_lr(optimizer, settings, step=15, steps_per_epoch=4)
-    falling = optimisers.lr_at(settings, step=15, steps_per_epoch=4)
+    optimizer = parameter_groups.build(method, settings)
+    learning_rates.set_lr(optimizer, settings, step=15, steps_per_epoch=4)
+    falling = learning_rates.lr_at(settings, step=15, steps_per_epoch=4)
     rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     assert falling < 0.05
     for name, parameter in method.named_parameters():
         assert rate[id(parameter)] == (0.4 if name.startswith("predictor.") else falling), name
     with pytest.raises(ValueError, match="the method has no part 'predictr' that is trained"):
-        optimisers.build(method, training(name="sgd", constant=["predictr"]))
+        parameter_groups.build(method, training(name="sgd", constant=["predictr"]))
 
 
 def test_gradients_are_cut_to_the_recipes_norm() -> None:
@@ -126,11 +126,11 @@ def test_gradients_are_cut_to_the_recipes_norm() -> None:
     steps(module, torch.optim.SGD(module.parameters(), lr=0.0), 1)
     before = [parameter.grad.clone() for parameter in module.parameters() if parameter.grad is not None]
     norm = float(torch.cat([g.flatten() for g in before]).norm())
-    optimisers.limit_gradient(module, training(name="sgd", gradient_norm=norm / 2))
+    parameter_groups.limit_gradient(module, training(name="sgd", gradient_norm=norm / 2))
     for parameter, old in zip(module.parameters(), before, strict=True):
         assert parameter.grad is not None
         torch.testing.assert_close(parameter.grad, old / 2, rtol=1e-4, atol=1e-8)
-    optimisers.limit_gradient(module, training(name="sgd"))  # no limit
+    parameter_groups.limit_gradient(module, training(name="sgd"))  # no limit
 
 
 def started(accumulate: int) -> tuple[TrainingState, Step, Method]:
@@ -138,7 +138,7 @@ def started(accumulate: int) -> tuple[TrainingState, Step, Method]:
     settings = job.training.model_copy(update={"batch_size": 8, "accumulate": accumulate, "epochs": 2})
     job = job.model_copy(update={"training": settings})
     method = build("simclr").train()
-    state = TrainingState(method, optimisers.build(method, settings), "noise")
+    state = TrainingState(method, parameter_groups.build(method, settings), "noise")
     split = noise(32)
     return state, Step(job, state, Views(ViewPlan.of(job), split, CPU, last=10), CPU), method
 
@@ -156,9 +156,9 @@ def test_a_step_of_several_batches_has_their_mean_gradient() -> None:
         losses.append(reference.loss(*reference(step.views.batch(number))))
         (losses[-1] / 3).backward()
     assert loss == pytest.approx(float(torch.stack(losses).mean().detach()), rel=1e-6)
-    lr = optimisers.peak_lr(step.job.training)
+    lr = learning_rates.peak_lr(step.job.training)
     assert lr == pytest.approx(0.4 * 24 / 256)
-    first = optimisers.lr_at(step.job.training, step=0, steps_per_epoch=2)
+    first = learning_rates.lr_at(step.job.training, step=0, steps_per_epoch=2)
     for (name, moved), still in zip(method.named_parameters(), reference.parameters(), strict=True):
         if still.grad is not None:
             torch.testing.assert_close(moved.detach(), still.detach() - first * still.grad, msg=name)
@@ -222,10 +222,10 @@ def test_zero_init_residual_reaches_the_backbone(folder: Path) -> None:
 
 def test_a_rate_never_exceeds_its_peak() -> None:
     settings = training(name="sgd", lr=1e-4).model_copy(update={"min_lr": 1e-3})
-    rates = [optimisers.lr_at(settings, step=step, steps_per_epoch=4) for step in range(16)]
+    rates = [learning_rates.lr_at(settings, step=step, steps_per_epoch=4) for step in range(16)]
     assert max(rates) == 1e-4
     constant = training(name="sgd", lr=0.1).model_copy(update={"schedule": "constant"})
-    rates = [optimisers.lr_at(constant, step=step, steps_per_epoch=4) for step in range(16)]
+    rates = [learning_rates.lr_at(constant, step=step, steps_per_epoch=4) for step in range(16)]
     assert rates[0] < 0.1 and rates[4:] == [0.1] * 12  # after the warm-up
 
 
@@ -234,7 +234,7 @@ def test_every_optimiser_is_built_and_moves_weights() -> None:
         module = network()
         weight = next(module.parameters())
         before = weight.detach().clone()
-        optimizer = optimisers.build(module, training(name=name, lr=0.01))
+        optimizer = parameter_groups.build(module, training(name=name, lr=0.01))
         steps(module, optimizer)
         assert not torch.equal(weight.detach(), before)
         kept = optimizer.state[weight].values()
@@ -247,7 +247,7 @@ def test_an_unknown_optimiser_never_trains_as_another() -> None:
     settings = training(name="sgd")
     rule = settings.optimizer.model_copy(update={"name": "adamm"})
     with pytest.raises(ValueError, match=r"unknown optimiser 'adamm'; did you mean 'adamw?'\?"):
-        optimisers.build(network(), settings.model_copy(update={"optimizer": rule}))
+        parameter_groups.build(network(), settings.model_copy(update={"optimizer": rule}))
 
 
 @pytest.mark.parametrize(

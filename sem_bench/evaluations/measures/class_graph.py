@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 Weight = npt.NDArray[np.floating]
-Kept = npt.NDArray[np.int64]
+BoundedCache = npt.NDArray[np.int64]
 Relation = npt.NDArray[np.bool_]
 
 
@@ -71,7 +71,7 @@ def measure(weight: Weight, superclass: Sequence[int], *, top_k: int, permutatio
     )
 
 
-def graph(weight: Weight, *, top_k: int) -> Kept:
+def graph(weight: Weight, *, top_k: int) -> BoundedCache:
     """W_K of a weight (C, F): the features (C, min(K, F)) with each class's largest signed weights, the largest first.
 
     Of equal weights the lower feature comes first. ValueError for K < 0, no classes, and weights that are not finite.
@@ -91,7 +91,7 @@ def graph(weight: Weight, *, top_k: int) -> Kept:
     return kept
 
 
-def neighbours(kept: Kept) -> Relation:
+def neighbours(kept: BoundedCache) -> Relation:
     """Which classes share a kept feature (C, C); none is its own neighbour. kept (C, K) as `graph` gives it."""
     classes, k = kept.shape
     distinct, column = np.unique(kept, return_inverse=True)

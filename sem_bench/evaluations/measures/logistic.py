@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sem_bench.evaluations.measures.lbfgs import minimise
-from sem_bench.evaluations.measures.sizes import COPIES, SOLVER
+from sem_bench.evaluations.measures.memory_sizes import COPIES, SOLVER
 
 WIDEST_GRAM = 4096  # rows of the largest Gram matrix that is decomposed: seconds on a CPU
 SMALL = 2**20  # entries up to which a tall matrix is rotated as a whole, and solved in float64

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from sem_bench.base.limits import FLOAT
-from sem_bench.evaluations.measures.sizes import NEIGHBOURS
+from sem_bench.evaluations.measures.memory_sizes import NEIGHBOURS
 
 ENTRIES = 2**23  # similarities at a time: 32 MB
 WIDE = NEIGHBOURS // FLOAT  # numbers of the queries' representation at a time

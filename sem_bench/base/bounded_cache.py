@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 V = TypeVar("V")
 
 
-class Kept(Generic[V]):
+class BoundedCache(Generic[V]):
     """Values by key, for this process. The one that was asked for longest ago goes first."""
 
     def __init__(self, size: Callable[[V], int]) -> None:

@@ -1,10 +1,10 @@
 """What is kept stays within a limit, and the oldest goes first."""
 
-from sem_bench.base.kept import Kept
+from sem_bench.base.bounded_cache import BoundedCache
 
 
 def test_what_was_asked_for_last_is_kept_within_the_limit() -> None:
-    kept: Kept[str] = Kept(len)
+    kept: BoundedCache[str] = BoundedCache(len)
     made: list[str] = []
 
     def get(value: str, limit: int = 6) -> str:
@@ -21,7 +21,7 @@ def test_what_was_asked_for_last_is_kept_within_the_limit() -> None:
 
 
 def test_a_value_above_the_limit_is_given_and_not_kept() -> None:
-    kept: Kept[str] = Kept(len)
+    kept: BoundedCache[str] = BoundedCache(len)
     assert kept.get("small", lambda: "x", limit=3) == "x"
     assert kept.get("large", lambda: "xxxx", limit=3) == "xxxx"
     assert kept.size <= 3

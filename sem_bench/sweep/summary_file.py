@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from sem_bench.base.files import read_json
 from sem_bench.config.validation import known
-from sem_bench.report.files import Exact, File, Listed, Plain, validated
+from sem_bench.report.file_models import Exact, File, Listed, Plain, validated
 from sem_bench.sweep.objectives import OBJECTIVES
 
 

@@ -12,7 +12,7 @@ from sem_bench.cli import main
 from sem_bench.embedding import Embedding
 from sem_bench.nets.embeddings.sem import SimplicialEmbedding
 from sem_bench.runs.plan import read_plan
-from sem_bench.training.attach import settle
+from sem_bench.training.attach_embedding import settle
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrained import initial_encoder, load_encoder
 from tests.helpers.commands import BROKEN_LOSS, FRAGILE, problems
