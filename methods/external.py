@@ -4,4 +4,4 @@ from sem_bench.method import Method
 
 
 class External(Method):
-    """Nothing but the encoder: the engine fills it from the grid's `checkpoint` (sem_bench.weights), in no epochs."""
+    """Nothing but the encoder, which the engine fills from the grid's `checkpoint` (nets/foreign_weights.py)."""

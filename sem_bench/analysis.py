@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.files import read_json
-from sem_bench.evaluations.registry import AnyEvaluation, builtin
+from sem_bench.evaluation import AnyEvaluation
+from sem_bench.evaluations.registry import builtin
 from sem_bench.report import tables
 from sem_bench.report.layout import Table
 from sem_bench.report.pooled_rows import evaluation_rows

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Typ
 from sem_bench.base.limits import CHUNK, FLOAT
 from sem_bench.config.fields import Fraction, Model, Seed, Temperature
 from sem_bench.data.described import LabelledData, ShiftedData
-from sem_bench.report.layout import Beside, Metric, Remark, Table
+from sem_bench.report.file_models import Metrics, validated
+from sem_bench.report.layout import FIXED_TAU, Beside, Metric, Remark, Table
 from sem_bench.report.row import FigureKey
 
 if TYPE_CHECKING:
@@ -232,6 +233,16 @@ class Evaluation(Stage[J], Generic[S, J]):
         fraction = float(entry.get("fraction", 1.0))
         return [(str(column), fraction, metric, entry["representation"]) for column in entry.get("columns", [])]
 
+    def check(self, metrics: Any) -> None:
+        """Raise ValueError where what `run` returned is no evaluation's."""
+        found = validated(Metrics, metrics)
+        if found is None or not found.rows:
+            names = "column, fraction, metric, representation, value"
+            raise ValueError(f'{self.name}: run returns {{"rows": [...]}}, each row with {names} (a finite number)')
+        shown = [metric.name for metric in self.table.metrics]
+        if not any(row.metric.removesuffix(FIXED_TAU) in shown for row in found.rows):
+            raise ValueError(f"{self.name}: no row has a metric of its table ({', '.join(shown)})")
+
     def cost(self, job: J, net: NetCost) -> Cost:
         """Of a job."""
         data: Any = job.data  # type: ignore[attr-defined]
@@ -262,3 +273,6 @@ def search(temperature: float | None, tau: Sequence[float], grid: Sequence[float
     if temperature is None:
         return Search([], None, [], fixed)
     return Search(list(tau), temperature, list(grid), fixed)
+
+
+AnyEvaluation = Evaluation[Any, Any]

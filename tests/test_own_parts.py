@@ -121,6 +121,95 @@ def test_a_wrong_evaluation_gets_a_line(mistake: str, own: Path, capsys: pytest.
     assert problem.startswith("evaluations/nmi.py:") and line in problem
 
 
+HOOKS = {
+    "jobs": ("def jobs(self, asked, arm, seed, before):\n", "        raise ValueError('no luck')\n", "plan"),
+    "problems": ("", "    def problems(self, asked, asking):\n        raise ValueError('no luck')\n\n", "plan"),
+    "lacks": ("", "    def lacks(self, asked, others):\n        return others['no luck']\n\n", "plan"),
+    "needs": ("", "    def needs(self, job, place):\n        return ['no luck']\n\n", "plan"),
+    "cost": ("", "    def cost(self, job, net):\n        return 'no luck'\n\n", "plan"),
+    "owes": ("", "    def owes(self, job):\n        return ['no luck']\n\n", "run"),
+    "sets": ("", "    def sets(self, asked, arm):\n        return ['no luck']\n\n", "doctor"),
+}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_a_hook_that_fails_gets_a_line(hook: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    after, code, command = HOOKS[hook]
+    path = own / "evaluations/nmi.py"
+    after = after or '        unit="NMI in percent",\n    )\n\n'
+    path.write_text(path.read_text().replace(after, after + code))
+    assert main([command, "own.yaml", *(FEW if command != "doctor" else [])]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "no luck" in line]
+    assert line.startswith("evaluations/nmi.py:") and f": {hook}: " in line
+
+
+ROWS = {
+    "nan": ('"value": value', '"value": float("nan")', "nan"),
+    "no metric": ('"metric": "nmi", ', "", "metric"),
+    "unknown metric": ('"metric": "nmi"', '"metric": "mni"', "no row has a metric of its table (nmi)"),
+    "no dict": ('return {"rows": rows}', "return None", "rows"),
+    "no rows": ('return {"rows": rows}', 'return {"rows": []}', "rows"),
+}
+
+
+@pytest.mark.parametrize("mistake", ROWS)
+def test_wrong_rows_fail_their_job_alone(mistake: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new, reason = ROWS[mistake]
+    path = own / "evaluations/nmi.py"
+    path.write_text(path.read_text().replace(old, new))
+    few = [*FEW, "--set", "grid.embeddings={none: {}}", "--set", "pretrain.epochs=1"]
+    assert main(["run", "own.yaml", *few]) == 1
+    assert "clusters" in capsys.readouterr().out
+    (error,) = Path("results").rglob("error.txt")
+    assert error.parent.parent.name == "nmi" and reason in error.read_text().lower()
+    assert len(list(Path("results").rglob("result.json"))) == 2
+
+
+def test_figures_that_fail_leave_the_tables(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = own / "evaluations/nmi.py"
+    draw = '    figure = "mine"\n\n    def draw(self, rows, look):\n        raise ValueError("no luck")\n\n'
+    path.write_text(path.read_text().replace("    def jobs", draw + "    def jobs"))
+    assert main(["run", "own.yaml", *FEW, "--set", "pretrain.epochs=1"]) == 2
+    output = capsys.readouterr()
+    assert "NMI, test" in output.out
+    assert [line for line in output.err.splitlines() if "draw: ValueError: no luck" in line]
+    assert all((own / "results/tables/own" / name).exists() for name in ("clusters.md", "gains.svg"))
+
+
+@pytest.mark.parametrize("name", ["pretrain", "suites", "model_dump", "knn"])
+def test_a_name_that_is_taken_is_refused(name: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = own / "evaluations/nmi.py"
+    (own / f"evaluations/{name}.py").write_text(path.read_text().replace('"nmi", "k-means', f'"{name}", "k-means'))
+    assert main(["list", "evaluations"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"evaluations/{name}.py: '{name}' cannot be the name of an evaluation")
+
+
+MISFITS = {
+    "reads": ("    def jobs", '    reads = ("prob",)\n\n    def jobs', "which is no evaluation; did you mean 'probe'?"),
+    "order": ("    def jobs", '    reads, order = ("probe",), 0\n\n    def jobs', "so its order must be above"),
+    "table": ('name="clusters"', 'name="comparison"', "table 'comparison' is that of"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISFITS)
+def test_an_evaluation_must_fit_the_others(mistake: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new, line = MISFITS[mistake]
+    path = own / "evaluations/nmi.py"
+    path.write_text(path.read_text().replace(old, new))
+    (problem,) = problems(capsys, "own.yaml")
+    assert problem.startswith("evaluations/nmi.py: ") and line in problem
+    suite = own / "own.yaml"
+    suite.write_text(suite.read_text().replace(", nmi: {repeats: 2}", ""))
+    assert main(["plan", "own.yaml"]) == 0  # it asks for no nmi
+
+
+def test_none_is_our_embedding(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(own / "embeddings/sparsemax.yaml", own / "embeddings/none.yaml")
+    (line,) = set(problems(capsys, "own.yaml"))
+    assert line.startswith("embeddings/none.yaml") and "'none'" in line
+
+
 def test_a_wrong_setting_of_an_own_evaluation(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = problems(capsys, "own.yaml", "--set", "evaluate.nmi.repeat=3")
     assert line == "--set evaluate.nmi.repeat=3: unknown key 'repeat' in evaluate.nmi; did you mean 'repeats'?"

@@ -72,7 +72,7 @@ def test_the_wheel_has_the_package_the_cards_and_nothing_else(installed: Install
     with zipfile.ZipFile(installed.wheel) as wheel:
         names = {name for name in wheel.namelist() if not name.endswith("/.gitkeep")}
     expected = {f"sem_bench/builtin/{name}" for name in found(*BUILTIN)} | found(
-        "sem_bench/**/*.py", "sem_bench/**/*.yaml"
+        "sem_bench/py.typed", "sem_bench/**/*.py", "sem_bench/**/*.yaml"
     )
     assert {name for name in names if ".dist-info/" not in name} == expected
     for name in ("suite.yaml", "methods/simclr.py", "datasets/shapes.yaml", "results/published/table1a.yaml"):

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from sem_bench import analysis
 from sem_bench.config.cards import Library
 from sem_bench.errors import UserError
-from sem_bench.evaluations.registry import AnyEvaluation, sound
+from sem_bench.evaluation import AnyEvaluation
+from sem_bench.evaluations.registry import sound
 from sem_bench.report import render
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def command(options: argparse.Namespace) -> int:
 def _usable() -> dict[str, AnyEvaluation]:
     """The package's evaluations and the sound ones of the current folder; of the others the reason is said."""
     found, problems = sound(Library(Path.cwd()))
-    for problem in problems:
+    for problem in problems.values():
         print(f"no figures of it: {problem}", file=sys.stderr)  # noqa: T201
     return found
 
@@ -45,6 +46,6 @@ def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluat
     """Write the tables of a suite into its results, and print them."""
     found = analysis.read(store.root, suite=name, read_file=store.files.read)
     tables = analysis.text_tables(found.rows, found.layouts)
-    analysis.write_tables(store.root / "tables" / name, found.rows, tables, evaluations)
     if tables:
         print(render.render(tables, found.rows, "github"))  # noqa: T201
+    analysis.write_tables(store.root / "tables" / name, found.rows, tables, evaluations)

@@ -46,13 +46,12 @@ def provided(kind: str) -> tuple[Path, ...]:
     """
     folders: list[Path] = []
     for point in entry_points(group=f"sem_bench.{FOLDERS[kind]}"):
-        try:
-            spec = importlib.util.find_spec(point.value)
-        except ImportError:
-            spec = None
-        if spec is None or not spec.submodule_search_locations:
+        package, *below = point.value.split(".")
+        spec = importlib.util.find_spec(package)  # of the first alone, for to find one below it would run it
+        places = [Path(place, *below) for place in (spec and spec.submodule_search_locations) or ()]
+        if not any(place.is_dir() for place in places):
             raise UserError(f"entry point {point.group}: {point.name} = {point.value}: there is no such package")
-        folders += (Path(folder).resolve() for folder in spec.submodule_search_locations)
+        folders += (place.resolve() for place in places if place.is_dir())
     return tuple(folders)
 
 
@@ -129,7 +128,7 @@ class Library:
         """The Python files of a kind that has no cards, but for the package's own; the nearest of each name."""
         folders = (self._folder / FOLDERS[kind], *provided(kind))
         found = [path for folder in reversed(folders) for path in sorted(folder.glob("*.py"))]
-        return list({path.stem: path for path in found if path.stem != "__init__"}.values())
+        return list({path.stem: path for path in found if not path.stem.startswith("_")}.values())
 
     def _folders(self, kind: str) -> tuple[Path, ...]:
         """Where cards of a kind lie: next to the suite, in other installed packages, in ours; the first has a name."""

@@ -2,22 +2,15 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
-from types import ModuleType
-from typing import Any
-
-from pydantic import ValidationError
 
 from sem_bench.base.files import shown
-from sem_bench.config.cards import Library, load_code
-from sem_bench.config.fields import Model
+from sem_bench.config.cards import Library
+from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
-from sem_bench.evaluation import Evaluation
-from sem_bench.report.layout import Table
-
-AnyEvaluation = Evaluation[Any, Any]
+from sem_bench.evaluation import AnyEvaluation
+from sem_bench.evaluations.own import classes, of_file
 
 
 @cache
@@ -27,80 +20,46 @@ def builtin() -> dict[str, AnyEvaluation]:
     modules = [
         importlib.import_module(f"{package.__name__}.{one.name}") for one in pkgutil.iter_modules(package.__path__)
     ]
-    return _ordered(kind() for module in modules for kind in _classes(module))
+    return _ordered(kind() for module in modules for kind in classes(module))
 
 
 def evaluations(library: Library) -> dict[str, AnyEvaluation]:
-    """Those that a suite can name: its own first. Raises UserError with a line for each that is faulty."""
+    """Those that a suite can name. Raises UserError with a line for each that is faulty."""
     found, problems = sound(library)
     if problems:
-        raise UserError(problems)
+        raise UserError(problems.values())
     return found
 
 
-def sound(library: Library) -> tuple[dict[str, AnyEvaluation], list[str]]:
-    """The same without the faulty ones, and a line for each of these."""
-    own, problems = [], []
+def sound(library: Library) -> tuple[dict[str, AnyEvaluation], dict[str, str]]:
+    """The same without the faulty ones, and what is wrong with these, by name."""
+    found, problems = dict(builtin()), dict[str, str]()
     for path in library.code("evaluation"):
         try:
-            own.append(of_file(path))
+            if path.stem in builtin():
+                raise UserError(f"{shown(path)}: {path.stem!r} cannot be the name of an evaluation: it is one of ours")
+            found[path.stem] = of_file(path)
         except UserError as error:
-            problems += error.problems
-    return _ordered([*builtin().values(), *own]), problems
+            problems[path.stem] = error.problems[0]
+    for name, one in list(found.items()):
+        if one.source is not None and (problem := _misfit(one, found)):
+            problems[name] = f"{shown(one.source)}: {problem}"
+            del found[name]
+    return _ordered(found.values()), problems
 
 
-def _ordered(found: Iterator[AnyEvaluation] | list[AnyEvaluation]) -> dict[str, AnyEvaluation]:
-    by_name = {one.name: one for one in found}  # the last of a name
-    return {one.name: one for one in sorted(by_name.values(), key=lambda one: (one.order, one.name))}
+def _misfit(own: AnyEvaluation, known: Mapping[str, AnyEvaluation]) -> str:
+    """Why it does not go together with the others; "" where it does."""
+    for name in own.reads:
+        if name not in known:
+            return f"it reads {name!r}, which is no evaluation{did_you_mean(name, known)}"
+        if known[name].order >= own.order:
+            return f"it reads {name!r}, so its order must be above {known[name].order}, and is {own.order}"
+    for name, other in known.items():
+        if other is not own and other.table.name == own.table.name and other.table != own.table:
+            return f"table {own.table.name!r} is that of {name!r}: give it another name, or the same layout"
+    return ""
 
 
-def _classes(module: ModuleType) -> list[type[AnyEvaluation]]:
-    """The evaluations that a module defines itself."""
-    found = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, Evaluation)]
-    return [one for one in found if one.__module__ == module.__name__]
-
-
-def of_file(path: Path) -> AnyEvaluation:
-    """The evaluation of a user's file. Raises UserError where it is faulty."""
-    try:
-        module = load_code(path)
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{shown(path)}:{_line(error, path)}: {_said(error)}") from None
-    classes = _classes(module)
-    if len(classes) != 1:
-        raise UserError(f"{shown(path)}: expected one subclass of Evaluation, found {len(classes)}")
-    kind = classes[0]
-    wanted = {"name": str, "summary": str, "Settings": type, "Job": type, "table": Table}
-    if lacking := [name for name, type_ in wanted.items() if not isinstance(getattr(kind, name, None), type_)]:
-        raise UserError(f"{shown(path)}: {kind.__name__} lacks {', '.join(lacking)}")
-    for name in ("Settings", "Job"):
-        if not issubclass(getattr(kind, name), Model):
-            raise UserError(f"{shown(path)}: {kind.__name__}.{name} is no subclass of Model")
-    if "data" not in kind.Job.model_fields:
-        raise UserError(f"{shown(path)}: {kind.Job.__name__} lacks `data`, the images that the job reads")
-    evaluation = kind()
-    if evaluation.name != path.stem:
-        raise UserError(f"{shown(path)}: its name is {evaluation.name!r}, that of the file {path.stem!r}")
-    evaluation.source = path
-    return evaluation
-
-
-def _said(error: BaseException) -> str:
-    """An error in one line."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-    text = str(error.msg if isinstance(error, SyntaxError) else error)
-    return f"{type(error).__name__}: {' '.join(text.split())}"
-
-
-def _line(error: BaseException, path: Path) -> int:
-    """Where in a file an error came up."""
-    if isinstance(error, SyntaxError):
-        return error.lineno or 1
-    lines, step = [1], error.__traceback__
-    while step is not None:
-        if step.tb_frame.f_code.co_filename == str(path):
-            lines.append(step.tb_lineno)
-        step = step.tb_next
-    return lines[-1]
+def _ordered(found: Iterable[AnyEvaluation]) -> dict[str, AnyEvaluation]:
+    return {one.name: one for one in sorted(found, key=lambda one: (one.order, one.name))}

@@ -219,7 +219,7 @@ def _model_problem(card: Card[BackboneCard], model: str) -> str:
         return ""
     try:
         return str(load(card.source(card.content.models)).problem(model))
-    except Exception as error:  # own code fails in its own way
+    except (Exception, SystemExit) as error:  # own code fails in its own way
         said = " ".join(str(error).split())
         return f"{card.content.models} fails: {type(error).__name__}: {said}"
 
@@ -292,8 +292,10 @@ def _said(value: object) -> str:
 
 
 def _check_embedding(card: Card[EmbeddingCard]) -> None:
-    """The class exists and takes just the parameters of the card."""
+    """The class exists and takes just the parameters of the card; the baseline is ours."""
     content = card.content
+    if card.name == BASELINE and not card.shipped:
+        raise UserError(at(card.document, (), f"{BASELINE!r} is the baseline of all gains: give it another name"))
     node = definition(card, "class", content.class_name, ast.ClassDef)
     taken = parameters_of(node)
     if taken is None:

@@ -1,10 +1,11 @@
 """What a table looks like, as plain data that travels in a suite's manifest: printing it needs no code of a stage."""
 
-from typing import Annotated
+from string import Formatter
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field, model_validator
 
-from sem_bench.config.fields import Model
+from sem_bench.config.fields import Model, Name
 
 FIXED_TAU = "_fixed_tau"  # ends a metric that is also reported at the temperature of pretraining, without search
 
@@ -49,22 +50,29 @@ class Beside(Model):
 class Table(Model):
     """How the rows of a table are laid out."""
 
-    name: str
-    metrics: list[Metric]  # those that are shown, in the order of their columns; the first stands for a job
+    name: Name
+    metrics: Annotated[list[Metric], Field(min_length=1)]  # shown, in the order of columns; the first stands for a job
     hidden: list[Metric] = []  # more metrics of the rows of which something is to be said
     order: int = 1000  # of the table among others
     legend: str = ""
     unit: str = "top-1 in percent"  # "": each column says its own
-    digits: int = 1
+    digits: Annotated[int, Field(ge=0, le=10)] = 1
     headline: bool = False  # the suite's first table: no name in its title, and h of the same network beside it
     gains: bool = True  # columns of gains
-    group: list[str] = []  # fields of rows: a table for each of their values
+    group: list[Literal["fraction", "column", "representation"]] = []  # a table for each of their values
     every: bool = False  # a line for each representation and tau_d, and not for the one that stands for its arm
     beside: Beside | None = None
     chance: str = ""  # the field of a row that says what chance gives: gains count from there
     aside: str = ""  # behind a mean whose row has it, from the row's fields: " ({null:.3f})"
     extras: list[str] = []  # further fields of a row that tables and figures read
     remarks: list[Remark] = []
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        named = {name for _, name, *_ in Formatter().parse(self.aside) if name} | ({self.chance} - {""})
+        if unknown := sorted(named - set(self.extras)):
+            raise ValueError(f"chance and aside name fields of `extras`, and {unknown[0]!r} is none")
+        return self
 
     def metric(self, name: str) -> Metric:
         """What there is to say of a metric; of one that the table does not name, nothing."""

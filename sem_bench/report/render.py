@@ -35,7 +35,9 @@ def write_tables(
     """
     texts = files(folder, rows, tables)
     changed = any(not path.is_file() or path.read_text(encoding="utf-8") != text for path, text in texts.items())
-    write.refresh(rows, folder, drawers, changed=changed)
-    for path, text in texts.items():
-        write_atomic(path, text)
+    try:
+        write.refresh(rows, folder, drawers, changed=changed)
+    finally:  # a drawer of the user's own may fail
+        for path, text in texts.items():
+            write_atomic(path, text)
     return list(texts)

@@ -176,7 +176,10 @@ class _Layout:
         seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
         plural = "" if seeds == "1" else "s"
         unit = self.layout.unit and f"{self.layout.unit}, "
-        legend = [f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds", self.layout.legend]
+        legend = [
+            f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds",
+            *filter(None, [self.layout.legend]),
+        ]
         if self.embedded and self.layout.gains:
             legend.append(GAIN)
         for remark in self.layout.remarks:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from sem_bench.config.cards import Card
 from sem_bench.data.dataset import DataSet, Place
 from sem_bench.data.described import LabelledData, ShiftedData
-from sem_bench.evaluation import Planned, Search, Stage, search
-from sem_bench.evaluations.registry import AnyEvaluation, builtin
+from sem_bench.evaluation import AnyEvaluation, Planned, Search, Stage, search
+from sem_bench.evaluations.registry import builtin
 from sem_bench.nets.card import BASELINE, EmbeddingCard, EmbeddingSettings, embedding_card
 from sem_bench.nets.encoder_parts import EncoderParts, encoder_parts, own_code
 from sem_bench.runs.job import Cell, Job
@@ -63,7 +63,9 @@ class Arm:
             asked = self.asked_of(evaluation.name)
             if asked is None or self.method.name not in (getattr(asked, "methods", None) or [self.method.name]):
                 continue
-            built_on = {name: before[name] for name in evaluation.reads}
+            built_on = {name: before.get(name, []) for name in evaluation.reads}
+            if not all(built_on.values()):  # what it reads is for other methods
+                continue
             before[evaluation.name] = [
                 self._job(evaluation, replace(one, inputs={"pretrain": pretrain.digest, **one.inputs}), seed)
                 for one in evaluation.jobs(asked, self, seed, built_on)

@@ -8,8 +8,7 @@ from sem_bench.config.cards import Library
 from sem_bench.config.validation import Document, at, did_you_mean, validate
 from sem_bench.data.card import dataset_card
 from sem_bench.errors import UserError
-from sem_bench.evaluation import Asking
-from sem_bench.evaluations.registry import AnyEvaluation
+from sem_bench.evaluation import AnyEvaluation, Asking
 from sem_bench.nets.card import backbone_card, embedding_card, settings_problems
 from sem_bench.runs.job import Job
 from sem_bench.runs.suite import Grid, Suite, suite_model

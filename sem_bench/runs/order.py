@@ -14,7 +14,8 @@ from sem_bench.base.limits import Limits
 from sem_bench.config.fields import Model, whole
 from sem_bench.data.dataset import Place
 from sem_bench.evaluation import Stage
-from sem_bench.evaluations.registry import builtin, of_file
+from sem_bench.evaluations.own import of_file
+from sem_bench.evaluations.registry import builtin
 from sem_bench.nets.encoder_parts import EncoderParts
 from sem_bench.runs.job import Job
 from sem_bench.training.job import PRETRAIN

@@ -10,10 +10,12 @@ from sem_bench.config import profiles
 from sem_bench.config.cards import Library
 from sem_bench.config.overrides import assign
 from sem_bench.config.strict_yaml import read
+from sem_bench.config.validation import Document
 from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet, located
 from sem_bench.errors import UserError
-from sem_bench.evaluations.registry import AnyEvaluation, evaluations
+from sem_bench.evaluation import AnyEvaluation
+from sem_bench.evaluations.registry import sound
 from sem_bench.runs.arm import Arm
 from sem_bench.runs.checks import checked, row_clashes
 from sem_bench.runs.job import Job, named
@@ -60,7 +62,9 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     written, library = read(path), Library(path.parent)
     chosen, others = profiles.split(assignments)
     document, problems = assign(profiles.with_profile(written, chosen), others)
-    known = evaluations(library)
+    known, faulty = sound(library)
+    if wrong := [faulty[name] for name in _evaluated(written) if name in faulty]:
+        raise UserError(wrong)
     suite, found = checked(document, library, known)
     problems += found
     for name in profiles.others(written, chosen):  # nobody would see their mistakes before choosing them
@@ -79,6 +83,15 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     if clashes := row_clashes(jobs, document):
         raise UserError(clashes)
     return Plan(suite, [job for _, job in jobs], list(datasets.values()), [arm for _, arm in arms], library, known)
+
+
+def _evaluated(document: Document) -> list[str]:
+    """What the suite or one of its profiles asks for below `evaluate`; from the raw file, and so perhaps anything."""
+    data = document.data if isinstance(document.data, dict) else {}
+    profiles = data.get("profiles")
+    parts = [data, *(profiles.values() if isinstance(profiles, dict) else ())]
+    asked = [part.get("evaluate") for part in parts if isinstance(part, dict)]
+    return [str(name) for one in asked if isinstance(one, dict) for name in one]
 
 
 def _checkpoint(grid: Grid, data: Path) -> tuple[Path | None, str | None]:

@@ -19,7 +19,7 @@ from sem_bench.config.fields import (
     defaults_for_nothing,
     unique,
 )
-from sem_bench.evaluations.registry import AnyEvaluation
+from sem_bench.evaluation import AnyEvaluation
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.training.card import IpIrmSettings
 

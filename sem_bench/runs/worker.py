@@ -3,6 +3,7 @@
 A worker knows an order and the results folder, and no plan: it can be any process that sees the same files.
 """
 
+import json
 import os
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from sem_bench.base.files import write_json
 from sem_bench.base.limits import Limits
 from sem_bench.data import loading
 from sem_bench.errors import UserError
+from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA
 from sem_bench.runs.job import Job, data_of, job_digest
 from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Tell
@@ -49,6 +51,9 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
         write_json(folder / "config.json", settings)
         store.write_state(folder, "running")
         metrics = order.stage.run(order.config, workspace)
+        json.dumps(metrics, allow_nan=False)  # what cannot be written is this job's failure
+        if isinstance(order.stage, Evaluation):
+            order.stage.check(metrics)
     except PrunedError:
         store.write_state(folder, "pruned")
         return Outcome("pruned", "worse than others at this epoch; its checkpoint stays")

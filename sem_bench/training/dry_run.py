@@ -34,7 +34,7 @@ def backbone_problem(parts: EncoderParts, image_size: int) -> str:
             backbone = build_backbone(parts, image_size=image_size).eval()
             shape, out_dim = tuple(backbone(images).shape), backbone.out_dim
             finite = bool(backbone(images).isfinite().all())
-    except Exception as error:  # own code fails in its own way
+    except (Exception, SystemExit) as error:  # own code fails in its own way
         said = " ".join(str(error).split())
         return said if isinstance(error, ValueError) else f"it cannot be built or run: {type(error).__name__}: {said}"
     if shape != (2, out_dim):
@@ -68,7 +68,7 @@ def problems(
         parts = parts.model_copy(update={"backbone": small})
     try:
         return _problems(job, code, noise(job.data.image_size), parts)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = " ".join(str(error).split())
         return [f"it fails in its first steps: {type(error).__name__}: {said}"]
 
@@ -86,6 +86,9 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
         embedding, width = straight.method.encoder.embedding, parts.embedding.out_dim
         if width is not None and embedding.out_dim != width:
             found.append(f"the embedding gives {embedding.out_dim} numbers, its card says {width}")
+        groups = None if parts.groups is None else tuple(parts.groups)
+        if embedding.groups != groups:
+            found.append(f"the embedding has groups {embedding.groups}, its card says {groups}")
         for _ in range(STEPS - 1):
             loss = step()
             if not math.isfinite(loss):

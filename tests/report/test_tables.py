@@ -21,7 +21,8 @@ from sem_bench.analysis import write_tables
 from sem_bench.cards import load_code
 from sem_bench.cli.parser import parser
 from sem_bench.errors import UserError
-from sem_bench.evaluations.registry import AnyEvaluation, builtin
+from sem_bench.evaluation import AnyEvaluation
+from sem_bench.evaluations.registry import builtin
 from sem_bench.report import formats
 from sem_bench.report.formats._parts import WIDTH
 from sem_bench.report.gains import interval, pooled

@@ -42,7 +42,9 @@ class Count(Evaluation[CountSettings, CountJob]):
         yield Planned(CountJob(data=arm.labelled(), times=asked.times))
 
     def run(self, job, workspace):
-        return {"rows": [], "images": job.times * len(workspace.load(job.data, "test"))}
+        value = job.times * len(workspace.load(job.data, "test"))
+        row = {"column": "test", "fraction": 1.0, "metric": "images", "representation": "h", "tau_d": None}
+        return {"rows": [row | {"value": value, "notes": []}]}
 '''
 
 
@@ -123,7 +125,7 @@ def test_a_worker_knows_its_order_alone(folder: Path) -> None:
     assert Progress(8, 8, told[-1].note) == told[-1] and told[-1].note.startswith("epoch 2, loss ")
     (path,) = Path("results/count").glob("*/result.json")
     result = json.loads(path.read_text())
-    assert result["metrics"]["images"] == 160 and result["provenance"]["precision"] == "fp32"
+    assert result["metrics"]["rows"][0]["value"] == 160 and result["provenance"]["precision"] == "fp32"
     assert work(Order.from_json(texts[1]), tell) == ("reused", "done by another process")
 
     write(folder, "evaluations/count.py", OWN.replace("job.times *", "7 *"))

@@ -37,7 +37,7 @@ PUBLISHED_CORRUPTIONS = [  # of ImageNet-C, those that mCE is the mean of
 
 
 class CorruptedSource(CorruptibleSource):
-    """The test images of another data set, corrupted: by sem_bench.corruptions, or by the package imagecorruptions."""
+    """The test images of another data set, corrupted: by data/corruptions.py, or by the package imagecorruptions."""
 
     type: Literal["corrupted"]
     of: Name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest, read_json, write_atomic, write_json
+from sem_bench.errors import UserError
 from sem_bench.report.figures.look import Look, numbered
 from sem_bench.report.figures.panels import Drawn, grouped
 from sem_bench.report.row import Row
@@ -51,6 +52,7 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
 
     differing = [name for name in _GROUP if len({row.key([name]) for row in rows}) > 1]
     paths: list[Path] = []
+    problems: list[str] = []
     used: set[str] = set()
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box in the PNG; the SVG holds the text itself
@@ -61,8 +63,13 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
         for part in grouped(rows, lambda row: row.key(_GROUP)).values():
             group = "-".join(f"{part[0].get(name)}{'epochs' * (name == 'epochs')}" for name in differing)
             for name, draw in drawers.items():
-                for end, figure in draw(part, look):
-                    paths += _save(figure, folder / _stem(used, name, group, end))
+                try:
+                    for end, figure in draw(part, look):
+                        paths += _save(figure, folder / _stem(used, name, group, end))
+                except UserError as error:  # of a user's own drawer; the others draw on
+                    problems += error.problems
+    if problems:
+        raise UserError(dict.fromkeys(problems))
     return paths
 
 
@@ -84,7 +91,10 @@ def refresh(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw], *, c
 def _origin(rows: Sequence[Row], drawers: Mapping[str, Draw]) -> str:
     """A digest of all that the figures depend on: rows, code and the library that draws."""
     # What a drawer uses lies beside it.
-    folders = {Path(__file__).parent, *(Path(inspect.getfile(draw)).parent for draw in drawers.values())}
+    folders = {
+        Path(__file__).parent,
+        *(Path(inspect.getfile(inspect.unwrap(draw))).parent for draw in drawers.values()),
+    }
     code = [file_digest(path) for folder in folders for path in folder.glob("*.py")]
     shown = [[row.as_json(), row.main, row.marker, row.apart] for row in rows]
     return digest([shown, sorted(drawers), sorted(code), version("matplotlib")])
