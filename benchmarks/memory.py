@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from sem_bench.nets.build import build_backbone
-from sem_bench.nets.card import BASELINE, Cost, EmbeddingSettings
+from sem_bench.nets.card import Cost, EmbeddingSettings
 from sem_bench.nets.encoder_parts import built_in
+from sem_bench.report.row import BASELINE
 
 SIZES = {"resnet10w16s2": (32,), "resnet10w16": (32,), "resnet18": (32, 224), "resnet50": (32, 224)}
 

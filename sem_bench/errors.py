@@ -9,6 +9,16 @@ def _line(text: str) -> str:
     return printable.replace("\n", "\\n").replace("\r", "\\r")
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line; it may be nothing."""
+    return " ".join(str(error).split())
+
+
+def described(error: BaseException) -> str:
+    """The same with the error's type, as a traceback ends."""
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 class UserError(Exception):
     """A mistake in what the user gave us (file, option, data). The command line prints its lines and exits with 2."""
 

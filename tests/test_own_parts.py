@@ -17,7 +17,7 @@ from sem_bench.evaluations.registry import evaluations
 from sem_bench.runs.plan import read_plan
 from tests.helpers.commands import problems
 from tests.helpers.documents import written
-from tests.helpers.toy import SUITE, write
+from tests.helpers.toy import SUITE, replace_text, write
 
 FEW = ["--set", "grid.images={train: 400, test: 100}"]
 
@@ -76,10 +76,9 @@ def test_code_and_digests(own: Path) -> None:
     path = own / "evaluations/nmi.py"
     path.write_text("# a comment\n" + path.read_text())
     assert digests() == before
-    path.write_text(path.read_text().replace("100 * normalized", "1000 * normalized"))
+    replace_text(path, "100 * normalized", "1000 * normalized")
     assert digests()[:2] == [pretrain, probe] and digests()[2] != nmi
-    backbone = own / "backbones/conv.py"
-    backbone.write_text(backbone.read_text().replace("nn.ReLU(), nn.Ada", "nn.GELU(), nn.Ada"))
+    replace_text(own / "backbones/conv.py", "nn.ReLU(), nn.Ada", "nn.GELU(), nn.Ada")
     assert not set(digests()) & set(before)  # the baseline too
 
 
@@ -114,9 +113,7 @@ WRONG = {
 @pytest.mark.parametrize("mistake", WRONG)
 def test_a_wrong_evaluation_gets_a_line(mistake: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new, line = WRONG[mistake]
-    path = own / "evaluations/nmi.py"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    replace_text(own / "evaluations/nmi.py", old, new)
     (problem,) = problems(capsys, "own.yaml")
     assert problem.startswith("evaluations/nmi.py:") and line in problem
 
@@ -135,9 +132,8 @@ HOOKS = {
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_that_fails_gets_a_line(hook: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     after, code, command = HOOKS[hook]
-    path = own / "evaluations/nmi.py"
     after = after or '        unit="NMI in percent",\n    )\n\n'
-    path.write_text(path.read_text().replace(after, after + code))
+    replace_text(own / "evaluations/nmi.py", after, after + code)
     assert main([command, "own.yaml", *(FEW if command != "doctor" else [])]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "no luck" in line]
     assert line.startswith("evaluations/nmi.py:") and f": {hook}: " in line
@@ -155,8 +151,7 @@ ROWS = {
 @pytest.mark.parametrize("mistake", ROWS)
 def test_wrong_rows_fail_their_job_alone(mistake: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new, reason = ROWS[mistake]
-    path = own / "evaluations/nmi.py"
-    path.write_text(path.read_text().replace(old, new))
+    replace_text(own / "evaluations/nmi.py", old, new)
     few = [*FEW, "--set", "grid.embeddings={none: {}}", "--set", "pretrain.epochs=1"]
     assert main(["run", "own.yaml", *few]) == 1
     assert "clusters" in capsys.readouterr().out
@@ -166,9 +161,8 @@ def test_wrong_rows_fail_their_job_alone(mistake: str, own: Path, capsys: pytest
 
 
 def test_figures_that_fail_leave_the_tables(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = own / "evaluations/nmi.py"
     draw = '    figure = "mine"\n\n    def draw(self, rows, look):\n        raise ValueError("no luck")\n\n'
-    path.write_text(path.read_text().replace("    def jobs", draw + "    def jobs"))
+    replace_text(own / "evaluations/nmi.py", "    def jobs", draw + "    def jobs")
     assert main(["run", "own.yaml", *FEW, "--set", "pretrain.epochs=1"]) == 2
     output = capsys.readouterr()
     assert "NMI, test" in output.out
@@ -178,8 +172,8 @@ def test_figures_that_fail_leave_the_tables(own: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("name", ["pretrain", "suites", "model_dump", "knn"])
 def test_a_name_that_is_taken_is_refused(name: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = own / "evaluations/nmi.py"
-    (own / f"evaluations/{name}.py").write_text(path.read_text().replace('"nmi", "k-means', f'"{name}", "k-means'))
+    shutil.copy(own / "evaluations/nmi.py", own / f"evaluations/{name}.py")
+    replace_text(own / f"evaluations/{name}.py", '"nmi", "k-means', f'"{name}", "k-means')
     assert main(["list", "evaluations"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"evaluations/{name}.py: '{name}' cannot be the name of an evaluation")
@@ -195,12 +189,10 @@ MISFITS = {
 @pytest.mark.parametrize("mistake", MISFITS)
 def test_an_evaluation_must_fit_the_others(mistake: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new, line = MISFITS[mistake]
-    path = own / "evaluations/nmi.py"
-    path.write_text(path.read_text().replace(old, new))
+    replace_text(own / "evaluations/nmi.py", old, new)
     (problem,) = problems(capsys, "own.yaml")
     assert problem.startswith("evaluations/nmi.py: ") and line in problem
-    suite = own / "own.yaml"
-    suite.write_text(suite.read_text().replace(", nmi: {repeats: 2}", ""))
+    replace_text(own / "own.yaml", ", nmi: {repeats: 2}", "")
     assert main(["plan", "own.yaml"]) == 0  # it asks for no nmi
 
 

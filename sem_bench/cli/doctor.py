@@ -115,8 +115,7 @@ def _sets(plan: Plan) -> Iterator[tuple[str, Data, Place]]:
 
 def _data(described: Data, place: Place) -> tuple[str, bool]:
     """Load the data and hold them against the card: what was found, or where it was looked for and what to do."""
-    fetched = [] if place.fetched is None or place.fetched.exists() else [place.fetched]
-    if absent := place.absent() + fetched:
+    if absent := place.absent() + place.unfetched:
         return f"NOT FOUND: {', '.join(map(str, absent))}" + (f"; {place.get}" if place.get else ""), False
     described = described.model_copy(update={"source": described.source.offline()})  # looking must not download
     try:
@@ -153,7 +152,6 @@ def _counted(described: Data, place: Place) -> str:
 
 def command(options: argparse.Namespace) -> int:
     """Print it."""
-
     text, healthy = report(options.suite, options.results, options.data)
     print(text)  # noqa: T201
     return 0 if healthy else 2

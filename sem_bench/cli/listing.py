@@ -39,6 +39,5 @@ def _backbone(card: Card[BackboneCard]) -> tuple[str, str]:
 
 def command(options: argparse.Namespace) -> int:
     """Print it."""
-
     print(listing(options.what, Path()))  # noqa: T201
     return 0

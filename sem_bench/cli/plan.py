@@ -1,4 +1,4 @@
-"""`plan` and `list`: what is there to do, and what a suite can name."""
+"""`plan`: the jobs that a suite means, their state, and the time that they take."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from tabulate import tabulate
 
 from sem_bench.runs.estimate import estimate, memory
 from sem_bench.runs.pending import lacking, state
-from sem_bench.runs.plan import Plan
+from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.runs.progress import human_seconds
 from sem_bench.runs.store import Store
 from sem_bench.sweep.subjects import Subjects, of_suite
@@ -70,9 +70,6 @@ def as_json(plan: Plan, store: Store) -> str:
 
 def command(options: argparse.Namespace) -> int:
     """Print it."""
-    from sem_bench.runs.plan import read_plan
-    from sem_bench.runs.store import Store
-
     plan = read_plan(options.suite, options.assignments, data=options.data)
     show = as_json if options.format == "json" else as_text
     print(show(plan, Store(options.results)))  # noqa: T201

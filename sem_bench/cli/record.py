@@ -43,7 +43,6 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
 
 def command(options: argparse.Namespace) -> int:
     """Print it."""
-
     count = record(options.results, options.folder, suite=options.suite)
     print(f"{options.folder}: the results of {count} jobs; `table {options.folder}` prints them")  # noqa: T201
     return 0

@@ -4,27 +4,22 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from sem_bench.base import interrupts
 from sem_bench.base.limits import Limits
 from sem_bench.cli.table import print_tables
-
-if TYPE_CHECKING:
-    from sem_bench.runs.job import Job
-    from sem_bench.runs.progress import Reporter
-    from sem_bench.runs.schedule import Schedule
-    from sem_bench.runs.store import Store
-    from sem_bench.sweep.subjects import Subjects
+from sem_bench.runs.executors.here import Here
+from sem_bench.runs.job import Job
+from sem_bench.runs.pending import due, with_data
+from sem_bench.runs.plan import read_plan
+from sem_bench.runs.progress import Reporter, reporter
+from sem_bench.runs.schedule import Schedule, without_success
+from sem_bench.runs.store import Store, check_writable
+from sem_bench.sweep.subjects import Subjects, of_suite
 
 
 def command(options: argparse.Namespace) -> int:
     """Run a suite; returns the exit code."""
-    from sem_bench.base import interrupts
-    from sem_bench.runs.pending import with_data
-    from sem_bench.runs.plan import read_plan
-    from sem_bench.runs.store import Store, check_writable
-    from sem_bench.sweep.subjects import of_suite
-
     interrupts.listen()
     plan = read_plan(options.suite, options.assignments, data=options.data)
     sweeps = of_suite(plan)
@@ -42,12 +37,8 @@ def command(options: argparse.Namespace) -> int:
     return say_failed(failed, store)
 
 
-def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace) -> "list[tuple[Job, str]]":
+def _execute(jobs: Sequence[Job], store: Store, options: argparse.Namespace) -> list[tuple[Job, str]]:
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
-    from sem_bench.runs.pending import due
-    from sem_bench.runs.progress import reporter
-    from sem_bench.runs.schedule import without_success
-
     chosen = due(jobs, store, limits_of(options), options.rerun, options.only or ())
     with reporter(0) as progress:
         if chosen:
@@ -60,18 +51,15 @@ def _execute(jobs: "Sequence[Job]", store: "Store", options: argparse.Namespace)
 
 
 def swept(
-    sweep: "Subjects",
-    store: "Store",
+    sweep: Subjects,
+    store: Store,
     options: argparse.Namespace,
     *,
     storage: str | None = None,
     timeout: float | None = None,
     alone: bool = False,
-) -> "list[tuple[Job, str]]":
+) -> list[tuple[Job, str]]:
     """Run a sweep, `alone` or as a part of a suite; returns the jobs without success."""
-    from sem_bench.runs.pending import with_data
-    from sem_bench.runs.progress import reporter
-
     example = [job for subject in sweep.each for job in subject.jobs(subject.example)]
     if not with_data(example, store, allow_missing=None if alone else options.allow_missing):
         return []
@@ -86,11 +74,8 @@ def swept(
     return runner.failed
 
 
-def _schedule(store: "Store", progress: "Reporter", options: argparse.Namespace) -> "Schedule":
+def _schedule(store: Store, progress: Reporter, options: argparse.Namespace) -> Schedule:
     """Who does the jobs: this process."""
-    from sem_bench.runs.executors.here import Here
-    from sem_bench.runs.schedule import Schedule
-
     return Schedule(store, Here(store), progress, options.device, limits_of(options))
 
 
@@ -99,7 +84,7 @@ def limits_of(options: argparse.Namespace) -> Limits:
     return Limits(memory=int(options.memory * 2**30), workers=options.workers or os.cpu_count() or 1)
 
 
-def say_failed(failed: "Sequence[tuple[Job, str]]", store: "Store") -> int:
+def say_failed(failed: Sequence[tuple[Job, str]], store: Store) -> int:
     """Name the jobs without success; returns the exit code."""
     for job, status in failed:
         where = f", see {store.folder(job) / 'error.txt'}" if status == "failed" else " by a failed input"

@@ -3,16 +3,15 @@
 import argparse
 import sys
 
+from sem_bench.base import interrupts
 from sem_bench.cli.run import say_failed, swept
 from sem_bench.cli.table import print_tables
+from sem_bench.runs.store import Store, check_writable
+from sem_bench.sweep import export, subjects
 
 
 def command(options: argparse.Namespace) -> int:
     """Run a sweep; returns the exit code."""
-    from sem_bench.base import interrupts
-    from sem_bench.runs.store import Store, check_writable
-    from sem_bench.sweep import export, subjects
-
     interrupts.listen()
     names = ("suite", "assignments", "data", "trials", "methods")
     sweep = subjects.read(options.name, **{name: getattr(options, name) for name in names})

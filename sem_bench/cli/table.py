@@ -4,23 +4,19 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sem_bench import analysis
 from sem_bench.config.cards import Library
+from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
 from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import sound
 from sem_bench.report import render
-
-if TYPE_CHECKING:
-    from sem_bench.runs.store import Store
+from sem_bench.runs.store import Store
 
 
 def command(options: argparse.Namespace) -> int:
     """Print or write tables; returns the exit code."""
-    from sem_bench.config.validation import did_you_mean
-
     found = analysis.read(options.results, suite=options.suite, all_suites=options.all)
     names = sorted({row.table for row in found.rows})
     if options.table and options.table not in names:
@@ -42,7 +38,7 @@ def _usable() -> dict[str, AnyEvaluation]:
     return found
 
 
-def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> None:
+def print_tables(name: str, store: Store, evaluations: Mapping[str, AnyEvaluation]) -> None:
     """Write the tables of a suite into its results, and print them."""
     found = analysis.read(store.root, suite=name, read_file=store.files.read)
     tables = analysis.text_tables(found.rows, found.layouts)

@@ -55,8 +55,8 @@ def provided(kind: str) -> tuple[Path, ...]:
     return tuple(folders)
 
 
-class CardModel(Model):
-    """What a card says."""
+class Coded(Model):
+    """What may have Python files beside its card."""
 
     @property
     def main_code(self) -> str | None:
@@ -67,6 +67,10 @@ class CardModel(Model):
     def more_code(self) -> list[str]:
         """Other Python files beside the card that the main one loads."""
         return []
+
+
+class CardModel(Coded):
+    """What a card says."""
 
 
 C = TypeVar("C", bound=CardModel)

@@ -14,6 +14,11 @@ def unique(values: list[Any]) -> list[Any]:
     return values
 
 
+def percent(fraction: float) -> str:
+    """A fraction of the labels as columns of tables and cards say it: "1%"."""
+    return f"{100 * fraction:g}%"
+
+
 def _increasing(values: tuple[float, float]) -> tuple[float, float]:
     if values[0] > values[1]:
         raise ValueError(f"[{values[0]:g}, {values[1]:g}] is reversed")
@@ -51,6 +56,7 @@ Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(unique)]
 Fractions = Annotated[list[Fraction], Field(min_length=1), AfterValidator(unique)]
 Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(unique), AfterValidator(sorted)]
 SplitName = Literal["train", "test"]
+Marker = Annotated[str, Field(pattern=r"^[.,ov^<>12348spP*hH+xXDd|_]$")]  # of a figure, as matplotlib names it
 Scalar = bool | int | float | str
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$", max_length=60)]
 # Where files lie on this machine: from the data folder, "~" is the home. It enters no digest and no result.

@@ -8,7 +8,7 @@ from typing import Any
 from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest
 from sem_bench.config.cards import Card, Library
-from sem_bench.config.fields import Model, SplitName, resolved
+from sem_bench.config.fields import Model, SplitName, percent, resolved
 from sem_bench.data.card import DatasetCard, dataset_card
 from sem_bench.data.described import LabelledData, ShiftedData, TrainingData
 
@@ -36,9 +36,14 @@ class Place(Model):
         packed = self.archive is not None and self.archive.exists()
         return [path for path in (self.needs[:-1] if packed else self.needs) if not path.exists()]
 
+    @property
+    def unfetched(self) -> list[Path]:
+        """What a run will download."""
+        return [] if self.fetched is None or self.fetched.exists() else [self.fetched]
+
     def subset(self, fraction: float) -> Path:
         """The list of labelled images for a fraction that the card has one for."""
-        return dict(self.subsets)[f"{100 * fraction:g}%"]
+        return dict(self.subsets)[percent(fraction)]
 
 
 class DataSet:
@@ -75,7 +80,7 @@ class DataSet:
 
         None where the card names none.
         """
-        if f"{100 * fraction:g}%" not in self.card.subsets:
+        if percent(fraction) not in self.card.subsets:
             return None
         path = self.place.subset(fraction)
         return file_digest(path) if path.is_file() else ""

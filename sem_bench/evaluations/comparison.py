@@ -10,7 +10,6 @@ from sem_bench.report.figures.panels import (
     Drawn,
     complete_rows,
     footnote,
-    grouped,
     legend,
     legend_entry,
     main_rows,
@@ -21,7 +20,7 @@ from sem_bench.report.figures.panels import (
 )
 from sem_bench.report.gains import pooled
 from sem_bench.report.layout import Metric, Table
-from sem_bench.report.row import Row
+from sem_bench.report.row import Row, grouped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sem_bench.config.fields import Fraction, Fractions, Model, Names, Penalties, Seed, Temperature, Temperatures
+from sem_bench.config.fields import (
+    Fraction,
+    Fractions,
+    Model,
+    Names,
+    Penalties,
+    Seed,
+    Temperature,
+    Temperatures,
+    percent,
+)
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations.measures.memory_sizes import COPIES
@@ -16,14 +26,13 @@ from sem_bench.report.figures.panels import (
     Drawn,
     complete_rows,
     footnote,
-    grouped,
     legend,
     legend_entry,
     panels_of,
     rows_of,
 )
 from sem_bench.report.layout import Metric, Table
-from sem_bench.report.row import FigureKey, Row
+from sem_bench.report.row import FigureKey, Row, grouped
 
 if TYPE_CHECKING:
     from sem_bench.evaluations.measures.features import Features, Representation
@@ -43,7 +52,7 @@ class ExpressivityJob(Model):
     @property
     def columns(self) -> list[str]:
         """Of the table."""
-        return [f"{100 * fraction:g}%" for fraction in self.fractions]
+        return [percent(fraction) for fraction in self.fractions]
 
 
 class ExpressivitySettings(Model):
@@ -173,7 +182,7 @@ def _rows(
     train = 100 * float(right.double().mean())
     test = 100 * float((fitted.predict(found.h_test) == found.test.labels).double().mean())
     shared = {
-        "column": f"{100 * fraction:g}%",
+        "column": percent(fraction),
         "fraction": fraction,
         "representation": one.name if one.tau_d is None else f"{one.name} {one.tau_d:g}",
         "tau_d": one.tau_d,

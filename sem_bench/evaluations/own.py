@@ -13,7 +13,7 @@ from sem_bench.base.files import shown
 from sem_bench.config.cards import FOLDERS, load_code
 from sem_bench.config.fields import Model
 from sem_bench.config.validation import did_you_mean
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, described
 from sem_bench.evaluation import AnyEvaluation, Cost, Evaluation, Planned, Stage
 from sem_bench.report.layout import Table
 
@@ -139,8 +139,7 @@ def _said(error: BaseException) -> str:
     if isinstance(error, ValidationError):
         first = error.errors()[0]
         return f"{error.title}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-    text = str(error.msg if isinstance(error, SyntaxError) else error)
-    return f"{type(error).__name__}: {' '.join(text.split())}"
+    return f"SyntaxError: {error.msg}" if isinstance(error, SyntaxError) else described(error)
 
 
 def _line(error: BaseException, path: Path) -> int:

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
 
-from sem_bench.config.fields import Fraction, Fractions, Model, Penalties, Positive, Seed, Temperature, Temperatures
+from sem_bench.config.fields import (
+    Fraction,
+    Fractions,
+    Model,
+    Penalties,
+    Positive,
+    Seed,
+    Temperature,
+    Temperatures,
+    percent,
+)
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations import comparison
@@ -73,13 +83,13 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
         """Of the arm's representation and of h."""
         fraction = float(entry["fraction"])
         names = dict.fromkeys((entry["representation"], "h"))
-        return [(f"{100 * fraction:g}%", fraction, "top1", name) for name in names]
+        return [(percent(fraction), fraction, "top1", name) for name in names]
 
     def run(self, job: ProbeJob, workspace: Workspace) -> dict[str, Any]:
         """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
         from sem_bench.evaluations.measures.probing import ProbeReport, evaluate
 
-        return evaluate(job, workspace, ProbeReport(f"{100 * job.fraction:g}%"))
+        return evaluate(job, workspace, ProbeReport(percent(job.fraction)))
 
     def cost(self, job: ProbeJob, net: NetCost) -> Cost:
         """All penalties that fit into SOLVER are fitted side by side."""

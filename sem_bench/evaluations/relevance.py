@@ -17,7 +17,6 @@ from sem_bench.report.figures.panels import (
     Drawn,
     complete_rows,
     footnote,
-    grouped,
     legend,
     legend_entry,
     main_rows,
@@ -25,7 +24,7 @@ from sem_bench.report.figures.panels import (
     rows_of,
 )
 from sem_bench.report.layout import Metric, Remark, Table
-from sem_bench.report.row import Row
+from sem_bench.report.row import Row, grouped
 
 if TYPE_CHECKING:
     from sem_bench.workspace import Workspace

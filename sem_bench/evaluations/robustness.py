@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from sem_bench.config.fields import Classes, Fraction, Model, Name, Names
+from sem_bench.config.fields import Classes, Fraction, Model, Name, Names, percent
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.described import ShiftedData
 from sem_bench.evaluation import (
@@ -27,14 +27,13 @@ from sem_bench.report.figures.panels import (
     Drawn,
     complete_rows,
     footnote,
-    grouped,
     heat_map,
     main_rows,
     panels_of,
     rows_of,
 )
 from sem_bench.report.layout import Beside, Metric, Remark, Table
-from sem_bench.report.row import Row
+from sem_bench.report.row import Row, grouped
 
 if TYPE_CHECKING:
     from sem_bench.data.dataset import DataSet, Place
@@ -146,7 +145,8 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
         ]
         places = {(row.column, row.fraction) for row in every if row.mean is not None}
         limits = {place: _limits(row for row in every if (row.column, row.fraction) == place) for place in places}
-        for (method, *place), found in grouped(every, lambda row: (look.method(row), row.column, row.fraction)).items():
+        parts = grouped(every, lambda row: (look.method(row), row.column, row.fraction))
+        for (method, column, fraction), found in parts.items():
             drawn = complete_rows(found)
             if not drawn:
                 continue
@@ -155,12 +155,14 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
             )
             size = (0.3 + 0.36 * widest, 0.6 + 0.2 * tallest)
             first = drawn[0].extra["matrix"]["corruptions"]
-            title = f"Accuracy under corruption: {method}, probe at {100 * place[1]:g}% of labels"
+            title = f"Accuracy under corruption: {method}, probe at {percent(fraction)} of labels"
             figure, panels = panels_of(drawn[0], title, grid=(1, len(drawn)), size=size)
             for axis, row in zip(panels[0], drawn, strict=True):
                 names = [str(name).replace("_", " ") for name in row.extra["matrix"]["corruptions"]]
                 severities = list(map(str, row.extra["matrix"]["severities"]))
-                image = heat_map(axis, row.extra["matrix"]["values"], severities, names, limits=limits[tuple(place)])
+                image = heat_map(
+                    axis, row.extra["matrix"]["values"], severities, names, limits=limits[column, fraction]
+                )
                 axis.set(title=f"{look.embedding(row)}\nmean {row.mean:.1f} %", xlabel="severity")
                 axis.tick_params(labelleft=axis is panels[0, 0] or row.extra["matrix"]["corruptions"] != first)
             figure.colorbar(image, ax=list(panels[0]), label="accuracy [%]", fraction=0.05)
@@ -168,7 +170,7 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
             footnote(
                 figure, found, look, drawn, *(f"{count:g} images of each corruption and severity" for count in counts)
             )
-            yield "-".join([method, place[0], f"{100 * place[1]:g}"] if len(places) > 1 else [method]), figure
+            yield "-".join([method, column, f"{100 * fraction:g}"] if len(places) > 1 else [method]), figure
 
 
 def _limits(rows: Iterable[Row]) -> tuple[float, float]:

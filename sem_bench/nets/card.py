@@ -13,13 +13,13 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sem_bench.base.files import shown
 from sem_bench.config.cards import Card, CardModel, Library, definition, load, parameters_of
-from sem_bench.config.fields import FileName, Model, Name, Positive, Scalar, Temperature, defaults_for_nothing
+from sem_bench.config.fields import FileName, Marker, Model, Name, Positive, Scalar, Temperature, defaults_for_nothing
 from sem_bench.config.strict_yaml import YamlDocument
 from sem_bench.config.validation import Document, Location, at, did_you_mean, dotted
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, described
+from sem_bench.report.row import BASELINE
 
 MAX_WIDTH = 2**20  # the largest output of an embedding
-BASELINE = "none"  # the embedding that all others are compared with
 TEMPERATURES = ("tau", "tau_target")
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=60)]
 
@@ -99,7 +99,7 @@ class EmbeddingCard(CardModel):
     )
     width: list[Name] | None = None  # their product is the width of the output; None: that of `groups`
     representation: Name | None = None  # what tables call the output; None: as the card
-    marker: Annotated[str, Field(pattern=r"^[.,ov^<>12348spP*hH+xXDd|_]$")] | None = None  # in figures, matplotlib's
+    marker: Marker | None = None  # in figures
     packages: dict[str, str] = {}  # that its code needs: distribution -> what to write after `pip install`
 
     @model_validator(mode="after")
@@ -220,8 +220,7 @@ def _model_problem(card: Card[BackboneCard], model: str) -> str:
     try:
         return str(load(card.source(card.content.models)).problem(model))
     except (Exception, SystemExit) as error:  # own code fails in its own way
-        said = " ".join(str(error).split())
-        return f"{card.content.models} fails: {type(error).__name__}: {said}"
+        return f"{card.content.models} fails: {described(error)}"
 
 
 def backbone_cards(library: Library) -> list[Card[BackboneCard]]:

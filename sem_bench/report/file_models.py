@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sem_bench.base.digest import canonical_json
+from sem_bench.config.fields import Marker
 from sem_bench.report.layout import Table
 from sem_bench.report.row import ARM, FigureKey
 
@@ -31,6 +32,11 @@ Part = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]  # of a path
 M = TypeVar("M", bound="File")
 
 
+def folder_name(slug: str, digest: str) -> str:
+    """Of a job's folder below the one of its kind."""
+    return f"{slug}-{digest[:12]}"
+
+
 class File(BaseModel):
     """A file, or a part of one."""
 
@@ -47,7 +53,7 @@ class Listed(File):
     @property
     def folder(self) -> str:
         """The name of its folder."""
-        return f"{self.slug}-{self.digest[:12]}"
+        return folder_name(self.slug, self.digest)
 
 
 def _typed(settings: Text) -> Text:
@@ -76,7 +82,7 @@ class JobEntry(Listed):
     columns: list[str] | None = None
     metric: str | None = None
     representation: str = ""  # that stands for its arm
-    marker: Annotated[str | None, Field(pattern=r"^[.,ov^<>1-48spP*hH+xXDd|_]$")] = None  # matplotlib's
+    marker: Marker | None = None
     owes: list[FigureKey] | None = None
 
     @property

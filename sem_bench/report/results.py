@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.base.files import read_json
+from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
 from sem_bench.report.file_models import FigureRow, JobEntry, ManifestFile, Metrics, ResultFile, plain, validated
 from sem_bench.report.layout import Table
@@ -113,8 +114,6 @@ def manifests(results: Path, *, suite: str | None, all_suites: bool, known: Mapp
     if not paths:
         raise UserError(f"{results}: no suite was run here yet; `run SUITE --results {results}` runs one")
     if suite is not None and suite not in paths:
-        from sem_bench.config.validation import did_you_mean
-
         raise UserError(f"--suite {suite}: not in {results}{did_you_mean(suite, paths)}")
     chosen = [paths[suite]] if suite is not None else paths.values()
     found = sorted((_manifest(path, known) for path in chosen), key=lambda manifest: manifest.written)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from sem_bench.base.digest import canonical_json
 
 METHOD = ("method", "ip")
 ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "recipe", "epochs")
+TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")  # what the rows of one table, or figure, share
 BASELINE = "none"  # the type of embedding that gains are counted from, a method without any
+K = TypeVar("K")
 FigureKey = tuple[str, float, str, str]  # column, fraction, metric, representation
 # For manifests that do not say which representation stands for a job's arm.
 _MAIN = {"none": "h", "linear": "z", "sem": "sem", "gumbel": "sem", "untrained": "sem"}
@@ -98,6 +100,14 @@ class Row:
 
 _ALL = [one.name for one in fields(Row)]
 _JSON = tuple(_ALL[: _ALL.index("extra")])
+
+
+def grouped(rows: Iterable[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
+    """The rows by key, in the order in which the keys first come."""
+    found: dict[K, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
 
 
 def embedding_key(rows: Iterable[Row]) -> Callable[[Row], str]:

@@ -12,14 +12,13 @@ from typing import Any
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.gains import Interval, pooled
 from sem_bench.report.layout import Table
-from sem_bench.report.row import ARM, BASELINE, METHOD, Row, embedding_key
+from sem_bench.report.row import ARM, BASELINE, METHOD, TABLE, Row, embedding_key, grouped
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
 
 GAIN = (
     f"gain: arm - {BASELINE} of the same method, paired by seed, with its 95 % t-interval; "
     "bold where this excludes 0 and n >= 3"
 )
-_TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")
 
 
 def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
@@ -31,12 +30,10 @@ def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = 
 
 
 def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
-    place = (*_TABLE, *layout.group)
+    place = (*TABLE, *layout.group)
     metrics = [metric.name for metric in layout.metrics]
-    parts: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.table == layout.name and row.metric in metrics:
-            parts.setdefault(row.key(place), []).append(row)
+    own = (row for row in rows if row.table == layout.name and row.metric in metrics)
+    parts = grouped(own, lambda row: row.key(place))
     if beside := layout.beside:
         clean = [row for row in rows if (row.table, row.metric) == (beside.table, beside.metric)]
         for key, part in parts.items():

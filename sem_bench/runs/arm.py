@@ -15,8 +15,9 @@ from sem_bench.data.dataset import DataSet, Place
 from sem_bench.data.described import LabelledData, ShiftedData
 from sem_bench.evaluation import AnyEvaluation, Planned, Search, Stage, search
 from sem_bench.evaluations.registry import builtin
-from sem_bench.nets.card import BASELINE, EmbeddingCard, EmbeddingSettings, embedding_card
+from sem_bench.nets.card import EmbeddingCard, EmbeddingSettings, embedding_card
 from sem_bench.nets.encoder_parts import EncoderParts, encoder_parts, own_code
+from sem_bench.report.row import BASELINE
 from sem_bench.runs.job import Cell, Job
 from sem_bench.runs.suite import Grid, Images, Pretrain, Suite
 from sem_bench.training.card import MethodCard, Recipe, Training
@@ -152,7 +153,7 @@ class Arm:
 
     def asked_of(self, evaluation: str) -> Any:
         """The suite's settings of an evaluation; None where it does not ask for it."""
-        return getattr(self.suite.evaluate, evaluation, None)
+        return self.suite.asked(evaluation)
 
     def labelled(self, *, superclasses: bool = True) -> LabelledData:
         """The data of evaluation, as the network knows them."""

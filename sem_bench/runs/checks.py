@@ -5,7 +5,7 @@ from typing import Any
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.config.cards import Library
-from sem_bench.config.validation import Document, at, did_you_mean, validate
+from sem_bench.config.validation import Document, Location, at, did_you_mean, validate
 from sem_bench.data.card import dataset_card
 from sem_bench.errors import UserError
 from sem_bench.evaluation import AnyEvaluation, Asking
@@ -21,6 +21,7 @@ LOAD: dict[str, Callable[[Library, str], object]] = {
     "dataset": dataset_card,
     "backbone": backbone_card,
     "embedding": embedding_card,
+    "sweep": sweep_card,
 }
 GRID_NAMES = {"methods": "method", "datasets": "dataset", "evaluate_on": "dataset", "backbones": "backbone"}
 
@@ -29,7 +30,11 @@ def checked(
     document: Document, library: Library, evaluations: Mapping[str, AnyEvaluation]
 ) -> tuple[Suite | None, list[str]]:
     """The suite, and everything that is wrong with it and with the cards that it names."""
-    problems = _unknown_names(document, library, evaluations) + _unknown_sweeps(document, library)
+    problems = [
+        *_unknown_names(document, library, _named(document, evaluations)),
+        *_embedding_problems(document, library),
+        *_unknown_names(document, library, _named_sweeps(document)),
+    ]
     try:
         suite = validate(suite_model(evaluations), document)
     except UserError as error:
@@ -63,7 +68,7 @@ def row_clashes(found: Sequence[tuple[int, Job]], document: Document) -> list[st
     return list(dict.fromkeys(problems))
 
 
-def _grids(data: object) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
+def _grids(data: object) -> list[tuple[Location, dict[str, Any]]]:
     grid = data.get("grid") if isinstance(data, dict) else None
     if isinstance(grid, dict):
         return [(("grid",), grid)]
@@ -72,10 +77,11 @@ def _grids(data: object) -> list[tuple[tuple[str | int, ...], dict[str, Any]]]:
     return []
 
 
-def _named(
-    document: Document, evaluations: Mapping[str, AnyEvaluation]
-) -> Iterator[tuple[tuple[str | int, ...], str, object]]:
-    """(place, kind of card, name or names) of all that a suite names; from the raw file, and so perhaps anything."""
+Named = Iterator[tuple[Location, str, object]]  # place, kind of card, name or names: of the raw file, perhaps anything
+
+
+def _named(document: Document, evaluations: Mapping[str, AnyEvaluation]) -> Named:
+    """What the grids and the settings of evaluations name."""
     for location, grid in _grids(document.data):
         for key, kind in GRID_NAMES.items():
             yield (*location, key), kind, grid.get(key)
@@ -86,10 +92,18 @@ def _named(
                 yield ("evaluate", name, key), kind, asked.get(key)
 
 
-def _unknown_names(document: Document, library: Library, evaluations: Mapping[str, AnyEvaluation]) -> list[str]:
+def _named_sweeps(document: Document) -> Named:
+    """The sweeps that it contains."""
+    sweeps = document.data.get("sweeps") if isinstance(document.data, dict) else None
+    for i, use in enumerate(sweeps if isinstance(sweeps, list) else []):
+        if isinstance(use, dict) and isinstance(name := use.get("use"), str):
+            yield ("sweeps", i, "use"), "sweep", name
+
+
+def _unknown_names(document: Document, library: Library, named: Named) -> list[str]:
     """Mistakes in the names and in the cards named, so that they come with all others."""
     problems: list[str] = []
-    for location, kind, names in _named(document, evaluations):
+    for location, kind, names in named:
         for i, name in enumerate(names if isinstance(names, list) else [names]):
             if not isinstance(name, str):
                 continue
@@ -103,28 +117,15 @@ def _unknown_names(document: Document, library: Library, evaluations: Mapping[st
                 problems.append(at(document, here, str(error)))
             except UserError as error:
                 problems += error.problems
+    return problems
+
+
+def _embedding_problems(document: Document, library: Library) -> Iterator[str]:
+    """Mistakes in the grids' embeddings, and in their cards."""
     for location, grid in _grids(document.data):
         embeddings = grid.get("embeddings")
         for label in embeddings if isinstance(embeddings, dict) else ():
-            problems += settings_problems(library, document, (*location, "embeddings", label))
-    return problems
-
-
-def _unknown_sweeps(document: Document, library: Library) -> list[str]:
-    """Mistakes in the names of sweeps and in their cards."""
-    sweeps = document.data.get("sweeps") if isinstance(document.data, dict) else None
-    problems: list[str] = []
-    for i, use in enumerate(sweeps if isinstance(sweeps, list) else []):
-        name = use.get("use") if isinstance(use, dict) else None
-        if isinstance(name, str):
-            try:
-                sweep_card(library, name)
-            except KeyError:
-                text = f"unknown sweep {name!r}{did_you_mean(name, library.names('sweep'))}"
-                problems.append(at(document, ("sweeps", i, "use"), text))
-            except UserError as error:
-                problems += error.problems
-    return problems
+            yield from settings_problems(library, document, (*location, "embeddings", label))
 
 
 def _sweep_problems(suite: Suite, document: Document) -> Iterator[str]:

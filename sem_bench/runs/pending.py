@@ -61,9 +61,8 @@ def state(job: Job, store: Store) -> str:
 
 def lacking(job: Job) -> list[str]:
     """What a job reads that is not on disk, and where it comes from if a run fetches it."""
-    place, absent = job.place, [str(path) for path in job.absent()]
-    fetched = [f"{place.fetched} (torchvision downloads it in a run)"] if place.fetched else []
-    return absent + fetched * (place.fetched is not None and not place.fetched.exists())
+    fetched = [f"{path} (torchvision downloads it in a run)" for path in job.place.unfetched]
+    return [*map(str, job.absent()), *fetched]
 
 
 def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool | None) -> list[Job]:

@@ -57,8 +57,7 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
 
     Raises UserError with every mistake of every file.
     """
-    if not path.exists() and not path.is_absolute() and (BUILTIN / path).exists():
-        path = BUILTIN / path
+    path = suite_file(path)
     written, library = read(path), Library(path.parent)
     chosen, others = profiles.split(assignments)
     document, problems = assign(profiles.with_profile(written, chosen), others)
@@ -70,7 +69,7 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     for name in profiles.others(written, chosen):  # nobody would see their mistakes before choosing them
         problems += checked(profiles.with_profile(written, name), library, known)[1]
     if problems or suite is None:
-        raise UserError(sorted(set(problems), key=problems.index))
+        raise UserError(dict.fromkeys(problems))
     names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
     for evaluation in known.values():
         if (asked := suite.asked(evaluation.name)) is not None:
@@ -83,6 +82,11 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     if clashes := row_clashes(jobs, document):
         raise UserError(clashes)
     return Plan(suite, [job for _, job in jobs], list(datasets.values()), [arm for _, arm in arms], library, known)
+
+
+def suite_file(path: Path) -> Path:
+    """The user's file, or where there is none the package's of this path."""
+    return BUILTIN / path if not path.exists() and not path.is_absolute() and (BUILTIN / path).exists() else path
 
 
 def _evaluated(document: Document) -> list[str]:

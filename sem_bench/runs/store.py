@@ -20,7 +20,7 @@ from sem_bench.config.fields import Model, SplitName, resolved
 from sem_bench.data.dataset import Place
 from sem_bench.errors import UserError
 from sem_bench.evaluation import Evaluation
-from sem_bench.report.file_models import SCHEMA
+from sem_bench.report.file_models import SCHEMA, folder_name
 from sem_bench.report.results import checked_result
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite
@@ -78,7 +78,7 @@ class Store:
         return folder if folder is not None and (folder / "result.json").exists() else None
 
     def _place(self, job: Stored) -> Path:
-        return self.root / job.kind / f"{job.slug}-{job.digest[:12]}"
+        return self.root / job.kind / folder_name(job.slug, job.digest)
 
     def _existing(self, kind: str) -> dict[str, Path]:
         """Folders by digest, listed once: a plan asks for thousands."""

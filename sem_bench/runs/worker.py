@@ -16,7 +16,7 @@ from sem_bench.base.device import choose_device
 from sem_bench.base.files import write_json
 from sem_bench.base.limits import Limits
 from sem_bench.data import loading
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, described
 from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA
 from sem_bench.runs.job import Job, data_of, job_digest
@@ -118,8 +118,7 @@ def _failure(error: BaseException, folder: Path, store: Store) -> Outcome:
     """Why a job failed, in its folder and in a line."""
     store.write_failure(folder, "".join(traceback.format_exception(error)))
     store.write_state(folder, "failed")
-    reason = " ".join(str(error).split())
-    return Outcome("failed", f"{type(error).__name__}: {reason} (see {folder / 'error.txt'})")
+    return Outcome("failed", f"{described(error)} (see {folder / 'error.txt'})")
 
 
 def _tell_other_data(order: Order, workspace: Workspace, tell: Tell, store: Store) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sem_bench.report.figures.look import INK, Look
-from sem_bench.report.figures.panels import Drawn, grouped, heat_map, legend, legend_entry, panels_of, remark
-from sem_bench.report.row import Row
+from sem_bench.report.figures.panels import Drawn, heat_map, legend, legend_entry, panels_of, remark
+from sem_bench.report.row import Row, grouped
 from sem_bench.sweep.objectives import OBJECTIVES
 
 SIDE = 0.42  # inches of a cell of a heat map

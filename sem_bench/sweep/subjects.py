@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sem_bench.base.files import BUILTIN
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import Model, resolved
 from sem_bench.config.validation import at, did_you_mean
@@ -16,7 +15,7 @@ from sem_bench.evaluations.probe import Probe, ProbeSettings
 from sem_bench.nets.card import MAX_WIDTH, EmbeddingSettings
 from sem_bench.runs.arm import Arm
 from sem_bench.runs.job import Job, data_of
-from sem_bench.runs.plan import Plan, read_plan
+from sem_bench.runs.plan import Plan, read_plan, suite_file
 from sem_bench.runs.store import Store
 from sem_bench.runs.sweep_card import Params, Sweep, sweep_card
 from sem_bench.sweep.objectives import OBJECTIVES, Objective
@@ -173,10 +172,7 @@ def read(
     methods: Sequence[str] | None,
 ) -> Subjects:
     """The sweep of a name on its own suite, or on another. Raises UserError with all mistakes of a file."""
-    folder = Path() if suite is None else suite.parent
-    if suite is not None and not suite.exists() and not suite.is_absolute() and (BUILTIN / suite).exists():
-        folder = (BUILTIN / suite).parent
-    library = Library(folder)
+    library = Library(Path() if suite is None else suite_file(suite).parent)
     try:
         card = sweep_card(library, name)
     except KeyError:

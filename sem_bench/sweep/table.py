@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sem_bench.report.row import Row
+from sem_bench.report.row import Row, grouped
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
 from sem_bench.sweep.objectives import OBJECTIVES
 from sem_bench.sweep.summary_file import SAMPLERS, Found, Study, SweepFile, Trial, load
@@ -80,11 +80,8 @@ _TABLE = ("suite", "sweep", "dataset", "backbone", "recipe", "epochs", "objectiv
 
 def sweep_tables(rows: Sequence[Row]) -> list[TextTable]:
     """A table for each sweep, a line for each trial, the best first."""
-    parts: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.table == "sweep":
-            parts.setdefault(row.key(_TABLE), []).append(row)
-    return [_table(part) for part in parts.values()]
+    own = (row for row in rows if row.table == "sweep")
+    return [_table(part) for part in grouped(own, lambda row: row.key(_TABLE)).values()]
 
 
 def _table(rows: Sequence[Row]) -> TextTable:
@@ -118,9 +115,7 @@ def _table(rows: Sequence[Row]) -> TextTable:
 
 def _trials(rows: Sequence[Row]) -> list[list[Row]]:
     """The rows of each trial, by method, the best trial first."""
-    found: dict[tuple[str, int], list[Row]] = {}
-    for row in rows:
-        found.setdefault((_method(row), row.extra["trial"]), []).append(row)
+    found = grouped(rows, lambda row: (_method(row), row.extra["trial"]))
     methods = list(dict.fromkeys(_method(row) for row in rows))
     height = {
         key: max((row.extra["value"] for row in trial if row.extra["value"] is not None), default=-1.0)
@@ -152,7 +147,7 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     if counts:
         heated = ", each with its own tau_d" * any(row.tau_d is not None for row in rows)
         legend.append(f"test: top-1 of the best setting, bold, with {counts[-1]} seeds{heated}; read after the choice")
-    for own in _by_method(rows):
+    for own in grouped(rows, _method).values():
         top = own[0]
         best = next((row for row in own if row.extra["test_tau_d"]), None)
         if best and None not in best.extra["test_tau_d"]:
@@ -168,13 +163,6 @@ def _legend(rows: Sequence[Row]) -> list[str]:
             legend.append(f"{_method(top)}: {top.extra['importance_note']}")
     legend.append(_search(rows))
     return legend
-
-
-def _by_method(rows: Sequence[Row]) -> list[list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(_method(row), []).append(row)
-    return list(found.values())
 
 
 def _search(rows: Sequence[Row]) -> str:

@@ -10,9 +10,11 @@ from tempfile import TemporaryDirectory
 import torch
 
 from sem_bench.data.split import Split, reader
+from sem_bench.errors import described, one_line
 from sem_bench.nets.build import build_backbone
-from sem_bench.nets.card import BASELINE, EmbeddingSettings
+from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.encoder_parts import EncoderParts, built_in
+from sem_bench.report.row import BASELINE
 from sem_bench.training import parameter_groups
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.job import PretrainJob
@@ -32,11 +34,10 @@ def backbone_problem(parts: EncoderParts, image_size: int) -> str:
     try:
         with torch.no_grad():
             backbone = build_backbone(parts, image_size=image_size).eval()
-            shape, out_dim = tuple(backbone(images).shape), backbone.out_dim
-            finite = bool(backbone(images).isfinite().all())
+            features, out_dim = backbone(images), backbone.out_dim
+            shape, finite = tuple(features.shape), bool(features.isfinite().all())
     except (Exception, SystemExit) as error:  # own code fails in its own way
-        said = " ".join(str(error).split())
-        return said if isinstance(error, ValueError) else f"it cannot be built or run: {type(error).__name__}: {said}"
+        return one_line(error) if isinstance(error, ValueError) else f"it cannot be built or run: {described(error)}"
     if shape != (2, out_dim):
         return f"it gives {shape} for 2 images, and not (2, {out_dim}), its out_dim"
     if parts.backbone.out_dim not in (None, out_dim):
@@ -59,7 +60,7 @@ def problems(
         try:
             import_weights(initial_encoder(job, parts), job, weights)
         except (OSError, ValueError) as error:
-            return [" ".join(str(error).split())]
+            return [one_line(error)]
         return []
     training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH, "accumulate": 1})
     job = job.model_copy(update={"training": training})
@@ -69,8 +70,7 @@ def problems(
     try:
         return _problems(job, code, noise(job.data.image_size), parts)
     except (Exception, SystemExit) as error:
-        said = " ".join(str(error).split())
-        return [f"it fails in its first steps: {type(error).__name__}: {said}"]
+        return [f"it fails in its first steps: {described(error)}"]
 
 
 def noise(size: int) -> Split:

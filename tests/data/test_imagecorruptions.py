@@ -19,7 +19,7 @@ from sem_bench.data.card import dataset_card
 from sem_bench.data.corruptions import published
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.sources.corrupted import PUBLISHED_CORRUPTIONS
-from tests.helpers.toy import SUITE, write
+from tests.helpers.toy import SUITE, replace_text, write
 
 Images = npt.NDArray[np.uint8]
 CARD = """
@@ -151,9 +151,7 @@ def test_the_package_may_be_absent(
 def test_mistakes(
     photos: Path, capsys: pytest.CaptureFixture[str], file: str, right: str, wrong: str, expected: str
 ) -> None:
-    path = photos / f"datasets/{file}.yaml"
-    assert right in path.read_text()
-    path.write_text(path.read_text().replace(right, wrong))
+    replace_text(photos / f"datasets/{file}.yaml", right, wrong)
     assert main(["plan", "suite.yaml"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert expected in line

@@ -40,7 +40,7 @@ from tests.helpers.published_trees import (
     write_card,
     write_tree,
 )
-from tests.helpers.toy import SUITE, write
+from tests.helpers.toy import SUITE, replace_text, write
 
 INSTALLED = sorted(path.stem for path in DATASETS.glob("*.yaml"))
 BASES = {"imagenet_v2": "imagenet", "imagenet_c": "imagenet", "cifar10_c": "cifar10", "cifar100_c": "cifar100"}
@@ -262,12 +262,6 @@ def cut(path: Path, bytes_: int = 40) -> None:
 
 def first(top: Path, pattern: str) -> Path:
     return sorted(top.rglob(pattern))[0]
-
-
-def replace_text(path: Path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new))
 
 
 def shorter(path: Path) -> None:

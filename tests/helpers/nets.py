@@ -3,8 +3,9 @@
 from sem_bench.backbone import Backbone
 from sem_bench.embedding import Embedding
 from sem_bench.nets import build
-from sem_bench.nets.card import BASELINE, EmbeddingSettings
+from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.encoder_parts import built_in
+from sem_bench.report.row import BASELINE
 
 
 def build_backbone(name: str, *, image_size: int, zero_init_residual: bool = False) -> Backbone:

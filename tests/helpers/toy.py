@@ -74,6 +74,13 @@ def write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def replace_text(path: Path, old: str, new: str) -> None:
+    """Change what a file says; `old` must stand there."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def overlap(folder: Path, *names: str) -> None:
     """Let the colours of the classes overlap in these data sets, so that a probe is sometimes right, and not always."""
     clear = "colour[:, None, None]"

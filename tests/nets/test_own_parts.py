@@ -18,7 +18,7 @@ from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrained import initial_encoder, load_encoder
 from tests.helpers.commands import problems
 from tests.helpers.own import CONV_PY, CONV_YAML, SQUARED_YAML, WHITE_YAML, write_own
-from tests.helpers.toy import SUITE, write
+from tests.helpers.toy import SUITE, replace_text, write
 
 CPU = torch.device("cpu")
 
@@ -218,9 +218,7 @@ SUITE_MISTAKES = {
 @pytest.mark.parametrize("mistake", SUITE_MISTAKES)
 def test_mistakes_in_a_suite(mistake: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new, expected = SUITE_MISTAKES[mistake]
-    text = Path("suite.yaml").read_text()
-    assert old in text
-    write(own, "suite.yaml", text.replace(old, new))
+    replace_text(own / "suite.yaml", old, new)
     line = 6 if "backbone" in mistake else 5
     assert problems(capsys, "suite.yaml") == [f"suite.yaml:{line}: {expected}"]
 
@@ -257,9 +255,7 @@ CARD_MISTAKES: dict[str, tuple[str, str, str, str]] = {
 @pytest.mark.parametrize("mistake", CARD_MISTAKES)
 def test_mistakes_in_a_card(mistake: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name, old, new, expected = CARD_MISTAKES[mistake]
-    text = Path(name).read_text()
-    assert old in text
-    write(own, name, text.replace(old, new))
+    replace_text(own / name, old, new)
     found = problems(capsys, "suite.yaml")
     assert any(line.startswith(f"{Path(name).with_suffix('')}") and expected in line for line in found), found
     assert all(line.startswith((f"{Path(name).with_suffix('')}.yaml:", f"{Path(name).with_suffix('')}.py:"))
@@ -288,9 +284,7 @@ DOCTOR = {
 @pytest.mark.parametrize("case", DOCTOR)
 def test_doctor_tries_them(case: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name, old, new, code, expected = DOCTOR[case]
-    text = Path(name).read_text()
-    assert old in text
-    write(own, name, text.replace(old, new))
+    replace_text(own / name, old, new)
     assert main(["doctor", "suite.yaml"]) == code
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith(expected) for line in lines), lines

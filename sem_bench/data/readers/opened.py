@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from sem_bench.errors import one_line
+
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 
@@ -25,5 +27,5 @@ class Opened:
 
 
 def said(error: BaseException) -> str:
-    """What an error says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an error says, on one line; its type where it says nothing."""
+    return one_line(error) or type(error).__name__

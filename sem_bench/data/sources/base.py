@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sem_bench.config.cards import Card, Library
-from sem_bench.config.fields import Model, Name, SplitName, unique
+from sem_bench.config.cards import Card, Coded, Library
+from sem_bench.config.fields import Name, SplitName, unique
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ class Needs:
     fetched: str | None = None  # what a run downloads while it is absent
 
 
-class Source(Model):
+class Source(Coded):
     """Where images come from. A kind says what differs from this; nothing else in the project knows its name."""
 
     type: str  # of each kind: Literal["its name"]
@@ -54,16 +54,6 @@ class Source(Model):
     def made_of(self) -> str | None:
         """The data set whose test images it changes; None: it has images of its own."""
         return None
-
-    @property
-    def main_code(self) -> str | None:
-        """The Python file that reads it, where it is not NAME.py."""
-        return None
-
-    @property
-    def more_code(self) -> list[str]:
-        """Other Python files beside the card."""
-        return []
 
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """Raises ValueError where it could not tell these splits of the card apart."""

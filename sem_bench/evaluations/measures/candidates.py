@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sem_bench.evaluations.measures.features import Features, Representation
+from sem_bench.report.layout import FIXED_TAU
 
 
 @dataclass(frozen=True)
@@ -36,5 +37,5 @@ def reported(
     return [
         Contest("top1", [found.h], fixed_grid),
         Contest("top1", [found.output(one) for one in tau], grid),
-        Contest("top1_fixed_tau", [found.output(fixed_tau)], fixed_grid),
+        Contest(f"top1{FIXED_TAU}", [found.output(fixed_tau)], fixed_grid),
     ]

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sem_bench.report.figures.look import INK, Look, printable
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 
 Drawn = Iterator[tuple[str, "Figure"]]  # what the file's name ends in, and the figure
 SPREAD = "bars: standard deviation over seeds"
-
-
-def grouped(rows: Iterable[Row], key: Callable[[Row], Any]) -> dict[Any, list[Row]]:
-    """The rows by key, in the order in which the keys first come."""
-    found: dict[Any, list[Row]] = {}
-    for row in rows:
-        found.setdefault(key(row), []).append(row)
-    return found
 
 
 def rows_of(rows: Iterable[Row], table: str, *metrics: str) -> list[Row]:

@@ -17,8 +17,8 @@ from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest, read_json, write_atomic, write_json
 from sem_bench.errors import UserError
 from sem_bench.report.figures.look import Look, numbered
-from sem_bench.report.figures.panels import Drawn, grouped
-from sem_bench.report.row import Row
+from sem_bench.report.figures.panels import Drawn
+from sem_bench.report.row import TABLE, Row, grouped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Draw = Callable[[Sequence[Row], Look], Drawn]
 """Draws figures of the rows of one group: (what the file's name ends in, figure)."""
 
-_GROUP = ("suite", "dataset", "backbone", "recipe", "epochs")
 _STYLE: Any = {
     "svg": {"hashsalt": "sem-bench", "fonttype": "none"},  # the same identifiers each time, and text as text
     "text": {"parse_math": False},  # a name may hold a $
@@ -50,7 +49,7 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
         return []
     import matplotlib
 
-    differing = [name for name in _GROUP if len({row.key([name]) for row in rows}) > 1]
+    differing = [name for name in TABLE if len({row.key([name]) for row in rows}) > 1]
     paths: list[Path] = []
     problems: list[str] = []
     used: set[str] = set()
@@ -60,7 +59,7 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
         for part_of_figure, style in _STYLE.items():
             matplotlib.rc(part_of_figure, **style)
         look = Look(rows)
-        for part in grouped(rows, lambda row: row.key(_GROUP)).values():
+        for part in grouped(rows, lambda row: row.key(TABLE)).values():
             group = "-".join(f"{part[0].get(name)}{'epochs' * (name == 'epochs')}" for name in differing)
             for name, draw in drawers.items():
                 try:
