@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sem_bench import analysis
 from sem_bench.config.cards import Library
@@ -12,7 +13,9 @@ from sem_bench.errors import UserError
 from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import sound
 from sem_bench.report import render
-from sem_bench.runs.store import Store
+
+if TYPE_CHECKING:  # `table` runs nothing, and starts faster without it
+    from sem_bench.runs.store import Store
 
 
 def command(options: argparse.Namespace) -> int:
@@ -38,7 +41,7 @@ def _usable() -> dict[str, AnyEvaluation]:
     return found
 
 
-def print_tables(name: str, store: Store, evaluations: Mapping[str, AnyEvaluation]) -> None:
+def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> None:
     """Write the tables of a suite into its results, and print them."""
     found = analysis.read(store.root, suite=name, read_file=store.files.read)
     tables = analysis.text_tables(found.rows, found.layouts)
