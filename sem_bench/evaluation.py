@@ -62,6 +62,7 @@ class Stage(Generic[J]):
     version: ClassVar[int] = 1
     Job: ClassVar[type[Model]]  # all that a digest sees of a job, beside its inputs
     outputs: ClassVar[tuple[str, ...]] = ()  # files beside config.json that other jobs or readers look into
+    gpu: ClassVar[float] = 1.0  # the share of a GPU that a job needs; 0: it computes on the CPU
     source: Path | None = None  # the user's file that it stands in; its code is a part of its jobs' digests
 
     def needs(self, job: J, place: Place) -> Iterator[Path]:
@@ -205,6 +206,7 @@ class Cost:
 class Evaluation(Stage[J], Generic[S, J]):
     """One evaluation. `Settings` is what a suite says below `evaluate: NAME`."""
 
+    gpu = 0.25
     summary: ClassVar[str]
     order: ClassVar[int] = 1000  # among the evaluations of an arm
     Settings: ClassVar[type[Model]]

@@ -9,6 +9,8 @@ from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
+from sem_bench.base import locks
+
 PACKAGE = Path(__file__).parent.parent
 BUILTIN = PACKAGE / "builtin" if (PACKAGE / "builtin").is_dir() else PACKAGE.parent  # installed, or a checkout
 
@@ -50,7 +52,10 @@ def lines_digest(lines: Iterable[str]) -> str:
 
 
 def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
-    """Write beside `path`, flush to disk, then rename over it. `content` may be a function of the open file."""
+    """Write beside `path`, flush to disk, then rename over it. `content` may be a function of the open file.
+
+    Raises LostError where another process has taken over the lock under which this one writes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -61,6 +66,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]
                 file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
+        locks.check()
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

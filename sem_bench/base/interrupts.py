@@ -11,7 +11,7 @@ def listen() -> None:
     global _asked
     _asked = False
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _handle)
+        signal.signal(number, lambda number, frame: interrupt())
 
 
 def check() -> None:
@@ -20,7 +20,8 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def _handle(signum: int, frame: object) -> NoReturn:
+def interrupt() -> NoReturn:
+    """What a signal does."""
     global _asked
     _asked = True
     raise KeyboardInterrupt

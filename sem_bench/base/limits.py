@@ -1,5 +1,6 @@
 """What a process may take of the machine, and in which portions it works."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 MEMORY = 2 * 2**30  # bytes of uint8 pixels that a split may take, unless the user says otherwise
@@ -12,3 +13,5 @@ class Limits(NamedTuple):
 
     memory: int = MEMORY  # bytes of images of a split
     workers: int = 1  # threads that read images
+    threads: int | None = None  # that compute, of a worker's own process; None: as torch has it
+    share: Path | None = None  # where images lie that several processes use

@@ -1,39 +1,106 @@
-"""Exclusive locks on files. The system drops the lock of a process that dies, however it dies."""
+"""Locks among processes, on one machine or on many that share a file system.
 
-import fcntl
-import os
+A lock is a small file that says whose it is: host, process, start of the process. Its holder touches it as long as it
+lives. Who wants a lock of a dead process takes it over: at once on the holder's own host, elsewhere after `LEASE`
+seconds without a sign of life, counted on the own clock. The library behind it needs exclusive creation and rename of
+files, and neither flock nor fcntl, which many shared file systems do not have.
+
+A process that stood still for so long may find its lock taken over. With a `fence` it writes no file then: `check` is
+called between steps and before each file gets its name.
+"""
+
+import time
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from filelock import SoftFileLease
+
+LEASE = 120.0  # seconds; NFS clients may see a file's time up to 60 seconds late
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # a suspended machine's time passes, too
+
+
+class LostError(Exception):
+    """Another process has taken over what this one held."""
 
 
 class Lock:
-    """A lock on the file at `path`, which is made where it is absent; its folder must be there.
+    """The lock at `path`; its folder must be there. Nothing remains of a lock that was released."""
 
-    A file that is `temporary` is removed by who lets go of it; any other stays.
-    """
-
-    def __init__(self, path: Path, *, temporary: bool = False) -> None:
+    def __init__(self, path: Path, *, fence: bool = False, lease: float = LEASE) -> None:
         self.path = path
-        self._temporary = temporary
-        self._file: int | None = None
+        self._fence, self._duration = fence, lease
+        self._made: SoftFileLease | None = None
+        self._checked = 0.0
+
+    @property
+    def _lease(self) -> "SoftFileLease":
+        """Made once: it remembers since when another's lock shows no sign of life."""
+        if self._made is None:
+            from filelock import SoftFileLease  # 30 ms, which a command without locks need not pay
+
+            self._made = SoftFileLease(
+                self.path, lease_duration=self._duration, heartbeat_interval=self._heartbeat, thread_local=False
+            )
+        return self._made
+
+    @property
+    def _heartbeat(self) -> float:
+        return self._duration / 6
+
+    def take(self) -> bool:
+        """Take it where nobody holds it, without waiting."""
+        from filelock import LeaseSettingsMismatch, Timeout
+
+        for _ in range(2):  # the first look may only clear away what a dead process left
+            try:
+                self._lease.acquire(timeout=0)
+            except LeaseSettingsMismatch:  # another version's, which this one cannot take for dead by time
+                return False
+            except Timeout:
+                continue
+            self._held()
+            return True
+        return False
 
     def acquire(self) -> None:
         """Wait until no other process has it."""
-        while True:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-            if not self._temporary or os.fstat(self._file).st_nlink:
-                return
-            os.close(self._file)  # the one before removed the file, and the next may lock another one
+        self._lease.acquire(poll_interval=0.02)
+        self._held()
+
+    def _held(self) -> None:
+        self._checked = time.clock_gettime(_CLOCK)
+        if self._fence:
+            _FENCES.append(self)
 
     def release(self) -> None:
         """Let others in; nothing happens where it is not held."""
-        if self._file is None:
+        if self in _FENCES:
+            _FENCES.remove(self)
+        if self._made is not None:
+            self._made.release()
+
+    @property
+    def holder(self) -> str:
+        """Who holds it and when that process last showed that it lives; "" where nobody does."""
+        owner = self._lease.owner
+        try:
+            silent = max(0, round(time.time() - self.path.stat().st_mtime))
+        except OSError:
+            return ""
+        if owner is None:
+            return "another process"
+        return f"host {owner.hostname.partition('?')[0]}, process {owner.pid}, last sign of life {silent} s ago"
+
+    def check(self) -> None:
+        """Raise LostError where it is no longer this process's; the file is read once in a heartbeat's time."""
+        now = time.clock_gettime(_CLOCK)
+        if now - self._checked < self._heartbeat and self._lease.compromise is None:
             return
-        if self._temporary:
-            self.path.unlink(missing_ok=True)
-        os.close(self._file)
-        self._file = None
+        owner = self._lease.owner
+        if self._lease.compromise is not None or owner is None or owner.token != self._lease.token:
+            raise LostError(f"{self.path}: taken over by {self.holder or 'another process'}")
+        self._checked = now
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -43,13 +110,10 @@ class Lock:
         self.release()
 
 
-def held(path: Path) -> bool:
-    """Whether a process holds the lock on a file; False where there is no file."""
-    try:
-        with path.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+_FENCES: list[Lock] = []  # that this process holds
+
+
+def check() -> None:
+    """Raise LostError where another process has taken over a fence of this one."""
+    for lock in _FENCES:
+        lock.check()

@@ -34,6 +34,12 @@ def parser() -> argparse.ArgumentParser:
         default="missing",
         help="missing (default): whatever has no result; failed: only failures; all: everything anew",
     )
+    run.add_argument(
+        "--shard",
+        metavar="I/N",
+        type=_share,
+        help="do a fixed share of the jobs, number I of N; without it, runs on one folder share by themselves",
+    )
     run.add_argument("--allow-missing", action="store_true", help="go on without the cells whose data are absent")
 
     plan = commands.add_parser("plan", help="what a suite means: its jobs, their state and the time they take")
@@ -97,7 +103,18 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
         default=2.0,
         help="images of a split that stay in memory; larger data are read while they are used; default: 2",
     )
-    parser.add_argument("--workers", metavar="N", type=_count, help="threads that read images; default: the cores")
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_count,
+        help="jobs at a time, each in a process with its share of the cores; default: what suits the machine",
+    )
+    parser.add_argument(
+        "--jobs-per-device", metavar="N", type=_count, default=1, help="of small jobs on a GPU at a time; default: 1"
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=_count, help="threads that read images, of a job; default: the cores"
+    )
 
 
 def _common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,6 +145,14 @@ def _positive(text: str) -> float:
         if 0 < (value := float(text)) < math.inf:
             return value
     raise argparse.ArgumentTypeError(f"must be a number above 0, found {text!r}")
+
+
+def _share(text: str) -> tuple[int, int]:
+    with suppress(ValueError):
+        number, count = map(int, text.split("/"))
+        if 1 <= number <= count:
+            return number, count
+    raise argparse.ArgumentTypeError(f"must be I/N with I from 1 to N, such as 1/4, found {text!r}")
 
 
 def _count(text: str) -> int:

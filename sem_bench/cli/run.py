@@ -1,20 +1,21 @@
 """`run`: do what a suite lacks, then print its tables."""
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from sem_bench.base import interrupts
-from sem_bench.base.limits import Limits
 from sem_bench.cli.table import print_tables
-from sem_bench.runs.executors.here import Here
+from sem_bench.runs.crew import Asked, Crew, busy, hire
+from sem_bench.runs.drivers import registered
 from sem_bench.runs.job import Job
 from sem_bench.runs.pending import due, with_data
-from sem_bench.runs.plan import read_plan
-from sem_bench.runs.progress import Reporter, reporter
+from sem_bench.runs.plan import Plan, read_plan
+from sem_bench.runs.progress import reporter
 from sem_bench.runs.schedule import Schedule, without_success
-from sem_bench.runs.store import Store, check_writable
+from sem_bench.runs.shards import shard
+from sem_bench.runs.store import Store, check_writable, manifest_digest
 from sem_bench.sweep.subjects import Subjects, of_suite
 
 
@@ -26,28 +27,30 @@ def command(options: argparse.Namespace) -> int:
     jobs = plan.only(options.only) if options.only else plan.unique()
     store = Store(options.results)
     jobs = with_data(jobs, store, allow_missing=options.allow_missing)
+    if options.shard:
+        jobs, sweeps = shard(jobs, *options.shard), sweeps[options.shard[0] - 1 :: options.shard[1]]
     check_writable(options.results)
-    store.write_manifest(plan.suite.name, plan.suite, plan.jobs, [sweep.name for sweep in sweeps])
-    failed = _execute(jobs, store, options)
-    for sweep in () if options.only else sweeps:
-        failed += swept(sweep, store, options)
-    print_tables(plan.suite.name, store, plan.evaluations)
+    names = [sweep.name for sweep in of_suite(plan)]
+    suite = manifest_digest(plan.suite, plan.jobs, names)
+    with registered(store.root, plan.suite.name, suite, anew=options.rerun == "all") as since:
+        store.write_manifest(plan.suite.name, plan.suite, plan.jobs, names)
+        failed = _execute(plan, jobs, store, options, since)
+        for sweep in () if options.only else sweeps:
+            failed += swept(sweep, store, options)
+        print_tables(plan.suite.name, store, plan.evaluations)
     if failed:
         print(f"{len(failed)} of {len(jobs)} jobs failed:", file=sys.stderr)  # noqa: T201
     return say_failed(failed, store)
 
 
-def _execute(jobs: Sequence[Job], store: Store, options: argparse.Namespace) -> list[tuple[Job, str]]:
+def _execute(
+    plan: Plan, jobs: Sequence[Job], store: Store, options: argparse.Namespace, since: int | None
+) -> list[tuple[Job, str]]:
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
-    chosen = due(jobs, store, limits_of(options), options.rerun, options.only or ())
-    with reporter(0) as progress:
-        if chosen:
-            from sem_bench.runs.worker import busy
-
-            if warning := busy():
-                progress.message(warning)
-        outcomes = _schedule(store, progress, options).drive(jobs, chosen, afresh=options.rerun == "all")
-    return without_success(chosen, outcomes)
+    crew = hire(plan.unique(), store, asked_of(options))
+    chosen = due(jobs, store, crew.limits, options.rerun, options.only or (), since=since)
+    with _scheduled(crew, store, options, quiet=not chosen) as schedule:
+        return without_success(chosen, schedule.drive(jobs, chosen, since=since))
 
 
 def swept(
@@ -65,23 +68,37 @@ def swept(
         return []
     from sem_bench.sweep.driver import Runner, opened
 
-    with opened(sweep, store, storage, limits_of(options)) as studies:
+    crew = hire(sweep.ahead, store, asked_of(options), serial=sweep.serial)
+    with opened(sweep, store, storage, crew.limits) as studies:
         if alone:
             store.write_manifest(sweep.name, sweep.plan.suite, [], [sweep.name])
-        with reporter(0) as progress:
-            runner = Runner(sweep, studies, _schedule(store, progress, options), timeout)
+        with _scheduled(crew, store, options) as schedule:
+            runner = Runner(sweep, studies, schedule, timeout)
             runner.run()
     return runner.failed
 
 
-def _schedule(store: Store, progress: Reporter, options: argparse.Namespace) -> Schedule:
-    """Who does the jobs: this process."""
-    return Schedule(store, Here(store), progress, options.device, limits_of(options))
+@contextmanager
+def _scheduled(crew: Crew, store: Store, options: argparse.Namespace, *, quiet: bool = False) -> Iterator[Schedule]:
+    """Who does the jobs, as long as they last."""
+    with reporter(0) as progress:
+        for text in () if quiet else filter(None, [crew.said, busy(crew.limits.threads)]):
+            progress.message(text)
+        try:
+            yield Schedule(store, crew.executor, progress, options.device, crew.limits, crew.jobs_per_device, crew.room)
+        finally:
+            crew.executor.stop()
 
 
-def limits_of(options: argparse.Namespace) -> Limits:
-    """What the machine's options leave to a process."""
-    return Limits(memory=int(options.memory * 2**30), workers=options.workers or os.cpu_count() or 1)
+def asked_of(options: argparse.Namespace) -> Asked:
+    """What the machine's options say."""
+    return Asked(
+        device=options.device,
+        jobs=options.jobs,
+        jobs_per_device=options.jobs_per_device,
+        memory=int(options.memory * 2**30),
+        workers=options.workers,
+    )
 
 
 def say_failed(failed: Sequence[tuple[Job, str]], store: Store) -> int:

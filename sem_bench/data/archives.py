@@ -46,7 +46,7 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"{shown(folder)}: exists already; {shown(archive)} is unpacked into a new folder only")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.unpacking")
-    with Lock(folder.with_name(f".{folder.name}.lock"), temporary=True):
+    with Lock(folder.with_name(f".{folder.name}.lock")):
         if folder.exists():  # the process that this one waited for has unpacked it
             return
         shutil.rmtree(temporary, ignore_errors=True)

@@ -2,11 +2,11 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,8 @@ from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data, ShiftedData
 from sem_bench.data.images import as_tensor, central
 from sem_bench.data.readers import open_split
-from sem_bench.data.readers.opened import Labels, Opened
+from sem_bench.data.readers.opened import Labels, Opened, Pixels
+from sem_bench.data.shared_images import shared
 from sem_bench.data.sources import Corruption
 from sem_bench.data.split import Split, reader
 from sem_bench.data.threads import ordered, pieces
@@ -53,9 +54,14 @@ def load(data: Data, split: SplitName, place: Place, *, memory: int = MEMORY, wo
 
     A corrupted set as a whole is known by its fingerprint; its images are those of its base, or of its first kind.
     """
-    files = [[str(path), *_changes(path)] for path in (place.code, *place.needs)]
-    key = digest([resolved(data), split, files, memory, workers])
+    key = digest([_asked(data, split, place), memory, workers])
     return _LOADED.get(key, lambda: _load(data, split, place, memory=memory, workers=workers), limit=SPLITS)
+
+
+def _asked(data: Data, split: SplitName, place: Place) -> list[Any]:
+    """What is asked for, and the state of its files."""
+    files = [[str(path), *_changes(path)] for path in (place.code, *place.needs)]
+    return [resolved(data), split, files]
 
 
 def corrupted(
@@ -157,7 +163,8 @@ def _load(data: Data, split: SplitName, place: Place, *, memory: int, workers: i
     size = data.image_size
     names = None if opened.names is None else [opened.names[row] for row in rows]
     found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, workers, names)
-    images = _all_images(opened, rows, found, data.reduce, memory)
+    key = digest([_asked(data, split, place), opened.fingerprint])
+    images = _all_images(opened, rows, found, data.reduce, memory, key)
     if images is not None:
         found = replace(found, images=images, read=reader(images))
     if opened.fingerprint is None:
@@ -189,14 +196,27 @@ def chosen(opened: Opened, count: int) -> Labels:
     return np.sort(np.argsort(share, kind="stable")[:count])
 
 
-def _all_images(opened: Opened, rows: Labels, found: Split, reduce: int | None, memory: int) -> Tensor | None:
+def _all_images(opened: Opened, rows: Labels, found: Split, reduce: int | None, memory: int, key: str) -> Tensor | None:
     """uint8 (N, 3, H, W) if all images have one size and fit into the memory; else None."""
-    if opened.arrays is not None and reduce is None:
-        fits = math.prod(opened.arrays.shape[1:]) * len(rows) <= memory
-        return torch.from_numpy(np.ascontiguousarray(opened.arrays[rows].transpose(0, 3, 1, 2))) if fits else None
-    first = found.read(0)
-    if len(rows) * first.width * first.height * 3 > memory:
-        return None
+    arrays = opened.arrays if reduce is None else None
+    whole: Callable[[], Tensor | None]
+    if arrays is not None:
+        size = math.prod(arrays.shape[1:]) * len(rows)
+        whole = partial(_from_arrays, arrays, rows)
+    else:
+        first = found.read(0)
+        size = len(rows) * first.width * first.height * 3
+        whole = partial(_read_all, found, first)
+    return shared(key, size, whole) if size <= memory else None
+
+
+def _from_arrays(arrays: Pixels, rows: Labels) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(arrays[rows].transpose(0, 3, 1, 2)))
+
+
+def _read_all(found: Split, first: Image.Image) -> Tensor | None:
+    """One by one; None where one has another size than the first."""
+    rows = range(len(found))
     images = torch.empty(len(rows), 3, first.height, first.width, dtype=torch.uint8)
 
     def fill(part: Sequence[int]) -> bool:
@@ -207,7 +227,7 @@ def _all_images(opened: Opened, rows: Labels, found: Split, reduce: int | None, 
             images[row] = as_tensor([image])[0]
         return True
 
-    for whole in ordered(fill, pieces(range(len(rows))), workers=found.workers):
+    for whole in ordered(fill, pieces(rows), workers=found.workers):
         if not whole:
             return None
     return images

@@ -47,6 +47,7 @@ class Augmented(Evaluation[AugmentedSettings, AugmentedJob]):
     """SGD on crops and flips, all candidates in one pass over the images."""
 
     name, summary, order = "augmented", "accuracy of linear heads trained on augmented images, as in the original", 70
+    gpu = 1.0  # it trains on images
     Settings, Job, table = AugmentedSettings, AugmentedJob, COMPARISON
 
     def problems(self, asked: AugmentedSettings, asking: Asking) -> Iterator[Problem]:

@@ -55,6 +55,7 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
     """Do classes that share features share a superclass?"""
 
     name, summary, order, reads = "relevance", "do classes that share features share a superclass?", 40, ("probe",)
+    gpu = 0.0  # it reads the weights of heads
     Settings, Job, figure = RelevanceSettings, RelevanceJob, "relevance"
     table = Table(
         name="relevance",

@@ -1,4 +1,4 @@
-"""How long a job will take and how much memory it needs: roughly, and before torch is loaded.
+"""How long a job will take and what it needs of the machine: roughly, and before torch is loaded.
 
 Time comes from finished jobs of its kind where there are any, else from the `cost` of its stage.
 """
@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from statistics import median
 
-from sem_bench.base.limits import FLOAT, MEMORY
+from sem_bench.base.limits import FLOAT, MEMORY, Limits
 from sem_bench.evaluation import Cost, Evaluation, NetCost
 from sem_bench.runs.job import Job, data_of
+from sem_bench.runs.order import Need
 from sem_bench.runs.store import Store
 
 FEATURES = 1024  # of a backbone of which nothing is known
@@ -33,6 +34,20 @@ def work(job: Job) -> float:
 def memory(job: Job) -> float:
     """Bytes at the peak, for images that stay on the disk."""
     return PROCESS + (_features_held(job) if isinstance(job.stage, Evaluation) else 0.0) + _cost(job).bytes
+
+
+def pixels(job: Job, limit: int) -> float:
+    """Bytes of the images of all splits that stay in memory."""
+    data = data_of(job)
+    side = data.reduce or max(data.image_size, data.resize or 0)
+    sizes = [3 * side**2 * data.used(split) for split in data.counts]
+    return sum(size for size in sizes if size <= limit)
+
+
+def need(job: Job, limits: Limits, jobs_per_device: int = 1) -> Need:
+    """What a job takes of a machine; of images that all processes share nothing is counted here."""
+    own = 0.0 if limits.share else pixels(job, limits.memory)
+    return Need(threads=limits.threads or 1, gpu=min(job.stage.gpu, 1 / jobs_per_device), memory=memory(job) + own)
 
 
 def _features_held(job: Job) -> float:

@@ -21,6 +21,14 @@ from sem_bench.runs.job import Job
 from sem_bench.training.job import PRETRAIN
 
 
+class Need(Model):
+    """What a job takes of a machine."""
+
+    threads: int = 1
+    gpu: float = 0.0  # the share of one
+    memory: float = 0.0  # bytes
+
+
 class Order(Model):
     """A job to do. Paths are as the user gave them: a worker shares the current folder and the files.
 
@@ -43,7 +51,9 @@ class Order(Model):
     root: Path  # the results folder
     device: str  # "auto", "cpu" or "cuda"
     limits: Limits
+    need: Need = Need()
     afresh: bool = False  # do it though there is a result, and trust no cache
+    since: int = 0  # with `afresh`: a result is good enough that was written later (ns, by the results folder's clock)
     watch: str | None = None  # what a pretraining measures after every epoch, "module:function" (workspace.Monitor)
 
     @classmethod
@@ -54,7 +64,9 @@ class Order(Model):
         *,
         device: str,
         limits: Limits,
+        need: Need = Need(),  # noqa: B008 - frozen
         afresh: bool = False,
+        since: int = 0,
         watch: str | None = None,
     ) -> Self:
         """The order to do a job for the results in `root`."""
@@ -72,7 +84,9 @@ class Order(Model):
             root=root,
             device=device,
             limits=limits,
+            need=need,
             afresh=afresh,
+            since=since,
             watch=watch,
         )
 
@@ -98,6 +112,10 @@ class Order(Model):
         return self.stage.Job.model_validate_json(json.dumps(self.settings))
 
 
+class Started(NamedTuple):
+    """The job is this worker's, and begins."""
+
+
 class Progress(NamedTuple):
     """How far a job is: `done` of `total` steps, and a few words."""
 
@@ -119,12 +137,17 @@ class Message(NamedTuple):
     text: str
 
 
-Event = Progress | Figure | Message
+Event = Started | Progress | Figure | Message
+EVENTS: dict[str, Any] = {kind.__name__: kind for kind in (Started, Progress, Figure, Message)}
 Tell = Callable[[Event], bool]  # False: end it now; only a `Figure` is answered so
 
 
 class Outcome(NamedTuple):
-    """How a job ended. "reused": another process had done it meanwhile; "pruned": a `Figure` was answered False."""
+    """How a job ended, or that it did not.
 
-    status: Literal["done", "reused", "failed", "pruned"]
+    "reused": another process had done it meanwhile; "pruned": a `Figure` was answered False; "held": another process
+    works on it; "died": its worker died, and the job may be tried again.
+    """
+
+    status: Literal["done", "reused", "failed", "pruned", "held", "died"]
     summary: str = ""

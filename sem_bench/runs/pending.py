@@ -11,11 +11,17 @@ from sem_bench.runs.store import Store
 Rerun = Literal["missing", "failed", "all"]
 
 
-def selection(jobs: Sequence[Job], store: Store, rerun: Rerun, only: Sequence[str] = ()) -> list[Job]:
-    """The jobs to do. `all` does again what `only` names, or everything; inputs only where they lack."""
+def selection(
+    jobs: Sequence[Job], store: Store, rerun: Rerun, only: Sequence[str] = (), since: int | None = None
+) -> list[Job]:
+    """The jobs to do. `all` does again what `only` names, or everything; inputs only where they lack.
+
+    What was written later than `since` (ns) has been done again already.
+    """
     lacking = {job.digest for job in jobs if store.status(job) != "done"}
     if rerun == "all":
-        again = {job.digest for job in jobs if not only or named(job, only)}
+        asked = [job for job in jobs if not only or named(job, only)]
+        again = {job.digest for job in asked if since is None or not store.done_since(job, since)}
         return with_inputs(jobs, store, lacking | again)
     if rerun == "failed":
         failed: set[str] = set()  # and what waits for them
@@ -46,11 +52,17 @@ def look_at_data(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
 
 
 def due(
-    jobs: Sequence[Job], store: Store, limits: Limits, rerun: Rerun = "missing", only: Sequence[str] = ()
+    jobs: Sequence[Job],
+    store: Store,
+    limits: Limits,
+    rerun: Rerun = "missing",
+    only: Sequence[str] = (),
+    *,
+    since: int | None = None,
 ) -> list[Job]:
     """The jobs to do, inputs first, after a look at data that the store does not know yet."""
     look_at_data(jobs, store, limits)
-    return selection(jobs, store, rerun, only)
+    return selection(jobs, store, rerun, only, since)
 
 
 def state(job: Job, store: Store) -> str:

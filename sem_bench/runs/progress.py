@@ -153,6 +153,10 @@ class Reporter:
         job.progress(done, total, now, note)
         self._show_progress(job, now)
 
+    def job_given_back(self, key: str) -> None:
+        """A job does not run any more, and has not ended: another attempt follows."""
+        self.running.pop(key, None)
+
     def job_finished(self, key: str, status: str, *, seconds: float, summary: str = "", label: str = "") -> None:
         """A job has ended, with one of STATUSES. `label` names one that never started."""
         if status not in STATUSES:

@@ -1,20 +1,23 @@
 """The one loop that does jobs, for `run` and for `sweep`: a job starts when its inputs are done and a slot is free.
 
-The store decides what is done. A job that fails is recorded, those that build on it are blocked, the others go on.
+The store decides what is done. A job that fails is recorded, those that build on it are blocked, the others go on. What
+another driver works on is passed over and looked at again, until it is done or can be taken over.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sem_bench.base.limits import Limits
-from sem_bench.runs.estimate import estimate
+from sem_bench.runs.estimate import estimate, need
 from sem_bench.runs.executors import Executor
 from sem_bench.runs.job import Job
-from sem_bench.runs.order import Event, Figure, Message, Order, Progress
+from sem_bench.runs.order import Event, Figure, Message, Order, Outcome, Progress, Started
 from sem_bench.runs.progress import GOOD, Reporter
+from sem_bench.runs.queue import Queue, Task
 from sem_bench.runs.store import Store
 
 if TYPE_CHECKING:
@@ -22,6 +25,20 @@ if TYPE_CHECKING:
 
 Outcomes = dict[str, str]  # digest -> "done", "reused", "failed", "pruned", or "blocked": an input failed
 Coming = tuple[str, str, float]  # key, kind and seconds of a job that is expected later
+
+LIVES = 2  # workers that may die of a job before it counts as failed
+POLL = 0.5  # seconds between two looks at what another driver works on
+
+
+class Batch(NamedTuple):
+    """Jobs, and those of them that are to do, inputs first. A `monitor` looks at the pretrainings among them."""
+
+    jobs: Sequence[Job]
+    chosen: Sequence[Job]
+    monitor: "Monitor | None" = None
+
+
+More = Callable[[Outcomes], Batch | None]  # called where a slot is free and no job is ready
 
 
 @dataclass(frozen=True)
@@ -33,87 +50,209 @@ class Schedule:
     reporter: Reporter
     device: str
     limits: Limits
+    jobs_per_device: int = 1
+    room: float = float("inf")  # bytes for all jobs that run at a time
 
     def drive(
         self,
         jobs: Sequence[Job],
         chosen: Sequence[Job],
         *,
-        afresh: bool = False,
+        since: int | None = None,
         monitor: "Monitor | None" = None,
-        ahead: Sequence[Coming] = (),
     ) -> Outcomes:
         """Do those of the jobs that are `chosen`, inputs first; returns what became of them and of the finished others.
 
-        A `monitor` looks at the pretrainings, and may prune them. `ahead`: what is expected beyond these jobs.
+        With `since` (ns) they are done anew unless their result was written later. Raises UserError where one of them
+        can never be done here, before any starts.
         """
-        outcomes = self._reused(jobs, chosen)
-        seconds = estimate(chosen, self.store)
-        self.reporter.expect([*((job.digest, job.kind, seconds[job.digest]) for job in chosen), *ahead])
+        return self.follow([Batch(jobs, chosen, monitor)], since=since)
+
+    def follow(
+        self,
+        batches: Sequence[Batch] = (),
+        more: More = lambda outcomes: None,
+        *,
+        since: int | None = None,
+        ahead: Callable[[], Sequence[Coming]] = list,
+    ) -> Outcomes:
+        """Do batches, and those that `more` gives; `ahead` says what is expected beyond them."""
+        drive = _Drive(self, more, ahead, since)
         try:
-            self._loop({job.digest: job for job in chosen}, outcomes, afresh=afresh, monitor=monitor)
+            for batch in batches:
+                drive.add(batch)
+            drive.run()
         except BaseException:
             self.executor.stop()
             raise
-        return outcomes
+        return drive.outcomes
 
-    def _reused(self, jobs: Sequence[Job], chosen: Sequence[Job]) -> Outcomes:
-        """Tell of what is done already."""
-        again = {job.digest for job in chosen}
-        done = [job.digest for job in jobs if job.digest not in again and self.store.status(job) == "done"]
-        for digest in done:
-            self.reporter.job_finished(digest, "reused", seconds=0.0)
-        return dict.fromkeys(done, "reused")
 
-    def _loop(self, waiting: dict[str, Job], outcomes: Outcomes, *, afresh: bool, monitor: "Monitor | None") -> None:
-        running: dict[str, tuple[Job, float]] = {}  # and when they began
-        while waiting or running:
-            while len(running) < self.executor.slots and (job := _ready(waiting, running)):
-                del waiting[job.digest]
-                if reason := self._blocked(job, outcomes):
-                    outcomes[job.digest] = "blocked"
-                    self.reporter.job_finished(job.digest, "blocked", seconds=0.0, summary=reason, label=job.slug)
-                    continue
-                self._start(job, afresh=afresh, monitor=monitor)
-                running[job.digest] = (job, time.perf_counter())
-            for digest, (status, summary) in self.executor.wait():
-                job, began = running.pop(digest)
-                outcomes[digest] = status
-                seconds = time.perf_counter() - began
-                self.reporter.job_finished(digest, status, seconds=seconds, summary=summary, label=job.slug)
+@dataclass
+class _Drive:
+    """The jobs of one call: what waits, what runs, what became of the others."""
 
-    def _blocked(self, job: Job, outcomes: Outcomes) -> str:
+    schedule: Schedule
+    more: More
+    ahead: Callable[[], Sequence[Coming]]
+    since: int | None
+    outcomes: Outcomes = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)  # that wait or run
+    monitors: dict[str, "Monitor"] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    running: dict[str, float] = field(default_factory=dict)  # since when
+    held: dict[str, float] = field(default_factory=dict)  # by another driver -> when to look again
+    told: set[str] = field(default_factory=set)  # of whose holder the user has heard
+    deaths: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.store, self.executor, self.reporter = self.schedule.store, self.schedule.executor, self.schedule.reporter
+        self.queue = Queue(self.executor.slots, self.schedule.room)
+        self.turns: dict[int, int] = {}  # seed -> its rank
+
+    def add(self, batch: Batch) -> None:
+        """More jobs. Tells of what is done already."""
+        again = {job.digest for job in batch.chosen}
+        for job in batch.jobs:
+            if job.digest not in again and job.digest not in self.outcomes and self.store.status(job) == "done":
+                self.outcomes[job.digest] = "reused"
+                self.reporter.job_finished(job.digest, "reused", seconds=0.0)
+        chosen = [job for job in batch.chosen if job.digest not in self.jobs and job.digest not in self.outcomes]
+        needs = {job.digest: need(job, self.schedule.limits, self.schedule.jobs_per_device) for job in chosen}
+        self.executor.check({needs[job.digest]: f"{job.kind}/{job.slug}" for job in chosen}, self.schedule.device)
+        self.seconds |= estimate(chosen, self.store)
+        for job in chosen:
+            self.jobs[job.digest] = job
+            self.turns.setdefault(job.cell.seed, len(self.turns))
+            if batch.monitor is not None:
+                self.monitors[job.digest] = batch.monitor
+        self.queue.add(
+            [
+                Task(
+                    job.digest,
+                    tuple(job.inputs.values()),
+                    self.turns[job.cell.seed],
+                    self.seconds[job.digest],
+                    needs[job.digest].memory,
+                )
+                for job in chosen
+            ]
+        )
+        coming = ((key, self.jobs[key].kind, self.seconds[key]) for key in self.queue.waiting)
+        self.reporter.expect([*coming, *self.ahead()])
+
+    def run(self) -> None:
+        """Until nothing waits and nothing runs, and no more comes."""
+        while True:
+            self._look_again()
+            self._fill()
+            if not self.queue:
+                return
+            if not self.running:
+                time.sleep(POLL)  # all that is left, another driver works on
+                continue
+            for digest, outcome in self.executor.wait(POLL if self.held else None):
+                self._ended(digest, outcome)
+
+    def _look_again(self) -> None:
+        """What another driver held some time ago may be tried."""
+        now = time.monotonic()
+        for digest in [digest for digest, when in self.held.items() if when <= now]:
+            del self.held[digest]
+            self.queue.again(digest)
+
+    def _fill(self) -> None:
+        """Start jobs while slots are free and jobs are ready, or come."""
+        while len(self.running) < self.executor.slots:
+            digest = self.queue.take()
+            if digest is not None:
+                self._begin(digest)
+            elif (batch := self.more(self.outcomes)) is not None:
+                self.add(batch)
+            else:
+                return
+
+    def _begin(self, digest: str) -> None:
+        """Start a job, unless there is nothing to do for it."""
+        job = self.jobs[digest]
+        if reason := self._blocked(job):
+            self._finish(digest, "blocked", reason)
+        elif digest in self.told and self.store.done_since(job, self.since or 0):
+            self._finish(digest, "reused")
+        else:
+            self._start(job)
+
+    def _blocked(self, job: Job) -> str:
         """Why a job cannot be done: an input has no result; "" where all have one."""
         for role, digest in job.inputs.items():
-            status = outcomes.get(digest, "done")
+            status = self.outcomes.get(digest, "done")
             if status not in GOOD or self.store.by_digest(role, digest) is None:
                 return f"its {role} {'was pruned' if status == 'pruned' else 'failed'}"
         return ""
 
-    def _start(self, job: Job, *, afresh: bool, monitor: "Monitor | None") -> None:
-        watch = None if monitor is None else monitor.measure
-        order = Order.of(job, self.store.root, device=self.device, limits=self.limits, afresh=afresh, watch=watch)
-        self.executor.start(order, partial(self._hear, job.digest, monitor))
-        self.reporter.job_started(job.digest, job.kind, job.slug)
+    def _start(self, job: Job) -> None:
+        schedule, monitor = self.schedule, self.monitors.get(job.digest)
+        order = Order.of(
+            job,
+            self.store.root,
+            device="cpu" if job.stage.gpu == 0 else schedule.device,
+            limits=schedule.limits,
+            need=need(job, schedule.limits, schedule.jobs_per_device),
+            afresh=self.since is not None,
+            since=self.since or 0,
+            watch=None if monitor is None else monitor.measure,
+        )
+        self.running[job.digest] = time.perf_counter()
+        self.executor.start(order, partial(self._hear, job))
 
-    def _hear(self, digest: str, monitor: "Monitor | None", event: Event) -> bool:
+    def _ended(self, digest: str, outcome: Outcome) -> None:
+        """A job has ended, or was given back."""
+        status, summary = outcome
+        job = self.jobs[digest]
+        if status == "died":
+            self.deaths[digest] += 1
+            if self.deaths[digest] < LIVES:
+                self.reporter.message(f"{job.kind}/{job.slug}: {summary}; it is tried once more")
+                self._give_back(digest)
+                self.queue.again(digest)
+                return
+            status = "failed" if self.store.fail(job, f"{summary}\n") else "held"
+        if status == "held":
+            if digest not in self.told:
+                self.told.add(digest)
+                self.reporter.message(f"{job.kind}/{job.slug}: another run works on it ({summary})")
+            self._give_back(digest)
+            self.queue.defer(digest)
+            self.held[digest] = time.monotonic() + POLL
+            return
+        self._finish(digest, status, summary)
+
+    def _give_back(self, digest: str) -> None:
+        """A job does not run any more, and is not done."""
+        del self.running[digest]
+        self.reporter.job_given_back(digest)
+
+    def _finish(self, digest: str, status: str, summary: str = "") -> None:
+        job = self.jobs.pop(digest)
+        seconds = time.perf_counter() - self.running.pop(digest) if digest in self.running else 0.0
+        self.outcomes[digest] = status
+        self.queue.end(digest)
+        self.reporter.job_finished(digest, status, seconds=seconds, summary=summary, label=job.slug)
+
+    def _hear(self, job: Job, event: Event) -> bool:
         """What a worker tells; the answer says whether it goes on."""
         match event:
+            case Started():
+                self.running[job.digest] = time.perf_counter()
+                self.reporter.job_started(job.digest, job.kind, job.slug)
             case Progress(done, total, note):
-                self.reporter.job_progress(digest, done, total, note=note)
+                self.reporter.job_progress(job.digest, done, total, note=note)
             case Message(text):
                 self.reporter.message(text)
             case Figure(epoch, value):
+                monitor = self.monitors.get(job.digest)
                 return monitor is None or not monitor.hopeless(epoch, value)
         return True
-
-
-def _ready(waiting: Mapping[str, Job], running: Mapping[str, object]) -> Job | None:
-    """The first job whose inputs are neither waiting nor running."""
-    for job in waiting.values():
-        if not any(digest in waiting or digest in running for digest in job.inputs.values()):
-            return job
-    return None
 
 
 def without_success(jobs: Sequence[Job], outcomes: Mapping[str, str]) -> list[tuple[Job, str]]:

@@ -3,6 +3,7 @@
 A job's folder is results/KIND/SLUG-DIGEST12/. Its result.json is written last and atomically: its existence means done.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from sem_bench.base import locks
 from sem_bench.base.digest import digest
 from sem_bench.base.files import JsonFiles, files_below, lines_digest, write_atomic, write_json
 from sem_bench.base.locks import Lock
@@ -65,6 +67,7 @@ class Store:
         self.files = JsonFiles()
         self._folders: dict[str, dict[str, Path]] = {}
         self._stamps: dict[Path, str] = {}
+        self._claims: dict[Path, Lock] = {}
 
     def folder(self, job: Stored) -> Path:
         """Where the job's files are, or will be."""
@@ -114,11 +117,19 @@ class Store:
         here = self.fingerprints(job) or used
         return result if all(here.get(split) == value for split, value in used.items()) else None
 
-    def lock(self, job: Stored) -> Lock:
-        """Only one process works on a job; a second waits."""
+    def claim(self, job: Stored) -> Lock:
+        """Who works on a job holds it, and writes into its folder only as long as it does."""
         path = self.root / job.kind / ".locks" / job.digest[:12]  # outside the folder, which may be exchanged
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return Lock(path)
+        if path not in self._claims:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._claims[path] = Lock(path, fence=True)
+        return self._claims[path]
+
+    def done_since(self, job: Stored, since: int) -> bool:
+        """Whether other jobs can build on it, and its result was written later than that."""
+        with contextlib.suppress(OSError):
+            os.listdir(self.folder(job))  # noqa: PTH208 - an NFS client that has another's files in its cache looks anew
+        return self.usable(job) and (self.folder(job) / "result.json").stat().st_mtime_ns >= since
 
     @contextmanager
     def workplace(self, job: Stored, *, afresh: bool) -> Iterator[Path]:
@@ -136,10 +147,26 @@ class Store:
             _tidy(beside, afresh=afresh)
             yield beside
             if (beside / "result.json").exists():  # else the old result stays
+                locks.check()
                 folder.rename(old)
                 beside.rename(folder)
                 shutil.rmtree(old)
         self._folders.setdefault(job.kind, {})[job.digest[:12]] = folder
+
+    def fail(self, job: Stored, text: str) -> bool:
+        """Note why a job failed whose worker could not; False where another process works on it now."""
+        claim = self.claim(job)
+        if not claim.take():
+            return False
+        try:
+            folder = self.folder(job)
+            beside = folder.with_name(f"{folder.name}.rerun")
+            used = beside if (folder / "result.json").exists() and beside.is_dir() else folder
+            self.write_failure(used, text)
+            self.write_state(used, "failed")
+        finally:
+            claim.release()
+        return True
 
     def _recover(self, folder: Path) -> None:
         """Finish an exchange of folders in whose middle a run was killed."""
@@ -200,6 +227,11 @@ class Store:
         if path not in self._stamps:
             self._stamps[path] = _stamp(path)
         return self._stamps[path]
+
+
+def manifest_digest(suite: Suite, jobs: Sequence[Job], sweeps: Sequence[str]) -> str:
+    """Of all that a suite means: runs of equal ones can share their work."""
+    return digest([suite.model_dump(mode="json"), [job.digest for job in jobs], list(sweeps)])
 
 
 @cache

@@ -4,41 +4,53 @@ A worker knows an order and the results folder, and no plan: it can be any proce
 """
 
 import json
-import os
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from sem_bench.base import interrupts
+from sem_bench.base import interrupts, locks
 from sem_bench.base.device import choose_device
 from sem_bench.base.files import write_json
 from sem_bench.base.limits import Limits
 from sem_bench.data import loading
+from sem_bench.data.shared_images import share_in
 from sem_bench.errors import UserError, described
 from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA
 from sem_bench.runs.job import Job, data_of, job_digest
-from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Tell
+from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Started, Tell
 from sem_bench.runs.provenance import Meter
 from sem_bench.runs.store import Store
 from sem_bench.workspace import Monitor, PrunedError, Workspace
 
 
 def work(order: Order, tell: Tell, store: Store | None = None) -> Outcome:
-    """Do a job, or wait for who does it. What the stage raises is an outcome; a signal's KeyboardInterrupt is raised.
+    """Do a job, unless another process does. What the stage raises is an outcome.
 
+    A signal's KeyboardInterrupt is raised.
     `store` is that of the order's results folder, from a caller who has looked around there already. Raises UserError
     where the device is not there.
     """
     device = choose_device(order.device)
+    if order.limits.threads is not None:
+        torch.set_num_threads(order.limits.threads)
+    share_in(order.limits.share)
     store = store or Store(order.root)
-    with store.lock(order):
-        if not order.afresh and store.usable(order):
+    claim = store.claim(order)
+    if not claim.take():
+        return Outcome("held", claim.holder)
+    try:
+        if (not order.afresh or order.since) and store.done_since(order, order.since):
             return Outcome("reused", "done by another process")
+        tell(Started())
         with store.workplace(order, afresh=order.afresh) as folder:
             return _do(order, folder, device, tell, store)
+    except locks.LostError:
+        return Outcome("held", claim.holder)
+    finally:
+        claim.release()
 
 
 def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Store) -> Outcome:
@@ -57,6 +69,8 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     except PrunedError:
         store.write_state(folder, "pruned")
         return Outcome("pruned", "worse than others at this epoch; its checkpoint stays")
+    except locks.LostError:
+        raise
     except (Exception, SystemExit) as error:  # a method's code may call sys.exit
         return _failure(error, folder, store)
     except BaseException:
@@ -89,6 +103,7 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
 
     def progress(done: int, total: int, note: str) -> None:
         interrupts.check()
+        locks.check()
         tell(Progress(done, total, note))
 
     def hopeless(epoch: int, figure: float) -> bool:
@@ -137,13 +152,3 @@ def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> N
         if store.fingerprints(job) is None and not job.absent():
             found = loading.fingerprints(data_of(job), job.place, memory=limits.memory, workers=limits.workers)
             store.write_fingerprints(job, found)
-
-
-def busy() -> str:
-    """A word of warning where other programs keep the cores busy, for then threads spend their time waiting."""
-    cores, load = torch.get_num_threads(), os.getloadavg()[0]
-    if cores == 1 or load < cores / 2:
-        return ""
-    return (
-        f"other programs use the cores (load {load:.1f}): if this is slow, OMP_NUM_THREADS=1 can be many times faster"
-    )

@@ -1,14 +1,16 @@
 """Runs a sweep: asks for settings, does a trial's jobs, tells its value; in the end confirms the best with more seeds.
 
+There are as many trials at a time as the executor has slots.
+
 A trial's jobs are ordinary: done by the ordinary executor, into the ordinary results. So a trial whose jobs are there
 costs nothing, whoever did them, and a suite that needs them later finds them done.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import optuna
 
@@ -17,7 +19,7 @@ from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
 from sem_bench.runs.pending import due, look_at_data
 from sem_bench.runs.progress import GOOD, Reporter
-from sem_bench.runs.schedule import Coming, Schedule, without_success
+from sem_bench.runs.schedule import Batch, Coming, Outcomes, Schedule, without_success
 from sem_bench.runs.store import Store
 from sem_bench.runs.sweep_card import Params
 from sem_bench.sweep import summary
@@ -25,10 +27,6 @@ from sem_bench.sweep.monitor import monitor
 from sem_bench.sweep.storage import Driver, close_storage, open_storage, reached, shown_url
 from sem_bench.sweep.study import Study
 from sem_bench.sweep.subjects import Subjects
-
-if TYPE_CHECKING:
-    from sem_bench.workspace import Monitor
-
 
 POLL = 0.5  # seconds between two looks at the trials of other drivers
 
@@ -55,6 +53,16 @@ def opened(subjects: Subjects, store: Store, url: str | None, limits: Limits) ->
             close_storage(storage)
 
 
+class _Flying(NamedTuple):
+    """A trial whose jobs wait or run."""
+
+    study: Study
+    trial: optuna.Trial
+    params: Params
+    jobs: list[Job]
+    chosen: list[Job]  # those that were to do
+
+
 @dataclass
 class Runner:
     """One call of a sweep."""
@@ -65,6 +73,8 @@ class Runner:
     timeout: float | None = None  # seconds after which no trial is begun
     failed: list[tuple[Job, str]] = field(default_factory=list)  # jobs without success
     began: float = field(default_factory=time.monotonic)
+    flying: list[_Flying] = field(default_factory=list)  # trials whose jobs wait or run
+    asked_last: Study | None = None
 
     @property
     def store(self) -> Store:
@@ -83,47 +93,78 @@ class Runner:
             if subject.others:
                 text = f"on {subject.where}; the suite has {subject.others} more such arms"
                 self.reporter.message(f"{subject.name}: {text}")
-        for each in self.studies:
-            self._drive(each)
-            self.reporter.headline = ""
-        for each in self.studies:
-            self._settle(each)
+        self._drive()
+        self.reporter.headline = ""
+        self._wait_for_others()
+        self._confirm()
+        self._write()
 
-    def _drive(self, each: Study) -> None:
-        """Run trials until there are enough."""
-        while not self._late():
+    def _drive(self) -> None:
+        """Run trials until there are enough: as many at a time as there are slots."""
+        outcomes = self.schedule.follow(more=self._next, ahead=self._ahead)
+        self._tell_ended(outcomes)
+
+    def _next(self, outcomes: Outcomes) -> Batch | None:
+        """The jobs of one more trial, of the first study that lacks one, after a word on those that have ended."""
+        self._tell_ended(outcomes)
+        if self._late() or len(self.flying) >= self.schedule.executor.slots:
+            return None
+        for each in self.studies:
             asked = each.ask(self.subjects.trials)
             if asked is None:
-                return
-            self._try(each, *asked)
+                continue
+            trial, params = asked
+            if each is not self.asked_last:
+                self.asked_last, self.reporter.headline = each, ""
+            jobs = each.subject.jobs(params)
+            chosen = due(jobs, self.store, self.schedule.limits)
+            self.flying.append(_Flying(each, trial, params, jobs, chosen))
+            pruner = each.subject.sweep.pruner
+            return Batch(jobs, chosen, None if pruner is None else monitor(trial, each.subject.objective))
+        return None
+
+    def _tell_ended(self, outcomes: Outcomes) -> None:
+        """Tell the studies of the trials whose jobs have all ended."""
+        for one in [one for one in self.flying if all(job.digest in outcomes for job in one.jobs)]:
+            self.flying.remove(one)
+            own = {job.digest: outcomes[job.digest] for job in one.jobs}
+            if "pruned" not in own.values():
+                self.failed += without_success(one.chosen, own)
+            self._tell(one.study, one.trial, one.params, one.jobs, own)
             self._write()
 
     def _late(self) -> bool:
         return self.timeout is not None and time.monotonic() - self.began >= self.timeout
 
-    def _settle(self, each: Study) -> None:
-        """Wait for the trials of other drivers, take over those of dead ones, then confirm the best trial."""
-        told = False
-        while each.running and not self._late():
-            if not told:
-                self.reporter.message(f"{each.subject.name}: another driver is at its last trials")
-            told = True
+    def _wait_for_others(self) -> None:
+        """For the trials of other drivers; those of dead ones are taken over."""
+        told: set[str] = set()
+        while (running := [each for each in self.studies if each.running]) and not self._late():
+            for each in running:
+                if each.subject.name not in told:
+                    self.reporter.message(f"{each.subject.name}: another driver is at its last trials")
+                told.add(each.subject.name)
             time.sleep(POLL)
-            self._drive(each)
-        if each.running or (self._late() and each.finished < self.subjects.trials):
-            text = f"{each.finished} of {self.subjects.trials} trials; the same call goes on"
-            self.reporter.message(f"{each.subject.name}: the time is over after {text}")
-        elif each.best is not None and each.subject.labelled:
-            jobs = [job for _, jobs in each.subject.confirmation(each.params(each.best.params)) for job in jobs]
-            self._do(jobs, ahead=False)
-        self._write()
+            self._drive()
 
-    def _try(self, each: Study, trial: optuna.Trial, params: Params) -> None:
-        """Do a trial's jobs, and tell the study its value."""
-        jobs = each.subject.jobs(params)
+    def _confirm(self) -> None:
+        """Do the best setting of each study with more seeds, once it has all its trials."""
+        batches = []
+        for each in self.studies:
+            if each.running or (self._late() and each.finished < self.subjects.trials):
+                text = f"{each.finished} of {self.subjects.trials} trials; the same call goes on"
+                self.reporter.message(f"{each.subject.name}: the time is over after {text}")
+            elif each.best is not None and each.subject.labelled:
+                jobs = [job for _, jobs in each.subject.confirmation(each.params(each.best.params)) for job in jobs]
+                batches.append(Batch(jobs, due(jobs, self.store, self.schedule.limits)))
+        outcomes = self.schedule.follow(batches)
+        self.failed += without_success([job for batch in batches for job in batch.chosen], outcomes)
+
+    def _tell(
+        self, each: Study, trial: optuna.Trial, params: Params, jobs: Sequence[Job], outcome: Mapping[str, str]
+    ) -> None:
+        """Tell a study what became of a trial."""
         name = f"{each.subject.name}, trial {trial.number}: {said(params)}"
-        pruner = each.subject.sweep.pruner
-        outcome = self._do(jobs, ahead=True, monitor=None if pruner is None else monitor(trial, each.subject.objective))
         if "pruned" in outcome.values():
             each.prune(trial)
             self.reporter.message(f"{name}: pruned")
@@ -148,14 +189,6 @@ class Runner:
         at = "" if best["tau_d"] is None else f" at tau_d {best['tau_d']:g}"
         self.reporter.headline = f"best so far {top.value:.1f}{unit} in trial {top.number}"
         self.reporter.message(f"{name}: {best['value']:.1f}{unit}{at}; {self.reporter.headline}")
-
-    def _do(self, jobs: Sequence[Job], *, ahead: bool, monitor: "Monitor | None" = None) -> dict[str, str]:
-        """What the store lacks of some jobs, perhaps with more trials ahead; the status of each by digest."""
-        chosen = due(jobs, self.store, self.schedule.limits)
-        outcomes = self.schedule.drive(jobs, chosen, monitor=monitor, ahead=self._ahead() if ahead else [])
-        if "pruned" not in outcomes.values():
-            self.failed += without_success(chosen, outcomes)
-        return outcomes
 
     def _ahead(self) -> list[Coming]:
         """(key, kind, seconds) of the jobs of later trials and of two more seeds, taken for those of one trial."""

@@ -12,7 +12,7 @@ from sem_bench.runs.sweep_card import WHOLE, Axis, Pruner, Sweep
 def sampler_of(sweep: Sweep, seed: int) -> optuna.samplers.BaseSampler:
     """The sampler of a card, for one trial: `seed` is the trial's own."""
     if sweep.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed)
+        return optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # trials that run count as bad ones
     if sweep.sampler == "qmc":  # one sequence for all trials: its seed stays
         return optuna.samplers.QMCSampler(scramble=True, seed=sweep.seed, warn_independent_sampling=False)
     return optuna.samplers.RandomSampler(seed=seed)  # of a grid every point is named

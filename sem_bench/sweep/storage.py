@@ -17,14 +17,14 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from sem_bench.base.locks import Lock, held
+from sem_bench.base.locks import Lock
 from sem_bench.errors import UserError
 
 CONNECT_TIMEOUT = 10  # seconds
 
 
 class _JournalLock(JournalFileOpenLock):
-    """The journal's lock, which the system drops with its process; a line that a killed writer left is cut off."""
+    """The journal's lock; a line that a killed writer left is cut off."""
 
     def __init__(self, journal: Path) -> None:
         self.journal, self.lock = journal, Lock(journal.with_suffix(".lock"))
@@ -119,7 +119,8 @@ class Driver:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = uuid.uuid4().hex
-        self._life = Lock(folder / self.name, temporary=True)
+        self._life = Lock(folder / self.name)
+        self._others: dict[str, Lock] = {}  # each remembers since when another shows no sign of life
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -133,9 +134,12 @@ class Driver:
         """Whether the driver of that name is alive."""
         if name is None:
             return False
-        if held(self.folder / name):
+        if name == self.name:
             return True
-        (self.folder / name).unlink(missing_ok=True)
+        other = self._others.setdefault(name, Lock(self.folder / name))
+        if not other.take():
+            return True
+        other.release()
         return False
 
     @property

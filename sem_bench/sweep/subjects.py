@@ -157,6 +157,16 @@ class Subjects:
     trials: int  # of each study, in all
 
     @property
+    def ahead(self) -> list[Job]:
+        """Jobs like all those that it is made of."""
+        return [job for subject in self.each for trial in subject.ahead(self.trials) for job in trial]
+
+    @property
+    def serial(self) -> bool:
+        """Whether a trial's settings, or its end, hang on the trials before."""
+        return self.card.content.sampler == "tpe" or self.card.content.pruner is not None
+
+    @property
     def name(self) -> str:
         """Of its files and tables."""
         return f"{self.card.name}-{self.plan.suite.name}"

@@ -1,14 +1,14 @@
 """Where jobs run: an executor a module.
 
 An executor takes orders, hands each to `sem_bench.runs.worker.work` somewhere, and says how they ended. It knows
-neither suites nor results: the store is the memory, and `sem_bench.runs.schedule` decides what comes next. `here` does
-jobs in this process. One of many processes or machines is another module beside it, which sends an order as its JSON.
+neither suites nor results: the store is the memory, and `sem_bench.runs.schedule` decides what comes next and what is
+tried again. `here` does jobs in this process, `processes` in others, `on_ray` on the machines of a Ray cluster.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from sem_bench.runs.order import Order, Outcome, Tell
+from sem_bench.runs.order import Need, Order, Outcome, Tell
 
 
 class Executor(Protocol):
@@ -18,13 +18,17 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many orders it works on at a time."""
 
+    def check(self, needs: Mapping[Need, str], device: str) -> None:
+        """Raise UserError where there can never be what jobs need: for each need the name of such a job."""
+
     def start(self, order: Order, tell: Tell) -> None:
-        """Take an order, while a slot is free. Raises UserError where it can never be done, such as on no device."""
+        """Take an order, while a slot is free."""
 
-    def wait(self) -> Iterator[tuple[str, Outcome]]:
-        """The digest and outcome of orders that have ended since; waits for one, if any is under way.
+    def wait(self, timeout: float | None = None) -> Iterator[tuple[str, Outcome]]:
+        """The digest and outcome of orders that have ended since.
 
-        A worker that dies has failed.
+        Where none has, it waits for one of those under way, at most `timeout` seconds. A worker's own mistakes that no
+        job explains (UserError, OSError) are raised.
         """
 
     def stop(self) -> None:

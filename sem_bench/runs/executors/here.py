@@ -1,8 +1,8 @@
 """In this process, one job after the other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from sem_bench.runs.order import Order, Outcome, Tell
+from sem_bench.runs.order import Need, Order, Outcome, Tell
 from sem_bench.runs.store import Store
 
 
@@ -15,15 +15,19 @@ class Here:
         self._store = store
         self._taken: list[tuple[Order, Tell]] = []
 
-    def start(self, order: Order, tell: Tell) -> None:
-        """Take an order; `wait` does it. Raises UserError where its device is not there."""
-        from sem_bench.base.device import choose_device
+    def check(self, needs: Mapping[Need, str], device: str) -> None:
+        """Raise UserError where the device is not there."""
+        if needs:
+            from sem_bench.base.device import choose_device
 
-        choose_device(order.device)
+            choose_device(device)
+
+    def start(self, order: Order, tell: Tell) -> None:
+        """Take an order; `wait` does it."""
         self._taken.append((order, tell))
 
-    def wait(self) -> Iterator[tuple[str, Outcome]]:
-        """Do what was taken."""
+    def wait(self, timeout: float | None = None) -> Iterator[tuple[str, Outcome]]:
+        """Do what was taken, however long it takes."""
         from sem_bench.runs.worker import work
 
         while self._taken:

@@ -1,0 +1,58 @@
+"""What this machine has for a run: cores, memory, GPUs; as far as the process may use them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+GPU_FILES = ("nvidia[0-9]*", "dxg", "kfd")  # in /dev, of CUDA, of CUDA under WSL, of ROCm
+
+
+def cores() -> int:
+    """CPU cores: those of its affinity, and no more than its container may use."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([allowed, *_cores_of_containers()]))
+
+
+def free_memory() -> float:
+    """Bytes that are free, or that the system would free; no more than its container may still take."""
+    import psutil
+
+    return min([float(psutil.virtual_memory().available), *_left_in_containers()])
+
+
+def _cores_of_containers() -> Iterator[int]:
+    """Of cgroups, version 2 and 1: the quota of time, in cores."""
+    with suppress(OSError, ValueError):  # absent, or "max"
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        yield round(int(quota) / int(period))
+    with suppress(OSError, ValueError):
+        cpu = Path("/sys/fs/cgroup/cpu")
+        if (quota_us := int((cpu / "cpu.cfs_quota_us").read_text())) > 0:
+            yield round(quota_us / int((cpu / "cpu.cfs_period_us").read_text()))
+
+
+def _left_in_containers() -> Iterator[float]:
+    """Of cgroups, version 2 and 1: the limit, less what is in use and not merely a cache of files."""
+    for folder, limit, used in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        with suppress(OSError, ValueError):  # absent, or "max"
+            where = Path(folder)
+            stat = dict(line.split() for line in (where / "memory.stat").read_text().splitlines())
+            in_use = int((where / used).read_text()) - int(stat.get("inactive_file", 0))
+            yield float(int((where / limit).read_text()) - in_use)
+
+
+def gpus(device: str) -> list[str]:
+    """The GPUs that a run on this device uses, as CUDA_VISIBLE_DEVICES names them.
+
+    Torch is imported only where one may be.
+    """
+    if device == "cpu" or not any(list(Path("/dev").glob(name)) for name in GPU_FILES):
+        return []
+    import torch
+
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named if torch.cuda.is_available() and named else [str(i) for i in range(torch.cuda.device_count())]

@@ -1,0 +1,72 @@
+"""The runs of a suite that are alive, on any machine that shares the results folder.
+
+Runs of one suite share its jobs. A run of another suite of the same name would take its tables from it.
+"""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from sem_bench.base.files import read_json, write_json
+from sem_bench.base.locks import LEASE, Lock
+from sem_bench.errors import UserError
+
+
+class _Other(NamedTuple):
+    """A run that is alive."""
+
+    suite: str
+    since: int | None
+    holder: str
+
+
+@contextmanager
+def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[int | None]:
+    """While this run of a suite is alive. `suite` is the digest of all that it means.
+
+    Where jobs are to be done `anew`, gives the time (ns, by the clock of the results folder) from which on results
+    are new: when the first of the runs that do it together began. Raises UserError where a run of another suite of
+    this name is alive.
+    """
+    folder = root / "suites" / ".runs" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    own = uuid.uuid4().hex
+    life, said = Lock(folder / own), folder / f"{own}.json"
+    with Lock(folder / "lock"):
+        life.acquire()
+        try:
+            others = list(_alive(folder, (folder / own).stat().st_mtime))
+            if wrong := [other.holder for other in others if other.suite != suite]:
+                text = f"suite {name!r}: a run of another suite of this name is at work in {root} ({wrong[0]})"
+                raise UserError(f"{text}; give this one another name, such as --set name={name}_2")
+            together = [other.since for other in others if other.since is not None]
+            since = min([*together, (folder / own).stat().st_mtime_ns]) if anew else None
+            write_json(said, {"suite": suite, "since": since})
+        except BaseException:
+            life.release()
+            raise
+    try:
+        yield since
+    finally:
+        said.unlink(missing_ok=True)
+        life.release()
+
+
+def _alive(folder: Path, now: float) -> Iterator[_Other]:
+    """The other runs; `now` by the clock that stamps the folder's files. What dead ones left is cleared away."""
+    for said in sorted(folder.glob("*.json")):
+        life, content = Lock(said.with_suffix("")), read_json(said)
+        if life.take():
+            life.release()
+            said.unlink(missing_ok=True)
+        elif isinstance(content, dict) and now - _touched(life.path, now) < LEASE:
+            yield _Other(content.get("suite", ""), content.get("since"), life.holder)
+
+
+def _touched(path: Path, now: float) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return now

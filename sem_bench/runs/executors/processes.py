@@ -1,0 +1,249 @@
+"""In worker processes of this machine, each with one job at a time.
+
+Each worker is a pool of its own from concurrent.futures: a pool of many breaks as a whole when one of its processes is
+killed. Workers are spawned, not forked, so that torch's threads and CUDA start in them as in any program. A pipe brings
+what a job tells to the driver, and its answers back.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from sem_bench.base import interrupts
+from sem_bench.errors import UserError
+from sem_bench.runs.order import EVENTS, Event, Figure, Need, Order, Outcome, Progress, Tell
+
+SPAWN = multiprocessing.get_context("spawn")
+GRACE = 10.0  # seconds that a worker has to stop before it is killed
+TELL_EVERY = 0.1  # seconds between two reports of how far a job is
+DYING_EARLIER = 500  # of 1,000: where memory is short, the system ends a worker and not the driver
+
+Report = tuple[str, list[Any]]  # "outcome", "mistake", "os" or "stopped", and what belongs to it
+
+
+@dataclass
+class _Worker:
+    """A process, and what it works on."""
+
+    number: int
+    pool: ProcessPoolExecutor
+    process: BaseProcess
+    pipe: Connection
+    order: Order | None = None
+    tell: Tell | None = None
+    future: "Future[Report] | None" = None
+
+
+class Processes:
+    """`slots` workers with `threads` threads each, which live until `stop`.
+
+    They share the `gpus` (as CUDA_VISIBLE_DEVICES names them) evenly; with none they see those that this process sees.
+    `ended` is called after they are gone.
+    """
+
+    def __init__(
+        self, slots: int, *, threads: int, gpus: Sequence[str] = (), ended: Callable[[], None] = lambda: None
+    ) -> None:
+        self.slots, self._threads, self._gpus, self._at_end = slots, threads, gpus, ended
+        self._free: list[_Worker] = []
+        self._busy: dict[Connection, _Worker] = {}
+
+    def check(self, needs: Mapping[Need, str], device: str) -> None:
+        """Raise UserError where the device is not there."""
+        if needs and device == "cuda":  # any other device is, and torch need not be imported to know
+            from sem_bench.base.device import choose_device
+
+            choose_device(device)
+
+    def start(self, order: Order, tell: Tell) -> None:
+        """Send it to a worker that is free, or to a new one."""
+        worker = self._free.pop(0) if self._free else self._worker()
+        worker.order, worker.tell = order, tell
+        worker.future = worker.pool.submit(_do, order.as_json())
+        self._busy[worker.pipe] = worker
+
+    def wait(self, timeout: float | None = None) -> Iterator[tuple[str, Outcome]]:
+        """Pass on what workers tell, until one has ended."""
+        until = None if timeout is None else time.monotonic() + timeout
+        ended: list[tuple[str, Outcome]] = []
+        while self._busy and not ended:
+            left = None if until is None else max(0.0, until - time.monotonic())
+            pipes = wait(list(self._busy), left)
+            if not pipes:
+                return
+            for pipe in pipes:
+                assert isinstance(pipe, Connection)
+                worker = self._busy[pipe]
+                try:
+                    name, *said = json.loads(pipe.recv_bytes())
+                except (EOFError, ConnectionError):  # it is dead
+                    name, said = "end", []
+                if name == "end":
+                    assert worker.order is not None
+                    ended.append((worker.order.digest, self._ended(worker)))
+                    continue
+                assert worker.tell is not None
+                answer = worker.tell(EVENTS[name](*said))
+                if name == Figure.__name__:
+                    with suppress(OSError):  # a dead worker's pipe says so at the next look
+                        pipe.send_bytes(json.dumps(answer).encode())
+        yield from ended
+
+    def stop(self) -> None:
+        """Ask all workers to stop, and end those that do not."""
+        workers = [*self._free, *self._busy.values()]
+        self._free, self._busy = [], {}
+        for worker in workers:
+            worker.process.terminate()
+        until = time.monotonic() + GRACE
+        for worker in workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                worker.process.kill()
+            worker.pool.shutdown()
+            worker.pipe.close()
+        self._at_end()
+
+    def _worker(self) -> _Worker:
+        """A new one, with the number of one that is not there."""
+        taken = {worker.number for worker in [*self._free, *self._busy.values()]}
+        number = next(number for number in range(self.slots) if number not in taken)
+        environment = {"OMP_NUM_THREADS": str(self._threads)}
+        if self._gpus:
+            environment["CUDA_VISIBLE_DEVICES"] = self._gpus[number % len(self._gpus)]
+        mine, its = SPAWN.Pipe()
+        pool = ProcessPoolExecutor(1, mp_context=SPAWN, initializer=_prepare, initargs=(its, environment))
+        before = set(multiprocessing.active_children())
+        with _uninterrupted():
+            pool.submit(os.getpid)  # starts the process
+        (process,) = set(multiprocessing.active_children()) - before
+        its.close()  # so that the worker's death ends the pipe
+        return _Worker(number, pool, process, mine)
+
+    def _ended(self, worker: _Worker) -> Outcome:
+        """What became of a worker's order. Raises what no job explains."""
+        del self._busy[worker.pipe]
+        assert worker.future is not None
+        try:
+            kind, said = worker.future.result()
+        except BrokenProcessPool:
+            worker.process.join()
+            worker.pool.shutdown()
+            worker.pipe.close()
+            return Outcome("died", f"its worker died{_cause(worker.process.exitcode)}")
+        self._free.append(worker)
+        match kind:
+            case "outcome":
+                return Outcome(*said)
+            case "mistake":
+                raise UserError(said)
+            case "os":
+                raise OSError(*said)
+            case _:
+                return Outcome("died", "its worker was told to stop")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A child that starts meanwhile does not hear of Ctrl-C, which goes to every process of a terminal."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _cause(code: int | None) -> str:
+    """In brackets, where it is known."""
+    if code is None:
+        return ""
+    if code == -signal.SIGKILL:
+        return " (killed; was memory short?)"
+    return f" (exit code {code})" if code >= 0 else f" ({signal.Signals(-code).name})"
+
+
+# --- in the worker ---
+
+_pipe: Connection
+_working = False
+_stores: dict[Any, Any] = {}  # by root: a worker has one, and remembers what it has read
+
+
+def _prepare(pipe: Connection, environment: Mapping[str, str]) -> None:
+    """Before the first order: settings that torch reads when it is imported, then torch itself."""
+    global _pipe
+    _pipe = pipe
+    os.environ.update(environment)
+    signal.signal(signal.SIGTERM, _told_to_stop)
+    threading.Thread(target=_watch_driver, daemon=True).start()
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(DYING_EARLIER))
+    import sem_bench.runs.worker  # noqa: F401
+
+
+def _told_to_stop(number: int, frame: object) -> None:
+    if not _working:
+        os._exit(0)
+    interrupts.interrupt()
+
+
+def _watch_driver() -> None:
+    """Stop where the driver is gone: a job must not go on that another driver may take over."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None
+    driver.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+def _do(text: str) -> Report:
+    """Do an order; what it tells goes through the pipe."""
+    global _working
+    from sem_bench.runs.store import Store
+    from sem_bench.runs.worker import work
+
+    _working = True
+    try:
+        order = Order.from_json(text)
+        store = _stores.setdefault(order.root, Store(order.root))
+        return "outcome", list(work(order, partial(_tell, [0.0]), store))
+    except UserError as error:
+        return "mistake", error.problems
+    except OSError as error:
+        return "os", [error.errno, error.strerror or str(error), error.filename]
+    except KeyboardInterrupt:
+        return "stopped", []
+    finally:
+        _working = False
+        with suppress(OSError):
+            _send("end")
+
+
+def _tell(last: list[float], event: Event) -> bool:
+    """Tell the driver; `last` is when it heard of progress."""
+    if isinstance(event, Progress):
+        if time.monotonic() - last[0] < TELL_EVERY:
+            return True
+        last[0] = time.monotonic()
+    try:
+        _send(type(event).__name__, *event)
+        return bool(json.loads(_pipe.recv_bytes())) if isinstance(event, Figure) else True
+    except (OSError, EOFError):  # no driver any more; anything but an interrupt would count as the job's failure
+        raise KeyboardInterrupt from None
+
+
+def _send(*said: object) -> None:
+    _pipe.send_bytes(json.dumps(said).encode())
