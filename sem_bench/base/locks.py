@@ -27,9 +27,9 @@ class LostError(Exception):
 class Lock:
     """The lock at `path`; its folder must be there. Nothing remains of a lock that was released."""
 
-    def __init__(self, path: Path, *, fence: bool = False, lease: float = LEASE) -> None:
+    def __init__(self, path: Path, *, fence: bool = False, lease: float | None = None) -> None:
         self.path = path
-        self._fence, self._duration = fence, lease
+        self._fence, self._duration = fence, LEASE if lease is None else lease
         self._made: SoftFileLease | None = None
         self._checked = 0.0
 

@@ -283,27 +283,6 @@ def test_an_interrupt_is_not_lost() -> None:
             signal.signal(number, handler)
 
 
-def test_two_runs_at_once_share_the_work(folder: Path) -> None:
-    write(folder, "suite.yaml", KILLED)
-    runs = [process(folder, "run", "suite.yaml") for _ in range(2)]
-    outputs = [run.communicate(timeout=120) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], outputs
-    assert outputs[0][0] == outputs[1][0]
-    assert len(results(folder)) == 6
-
-
-def test_three_reruns_at_once_leave_a_whole_result(folder: Path) -> None:
-    arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-none", "--set", "pretrain.epochs=30"]
-    assert main(arguments) == 0
-    numbers = results(folder)
-    runs = [process(folder, *arguments, "--rerun", "all") for _ in range(3)]
-    outputs = [run.communicate(timeout=120) for run in runs]
-    assert [run.returncode for run in runs] == [0, 0, 0], outputs
-    (pretrain,) = (folder / "results/pretrain").glob("simclr*")
-    assert {"config.json", "checkpoint.pt", "result.json", "log.csv"} <= {path.name for path in pretrain.iterdir()}
-    assert results(folder) == numbers
-
-
 def test_rerun_all_starts_from_nothing(folder: Path) -> None:
     arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-none", "--set", "pretrain.epochs=3000"]
     run = process(folder, *arguments)

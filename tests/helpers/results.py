@@ -1,4 +1,4 @@
-"""A small results folder, written by hand."""
+"""A small results folder, written by hand; and what any results folder says."""
 
 import hashlib
 import json
@@ -101,3 +101,17 @@ class Tree:
 
 def digest(*parts: Any) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def numbers(results: Path) -> dict[str, Any]:
+    """What results say beside times and machines, and the predictions, by KIND/FOLDER."""
+    found = {}
+    for path in sorted(results.glob("*/*/result.json")):
+        result = json.loads(path.read_text())
+        provenance = {name: result["provenance"][name] for name in ("data", "images", "files", "device", "versions")}
+        if path.parent.parent.name == "pretrain":  # a checkpoint holds the time that it took
+            del provenance["files"]
+        predictions = path.with_name("predictions.bin")
+        bits = predictions.read_bytes() if predictions.exists() else b""
+        found["/".join(path.parts[-3:-1])] = [result | {"provenance": provenance}, bits]
+    return found

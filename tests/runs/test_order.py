@@ -9,7 +9,7 @@ import pytest
 from sem_bench.base.limits import Limits
 from sem_bench.config.fields import whole
 from sem_bench.runs.job import Job, job_digest
-from sem_bench.runs.order import Order, Progress
+from sem_bench.runs.order import Order, Progress, Started
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.worker import work
 from tests.helpers.places import REPOSITORY
@@ -122,7 +122,8 @@ def test_a_worker_knows_its_order_alone(folder: Path) -> None:
 
     texts = [order_of(job, Path("results")).as_json() for job in (pretrain, count)]
     assert [work(Order.from_json(text), tell).status for text in texts] == ["done", "done"]
-    assert Progress(8, 8, told[-1].note) == told[-1] and told[-1].note.startswith("epoch 2, loss ")
+    assert told[0] == told[-1] == Started() and told[-2].note.startswith("epoch 2, loss ")
+    assert told[-2] == Progress(8, 8, told[-2].note)
     (path,) = Path("results/count").glob("*/result.json")
     result = json.loads(path.read_text())
     assert result["metrics"]["rows"][0]["value"] == 160 and result["provenance"]["precision"] == "fp32"

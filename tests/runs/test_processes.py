@@ -1,0 +1,123 @@
+"""Jobs in worker processes: deaths, errors, signals."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sem_bench.base.files import read_json
+from sem_bench.cli import main
+from tests.helpers.commands import FRAGILE, process
+from tests.helpers.results import numbers
+from tests.helpers.toy import SUITE, write
+
+DEADLY = '''
+"""Its arms end in different ways; each notes its tries."""
+
+import os
+import signal
+from pathlib import Path
+
+from sem_bench.method import Method
+
+
+class Fragile(Method):
+    def __init__(self, encoder, *, hidden=4):
+        super().__init__(encoder)
+
+    def forward(self, batch):
+        return tuple(self.encoder(view) for view in batch.views)
+
+    def loss(self, first, second):
+        arm = {12: "once", 6: "error"}.get(first.shape[1], "always")
+        tries = Path(f"tries-{arm}")
+        if not hasattr(self, "begun"):
+            self.begun = tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+        if arm == "always" or (arm == "once" and tries.read_text() == "x"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if arm == "error":
+            raise RuntimeError("it broke")
+        return ((first - second) ** 2).mean()
+'''
+ARMS = "{none: {}, sem: {L: 4, V: 3}, sem_small: {type: sem, L: 2, V: 3}}"
+
+
+def test_a_death_costs_one_retry_and_an_error_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "methods/fragile.py", DEADLY)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[fragile]").replace("{none: {}, sem: {L: 4, V: 3}}", ARMS))
+    assert main(["run", "suite.yaml", "--jobs", "2", "--only", "pretrain/"]) == 1
+    errors = capsys.readouterr().err
+    assert {path.name: path.read_text() for path in folder.glob("tries-*")} == {
+        "tries-always": "xx",
+        "tries-once": "xx",
+        "tries-error": "x",
+    }
+    assert errors.count("its worker died (killed; was memory short?); it is tried once more") == 2
+    assert "1 done, 0 reused, 2 failed, 0 blocked" in errors and "Traceback" not in errors
+    texts = {path.parent.name.split("-")[1]: path.read_text() for path in folder.glob("results/pretrain/*/error.txt")}
+    assert texts["none"] == "its worker died (killed; was memory short?)\n"
+    assert "RuntimeError: it broke" in texts["sem2x3"] and len(texts) == 2
+    assert not list(folder.glob("results/cache/shared/*")) and not children(os.getpid())
+
+
+def children(pid: int) -> list[psutil.Process]:
+    """The worker processes of a run."""
+    return [one for one in psutil.Process(pid).children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+
+
+LONG = SUITE.replace("epochs: 2", "epochs: 3000")
+
+
+@pytest.fixture(params=["SIGINT to all", "SIGTERM to the driver", "SIGKILL to the driver"])
+def stopped(
+    request: pytest.FixtureRequest, folder: Path
+) -> Iterator[tuple[str, int, str, float, list[psutil.Process]]]:
+    """A run with two workers that got a signal while both pretrain: its return code, what it said, seconds, workers."""
+    write(folder, "suite.yaml", LONG)
+    run = process(folder, "run", "suite.yaml", "--jobs", "2", "--only", "pretrain/simclr-sem")  # one job: one worker
+    while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    workers = children(run.pid)
+    began = time.monotonic()
+    if request.param == "SIGINT to all":
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    else:
+        run.send_signal(signal.SIGTERM if "SIGTERM" in request.param else signal.SIGKILL)
+    _, errors = run.communicate(timeout=60)
+    psutil.wait_procs(workers, timeout=30)
+    yield request.param, run.returncode, errors, time.monotonic() - began, workers
+    for worker in workers:
+        if worker.is_running():
+            worker.kill()
+
+
+def test_a_signal_stops_all_within_seconds(
+    folder: Path, stopped: tuple[str, int, str, float, list[psutil.Process]]
+) -> None:
+    signal_sent, code, errors, seconds, workers = stopped
+    assert len(workers) == 1 and not any(worker.is_running() for worker in workers)
+    assert seconds < 15 and "Traceback" not in errors
+    if "KILL" not in signal_sent:
+        assert code == 130 and "all that is done is kept" in errors
+    states = [read_json(path)["state"] for path in folder.glob("results/pretrain/*/state.json")]
+    assert states == ["interrupted"] and len(list(folder.glob("results/pretrain/*/checkpoint.pt"))) == 1
+    assert not list(folder.glob("results/pretrain/.locks/*"))
+
+
+def test_a_killed_worker_changes_nothing_but_time(folder: Path) -> None:
+    arguments = ["run", "suite.yaml", "--set", "pretrain.epochs=40", "--only", "knn/simclr-sem"]
+    assert main([*arguments, "--results", "serial"]) == 0
+    run = process(folder, *arguments, "--jobs", "2")
+    while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
+        assert run.poll() is None
+        time.sleep(0.02)
+    children(run.pid)[0].kill()
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 0 and errors.count("it is tried once more") == 1, errors
+    assert numbers(folder / "results") == numbers(folder / "serial")
