@@ -116,6 +116,7 @@ class Reporter:
     estimates: Mapping[str, float]
     kinds: dict[str, str]
     clock: Callable[[], float]
+    slots: int = 1  # jobs at a time
     began: float = 0.0
     running: dict[str, _Job] = field(default_factory=dict)
     ended: dict[str, str] = field(default_factory=dict)  # key: status
@@ -182,7 +183,8 @@ class Reporter:
         parts += [expected(key) for key in waiting]
         if None in parts or len(self.ended) + len(parts) < self.total_jobs:
             return None
-        return sum(filter(None, parts))
+        known = [part for part in parts if part]
+        return max([sum(known) / self.slots, *known], default=0.0)  # no job is shared
 
     def _forecast(self) -> Callable[[str], float | None]:
         """Expected seconds by key: the estimate, times the ratio of its kind (or of all) so far."""

@@ -77,6 +77,7 @@ class Schedule:
         ahead: Callable[[], Sequence[Coming]] = list,
     ) -> Outcomes:
         """Do batches, and those that `more` gives; `ahead` says what is expected beyond them."""
+        self.reporter.slots = self.executor.slots
         drive = _Drive(self, more, ahead, since)
         try:
             for batch in batches:

@@ -331,3 +331,31 @@ def test_a_reader_that_has_gone_away_does_not_stop_the_run() -> None:
 @given(st.floats(min_value=0, max_value=1e7))
 def test_human_seconds_never_shows_sixty(seconds: float) -> None:
     assert " 60 " not in f" {human_seconds(seconds)} "
+
+
+def test_time_left_with_several_jobs_at_a_time() -> None:
+    """The work shared by the slots, or the longest job, which nobody shares."""
+    run = Run(4, estimates={"a": 100, "b": 100, "c": 100, "d": 20})
+    run.report.slots = 2
+    with run.report:
+        assert run.left() == pytest.approx(160)
+        run.report.job_started("a", "pretrain", "a")
+        run.report.job_started("b", "pretrain", "b")
+        run.wait(90)
+        assert run.left() == pytest.approx(100)  # c alone: 10 + 10 + 100 + 20 are 70 for each of two
+        run.report.job_given_back("b")  # its worker died
+        assert run.left() == pytest.approx((10 + 100 + 100 + 20) / 2)
+        run.report.job_started("b", "pretrain", "b")
+        assert run.left() == pytest.approx((10 + 100 + 100 + 20) / 2)
+
+
+def test_the_live_tree_shows_all_jobs_that_run() -> None:
+    run = Run(3, live=True)
+    with run.report:
+        for key, kind in (("a", "pretrain"), ("b", "pretrain"), ("c", "probe")):
+            run.report.job_started(key, kind, f"label-{key}")
+        run.wait(1)
+        run.report.job_progress("b", 1, 4, note="loss 0.5")
+    drawn = run.stream.getvalue().rpartition("0/3 jobs")[2]
+    assert drawn.index("pretrain") < drawn.index("label-a") < drawn.index("label-b") < drawn.index("25 %, loss 0.5")
+    assert drawn.index("25 %") < drawn.index("probe") < drawn.index("label-c")

@@ -1,0 +1,61 @@
+"""The scripts of docs/slurm as they stand, with real processes for the nodes and stand-ins for SLURM's own commands."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sem_bench.cli import main
+from tests.helpers.places import REPOSITORY
+from tests.helpers.results import numbers
+from tests.helpers.toy import SUITE, write
+
+SCRIPTS = REPOSITORY / "docs/slurm"
+LONG = SUITE.replace("epochs: 2", "epochs: 60").replace("[1.0, 0.05]", "[0.05]")
+
+
+def slurm(folder: Path) -> dict[str, str]:
+    """An environment in which `scontrol` notes what it is asked, `srun` runs a command here, and python is this one."""
+    names = '[ "$1" != show ] || printf "first\\nsecond\\n"'
+    commands = {
+        "scontrol": f'#!/bin/bash\necho "$@" >> {folder}/scontrol.txt\n{names}\n',
+        "srun": '#!/bin/bash\nwhile [[ "$1" == --* ]]; do shift; done\nexec "$@"\n',
+        "python": f'#!/bin/bash\nexec {sys.executable} "$@"\n',
+        "ray": f'#!/bin/bash\nexec {Path(sys.executable).parent / "ray"} "$@"\n',
+    }
+    for name, text in commands.items():
+        write(folder, f"bin/{name}", text).chmod(0o755)
+    return {**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(REPOSITORY)}
+
+
+def node(folder: Path, script: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    """A batch script as SLURM starts it."""
+    return subprocess.Popen(
+        ["bash", str(SCRIPTS / script), "suite.yaml", *arguments],
+        cwd=folder,
+        env=slurm(folder) | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_an_array_of_runs_one_of_which_is_preempted(folder: Path) -> None:
+    write(folder, "suite.yaml", LONG)
+    assert main(["run", "suite.yaml", "--results", "serial"]) == 0
+    tasks = [node(folder, "array.sh", SLURM_ARRAY_JOB_ID="71", SLURM_ARRAY_TASK_ID=str(i)) for i in (1, 2)]
+    while len(list(folder.glob("results/pretrain/*/checkpoint.pt"))) < 2:
+        assert [task.poll() for task in tasks] == [None, None]
+        time.sleep(0.05)
+    tasks[0].send_signal(signal.SIGTERM)
+    said = tasks[0].communicate(timeout=60)[0]
+    assert tasks[0].returncode == 130 and "all that is done is kept" in said, said
+    assert (folder / "scontrol.txt").read_text() == "requeue 71_1\n"
+    again = node(folder, "array.sh", SLURM_ARRAY_JOB_ID="71", SLURM_ARRAY_TASK_ID="1")  # as the requeued task
+    outputs = [task.communicate(timeout=240)[0] for task in (tasks[1], again)]
+    assert [tasks[1].returncode, again.returncode] == [0, 0], outputs
+    assert numbers(folder / "results") == numbers(folder / "serial")
+    assert (folder / "scontrol.txt").read_text() == "requeue 71_1\n"  # who is done is not put back
