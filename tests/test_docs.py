@@ -28,7 +28,7 @@ from sem_bench.report.gains import interval
 from sem_bench.runs.plan import read_plan
 from sem_bench.training.card import method_card
 from tests.helpers import shifted_shapes
-from tests.helpers.documents import DOCUMENTS, SHOWN, shown, written
+from tests.helpers.documents import DOCUMENTS, FILES, SHOWN, shown, with_files, written
 from tests.helpers.places import REPOSITORY
 
 
@@ -45,6 +45,13 @@ def test_shown_output(document: str, command: str, text: str, monkeypatch: pytes
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
     assert output(command) == text
+
+
+def test_shown_files() -> None:
+    found = {match[2] for document in DOCUMENTS for match in FILES.finditer(document.read_text())}
+    assert found == {"docs/slurm/array.sh", "docs/slurm/ray.sh"}
+    for document in DOCUMENTS:
+        assert with_files(document.read_text()) == document.read_text(), document.name
 
 
 def test_the_readme_shows_the_main_things() -> None:
@@ -232,7 +239,7 @@ def rewrite() -> None:
         draw(REPOSITORY / "docs" / name)
     for document in DOCUMENTS:
         text = document.read_text()
-        document.write_text(SHOWN.sub(lambda match: match[1] + output(match[2]) + match[4], text))
+        document.write_text(with_files(SHOWN.sub(lambda match: match[1] + output(match[2]) + match[4], text)))
 
 
 if __name__ == "__main__":

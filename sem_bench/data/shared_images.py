@@ -21,19 +21,21 @@ _folder: Path | None = None
 
 
 class SharedFolder:
-    """The folder of a run, below a cache. What killed runs left there is cleared away."""
+    """The folder of a run, below a cache."""
 
     def __init__(self, cache: Path) -> None:
-        above = cache / "shared"
-        above.mkdir(parents=True, exist_ok=True)
-        for path in above.iterdir():
-            if path.is_dir() and (lock := _life(path)).take():
-                shutil.rmtree(path, ignore_errors=True)
-                lock.release()
-        self.path = above / uuid.uuid4().hex
+        self.path = cache / "shared" / uuid.uuid4().hex
         self._life = _life(self.path)
+
+    def make(self) -> None:
+        """Before its first use. What killed runs left beside it is cleared away."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self._life.acquire()
         self.path.mkdir()
+        for other in self.path.parent.iterdir():
+            if other.is_dir() and other != self.path and (lock := _life(other)).take():
+                shutil.rmtree(other, ignore_errors=True)
+                lock.release()
 
     def remove(self) -> None:
         """Nobody needs it any more; processes that have its files in use keep what they see."""

@@ -65,7 +65,7 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
     folder = SharedFolder(store.root / "cache")
     shared = max((pixels(job, asked.memory) for job in jobs), default=0.0)
     room = machine.free_memory() * (1 - SPARE) - shared
-    workers = Processes(slots, threads=threads or 1, gpus=gpus, ended=folder.remove)
+    workers = Processes(slots, threads=threads or 1, gpus=gpus, shared=folder)
     return Crew(workers, limits._replace(share=folder.path), per_device, room)
 
 

@@ -15,7 +15,7 @@ from sem_bench.base.limits import Limits
 from sem_bench.runs.estimate import estimate, need
 from sem_bench.runs.executors import Executor
 from sem_bench.runs.job import Job
-from sem_bench.runs.order import Event, Figure, Message, Order, Outcome, Progress, Started
+from sem_bench.runs.order import Event, Figure, Message, Need, Order, Outcome, Progress, Started
 from sem_bench.runs.progress import GOOD, Reporter
 from sem_bench.runs.queue import Queue, Task
 from sem_bench.runs.store import Store
@@ -104,6 +104,8 @@ class _Drive:
     running: dict[str, float] = field(default_factory=dict)  # since when
     held: dict[str, float] = field(default_factory=dict)  # by another driver -> when to look again
     told: set[str] = field(default_factory=set)  # of whose holder the user has heard
+    needs: dict[str, Need] = field(default_factory=dict)
+    failures: dict[str, int | None] = field(default_factory=dict)  # when a job failed that is to be tried again (ns)
     deaths: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -119,11 +121,12 @@ class _Drive:
                 self.outcomes[job.digest] = "reused"
                 self.reporter.job_finished(job.digest, "reused", seconds=0.0)
         chosen = [job for job in batch.chosen if job.digest not in self.jobs and job.digest not in self.outcomes]
-        needs = {job.digest: need(job, self.schedule.limits, self.schedule.jobs_per_device) for job in chosen}
-        self.executor.check({needs[job.digest]: f"{job.kind}/{job.slug}" for job in chosen}, self.schedule.device)
+        self.needs |= {job.digest: need(job, self.schedule.limits, self.schedule.jobs_per_device) for job in chosen}
+        self.executor.check({self.needs[job.digest]: f"{job.kind}/{job.slug}" for job in chosen}, self.schedule.device)
         self.seconds |= estimate(chosen, self.store)
         for job in chosen:
             self.jobs[job.digest] = job
+            self.failures[job.digest] = self.store.failed_at(job)
             self.turns.setdefault(job.cell.seed, len(self.turns))
             if batch.monitor is not None:
                 self.monitors[job.digest] = batch.monitor
@@ -134,7 +137,7 @@ class _Drive:
                     tuple(job.inputs.values()),
                     self.turns[job.cell.seed],
                     self.seconds[job.digest],
-                    needs[job.digest].memory,
+                    self.needs[job.digest].memory,
                 )
                 for job in chosen
             ]
@@ -178,8 +181,10 @@ class _Drive:
         job = self.jobs[digest]
         if reason := self._blocked(job):
             self._finish(digest, "blocked", reason)
-        elif digest in self.told and self.store.done_since(job, self.since or 0):
-            self._finish(digest, "reused")
+        elif (self.since is None or self.since) and self.store.done_since(job, self.since or 0):
+            self._finish(digest, "reused", "done by another run")
+        elif self.store.failed_at(job) not in (None, self.failures[digest]):
+            self._finish(digest, "failed", f"in another run (see {self.store.folder(job) / 'error.txt'})")
         else:
             self._start(job)
 
@@ -198,7 +203,7 @@ class _Drive:
             self.store.root,
             device="cpu" if job.stage.gpu == 0 else schedule.device,
             limits=schedule.limits,
-            need=need(job, schedule.limits, schedule.jobs_per_device),
+            need=self.needs[job.digest],
             afresh=self.since is not None,
             since=self.since or 0,
             watch=None if monitor is None else monitor.measure,

@@ -78,7 +78,7 @@ class Store:
         if digest[:12] not in self._existing(kind):
             del self._folders[kind]  # another process may have made it meanwhile
         folder = self._existing(kind).get(digest[:12])
-        return folder if folder is not None and (folder / "result.json").exists() else None
+        return folder if folder is not None and _appeared(folder / "result.json") else None
 
     def _place(self, job: Stored) -> Path:
         return self.root / job.kind / folder_name(job.slug, job.digest)
@@ -126,10 +126,15 @@ class Store:
         return self._claims[path]
 
     def done_since(self, job: Stored, since: int) -> bool:
-        """Whether other jobs can build on it, and its result was written later than that."""
+        """Whether other jobs can build on it, and its result was written later than that (ns), by whichever process."""
+        path = self.folder(job) / "result.json"
+        return _appeared(path) and self.usable(job) and path.stat().st_mtime_ns >= since
+
+    def failed_at(self, job: Stored) -> int | None:
+        """When it failed (ns); None where it did not, or was begun again since."""
         with contextlib.suppress(OSError):
-            os.listdir(self.folder(job))  # noqa: PTH208 - an NFS client that has another's files in its cache looks anew
-        return self.usable(job) and (self.folder(job) / "result.json").stat().st_mtime_ns >= since
+            return (self.folder(job) / "error.txt").stat().st_mtime_ns
+        return None
 
     @contextmanager
     def workplace(self, job: Stored, *, afresh: bool) -> Iterator[Path]:
@@ -241,6 +246,17 @@ def _libraries() -> dict[str, str]:
 
 def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
+
+
+def _appeared(path: Path) -> bool:
+    """Whether a file is there that another machine may have written a moment ago.
+
+    An NFS client remembers for up to a minute that it was not; opening its folder makes the client look anew.
+    """
+    if not path.exists():
+        with contextlib.suppress(OSError):
+            os.listdir(path.parent)  # noqa: PTH208
+    return path.exists()
 
 
 def _stamp(path: Path) -> str:

@@ -9,6 +9,12 @@ DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"
 
 
 SHOWN = re.compile(r"(<!-- output: python -m sem_bench (.+?) -->\n```text\n)(.*?)(```)", re.DOTALL)
+FILES = re.compile(r"(<!-- file: (\S+) -->\n```\w+\n)(.*?)(```)", re.DOTALL)
+
+
+def with_files(text: str) -> str:
+    """A document with the files that it shows as they are today."""
+    return FILES.sub(lambda match: match[1] + (REPOSITORY / match[2]).read_text() + match[4], text)
 
 
 def shown() -> list[tuple[str, str, str]]:

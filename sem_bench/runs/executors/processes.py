@@ -11,7 +11,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
@@ -22,6 +22,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sem_bench.base import interrupts
+from sem_bench.data.shared_images import SharedFolder
 from sem_bench.errors import UserError
 from sem_bench.runs.order import EVENTS, Event, Figure, Need, Order, Outcome, Progress, Tell
 
@@ -50,13 +51,13 @@ class Processes:
     """`slots` workers with `threads` threads each, which live until `stop`.
 
     They share the `gpus` (as CUDA_VISIBLE_DEVICES names them) evenly; with none they see those that this process sees.
-    `ended` is called after they are gone.
+    What they share in memory lies in the `shared` folder, which goes with them.
     """
 
     def __init__(
-        self, slots: int, *, threads: int, gpus: Sequence[str] = (), ended: Callable[[], None] = lambda: None
+        self, slots: int, *, threads: int, gpus: Sequence[str] = (), shared: SharedFolder | None = None
     ) -> None:
-        self.slots, self._threads, self._gpus, self._at_end = slots, threads, gpus, ended
+        self.slots, self._threads, self._gpus, self._shared = slots, threads, gpus, shared
         self._free: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
 
@@ -114,10 +115,13 @@ class Processes:
                 worker.process.kill()
             worker.pool.shutdown()
             worker.pipe.close()
-        self._at_end()
+        if workers and self._shared is not None:
+            self._shared.remove()
 
     def _worker(self) -> _Worker:
         """A new one, with the number of one that is not there."""
+        if not self._free and not self._busy and self._shared is not None and not self._shared.path.exists():
+            self._shared.make()
         taken = {worker.number for worker in [*self._free, *self._busy.values()]}
         number = next(number for number in range(self.slots) if number not in taken)
         environment = {"OMP_NUM_THREADS": str(self._threads)}
