@@ -20,11 +20,12 @@ from tabulate import tabulate
 
 from sem_bench.base.limits import FLOAT, Limits
 from sem_bench.evaluation import Evaluation
-from sem_bench.runs.estimate import work
+from sem_bench.runs.estimate import as_tasks, work
 from sem_bench.runs.executors import Executor
 from sem_bench.runs.executors.here import Here
 from sem_bench.runs.executors.processes import Processes
 from sem_bench.runs.job import Job, data_of
+from sem_bench.runs.order import Need
 from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.runs.progress import human_seconds, reporter
 from sem_bench.runs.queue import Task, simulate
@@ -37,15 +38,6 @@ MEASURED = ("simclr", "moco", "byol")  # methods whose steps are timed, on each 
 STEPS, IMAGES = 4, {32: 64, 224: 8}  # timed steps, and images of one, by size
 JPEG = 110e3  # bytes of an image of ImageNet on disk
 DEVICES = (1, 8, 64)
-
-
-def tasks(jobs: Sequence[Job], seconds: dict[str, float]) -> list[Task]:
-    """Jobs for the simulator."""
-    turns: dict[int, int] = {}
-    return [
-        Task(job.digest, tuple(job.inputs.values()), turns.setdefault(job.cell.seed, len(turns)), seconds[job.digest])
-        for job in jobs
-    ]
 
 
 def step_seconds(job: Job, device: str) -> float:
@@ -93,9 +85,10 @@ def cost(device: str) -> None:
         ratio = statistics.median(ratios)
         jobs = plan.unique()
         seconds = {job.digest: work(job) * ratio for job in jobs}
+        needs = {job.digest: Need() for job in jobs}
         total = sum(seconds.values())
         networks = sum(not isinstance(job.stage, Evaluation) for job in jobs)
-        spans = [simulate(tasks(jobs, seconds), count) for count in DEVICES]
+        spans = [simulate(as_tasks(jobs, seconds, needs, {}), count) for count in DEVICES]
         disk, read = _disk(jobs), _read(jobs)
         rows.append(
             [
@@ -250,8 +243,7 @@ def overhead(count: int, slots: int) -> None:
         planned = time.perf_counter() - began
         store = Store(Path("results"))
         executor: Executor = Here(store) if slots == 1 else Processes(slots, threads=1)
-        with reporter(0, live=False) as progress, open("said.txt", "w") as said:
-            progress.stream = said
+        with open("said.txt", "w") as said, reporter(0, stream=said, live=False) as progress:
             schedule = Schedule(store, executor, progress, "cpu", Limits(threads=1))
             schedule.drive(jobs, jobs[:1])  # the network, and whatever a first job has to load
             began = time.perf_counter()

@@ -14,10 +14,13 @@ from typing import Any
 from sem_bench.base.files import shown
 from sem_bench.errors import UserError
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+_AS_IT_IS = frozenset({str, int, bool, type(None)})  # what is canonical already; most of what there is
+
 
 def canonical_json(value: object) -> str:
     """The one JSON text of a value. Raises ValueError on NaN, infinity, or what JSON cannot hold."""
-    return json.dumps(_canonical(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(_canonical(value))
 
 
 def digest(value: object) -> str:
@@ -38,14 +41,14 @@ def code_digest(path: Path) -> str:
 
 
 def _canonical(value: object) -> object:
+    if isinstance(value, dict):
+        if not all(issubclass(kind, str) for kind in set(map(type, value))):
+            raise ValueError(f"keys must be text: {list(value)}")
+        return {key: item if type(item) in _AS_IT_IS else _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [item if type(item) in _AS_IT_IS else _canonical(item) for item in value]
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
         return int(value)
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise ValueError(f"keys must be text: {list(value)}")
-        return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
     return value
 
 

@@ -14,11 +14,18 @@ def cores() -> int:
     return max(1, min([allowed, *_cores_of_containers()]))
 
 
+def memory() -> float:
+    """Bytes of the machine, or of its container."""
+    import psutil
+
+    return min([float(psutil.virtual_memory().total), *(limit for limit, _ in _containers())])
+
+
 def free_memory() -> float:
     """Bytes that are free, or that the system would free; no more than its container may still take."""
     import psutil
 
-    return min([float(psutil.virtual_memory().available), *_left_in_containers()])
+    return min([float(psutil.virtual_memory().available), *(limit - used for limit, used in _containers())])
 
 
 def _cores_of_containers() -> Iterator[int]:
@@ -32,8 +39,8 @@ def _cores_of_containers() -> Iterator[int]:
             yield round(quota_us / int((cpu / "cpu.cfs_period_us").read_text()))
 
 
-def _left_in_containers() -> Iterator[float]:
-    """Of cgroups, version 2 and 1: the limit, less what is in use and not merely a cache of files."""
+def _containers() -> Iterator[tuple[float, float]]:
+    """Of cgroups, version 2 and 1: the limit of memory, and what is in use and not merely a cache of files."""
     for folder, limit, used in (
         ("/sys/fs/cgroup", "memory.max", "memory.current"),
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -42,7 +49,7 @@ def _left_in_containers() -> Iterator[float]:
             where = Path(folder)
             stat = dict(line.split() for line in (where / "memory.stat").read_text().splitlines())
             in_use = int((where / used).read_text()) - int(stat.get("inactive_file", 0))
-            yield float(int((where / limit).read_text()) - in_use)
+            yield float((where / limit).read_text()), float(in_use)
 
 
 def gpus(device: str) -> list[str]:
@@ -50,9 +57,16 @@ def gpus(device: str) -> list[str]:
 
     Torch is imported only where one may be.
     """
-    if device == "cpu" or not any(list(Path("/dev").glob(name)) for name in GPU_FILES):
+    if device == "cpu" or not gpus_in_sight():
         return []
     import torch
 
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     return named if torch.cuda.is_available() and named else [str(i) for i in range(torch.cuda.device_count())]
+
+
+def gpus_in_sight() -> int:
+    """How many there may be, without a question to their drivers."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = max(len(list(Path("/dev").glob(name))) for name in GPU_FILES)
+    return found if named is None else min(found, len([name for name in named.split(",") if name]))

@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     plan.set_defaults(command="plan")
     _suite_arguments(plan)
     plan.add_argument("--format", choices=("text", "json"), default="text")
+    _jobs_arguments(plan)
+    plan.add_argument(
+        "--all", dest="every", action="store_true", help="a line for every job, also where there are more than 40"
+    )
 
     sweep = commands.add_parser("sweep", help="try settings of an embedding or recipe, and confirm the best")
     sweep.set_defaults(command="sweep")
@@ -97,23 +101,39 @@ def _suite_arguments(parser: argparse.ArgumentParser) -> None:
 def _machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
+        "--executor",
+        choices=("processes", "ray"),
+        default="processes",
+        help="processes (default): of this machine; ray: tasks of a Ray cluster, a job each",
+    )
+    parser.add_argument(
+        "--address",
+        metavar="ADDRESS",
+        help="with --executor ray: of a running cluster, such as 10.0.0.1:6379 or auto; default: $RAY_ADDRESS, else a "
+        "cluster of this machine alone, while the run lasts",
+    )
+    parser.add_argument(
         "--memory",
         metavar="GIB",
         type=_positive,
         default=2.0,
         help="images of a split that stay in memory; larger data are read while they are used; default: 2",
     )
+    _jobs_arguments(parser)
+    parser.add_argument(
+        "--workers", metavar="N", type=_count, help="threads that read images, of a job; default: the cores"
+    )
+
+
+def _jobs_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         metavar="N",
         type=_count,
-        help="jobs at a time, each in a process with its share of the cores; default: what suits the machine",
+        help="jobs at a time, each in a process with its share of the cores; default: what suits machine or cluster",
     )
     parser.add_argument(
         "--jobs-per-device", metavar="N", type=_count, default=1, help="of small jobs on a GPU at a time; default: 1"
-    )
-    parser.add_argument(
-        "--workers", metavar="N", type=_count, help="threads that read images, of a job; default: the cores"
     )
 
 

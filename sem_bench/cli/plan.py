@@ -3,50 +3,146 @@
 import argparse
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from tabulate import tabulate
 
-from sem_bench.runs.estimate import estimate, memory
-from sem_bench.runs.pending import lacking, state
+from sem_bench.base import machine
+from sem_bench.runs.crew import Asked, foreseen
+from sem_bench.runs.estimate import estimated, memory
+from sem_bench.runs.job import Job
+from sem_bench.runs.pending import lacking, states
 from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.runs.progress import human_seconds
 from sem_bench.runs.store import Store
 from sem_bench.sweep.subjects import Subjects, of_suite
 from sem_bench.sweep.summary import progress
 
+EACH = 40  # jobs up to which each has its line
+ARMS = 25  # lines of arms on a page
+STATES = ("done", "failed", "partial", "missing", "no data")
 
-def as_text(plan: Plan, store: Store) -> str:
-    """One line a job, then how many there are of each state and the time they will take."""
-    jobs = plan.unique()
-    seconds = estimate(jobs, store)
-    states = {job.digest: state(job, store) for job in jobs}
-    rows = [
-        [
-            states[job.digest],
-            job.kind,
-            job.slug,
-            job.digest[:12],
-            *(
-                ("", "")
-                if states[job.digest] == "done"
-                else ("~" + human_seconds(seconds[job.digest]), f"~{memory(job) / 2**30:.1f} GiB")
-            ),
-        ]
+
+class Look(NamedTuple):
+    """What is known of a job."""
+
+    job: Job
+    state: str
+    left: float  # seconds
+    memory: float  # bytes that it will take
+
+
+def look_at(jobs: Sequence[Job], store: Store) -> list[Look]:
+    """What is known of each job; nothing is left of those that are done."""
+    results = {job.digest: result for job in jobs if (result := store.result(job))}
+    seconds = estimated(jobs, results)
+    others = states([job for job in jobs if job.digest not in results], store)
+    return [
+        Look(job, others[job.digest], seconds[job.digest], memory(job))
+        if job.digest in others
+        else Look(job, "done", 0.0, 0.0)
         for job in jobs
     ]
-    counted = ", ".join(f"{count} {state}" for state, count in Counter(states.values()).most_common())
-    left = sum(seconds[job.digest] for job in jobs if states[job.digest] != "done")
-    table = tabulate(
-        rows, headers=["state", "kind", "job", "digest", "time", "memory"], tablefmt="simple", disable_numparse=True
-    )
-    text = f"{table}\n\n{plan.suite.name}: {len(jobs)} jobs: {counted}"
-    if left:
-        text += f"; about {human_seconds(left)} left"
-        text += "\ntime: as finished jobs of a kind took, else on two CPU cores; memory: without the images"
+
+
+def as_text(plan: Plan, store: Store, asked: Asked, *, every: bool = False) -> str:
+    """What there is to do, how many jobs there are of each state, and the time they will take.
+
+    One line a job; of a suite of many jobs a page by kind and by arm instead, unless `every` job is asked for.
+    """
+    looks = look_at(plan.unique(), store)
+    page = len(looks) > EACH and not every
+    text = f"{_page(looks) if page else _lines(looks)}\n\n{_totals(plan.suite.name, looks, asked, page=page)}"
     for sweep in of_suite(plan):
         text += f"\n{_sweep(sweep, store)}"
-    absent = dict.fromkeys(line for job in jobs if states[job.digest] == "no data" for line in lacking(job))
-    return "\n".join([text, *(f"no data: {line}" for line in absent)])
+    lacks = lacking([look.job for look in looks if look.state == "no data"])
+    absent = dict.fromkeys(line for lines in lacks.values() for line in lines)
+    said = [text, *(f"no data: {line}" for line in absent)]
+    return "\n".join(said + ["--all prints every job"] * page)
+
+
+def _lines(looks: Sequence[Look]) -> str:
+    """A line a job."""
+    rows = [
+        [look.state, look.job.kind, look.job.slug, look.job.digest[:12], _time(look.left), _memory(look.memory)]
+        for look in looks
+    ]
+    return _table(["state", "kind", "job", "digest", "time", "memory"], rows, numbers=0)
+
+
+def _page(looks: Sequence[Look]) -> str:
+    """A table by kind and one by arm, over all seeds; the arms that take longest stand first."""
+    kinds = _grouped(looks, lambda job: (job.kind,))
+    arms = _grouped(looks, _arm)
+    longest = sorted(arms, key=lambda arm: -sum(look.left for look in arms[arm]))  # others stay in their order
+    occurring = [state for state in STATES if state == "done" or any(look.state == state for look in looks)]
+    headers = ["jobs", *occurring, "time left"]
+    by_kind = [
+        [*kind, *_counts(found, occurring), _memory(max(look.memory for look in found))]
+        for kind, found in kinds.items()
+    ]
+    by_arm = [[*arm, *_counts(arms[arm], occurring)] for arm in longest[:ARMS]]
+    text = _table(["kind", *headers, "memory"], by_kind, numbers=len(headers) + 1)
+    text += "\n\n" + _table(["method", "embedding", "backbone", "data", "epochs", *headers], by_arm, len(headers) + 1)
+    return text + (f"\nand {len(arms) - ARMS} more arms" if len(arms) > ARMS else "")
+
+
+def _arm(job: Job) -> tuple[str, ...]:
+    """The arm of a job, as tables say it."""
+    cell = job.cell
+    method = cell.method + (" + IP" if cell.ip is not None else "")
+    return method, cell.embedding, cell.backbone, cell.dataset, str(cell.epochs)
+
+
+def _grouped(looks: Sequence[Look], key: Callable[[Job], tuple[str, ...]]) -> dict[tuple[str, ...], list[Look]]:
+    groups: dict[tuple[str, ...], list[Look]] = {}
+    for look in looks:
+        groups.setdefault(key(look.job), []).append(look)
+    return groups
+
+
+def _counts(looks: Sequence[Look], occurring: Sequence[str]) -> list[str]:
+    """How many jobs, how many of each state, and the time left."""
+    counted = Counter(look.state for look in looks)
+    numbers = [len(looks), *(counted[state] for state in occurring)]
+    return [*map(str, numbers), _time(sum(look.left for look in looks))]
+
+
+def _totals(name: str, looks: Sequence[Look], asked: Asked, *, page: bool) -> str:
+    """How many jobs there are of each state, and the time they will take as `run` does them on this machine."""
+    states = Counter(look.state for look in looks)
+    counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    text = f"{name}: {len(looks)} jobs: {counted}"
+    if left := {look.job.digest: look.left for look in looks if look.left}:
+        slots, seconds = foreseen(
+            [look.job for look in looks],
+            left,
+            asked,
+            gpus=machine.gpus_in_sight(),
+            cores=machine.cores(),
+            memory=machine.memory(),
+        )
+        largest = "of the largest job left, " if page else ""
+        text += f"; about {human_seconds(seconds)} left"
+        text += f" with {slots} jobs at a time ({human_seconds(sum(left.values()))} one after the other)" * (slots > 1)
+        text += "\ntime: as finished jobs of a kind took, else on two CPU cores"
+        text += f"; memory: {largest}without the images"
+    return text
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> str:
+    """A table whose last columns are `numbers`."""
+    align = ["left"] * (len(headers) - numbers) + ["right"] * numbers
+    return tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True, colalign=align)
+
+
+def _time(seconds: float) -> str:
+    return f"~{human_seconds(seconds)}" if seconds else ""
+
+
+def _memory(size: float) -> str:
+    return f"~{size / 2**30:.1f} GiB" if size else ""
 
 
 def _sweep(sweep: Subjects, store: Store) -> str:
@@ -60,8 +156,9 @@ def _sweep(sweep: Subjects, store: Store) -> str:
 def as_json(plan: Plan, store: Store) -> str:
     """A list of {kind, slug, digest, status, method, embedding, ip, backbone, dataset, seed}."""
     fields = ("method", "embedding", "ip", "backbone", "dataset", "seed")
+    found = states(plan.unique(), store)
     entries = [
-        {"kind": job.kind, "slug": job.slug, "digest": job.digest, "status": state(job, store)}
+        {"kind": job.kind, "slug": job.slug, "digest": job.digest, "status": found[job.digest]}
         | {name: getattr(job.cell, name) for name in fields}
         for job in plan.jobs
     ]
@@ -70,7 +167,8 @@ def as_json(plan: Plan, store: Store) -> str:
 
 def command(options: argparse.Namespace) -> int:
     """Print it."""
-    plan = read_plan(options.suite, options.assignments, data=options.data)
-    show = as_json if options.format == "json" else as_text
-    print(show(plan, Store(options.results)))  # noqa: T201
+    plan, store = read_plan(options.suite, options.assignments, data=options.data), Store(options.results)
+    asked = Asked(jobs=options.jobs, jobs_per_device=options.jobs_per_device)
+    text = as_json(plan, store) if options.format == "json" else as_text(plan, store, asked, every=options.every)
+    print(text)  # noqa: T201
     return 0

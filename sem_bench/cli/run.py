@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from sem_bench.base import interrupts
 from sem_bench.cli.table import print_tables
+from sem_bench.errors import UserError
 from sem_bench.runs.crew import Asked, Crew, busy, hire
 from sem_bench.runs.drivers import registered
 from sem_bench.runs.job import Job
@@ -85,19 +86,32 @@ def _scheduled(crew: Crew, store: Store, options: argparse.Namespace, *, quiet: 
         for text in () if quiet else filter(None, [crew.said, busy(crew.limits.threads)]):
             progress.message(text)
         try:
-            yield Schedule(store, crew.executor, progress, options.device, crew.limits, crew.jobs_per_device, crew.room)
+            yield Schedule(
+                store,
+                crew.executor,
+                progress,
+                options.device,
+                crew.limits,
+                crew.jobs_per_device,
+                on_gpu=crew.on_gpu,
+                room=crew.room,
+            )
         finally:
             crew.executor.stop()
 
 
 def asked_of(options: argparse.Namespace) -> Asked:
-    """What the machine's options say."""
+    """What the machine's options say. Raises UserError where they do not go together."""
+    if options.address and options.executor != "ray":
+        raise UserError("--address needs --executor ray")
     return Asked(
         device=options.device,
         jobs=options.jobs,
         jobs_per_device=options.jobs_per_device,
         memory=int(options.memory * 2**30),
         workers=options.workers,
+        executor=options.executor,
+        address=options.address,
     )
 
 

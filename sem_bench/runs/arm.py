@@ -4,11 +4,11 @@ Here the suite, the method's recipe and the data card become the resolved config
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 from sem_bench.config.cards import Card
 from sem_bench.data.dataset import DataSet, Place
@@ -22,6 +22,23 @@ from sem_bench.runs.job import Cell, Job
 from sem_bench.runs.suite import Grid, Images, Pretrain, Suite
 from sem_bench.training.card import MethodCard, Recipe, Training
 from sem_bench.training.job import PRETRAIN, MethodRef, PretrainJob
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _once(method: Callable[Concatenate["Arm", P], R]) -> Callable[Concatenate["Arm", P], R]:
+    """A method of an arm that looks for each answer once, and not for every seed anew: data may have many classes."""
+
+    @wraps(method)
+    def kept(arm: "Arm", /, *arguments: P.args, **keywords: P.kwargs) -> R:
+        answers: dict[object, R] = vars(arm).setdefault(f"answers of {method.__name__}", {})
+        asked = (*arguments, *keywords.items())
+        if asked not in answers:
+            answers[asked] = method(arm, *arguments, **keywords)
+        return answers[asked]
+
+    return kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +132,7 @@ class Arm:
         open_target = recipe.tau_target if asked.tau is None else None
         return asked.model_copy(update={"tau": tau, "tau_target": asked.tau_target or open_target or tau})
 
-    @property
+    @cached_property
     def card(self) -> EmbeddingCard:
         """What the card of its embedding says."""
         return embedding_card(self.dataset.library, self.asked.type).content
@@ -155,19 +172,23 @@ class Arm:
         """The suite's settings of an evaluation; None where it does not ask for it."""
         return self.suite.asked(evaluation)
 
+    @_once
     def labelled(self, *, superclasses: bool = True) -> LabelledData:
         """The data of evaluation, as the network knows them."""
         return self._labelled if superclasses else self._labelled.model_copy(update={"superclasses": {}})
 
+    @_once
     def subset(self, fraction: float) -> str | None:
         """The digest of the list of labelled images that the data card names for a fraction; None: they are drawn."""
         return self.evaluated.subset(fraction) if self._labelled.limit is None else None
 
+    @_once
     def shifted(self, key: str) -> tuple[ShiftedData, Place]:
         """A shifted test set, by its key in the data card, with the constants of pretraining."""
         data, place = self.evaluated.shift(key)
         return data.model_copy(update={"normalise": self.dataset.card.normalise}), place
 
+    @_once
     def other(self, dataset: str) -> tuple[LabelledData, Literal["top1", "mean_per_class"], Place]:
         """Another labelled data set, as this network knows images; what its card measures; where it is."""
         other = self.others[dataset]
@@ -203,12 +224,17 @@ class Arm:
         said = ", ".join(f"{count} {name}" for name, count in used.items() if count is not None)
         return f"{text} ({said})" if said else text
 
-    def _job(self, stage: Stage[Any], planned: Planned[Any], seed: int) -> Job:
+    @cached_property
+    def _slug(self) -> str:
+        """How the names of its jobs begin."""
         seen = re.sub(r"[^A-Za-z0-9._]+", "-", self.data_label).strip("-")
         method = self.method.name + ("" if self.grid.ip is None else "-ip")
-        slug = f"{method}-{_short(self.embedding, self.card)}-{self.backbone.replace('/', '-')}-{seen}"
-        slug += f"-e{self.training.epochs}-s{seed}{planned.suffix}"
-        cell = Cell(
+        built = f"{_short(self.embedding, self.card)}-{self.backbone.replace('/', '-')}"
+        return f"{method}-{built}-{seen}-e{self.training.epochs}"
+
+    @_once
+    def _cell(self, seed: int) -> Cell:
+        return Cell(
             method=self.method.name,
             embedding=self.label,
             embedding_config=self.embedding.model_dump(exclude_none=True),
@@ -220,15 +246,16 @@ class Arm:
             seed=seed,
             external=self.method.content.external,
         )
-        place = planned.place or self.evaluated.place
+
+    def _job(self, stage: Stage[Any], planned: Planned[Any], seed: int) -> Job:
         return Job(
             stage=stage,
-            slug=slug,
+            slug=f"{self._slug}-s{seed}{planned.suffix}",
             config=planned.job,
             inputs=dict(planned.inputs),
-            cell=cell,
+            cell=self._cell(seed),
             method_code=self.method.code,
-            place=place,
+            place=planned.place or self.evaluated.place,
             parts=self.parts,
             weights=self.weights,
         )

@@ -1,15 +1,19 @@
 """How many jobs run at a time on this machine, where, and what each of them may take."""
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from sem_bench.base import machine
 from sem_bench.base.limits import Limits
-from sem_bench.runs.estimate import PROCESS, memory, pixels, work
+from sem_bench.errors import UserError
+from sem_bench.runs.estimate import PROCESS, as_tasks, need, pixels, work
 from sem_bench.runs.executors import Executor
 from sem_bench.runs.executors.here import Here
 from sem_bench.runs.job import Job
+from sem_bench.runs.queue import simulate
 from sem_bench.runs.store import Store
 from sem_bench.training.job import PRETRAIN
 
@@ -25,6 +29,8 @@ class Asked(NamedTuple):
     jobs_per_device: int = 1
     memory: int = Limits().memory  # bytes of images of a split
     workers: int | None = None
+    executor: str = "processes"  # or "ray"
+    address: str | None = None  # of a Ray cluster that runs
 
 
 class Crew(NamedTuple):
@@ -33,6 +39,7 @@ class Crew(NamedTuple):
     executor: Executor
     limits: Limits
     jobs_per_device: int = 1
+    on_gpu: bool = False
     room: float = float("inf")  # bytes for all that run at a time
 
     @property
@@ -47,8 +54,10 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
 
     `serial`: unless the user says otherwise, one at a time.
     """
+    if asked.executor == "ray":
+        return _on_ray(store, asked, serial=serial)
     gpus = machine.gpus(asked.device)
-    slots, threads = shared_out(jobs, asked, gpus=len(gpus), cores=machine.cores(), free=machine.free_memory())
+    slots, threads = shared_out(jobs, asked, gpus=len(gpus), cores=machine.cores(), memory=machine.memory())
     if serial and asked.jobs is None:
         slots, threads = 1, _threads()
     limits = Limits(
@@ -58,7 +67,7 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
     )
     per_device = -(-slots // len(gpus)) if gpus else asked.jobs_per_device
     if slots == 1:
-        return Crew(Here(store), limits, per_device)
+        return Crew(Here(store), limits, per_device, bool(gpus))
     from sem_bench.data.shared_images import SharedFolder
     from sem_bench.runs.executors.processes import Processes
 
@@ -66,11 +75,30 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
     shared = max((pixels(job, asked.memory) for job in jobs), default=0.0)
     room = machine.free_memory() * (1 - SPARE) - shared
     workers = Processes(slots, threads=threads or 1, gpus=gpus, shared=folder)
-    return Crew(workers, limits._replace(share=folder.path), per_device, room)
+    return Crew(workers, limits._replace(share=folder.path), per_device, bool(gpus), room)
 
 
-def shared_out(jobs: Sequence[Job], asked: Asked, *, gpus: int, cores: int, free: float) -> tuple[int, int | None]:
-    """(jobs at a time, threads of each); None: as many threads as torch takes by itself."""
+def _on_ray(store: Store, asked: Asked, *, serial: bool) -> Crew:
+    """Where the user says nothing else, a job has one thread, so that its numbers are the same in every cluster."""
+    try:
+        from sem_bench.runs.executors.on_ray import OnRay
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise UserError("--executor ray: ray is not installed: pip install 'sem-bench[ray]'") from None
+    address = asked.address or os.environ.get("RAY_ADDRESS") or None
+    share = 1 if address or asked.jobs is None else max(1, machine.cores() // asked.jobs)
+    threads = _threads() or share
+    jobs = 1 if serial and asked.jobs is None else asked.jobs
+    executor = OnRay(
+        store.root, address, asked.device, threads=threads, jobs=jobs, jobs_per_device=asked.jobs_per_device
+    )
+    limits = Limits(memory=asked.memory, workers=asked.workers or threads, threads=threads)
+    return Crew(executor, limits, asked.jobs_per_device, executor.gpus > 0)
+
+
+def shared_out(jobs: Sequence[Job], asked: Asked, *, gpus: int, cores: int, memory: float) -> tuple[int, int | None]:
+    """(jobs at a time, threads of each) on such a machine; None: as many threads as torch takes by itself."""
     if asked.jobs is not None:
         slots = asked.jobs
     elif sum(map(work, jobs)) < SMALL:
@@ -79,9 +107,23 @@ def shared_out(jobs: Sequence[Job], asked: Asked, *, gpus: int, cores: int, free
         slots = gpus * asked.jobs_per_device
     else:
         networks = sum(job.stage is PRETRAIN and not job.inputs for job in jobs)
-        largest = max(map(memory, jobs), default=PROCESS)
-        slots = max(1, min(cores // (_threads() or 1), networks, int(free * (1 - SPARE) // largest)))
+        largest = max((need(job).memory for job in jobs), default=PROCESS)
+        slots = max(1, min(cores // (_threads() or 1), networks, int(memory * (1 - SPARE) // largest)))
     return slots, _threads() or (None if slots == 1 else max(1, cores // slots))
+
+
+def foreseen(
+    jobs: Sequence[Job], left: Mapping[str, float], asked: Asked, *, gpus: int, cores: int, memory: float
+) -> tuple[int, float]:
+    """(jobs at a time, seconds that they take so) on such a machine, where `left` has the seconds of those to do."""
+    slots, _ = shared_out(jobs, asked, gpus=gpus, cores=cores, memory=memory)
+    images = Limits(memory=asked.memory, share=Path() if slots > 1 else None)
+    per_device = -(-slots // gpus) if gpus else asked.jobs_per_device
+    waiting = [job for job in jobs if job.digest in left]
+    needs = {job.digest: need(job, images, per_device, on_gpu=gpus > 0) for job in waiting}
+    together = slots if gpus else min(slots, cores)  # more of them only share the cores
+    room = memory * (1 - SPARE) if slots > 1 else math.inf
+    return slots, simulate(as_tasks(waiting, left, needs, {}), together, room)
 
 
 def _threads() -> int | None:

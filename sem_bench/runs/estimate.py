@@ -4,13 +4,15 @@ Time comes from finished jobs of its kind where there are any, else from the `co
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from sem_bench.base.limits import FLOAT, MEMORY, Limits
 from sem_bench.evaluation import Cost, Evaluation, NetCost
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.order import Need
+from sem_bench.runs.queue import Task
 from sem_bench.runs.store import Store
 
 FEATURES = 1024  # of a backbone of which nothing is known
@@ -19,11 +21,18 @@ PROCESS = 0.9 * 2**30  # bytes of Python with torch
 
 def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
     """Seconds for each job, by digest."""
+    return estimated(jobs, {job.digest: result for job in jobs if (result := store.result(job))})
+
+
+def estimated(jobs: Sequence[Job], results: Mapping[str, dict[str, Any]]) -> dict[str, float]:
+    """The same from the results of those that are done, by digest."""
+    works = {job.digest: work(job) for job in jobs}
     ratios: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for job in jobs:
-        if result := store.result(job):
-            ratios[_alike(job)].append(result["provenance"]["seconds"] / work(job))
-    return {job.digest: work(job) * median(ratios.get(_alike(job), [1.0])) for job in jobs}
+        if job.digest in results:
+            ratios[_alike(job)].append(results[job.digest]["provenance"]["seconds"] / works[job.digest])
+    speeds = {alike: median(found) for alike, found in ratios.items()}
+    return {job.digest: works[job.digest] * speeds.get(_alike(job), 1.0) for job in jobs}
 
 
 def work(job: Job) -> float:
@@ -44,10 +53,28 @@ def pixels(job: Job, limit: int) -> float:
     return sum(size for size in sizes if size <= limit)
 
 
-def need(job: Job, limits: Limits, jobs_per_device: int = 1) -> Need:
-    """What a job takes of a machine; of images that all processes share nothing is counted here."""
-    own = 0.0 if limits.share else pixels(job, limits.memory)
-    return Need(threads=limits.threads or 1, gpu=min(job.stage.gpu, 1 / jobs_per_device), memory=memory(job) + own)
+def need(job: Job, limits: Limits = Limits(), jobs_per_device: int = 1, *, on_gpu: bool = False) -> Need:  # noqa: B008
+    """What a job takes of a machine; not counted are images that all processes share, and the memory of a GPU."""
+    images = 0.0 if limits.share else pixels(job, limits.memory)
+    computing = _cost(job).bytes if on_gpu and job.stage.gpu else 0.0
+    share = min(job.stage.gpu, 1 / jobs_per_device)
+    return Need(threads=limits.threads or 1, gpu=share, memory=memory(job) - computing + images)
+
+
+def as_tasks(
+    jobs: Sequence[Job], seconds: Mapping[str, float], needs: Mapping[str, Need], turns: dict[int, int]
+) -> list[Task]:
+    """Jobs as the queue knows them; `turns` is the rank of each seed, and learns those of new ones."""
+    return [
+        Task(
+            job.digest,
+            tuple(job.inputs.values()),
+            turns.setdefault(job.cell.seed, len(turns)),
+            seconds[job.digest],
+            needs[job.digest].memory,
+        )
+        for job in jobs
+    ]
 
 
 def _features_held(job: Job) -> float:

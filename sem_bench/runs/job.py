@@ -60,11 +60,15 @@ class Job:
         """64 hexadecimal digits. The code of a user's own stage counts."""
         return job_digest(self.stage, self.config, self.inputs)
 
+    @property
+    def needs(self) -> list[Path]:
+        """Files that must be there beside the data."""
+        own = [self.weights] if self.weights is not None else []
+        return own + list(self.stage.needs(self.config, self.place))
+
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
-        own = [self.weights] if self.weights is not None else []
-        own += self.stage.needs(self.config, self.place)
-        return self.place.absent() + [path for path in own if not path.is_file()]
+        return self.place.absent() + [path for path in self.needs if not path.is_file()]
 
     def manifest_entry(self) -> dict[str, Any]:
         """The job as results/suites/NAME.json holds it."""

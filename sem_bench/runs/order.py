@@ -99,6 +99,12 @@ class Order(Model):
         """What `as_json` wrote."""
         return cls.model_validate_json(text)
 
+    def absent(self) -> list[Path]:
+        """What of its code and files is not there, seen from here."""
+        own = [Path(part.code) for part in (self.parts.embedding, self.parts.backbone) if part.own]
+        named = [path for path in (self.method_code, self.source, self.weights, *own) if path is not None]
+        return [path for path in named if not path.exists()] + self.place.absent()
+
     @cached_property
     def stage(self) -> Stage[Any]:
         """What does it. Raises UserError where the user's own file is not what it was when the job was planned."""

@@ -65,16 +65,27 @@ def due(
     return selection(jobs, store, rerun, only, since)
 
 
-def state(job: Job, store: Store) -> str:
-    """done, failed, partial, missing, or "no data"."""
-    found = store.status(job)
-    return "no data" if found != "done" and lacking(job) else found
+def states(jobs: Sequence[Job], store: Store) -> dict[str, str]:
+    """done, failed, partial, missing, or "no data", by digest."""
+    found: dict[str, str] = {job.digest: store.status(job) for job in jobs}
+    lacks = lacking([job for job in jobs if found[job.digest] != "done"])
+    return found | {digest: "no data" for digest, lines in lacks.items() if lines}
 
 
-def lacking(job: Job) -> list[str]:
-    """What a job reads that is not on disk, and where it comes from if a run fetches it."""
-    fetched = [f"{path} (torchvision downloads it in a run)" for path in job.place.unfetched]
-    return [*map(str, job.absent()), *fetched]
+def lacking(jobs: Sequence[Job]) -> dict[str, list[str]]:
+    """What jobs read that is not on disk, and where it comes from if a run fetches it, by digest.
+
+    Many read the same, which is looked at once.
+    """
+    looks: dict[tuple[object, ...], list[str]] = {}
+    found = {}
+    for job in jobs:
+        read = (id(job.place), *job.needs)
+        if read not in looks:
+            fetched = [f"{path} (torchvision downloads it in a run)" for path in job.place.unfetched]
+            looks[read] = [*map(str, job.absent()), *fetched]
+        found[job.digest] = looks[read]
+    return found
 
 
 def with_data(jobs: Sequence[Job], store: Store, *, allow_missing: bool | None) -> list[Job]:

@@ -12,12 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sem_bench.base.limits import Limits
-from sem_bench.runs.estimate import estimate, need
+from sem_bench.runs.estimate import as_tasks, estimate, need
 from sem_bench.runs.executors import Executor
 from sem_bench.runs.job import Job
 from sem_bench.runs.order import Event, Figure, Message, Need, Order, Outcome, Progress, Started
 from sem_bench.runs.progress import GOOD, Reporter
-from sem_bench.runs.queue import Queue, Task
+from sem_bench.runs.queue import Queue
 from sem_bench.runs.store import Store
 
 if TYPE_CHECKING:
@@ -51,7 +51,12 @@ class Schedule:
     device: str
     limits: Limits
     jobs_per_device: int = 1
+    on_gpu: bool = False
     room: float = float("inf")  # bytes for all jobs that run at a time
+
+    def need(self, job: Job) -> Need:
+        """What a job takes of a machine."""
+        return need(job, self.limits, self.jobs_per_device, on_gpu=self.on_gpu)
 
     def drive(
         self,
@@ -121,27 +126,15 @@ class _Drive:
                 self.outcomes[job.digest] = "reused"
                 self.reporter.job_finished(job.digest, "reused", seconds=0.0)
         chosen = [job for job in batch.chosen if job.digest not in self.jobs and job.digest not in self.outcomes]
-        self.needs |= {job.digest: need(job, self.schedule.limits, self.schedule.jobs_per_device) for job in chosen}
+        self.needs |= {job.digest: self.schedule.need(job) for job in chosen}
         self.executor.check({self.needs[job.digest]: f"{job.kind}/{job.slug}" for job in chosen}, self.schedule.device)
         self.seconds |= estimate(chosen, self.store)
         for job in chosen:
             self.jobs[job.digest] = job
             self.failures[job.digest] = self.store.failed_at(job)
-            self.turns.setdefault(job.cell.seed, len(self.turns))
             if batch.monitor is not None:
                 self.monitors[job.digest] = batch.monitor
-        self.queue.add(
-            [
-                Task(
-                    job.digest,
-                    tuple(job.inputs.values()),
-                    self.turns[job.cell.seed],
-                    self.seconds[job.digest],
-                    self.needs[job.digest].memory,
-                )
-                for job in chosen
-            ]
-        )
+        self.queue.add(as_tasks(chosen, self.seconds, self.needs, self.turns))
         coming = ((key, self.jobs[key].kind, self.seconds[key]) for key in self.queue.waiting)
         self.reporter.expect([*coming, *self.ahead()])
 

@@ -67,6 +67,7 @@ class Store:
         self.files = JsonFiles()
         self._folders: dict[str, dict[str, Path]] = {}
         self._stamps: dict[Path, str] = {}
+        self._described: dict[tuple[object, ...], dict[SplitName, Path]] = {}  # data -> the files of its fingerprints
         self._claims: dict[Path, Lock] = {}
 
     def folder(self, job: Stored) -> Path:
@@ -101,9 +102,11 @@ class Store:
 
     def status(self, job: Stored) -> Status:
         """What is there of a job."""
+        folder = self.folder(job)
+        if not folder.is_dir():  # as nearly all are at first
+            return "missing"
         if self.result(job) is not None:
             return "done"
-        folder = self.folder(job)
         if (folder / "error.txt").exists():
             return "failed"
         return "partial" if (folder / "checkpoint.pt").exists() else "missing"
@@ -207,7 +210,11 @@ class Store:
 
     def fingerprints(self, job: Stored) -> dict[SplitName, str] | None:
         """What is known of the content of the job's data, by split; None before its first use here."""
-        found = {split: self.files.read(self._fingerprint_file(job, split)) for split in data_of(job).counts}
+        data = data_of(job)
+        described = type(data), data.model_dump_json(), *map(self._stamp, job.place.needs)  # the same for many jobs
+        if described not in self._described:
+            self._described[described] = {split: self._fingerprint_file(job, split) for split in data.counts}
+        found = {split: self.files.read(path) for split, path in self._described[described].items()}
         return found if all(found.values()) else None
 
     def write_fingerprints(self, job: Stored, fingerprints: Mapping[SplitName, str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sem_bench.cli import main
 from tests.helpers.places import REPOSITORY
-from tests.helpers.toy import method_card
+from tests.helpers.toy import SUITE, method_card
 
 
 def process(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -50,6 +50,39 @@ class Fragile(Method):
             return (first * float("nan")).mean()
         return ((first - second) ** 2).mean()
 '''
+
+
+DEADLY = '''
+"""Its arms end in different ways; each notes its tries."""
+
+import os
+import signal
+from pathlib import Path
+
+from sem_bench.method import Method
+
+
+class Fragile(Method):
+    def __init__(self, encoder, *, hidden=4):
+        super().__init__(encoder)
+
+    def forward(self, batch):
+        return tuple(self.encoder(view) for view in batch.views)
+
+    def loss(self, first, second):
+        arm = {12: "once", 6: "error"}.get(first.shape[1], "always")
+        tries = Path(f"tries-{arm}")
+        if not hasattr(self, "begun"):
+            self.begun = tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+        if arm == "always" or (arm == "once" and tries.read_text() == "x"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if arm == "error":
+            raise RuntimeError("it broke")
+        return ((first - second) ** 2).mean()
+'''
+DEADLY_SUITE = SUITE.replace("[simclr]", "[fragile]").replace(
+    "{none: {}, sem: {L: 4, V: 3}}", "{none: {}, sem: {L: 4, V: 3}, sem_small: {type: sem, L: 2, V: 3}}"
+)
 
 
 FRAGILE = method_card("Fragile")

@@ -87,7 +87,7 @@ def test_plan_lists_every_row_with_time_and_memory(
     suite: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["plan", f"suites/{suite}.yaml"]) == 0
+    assert main(["plan", f"suites/{suite}.yaml", "--all"]) == 0
     output = capsys.readouterr().out
     lines = [match for line in output.splitlines() if (match := LINE.match(line))]
     slugs = {f"{match[2]}/{match[3]}": match for match in lines}

@@ -3,9 +3,12 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,7 @@ from sem_bench.errors import UserError
 from sem_bench.evaluation import finer
 from sem_bench.runs.job import Job
 from sem_bench.runs.plan import read_plan
+from sem_bench.runs.store import Store
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
 
@@ -198,6 +202,126 @@ def test_plan_text_and_json(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     assert not (folder / "results").exists()  # looking changes nothing
 
 
+MANY = ("suite.yaml", "--set", "seeds=[0, 1, 2, 3]")  # of the suite below: 64 jobs
+
+
+@pytest.fixture
+def mixed(folder: Path) -> Path:
+    """A suite of two grids, one with IP-IRM; of its jobs some are done, failed or begun."""
+    suite = yaml.safe_load(SUITE)
+    wrapped = suite["grid"] | {"ip": {}}
+    write(folder, "suite.yaml", yaml.safe_dump(suite | {"grid": [suite["grid"], wrapped]}))
+    store = Store(folder / "results")
+    for number, job in enumerate(read_plan(Path("suite.yaml"), MANY[2:]).unique()):
+        if number % 5 == 0:
+            finish(job, store)
+        elif number % 7 == 0:
+            write(store.folder(job), "error.txt", "it broke")
+        elif number % 11 == 0:
+            write(store.folder(job), "checkpoint.pt", "")
+    return folder
+
+
+def finish(job: Job, store: Store) -> None:
+    """Write a result by hand."""
+    provenance = {"device": "cpu", "precision": "fp32", "seconds": 1.0, "when": "", "data": {}, "files": {}}
+    content = {"schema": 1, "kind": job.kind, "digest": job.digest, "config": {}, "metrics": {}}
+    write(store.folder(job), "result.json", json.dumps(content | {"provenance": provenance}))
+
+
+def tables(text: str) -> list[list[dict[str, str]]]:
+    """The rows of the tables of a page, by column; no name has two spaces."""
+    found = []
+    for block in text.split("\n\n"):
+        lines = block.splitlines()
+        if set(lines[1]) == {"-", " "}:
+            columns = [(dashes.start(), dashes.end()) for dashes in re.finditer("-+", lines[1])]
+            names, *rows = ([line[a:b].strip() for a, b in columns] for line in (lines[0], *lines[2:]) if "  " in line)
+            found.append([dict(zip(names, row, strict=True)) for row in rows])
+    return found
+
+
+def seconds_of(text: str) -> float:
+    """What `human_seconds` wrote."""
+    units = {"h": 3600, "min": 60, "s": 1}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+) (h|min|s)\b", text))
+
+
+def test_the_page_of_many_jobs_counts_what_the_json_lists(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *MANY]) == 0
+    page = capsys.readouterr().out
+    assert main(["plan", *MANY, "--format", "json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert len({entry["digest"] for entry in entries}) == len(entries) == 64
+    by_kind, by_arm = tables(page)
+    states = ["done", "failed", "partial", "missing"]
+    assert list(by_kind[0]) == ["kind", "jobs", *states, "time left", "memory"]
+    assert list(by_arm[0]) == ["method", "embedding", "backbone", "data", "epochs", "jobs", *states, "time left"]
+
+    def wanted(keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], list[int]]:
+        counted = Counter((key, entry["status"]) for key, entry in zip(keys, entries, strict=True))
+        numbers = {key: [counted[key, state] for state in states] for key in keys}
+        return {key: [sum(found), *found] for key, found in numbers.items()}
+
+    def shown(rows: list[dict[str, str]], *names: str) -> dict[tuple[str, ...], list[int]]:
+        return {tuple(row[name] for name in names): [int(row[name]) for name in ("jobs", *states)] for row in rows}
+
+    arms = [
+        (entry["method"] + (" + IP" if entry["ip"] else ""), entry["embedding"], entry["backbone"], entry["dataset"])
+        for entry in entries
+    ]
+    assert len(by_arm) == 4 and shown(by_arm, "method", "embedding", "backbone", "data") == wanted(arms)
+    assert shown(by_kind, "kind") == wanted([(entry["kind"],) for entry in entries])
+
+    times = [seconds_of(row["time left"]) for row in by_arm]
+    assert times == sorted(times, reverse=True) and min(times) > 0
+    assert sum(times) == pytest.approx(sum(seconds_of(row["time left"]) for row in by_kind), abs=3)
+    totals, _, last = page.splitlines()[-3:]
+    counts = Counter(entry["status"] for entry in entries)
+    assert totals.startswith(f"tiny: 64 jobs: {', '.join(f'{n} {state}' for state, n in counts.most_common())}; about ")
+    assert sum(times) == pytest.approx(seconds_of(totals), abs=3)
+    assert last == "--all prints every job"
+
+
+def test_all_prints_every_job(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *MANY, "--format", "json"]) == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert main(["plan", *MANY, "--all"]) == 0
+    (rows,) = tables(every := capsys.readouterr().out)
+    assert [(row["kind"], row["job"], row["digest"], row["state"]) for row in rows] == [
+        (entry["kind"], entry["slug"], entry["digest"][:12], entry["status"]) for entry in entries
+    ]
+    assert all((row["time"] == row["memory"] == "") is (row["state"] == "done") for row in rows)
+    assert "--all" not in every
+    few = (*MANY[:2], "seeds=[0, 1]")  # 32 jobs
+    assert main(["plan", *few]) == 0
+    short = capsys.readouterr().out
+    assert main(["plan", *few, "--all"]) == 0
+    assert capsys.readouterr().out == short and "--all" not in short
+
+
+def test_the_page_shows_the_arms_with_the_most_time_left(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    embeddings = {f"v{size}": {"type": "sem", "L": 4, "V": size} for size in range(2, 32)}
+    suite = yaml.safe_load(SUITE)
+    write(folder, "suite.yaml", yaml.safe_dump(suite | {"grid": suite["grid"] | {"embeddings": embeddings}}))
+    short, *others = read_plan(Path("suite.yaml")).arms
+    for job in short.jobs(0):
+        finish(job, Store(folder / "results"))
+    assert main(["plan", "suite.yaml"]) == 0
+    page = capsys.readouterr().out
+    _, arms = tables(page)
+    assert len(arms) == 25 and {arm["embedding"] for arm in arms} <= {arm.label for arm in others}
+    assert "\nand 5 more arms\n" in page
+
+
+def test_ten_thousand_jobs_are_a_page_within_seconds(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    lines = printed("plan", "suite.yaml", "--set", f"seeds={list(range(54))}", "--results", str(tmp_path)).splitlines()
+    assert time.perf_counter() - began < 10
+    assert "quick: 10152 jobs: 10152 missing; about" in lines[-3]
+    assert len(lines) < 70 and max(map(len, lines)) <= 120
+
+
 def test_absent_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, "datasets/toy.yaml", TOY_YAML + "files: [photos/train.bin]\n")
     assert main(["plan", "suite.yaml"]) == 0
@@ -208,15 +332,19 @@ def test_absent_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not (folder / "results").exists()
 
 
+def printed(*arguments: str) -> str:
+    """By a process of its own."""
+    command, environment = [sys.executable, "-m", "sem_bench", *arguments], {**os.environ, "PYTHONSAFEPATH": ""}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY, env=environment)
+    return done.stdout
+
+
 def seconds(*arguments: str) -> float:
     """The best of three, for the machine may be busy."""
     times = []
     for _ in range(3):
         began = time.perf_counter()
-        command = [sys.executable, "-m", "sem_bench", *arguments]
-        subprocess.run(
-            command, check=True, capture_output=True, cwd=REPOSITORY, env={**os.environ, "PYTHONSAFEPATH": ""}
-        )
+        printed(*arguments)
         times.append(time.perf_counter() - began)
     return min(times)
 

@@ -11,45 +11,15 @@ import pytest
 
 from sem_bench.base.files import read_json
 from sem_bench.cli import main
-from tests.helpers.commands import FRAGILE, process
+from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, process
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
-
-DEADLY = '''
-"""Its arms end in different ways; each notes its tries."""
-
-import os
-import signal
-from pathlib import Path
-
-from sem_bench.method import Method
-
-
-class Fragile(Method):
-    def __init__(self, encoder, *, hidden=4):
-        super().__init__(encoder)
-
-    def forward(self, batch):
-        return tuple(self.encoder(view) for view in batch.views)
-
-    def loss(self, first, second):
-        arm = {12: "once", 6: "error"}.get(first.shape[1], "always")
-        tries = Path(f"tries-{arm}")
-        if not hasattr(self, "begun"):
-            self.begun = tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
-        if arm == "always" or (arm == "once" and tries.read_text() == "x"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if arm == "error":
-            raise RuntimeError("it broke")
-        return ((first - second) ** 2).mean()
-'''
-ARMS = "{none: {}, sem: {L: 4, V: 3}, sem_small: {type: sem, L: 2, V: 3}}"
 
 
 def test_a_death_costs_one_retry_and_an_error_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(folder, "methods/fragile.py", DEADLY)
     write(folder, "methods/fragile.yaml", FRAGILE)
-    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[fragile]").replace("{none: {}, sem: {L: 4, V: 3}}", ARMS))
+    write(folder, "suite.yaml", DEADLY_SUITE)
     assert main(["run", "suite.yaml", "--jobs", "2", "--only", "pretrain/"]) == 1
     errors = capsys.readouterr().err
     assert {path.name: path.read_text() for path in folder.glob("tries-*")} == {

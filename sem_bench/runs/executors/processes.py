@@ -16,22 +16,18 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 from sem_bench.base import interrupts
 from sem_bench.data.shared_images import SharedFolder
-from sem_bench.errors import UserError
-from sem_bench.runs.order import EVENTS, Event, Figure, Need, Order, Outcome, Progress, Tell
+from sem_bench.runs.executors.reports import Report, outcome, report
+from sem_bench.runs.order import EVENTS, Event, Figure, Need, Order, Outcome, Tell
 
 SPAWN = multiprocessing.get_context("spawn")
 GRACE = 10.0  # seconds that a worker has to stop before it is killed
 TELL_EVERY = 0.1  # seconds between two reports of how far a job is
 DYING_EARLIER = 500  # of 1,000: where memory is short, the system ends a worker and not the driver
-
-Report = tuple[str, list[Any]]  # "outcome", "mistake", "os" or "stopped", and what belongs to it
 
 
 @dataclass
@@ -141,22 +137,14 @@ class Processes:
         del self._busy[worker.pipe]
         assert worker.future is not None
         try:
-            kind, said = worker.future.result()
+            said = worker.future.result()
         except BrokenProcessPool:
             worker.process.join()
             worker.pool.shutdown()
             worker.pipe.close()
             return Outcome("died", f"its worker died{_cause(worker.process.exitcode)}")
         self._free.append(worker)
-        match kind:
-            case "outcome":
-                return Outcome(*said)
-            case "mistake":
-                raise UserError(said)
-            case "os":
-                raise OSError(*said)
-            case _:
-                return Outcome("died", "its worker was told to stop")
+        return outcome(said)
 
 
 @contextmanager
@@ -182,7 +170,6 @@ def _cause(code: int | None) -> str:
 
 _pipe: Connection
 _working = False
-_stores: dict[Any, Any] = {}  # by root: a worker has one, and remembers what it has read
 
 
 def _prepare(pipe: Connection, environment: Mapping[str, str]) -> None:
@@ -216,32 +203,17 @@ def _watch_driver() -> None:
 def _do(text: str) -> Report:
     """Do an order; what it tells goes through the pipe."""
     global _working
-    from sem_bench.runs.store import Store
-    from sem_bench.runs.worker import work
-
     _working = True
     try:
-        order = Order.from_json(text)
-        store = _stores.setdefault(order.root, Store(order.root))
-        return "outcome", list(work(order, partial(_tell, [0.0]), store))
-    except UserError as error:
-        return "mistake", error.problems
-    except OSError as error:
-        return "os", [error.errno, error.strerror or str(error), error.filename]
-    except KeyboardInterrupt:
-        return "stopped", []
+        return report(text, _tell, tell_every=TELL_EVERY)
     finally:
         _working = False
         with suppress(OSError):
             _send("end")
 
 
-def _tell(last: list[float], event: Event) -> bool:
-    """Tell the driver; `last` is when it heard of progress."""
-    if isinstance(event, Progress):
-        if time.monotonic() - last[0] < TELL_EVERY:
-            return True
-        last[0] = time.monotonic()
+def _tell(event: Event) -> bool:
+    """Tell the driver."""
     try:
         _send(type(event).__name__, *event)
         return bool(json.loads(_pipe.recv_bytes())) if isinstance(event, Figure) else True
