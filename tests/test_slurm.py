@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from sem_bench.cli import main
 from tests.helpers.places import REPOSITORY
 from tests.helpers.results import numbers
@@ -59,3 +61,19 @@ def test_an_array_of_runs_one_of_which_is_preempted(folder: Path) -> None:
     assert [tasks[1].returncode, again.returncode] == [0, 0], outputs
     assert numbers(folder / "results") == numbers(folder / "serial")
     assert (folder / "scontrol.txt").read_text() == "requeue 71_1\n"  # who is done is not put back
+
+
+def test_whole_nodes_through_ray(folder: Path) -> None:
+    """Two processes stand for two nodes of a core each."""
+    pytest.importorskip("ray")
+    write(folder, "suite.yaml", SUITE)
+    assert main(["run", "suite.yaml", "--results", "serial"]) == 0
+    job = str(os.getpid())  # the port follows from it
+    run = node(
+        folder, "ray.sh", SLURM_JOB_ID=job, SLURM_JOB_NODELIST="node[1-2]", SLURM_CPUS_ON_NODE="1", OMP_NUM_THREADS="1"
+    )
+    said = run.communicate(timeout=240)[0]
+    assert run.returncode == 0, said
+    assert "8 done, 0 reused, 0 failed, 0 blocked" in said and "2 jobs at a time, 1 thread each" in said
+    assert numbers(folder / "results") == numbers(folder / "serial")
+    assert (folder / "scontrol.txt").read_text() == "show hostnames node[1-2]\n"

@@ -9,13 +9,12 @@ from statistics import median
 from typing import Any
 
 from sem_bench.base.limits import FLOAT, MEMORY, Limits
-from sem_bench.evaluation import Cost, Evaluation, NetCost
+from sem_bench.evaluation import Evaluation
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.order import Need
 from sem_bench.runs.queue import Task
 from sem_bench.runs.store import Store
 
-FEATURES = 1024  # of a backbone of which nothing is known
 PROCESS = 0.9 * 2**30  # bytes of Python with torch
 
 
@@ -37,12 +36,12 @@ def estimated(jobs: Sequence[Job], results: Mapping[str, dict[str, Any]]) -> dic
 
 def work(job: Job) -> float:
     """Seconds on two cores, as the stage counts them."""
-    return _cost(job).seconds
+    return job.cost.seconds
 
 
 def memory(job: Job) -> float:
     """Bytes at the peak, for images that stay on the disk."""
-    return PROCESS + (_features_held(job) if isinstance(job.stage, Evaluation) else 0.0) + _cost(job).bytes
+    return PROCESS + (_features_held(job) if isinstance(job.stage, Evaluation) else 0.0) + job.cost.bytes
 
 
 def pixels(job: Job, limit: int) -> float:
@@ -56,7 +55,7 @@ def pixels(job: Job, limit: int) -> float:
 def need(job: Job, limits: Limits = Limits(), jobs_per_device: int = 1, *, on_gpu: bool = False) -> Need:  # noqa: B008
     """What a job takes of a machine; not counted are images that all processes share, and the memory of a GPU."""
     images = 0.0 if limits.share else pixels(job, limits.memory)
-    computing = _cost(job).bytes if on_gpu and job.stage.gpu else 0.0
+    computing = job.cost.bytes if on_gpu and job.stage.gpu else 0.0
     share = min(job.stage.gpu, 1 / jobs_per_device)
     return Need(threads=limits.threads or 1, gpu=share, memory=memory(job) - computing + images)
 
@@ -80,18 +79,8 @@ def as_tasks(
 def _features_held(job: Job) -> float:
     """Bytes of the features of all splits that stay in memory; of a larger split they stay on the disk."""
     data = data_of(job)
-    sizes = [FLOAT * _features(job) * data.used(split) for split in data.counts]
+    sizes = [FLOAT * job.features * data.used(split) for split in data.counts]
     return sum(size for size in sizes if size <= MEMORY)
-
-
-def _cost(job: Job) -> Cost:
-    features, embedding = _features(job), job.parts.embedding.out_dim or 0
-    attached = not isinstance(job.stage, Evaluation) and bool(job.inputs)
-    return job.stage.cost(job.config, NetCost(features, embedding or features, embedding, job.parts.cost, attached))
-
-
-def _features(job: Job) -> int:
-    return job.parts.backbone.out_dim or FEATURES
 
 
 def _alike(job: Job) -> tuple[str, ...]:

@@ -15,8 +15,10 @@ from sem_bench.base.digest import code_digest, digest
 from sem_bench.config.fields import Model, resolved
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
-from sem_bench.evaluation import Evaluation, Stage
+from sem_bench.evaluation import Cost, Evaluation, NetCost, Stage
 from sem_bench.nets.encoder_parts import EncoderParts
+
+FEATURES = 1024  # of a backbone of which nothing is known
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,19 @@ class Job:
         """Files that must be there beside the data."""
         own = [self.weights] if self.weights is not None else []
         return own + list(self.stage.needs(self.config, self.place))
+
+    @property
+    def features(self) -> int:
+        """The width of h, or what it usually is."""
+        return self.parts.backbone.out_dim or FEATURES
+
+    @cached_property
+    def cost(self) -> Cost:
+        """What it takes, as its stage counts it."""
+        features, embedding = self.features, self.parts.embedding.out_dim or 0
+        attached = not isinstance(self.stage, Evaluation) and bool(self.inputs)
+        net = NetCost(features, embedding or features, embedding, self.parts.cost, attached)
+        return self.stage.cost(self.config, net)
 
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""

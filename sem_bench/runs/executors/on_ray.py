@@ -7,6 +7,7 @@ mailbox, an actor beside the driver.
 import logging
 import math
 import os
+import socket
 import sys
 import time
 import uuid
@@ -30,6 +31,7 @@ from sem_bench.runs.executors import ray_node
 from sem_bench.runs.executors.reports import outcome
 from sem_bench.runs.order import EVENTS, Figure, Need, Order, Outcome, Tell
 
+ANSWER = 10.0  # seconds in which a cluster must accept a connection
 GRACE = 10.0  # seconds that jobs have to stop before they are killed
 OBJECTS = 80 * 2**20  # bytes of Ray's object store, which passes nothing here: about the least that it takes
 SHORT = 30  # characters of the folder of Ray's: the paths of the sockets in it have 70 more, and can have 107
@@ -91,7 +93,7 @@ class OnRay:
             fit = {node for node, has in self._nodes.items() if all(has.get(of, 0) >= asked[of] for of in asked)}
             if not fit:  # Ray would wait for ever
                 largest = max(self._nodes.values(), key=lambda has: [has.get(of, 0) for of in ("GPU", "CPU", "memory")])
-                raise UserError(f"{name} needs {_said(asked)}; the largest node of Ray has {_said(largest)}")
+                raise UserError(f"{name} needs {_said(asked)}; the largest node of the cluster has {_said(largest)}")
             able |= fit
         for look in [self._look_at(node) for node in able - self._seen] if self._address else ():
             with suppress(exceptions.RayError):  # that node is gone
@@ -198,6 +200,10 @@ class OnRay:
                 options = {"num_cpus": self._own["CPU"], "num_gpus": self._own["GPU"], "object_store_memory": OBJECTS}
                 if len(os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "") > SHORT:
                     options["_temp_dir"] = "/tmp/ray"
+                # Else Ray leaves a token in the user's home folder, for all clusters from then on.
+                os.environ.setdefault("RAY_AUTH_TOKEN", uuid.uuid4().hex)
+            else:
+                _reach(self._address)
             try:
                 with ray_node.signals_kept():
                     ray.init(
@@ -209,7 +215,10 @@ class OnRay:
                     )
             except Exception as error:
                 where = "--executor ray" if self._address is None else f"--address {self._address}"
-                raise UserError(f"{where}: {one_line(error)}") from None
+                advice = (
+                    "; does it ask for a token (RAY_AUTH_MODE=token)?" if isinstance(error, ConnectionError) else ""
+                )
+                raise UserError(f"{where}: {one_line(error)}{advice}") from None
         self._open_mailbox()
 
     def _open_mailbox(self) -> None:
@@ -217,6 +226,16 @@ class OnRay:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._mailbox = ray.remote(ray_node.Mailbox).options(num_cpus=0, scheduling_strategy=here).remote()
         self._mail = self._mailbox.take.remote()
+
+
+def _reach(address: str) -> None:
+    """Raise UserError where nothing listens; Ray would try for a quarter of an hour."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER).close()
+        except OSError as error:
+            raise UserError(f"--address {address}: nothing answers there ({error.strerror or error})") from None
 
 
 def _ended(task: "ray.ObjectRef[Any]") -> Outcome:
