@@ -1,9 +1,11 @@
 """Ctrl-C and SIGTERM, not lost: Python drops an exception that a signal raises inside a destructor or a callback."""
 
 import signal
-from typing import NoReturn
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _asked = False
+_postponed = False
 
 
 def listen() -> None:
@@ -20,8 +22,21 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def interrupt() -> NoReturn:
+def interrupt() -> None:
     """What a signal does."""
     global _asked
     _asked = True
-    raise KeyboardInterrupt
+    if not _postponed:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def postponed() -> Iterator[None]:
+    """What must not be left half done: a signal is noted, and raises at the end."""
+    global _postponed
+    _postponed = True
+    try:
+        yield
+    finally:
+        _postponed = False
+    check()

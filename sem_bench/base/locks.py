@@ -2,14 +2,17 @@
 
 A lock is a small file that says whose it is: host, process, start of the process. Its holder touches it as long as it
 lives. Who wants a lock of a dead process takes it over: at once on the holder's own host, elsewhere after `LEASE`
-seconds without a sign of life, counted on the own clock. The library behind it needs exclusive creation and rename of
-files, and neither flock nor fcntl, which many shared file systems do not have.
+seconds without a sign of life, counted on the own clock. Where the file system cannot exchange two files in one step,
+as on NFS, the own host has to wait as well. Needed are exclusive creation and rename, and neither flock nor fcntl,
+which many shared file systems do not have.
 
 A process that stood still for so long may find its lock taken over. With a `fence` it writes no file then: `check` is
 called between steps and before each file gets its name.
 """
 
+import os
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -32,6 +35,7 @@ class Lock:
         self._fence, self._duration = fence, LEASE if lease is None else lease
         self._made: SoftFileLease | None = None
         self._checked = 0.0
+        self._seen: tuple[tuple[int, int], float] | None = None  # another's file, and since when it is as it is
 
     @property
     def _lease(self) -> "SoftFileLease":
@@ -50,28 +54,52 @@ class Lock:
 
     def take(self) -> bool:
         """Take it where nobody holds it, without waiting."""
-        from filelock import LeaseSettingsMismatch, Timeout
-
-        for _ in range(2):  # the first look may only clear away what a dead process left
-            try:
-                self._lease.acquire(timeout=0)
-            except LeaseSettingsMismatch:  # another version's, which this one cannot take for dead by time
-                return False
-            except Timeout:
-                continue
-            self._held()
-            return True
-        return False
+        return self._try() or self._try() or (self._silent() and self._bury() and self._try())
 
     def acquire(self) -> None:
         """Wait until no other process has it."""
-        self._lease.acquire(poll_interval=0.02)
-        self._held()
+        while not self.take():
+            time.sleep(0.03)
 
-    def _held(self) -> None:
+    def _try(self) -> bool:
+        """Take it, or clear away what a dead process left, where the library can do that in one step."""
+        from filelock import LeaseSettingsMismatch, Timeout
+
+        try:
+            self._lease.acquire(timeout=0)
+        except (Timeout, LeaseSettingsMismatch):  # that of another version is not taken for dead by time
+            return False
         self._checked = time.clock_gettime(_CLOCK)
         if self._fence:
             _FENCES.append(self)
+        return True
+
+    def _silent(self) -> bool:
+        """Whether its file has been the same for longer than the lease, seen from here, and is of such a lease."""
+        now = time.clock_gettime(_CLOCK)
+        try:
+            status = self.path.stat()
+        except OSError:
+            return False
+        stamp = status.st_ino, status.st_mtime_ns
+        if self._seen is None or self._seen[0] != stamp:
+            self._seen = stamp, now
+        owner = self._lease.owner
+        own_kind = owner is None or owner.lease_duration == self._duration
+        return own_kind and now - self._seen[1] > self._duration + self._heartbeat
+
+    def _bury(self) -> bool:
+        """Move a silent holder's file away: for file systems that cannot exchange two files, such as NFS and SMB."""
+        dead = self.path.with_name(f"{self.path.name}.dead-{uuid.uuid4().hex}")
+        before = self._lease.owner
+        try:
+            self.path.rename(dead)
+            if _content(dead) != before:  # somebody was faster, and this is his
+                os.link(dead, self.path)
+            dead.unlink()
+        except OSError:
+            return False
+        return True
 
     def release(self) -> None:
         """Let others in; nothing happens where it is not held."""
@@ -108,6 +136,13 @@ class Lock:
 
     def __exit__(self, *error: object) -> None:
         self.release()
+
+
+def _content(path: Path) -> object:
+    """The owner that a lock's file names, as filelock reads it."""
+    from filelock import SoftFileLease
+
+    return SoftFileLease(path, lease_duration=LEASE).owner
 
 
 _FENCES: list[Lock] = []  # that this process holds

@@ -27,9 +27,9 @@ def command(options: argparse.Namespace) -> int:
     sweeps = of_suite(plan)
     jobs = plan.only(options.only) if options.only else plan.unique()
     store = Store(options.results)
-    jobs = with_data(jobs, store, allow_missing=options.allow_missing)
     if options.shard:
         jobs, sweeps = shard(jobs, *options.shard), sweeps[options.shard[0] - 1 :: options.shard[1]]
+    jobs = with_data(jobs, store, allow_missing=options.allow_missing)
     check_writable(options.results)
     names = [sweep.name for sweep in of_suite(plan)]
     suite = manifest_digest(plan.suite, plan.jobs, names)
@@ -118,6 +118,6 @@ def asked_of(options: argparse.Namespace) -> Asked:
 def say_failed(failed: Sequence[tuple[Job, str]], store: Store) -> int:
     """Name the jobs without success; returns the exit code."""
     for job, status in failed:
-        where = f", see {store.folder(job) / 'error.txt'}" if status == "failed" else " by a failed input"
+        where = f", see {store.error_file(job)}" if status == "failed" else " by a failed input"
         print(f"  {job.kind}/{job.slug}: {status}{where}", file=sys.stderr)  # noqa: T201
     return 1 if failed else 0

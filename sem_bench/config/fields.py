@@ -7,10 +7,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 
 def unique(values: list[Any]) -> list[Any]:
-    """The values; raises ValueError where one stands there twice."""
-    repeated = [value for i, value in enumerate(values) if value in values[:i]]
-    if repeated:
-        raise ValueError(f"{repeated[0]!r} stands there twice")
+    """The values, which are names or numbers; raises ValueError where one stands there twice."""
+    if len(set(values)) < len(values):  # a list may have 1,000, and is looked at often
+        repeated = next(value for i, value in enumerate(values) if value in values[:i])
+        raise ValueError(f"{repeated!r} stands there twice")
     return values
 
 

@@ -66,6 +66,9 @@ def shared(key: str, size: int, make: Callable[[], "Tensor | None"]) -> "Tensor 
             images = make()
             if images is None:
                 return None
-            write_atomic(file, lambda out: np.save(out, images.numpy()))
+            try:
+                write_atomic(file, lambda out: np.save(out, images.numpy()))
+            except OSError:  # no room for a file, but for the images
+                return images
             del images
     return torch.from_numpy(np.load(file, mmap_mode="c"))

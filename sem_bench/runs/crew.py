@@ -106,7 +106,7 @@ def shared_out(jobs: Sequence[Job], asked: Asked, *, gpus: int, cores: int, memo
     elif gpus:
         slots = gpus * asked.jobs_per_device
     else:
-        networks = sum(job.stage is PRETRAIN and not job.inputs for job in jobs)
+        networks = sum(job.stage is PRETRAIN and not job.inputs for job in jobs) or len(jobs)
         largest = max((need(job).memory for job in jobs), default=PROCESS)
         slots = max(1, min(cores // (_threads() or 1), networks, int(memory * (1 - SPARE) // largest)))
     return slots, _threads() or (None if slots == 1 else max(1, cores // slots))
@@ -129,7 +129,7 @@ def foreseen(
 def _threads() -> int | None:
     """As the user's environment says."""
     said = os.environ.get("OMP_NUM_THREADS", "")
-    return int(said) if said.isdigit() and int(said) else None
+    return int(said) if said.isdecimal() and int(said) else None
 
 
 def busy(threads: int | None) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from sem_bench.base import interrupts
 from sem_bench.base.limits import Limits
 from sem_bench.runs.estimate import as_tasks, estimate, need
 from sem_bench.runs.executors import Executor
@@ -111,6 +112,7 @@ class _Drive:
     told: set[str] = field(default_factory=set)  # of whose holder the user has heard
     needs: dict[str, Need] = field(default_factory=dict)
     failures: dict[str, int | None] = field(default_factory=dict)  # when a job failed that is to be tried again (ns)
+    looks: Counter[str] = field(default_factory=Counter)  # at what another driver holds
     deaths: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -141,6 +143,7 @@ class _Drive:
     def run(self) -> None:
         """Until nothing waits and nothing runs, and no more comes."""
         while True:
+            interrupts.check()
             self._look_again()
             self._fill()
             if not self.queue:
@@ -177,7 +180,7 @@ class _Drive:
         elif (self.since is None or self.since) and self.store.done_since(job, self.since or 0):
             self._finish(digest, "reused", "done by another run")
         elif self.store.failed_at(job) not in (None, self.failures[digest]):
-            self._finish(digest, "failed", f"in another run (see {self.store.folder(job) / 'error.txt'})")
+            self._finish(digest, "failed", f"in another run (see {self.store.error_file(job)})")
         else:
             self._start(job)
 
@@ -185,9 +188,15 @@ class _Drive:
         """Why a job cannot be done: an input has no result; "" where all have one."""
         for role, digest in job.inputs.items():
             status = self.outcomes.get(digest, "done")
-            if status not in GOOD or self.store.by_digest(role, digest) is None:
+            if status not in GOOD or not self._is_there(role, digest):
                 return f"its {role} {'was pruned' if status == 'pruned' else 'failed'}"
         return ""
+
+    def _is_there(self, kind: str, digest: str) -> bool:
+        """Whether an input has a result; one that is being replaced is there again in a moment."""
+        if self.store.by_digest(kind, digest) is None:
+            time.sleep(1)
+        return self.store.by_digest(kind, digest) is not None
 
     def _start(self, job: Job) -> None:
         schedule, monitor = self.schedule, self.monitors.get(job.digest)
@@ -215,14 +224,18 @@ class _Drive:
                 self._give_back(digest)
                 self.queue.again(digest)
                 return
-            status = "failed" if self.store.fail(job, f"{summary}\n") else "held"
+            if self.store.done_since(job, self.since or 0):
+                status = "reused"  # it died after the result was written
+            else:
+                status = "failed" if self.store.fail(job, f"{summary}\n") else "held"
         if status == "held":
             if digest not in self.told:
                 self.told.add(digest)
                 self.reporter.message(f"{job.kind}/{job.slug}: another run works on it ({summary})")
             self._give_back(digest)
             self.queue.defer(digest)
-            self.held[digest] = time.monotonic() + POLL
+            self.looks[digest] += 1
+            self.held[digest] = time.monotonic() + POLL * min(self.looks[digest], 10)
             return
         self._finish(digest, status, summary)
 

@@ -6,6 +6,7 @@ A job's folder is results/KIND/SLUG-DIGEST12/. Its result.json is written last a
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -136,23 +137,29 @@ class Store:
     def failed_at(self, job: Stored) -> int | None:
         """When it failed (ns); None where it did not, or was begun again since."""
         with contextlib.suppress(OSError):
-            return (self.folder(job) / "error.txt").stat().st_mtime_ns
+            return self.error_file(job).stat().st_mtime_ns
         return None
 
+    def error_file(self, job: Stored) -> Path:
+        """Where it stands why a job failed: in the folder that was worked in last, beside a result that stays."""
+        folder = self.folder(job)
+        beside = folder.with_name(f"{folder.name}.rerun")
+        return (beside if (folder / "result.json").exists() and beside.is_dir() else folder) / "error.txt"
+
     @contextmanager
-    def workplace(self, job: Stored, *, afresh: bool) -> Iterator[Path]:
-        """The folder to work in, with `afresh` without what an earlier run began.
+    def workplace(self, job: Stored, *, afresh: bool, since: int = 0) -> Iterator[Path]:
+        """The folder to work in, with `afresh` without what was begun before `since` (ns), or at any time.
 
         Where there is a result, even one of other data, the work goes on beside it and takes its place at the end.
         """
         folder = self.folder(job)
         self._recover(folder)
         if not (folder / "result.json").exists():
-            _tidy(folder, afresh=afresh)
+            _tidy(folder, afresh=afresh, since=since)
             yield folder
         else:
             beside, old = folder.with_name(f"{folder.name}.rerun"), folder.with_name(f"{folder.name}.old")
-            _tidy(beside, afresh=afresh)
+            _tidy(beside, afresh=afresh, since=since)
             yield beside
             if (beside / "result.json").exists():  # else the old result stays
                 locks.check()
@@ -167,11 +174,8 @@ class Store:
         if not claim.take():
             return False
         try:
-            folder = self.folder(job)
-            beside = folder.with_name(f"{folder.name}.rerun")
-            used = beside if (folder / "result.json").exists() and beside.is_dir() else folder
-            self.write_failure(used, text)
-            self.write_state(used, "failed")
+            self.write_failure(self.error_file(job).parent, text)
+            self.write_state(self.error_file(job).parent, "failed")
         finally:
             claim.release()
         return True
@@ -262,6 +266,7 @@ def _appeared(path: Path) -> bool:
     """
     if not path.exists():
         with contextlib.suppress(OSError):
+            os.listdir(path.parent.parent)  # noqa: PTH208
             os.listdir(path.parent)  # noqa: PTH208
     return path.exists()
 
@@ -273,9 +278,11 @@ def _stamp(path: Path) -> str:
     return lines_digest(sorted(f"{name}\t{status.st_size}\t{status.st_mtime_ns}" for name, status in found))
 
 
-def _tidy(folder: Path, *, afresh: bool) -> None:
+def _tidy(folder: Path, *, afresh: bool, since: int) -> None:
     """Make the folder, or clear away what a failed or killed run left that nobody needs; `afresh` clears all."""
-    if afresh:
+    checkpoint = folder / "checkpoint.pt"
+    of_this_rerun = since and checkpoint.exists() and checkpoint.stat().st_mtime_ns >= since
+    if afresh and not of_this_rerun:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for path in (folder / "error.txt", folder / "result.json", *folder.glob(".*.tmp")):
@@ -291,7 +298,7 @@ def check_writable(root: Path) -> None:
     """Raise UserError where results cannot be written."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".writable.{os.getpid()}"
+        probe = root / f".writable.{uuid.uuid4().hex}"
         probe.write_text("")
         probe.unlink()
     except OSError as error:

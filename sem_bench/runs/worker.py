@@ -6,6 +6,7 @@ A worker knows an order and the results folder, and no plan: it can be any proce
 import json
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -45,7 +46,7 @@ def work(order: Order, tell: Tell, store: Store | None = None) -> Outcome:
         if (not order.afresh or order.since) and store.done_since(order, order.since):
             return Outcome("reused", "done by another process")
         tell(Started())
-        with store.workplace(order, afresh=order.afresh) as folder:
+        with store.workplace(order, afresh=order.afresh, since=order.since) as folder:
             return _do(order, folder, device, tell, store)
     except locks.LostError:
         return Outcome("held", claim.holder)
@@ -74,7 +75,8 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     except (Exception, SystemExit) as error:  # a method's code may call sys.exit
         return _failure(error, folder, store)
     except BaseException:
-        store.write_state(folder, "interrupted")
+        with suppress(Exception):  # what interrupts counts, and no full disk or lost claim
+            store.write_state(folder, "interrupted")
         raise
     store.write_state(folder, "done")
     _tell_other_data(order, workspace, tell, store)

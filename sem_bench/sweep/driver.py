@@ -103,13 +103,16 @@ class Runner:
         """Run trials until there are enough: as many at a time as there are slots."""
         outcomes = self.schedule.follow(more=self._next, ahead=self._ahead)
         self._tell_ended(outcomes)
+        for one in self.flying:  # another run has moved a result away meanwhile
+            one.study.fail(one.trial, "a result is not there any more")
+        self.flying.clear()
 
     def _next(self, outcomes: Outcomes) -> Batch | None:
         """The jobs of one more trial, of the first study that lacks one, after a word on those that have ended."""
         self._tell_ended(outcomes)
         if self._late() or len(self.flying) >= self.schedule.executor.slots:
             return None
-        for each in self.studies:
+        for each in sorted(self.studies, key=lambda each: sum(one.study is each for one in self.flying)):
             asked = each.ask(self.subjects.trials)
             if asked is None:
                 continue

@@ -164,7 +164,7 @@ class Subjects:
     @property
     def serial(self) -> bool:
         """Whether a trial's settings, or its end, hang on the trials before."""
-        return self.card.content.sampler == "tpe" or self.card.content.pruner is not None
+        return self.card.content.sampler in ("tpe", "qmc") or self.card.content.pruner is not None
 
     @property
     def name(self) -> str:

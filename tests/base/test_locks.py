@@ -1,5 +1,6 @@
 """Locks that live as long as their process."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -18,15 +19,15 @@ import sys, time
 from pathlib import Path
 from sem_bench.base.locks import Lock
 
-with Lock(Path(sys.argv[1])):
+with Lock(Path(sys.argv[1]), lease=float(sys.argv[3])):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
 """
 
 
-def holder(path: Path, *, seconds: float) -> subprocess.Popen[str]:
+def holder(path: Path, *, seconds: float, lease: float = LEASE) -> subprocess.Popen[str]:
     """A process that has the lock."""
-    call = [sys.executable, "-c", HOLDER, str(path), str(seconds)]
+    call = [sys.executable, "-c", HOLDER, str(path), str(seconds), str(lease)]
     process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "held\n"
     return process
@@ -79,6 +80,31 @@ def test_a_silent_holder_on_another_host_is_taken_for_dead_after_the_lease(tmp_p
     while not lock.take():
         time.sleep(0.05)
     assert 0.5 < time.monotonic() - began < 5
+    lock.release()
+
+
+def test_a_dead_holder_on_a_file_system_that_cannot_exchange_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS: rename with that flag fails, and the library takes nothing over."""
+    from filelock._filesystem import _exchange
+
+    monkeypatch.setattr(_exchange, "_rename_call", lambda: (lambda *paths: errno.EINVAL, 2))
+    path = tmp_path / "lock"
+    with holder(path, seconds=60, lease=0.6) as other:
+        lock = Lock(path, lease=0.6)
+        began = time.monotonic()
+        while time.monotonic() - began < 1.5:
+            assert not lock.take()  # it lives
+            time.sleep(0.1)
+        other.kill()
+        other.wait(10)
+    began = time.monotonic()
+    while not lock.take():
+        assert time.monotonic() - began < 10
+        time.sleep(0.05)
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
+    assert f"process {os.getpid()}," in lock.holder
     lock.release()
 
 

@@ -72,7 +72,7 @@ def test_a_signal_stops_all_within_seconds(
 ) -> None:
     signal_sent, code, errors, seconds, workers = stopped
     assert len(workers) == 1 and not any(worker.is_running() for worker in workers)
-    assert seconds < 15 and "Traceback" not in errors
+    assert seconds < 12 and "Traceback" not in errors
     if "KILL" not in signal_sent:
         assert code == 130 and "all that is done is kept" in errors
     states = [read_json(path)["state"] for path in folder.glob("results/pretrain/*/state.json")]
@@ -87,7 +87,7 @@ def test_a_killed_worker_changes_nothing_but_time(folder: Path) -> None:
     while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
         assert run.poll() is None
         time.sleep(0.02)
-    children(run.pid)[0].kill()
+    children(run.pid)[0].terminate()  # as a guard of the machine's memory does; SIGKILL stands above
     _, errors = run.communicate(timeout=120)
     assert run.returncode == 0 and errors.count("it is tried once more") == 1, errors
     assert numbers(folder / "results") == numbers(folder / "serial")

@@ -21,6 +21,7 @@ from torch import Tensor
 from sem_bench.base.digest import digest
 from sem_bench.base.files import read_json, write_atomic
 from sem_bench.base.limits import CHUNK
+from sem_bench.base.locks import Lock
 from sem_bench.data.described import Data, LabelledData
 from sem_bench.data.split import Split
 from sem_bench.encoder import Encoder
@@ -106,16 +107,27 @@ def _cache_file(labelled: Data, workspace: Workspace, name: str, split: Split) -
 
 
 def _cached(encoder: Encoder, labelled: Data, split: Split, file: Path, workspace: Workspace) -> Tensor:
+    found = _known(file, split, workspace)
+    if found is None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with Lock(file.with_suffix(".lock")):  # of several jobs that need them one computes them
+            found = _known(file, split, workspace)
+            if found is None:
+                parts = backbone_features(encoder, labelled, split.prepared(), workspace.device)
+                write_atomic(file, lambda out: _write(out, parts, len(split), workspace.memory))
+                _MADE.add(file)
+                found = _opened(file, len(split), workspace.memory)
+    return torch.from_numpy(found).to(workspace.device)
+
+
+def _known(file: Path, split: Split, workspace: Workspace) -> npt.NDArray[np.floating] | None:
+    """Features that are in the cache, and may be used."""
+    if workspace.afresh and file not in _MADE:
+        return None
     try:
-        if workspace.afresh and file not in _MADE:
-            raise FileNotFoundError("made by an earlier run")
-        h = _opened(file, len(split), workspace.memory)
+        return _opened(file, len(split), workspace.memory)
     except (OSError, ValueError, EOFError):
-        parts = backbone_features(encoder, labelled, split.prepared(), workspace.device)
-        write_atomic(file, lambda out: _write(out, parts, len(split), workspace.memory))
-        _MADE.add(file)
-        h = _opened(file, len(split), workspace.memory)
-    return torch.from_numpy(h).to(workspace.device)
+        return None
 
 
 def _precision(rows: int, width: int, memory: int) -> type[np.float32 | np.float16]:

@@ -84,9 +84,9 @@ class OnRay:
         """Raise UserError where no node has what a job needs, or where one does not see the files of the run."""
         if not needs:
             return
-        self._look()
         if device == "cuda" and not self.gpus:
             raise UserError("--device cuda: no node of the Ray cluster has a GPU")
+        self._look()
         able = set[str]()
         for need, name in needs.items():
             asked = self._asked(need)
@@ -135,6 +135,7 @@ class OnRay:
         try:
             told = ray.get(self._mail)
         except exceptions.RayError:  # it died; jobs that need it end, and are tried again
+            time.sleep(1)  # where none can live, there is no storm of new ones
             self._open_mailbox()
             return
         for digest, name, said in told:
@@ -191,7 +192,7 @@ class OnRay:
         ray._private.worker._worker_logs_enabled = False  # what it says of deaths would stand among tables on stdout
         token = self._root / "cache" / f"ray-{uuid.uuid4().hex}"
         write_atomic(token, "")
-        self._home = {"folder": str(Path.cwd()), "results": str(self._root), "token": str(token), "path": sys.path}
+        self._home = {"cwd": str(Path.cwd()), "results": str(self._root), "token": str(token), "path": sys.path}
         self._home["version"] = sem_bench.__version__
         self._mine = not ray.is_initialized()
         if self._mine:

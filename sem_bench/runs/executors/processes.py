@@ -12,20 +12,23 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from sem_bench.base import interrupts
 from sem_bench.data.shared_images import SharedFolder
-from sem_bench.runs.executors.reports import Report, outcome, report
+from sem_bench.runs.executors.reports import STOPPED, Report, outcome, report
 from sem_bench.runs.order import EVENTS, Event, Figure, Need, Order, Outcome, Tell
 
 SPAWN = multiprocessing.get_context("spawn")
 GRACE = 10.0  # seconds that a worker has to stop before it is killed
+LOOK_EVERY = 1.0  # seconds between two looks at whether workers live
+END = "end"  # of an order, beside the names of events
 TELL_EVERY = 0.1  # seconds between two reports of how far a job is
 DYING_EARLIER = 500  # of 1,000: where memory is short, the system ends a worker and not the driver
 
@@ -40,7 +43,15 @@ class _Worker:
     pipe: Connection
     order: Order | None = None
     tell: Tell | None = None
-    future: "Future[Report] | None" = None
+
+    def close(self) -> None:
+        """End it, and whatever it has started."""
+        with suppress(OSError):  # it has no group yet, or none any more
+            os.killpg(self.process.ident or 0, signal.SIGKILL)
+        if self.process.is_alive():
+            self.process.kill()
+        self.pool.shutdown(wait=False)
+        self.pipe.close()
 
 
 class Processes:
@@ -66,57 +77,73 @@ class Processes:
 
     def start(self, order: Order, tell: Tell) -> None:
         """Send it to a worker that is free, or to a new one."""
-        worker = self._free.pop(0) if self._free else self._worker()
-        worker.order, worker.tell = order, tell
-        worker.future = worker.pool.submit(_do, order.as_json())
-        self._busy[worker.pipe] = worker
+        with interrupts.postponed():  # no worker that `stop` does not know
+            while True:
+                worker = self._free.pop(0) if self._free else self._worker()
+                worker.order, worker.tell = order, tell
+                try:
+                    worker.pool.submit(_do, order.as_json())
+                except BrokenProcessPool:  # it died while it had nothing to do
+                    worker.close()
+                    continue
+                self._busy[worker.pipe] = worker
+                return
 
     def wait(self, timeout: float | None = None) -> Iterator[tuple[str, Outcome]]:
         """Pass on what workers tell, until one has ended."""
         until = None if timeout is None else time.monotonic() + timeout
         ended: list[tuple[str, Outcome]] = []
         while self._busy and not ended:
-            left = None if until is None else max(0.0, until - time.monotonic())
-            pipes = wait(list(self._busy), left)
-            if not pipes:
-                return
-            for pipe in pipes:
+            left = LOOK_EVERY if until is None else min(LOOK_EVERY, max(0.0, until - time.monotonic()))
+            for pipe in wait(list(self._busy), left):
                 assert isinstance(pipe, Connection)
                 worker = self._busy[pipe]
+                assert worker.order is not None
                 try:
                     name, *said = json.loads(pipe.recv_bytes())
-                except (EOFError, ConnectionError):  # it is dead
-                    name, said = "end", []
-                if name == "end":
-                    assert worker.order is not None
-                    ended.append((worker.order.digest, self._ended(worker)))
+                except (EOFError, OSError):
+                    ended.append((worker.order.digest, self._died(worker)))
                     continue
-                assert worker.tell is not None
-                answer = worker.tell(EVENTS[name](*said))
-                if name == Figure.__name__:
-                    with suppress(OSError):  # a dead worker's pipe says so at the next look
-                        pipe.send_bytes(json.dumps(answer).encode())
+                if name == END:
+                    ended.append((worker.order.digest, self._ended(worker, *said)))
+                else:
+                    self._pass_on(worker, name, said)
+            for worker in [] if ended else list(self._busy.values()):
+                # A process that it forked may hold its pipe open after its death.
+                if not worker.process.is_alive() and not worker.pipe.poll():
+                    assert worker.order is not None
+                    ended.append((worker.order.digest, self._died(worker)))
+            if until is not None and time.monotonic() >= until:
+                break
         yield from ended
 
+    def _pass_on(self, worker: _Worker, name: str, said: Sequence[Any]) -> None:
+        """What a worker tells, and the answer to a figure."""
+        assert worker.tell is not None
+        answer = worker.tell(EVENTS[name](*said))
+        if name == Figure.__name__:
+            with suppress(OSError):  # a dead worker's pipe says so at the next look
+                worker.pipe.send_bytes(json.dumps(answer).encode())
+
     def stop(self) -> None:
-        """Ask all workers to stop, and end those that do not."""
+        """Ask all workers to stop, and end those that do not; a second signal ends them at once."""
         workers = [*self._free, *self._busy.values()]
-        self._free, self._busy = [], {}
-        for worker in workers:
-            worker.process.terminate()
-        until = time.monotonic() + GRACE
-        for worker in workers:
-            worker.process.join(max(0.0, until - time.monotonic()))
-            if worker.process.is_alive():
-                worker.process.kill()
-            worker.pool.shutdown()
-            worker.pipe.close()
-        if workers and self._shared is not None:
-            self._shared.remove()
+        try:
+            for worker in workers:
+                worker.process.terminate()
+            until = time.monotonic() + GRACE
+            for worker in workers:
+                worker.process.join(max(0.0, until - time.monotonic()))
+        finally:
+            for worker in workers:
+                worker.close()
+            self._free, self._busy = [], {}
+            if self._shared is not None:
+                self._shared.remove()
 
     def _worker(self) -> _Worker:
         """A new one, with the number of one that is not there."""
-        if not self._free and not self._busy and self._shared is not None and not self._shared.path.exists():
+        if self._shared is not None and not self._shared.path.exists():
             self._shared.make()
         taken = {worker.number for worker in [*self._free, *self._busy.values()]}
         number = next(number for number in range(self.slots) if number not in taken)
@@ -132,19 +159,24 @@ class Processes:
         its.close()  # so that the worker's death ends the pipe
         return _Worker(number, pool, process, mine)
 
-    def _ended(self, worker: _Worker) -> Outcome:
+    def _ended(self, worker: _Worker, *said: Any) -> Outcome:
         """What became of a worker's order. Raises what no job explains."""
         del self._busy[worker.pipe]
-        assert worker.future is not None
-        try:
-            said = worker.future.result()
-        except BrokenProcessPool:
-            worker.process.join()
-            worker.pool.shutdown()
-            worker.pipe.close()
-            return Outcome("died", f"its worker died{_cause(worker.process.exitcode)}")
-        self._free.append(worker)
-        return outcome(said)
+        kind, rest = said
+        if kind == STOPPED:  # it ends itself: once told to, it would stop every job
+            worker.process.join(GRACE)
+            worker.close()
+        else:
+            self._free.append(worker)
+        return outcome((kind, rest))
+
+    def _died(self, worker: _Worker) -> Outcome:
+        """What a worker's order comes to that has died; what it had started is ended."""
+        del self._busy[worker.pipe]
+        worker.process.join(GRACE)
+        code = worker.process.exitcode
+        worker.close()
+        return Outcome("died", f"its worker died{_cause(code)}")
 
 
 @contextmanager
@@ -177,6 +209,7 @@ def _prepare(pipe: Connection, environment: Mapping[str, str]) -> None:
     global _pipe
     _pipe = pipe
     os.environ.update(environment)
+    os.setpgid(0, 0)  # so that what it starts can be ended with it
     signal.signal(signal.SIGTERM, _told_to_stop)
     threading.Thread(target=_watch_driver, daemon=True).start()
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
@@ -200,16 +233,19 @@ def _watch_driver() -> None:
     os._exit(1)
 
 
-def _do(text: str) -> Report:
-    """Do an order; what it tells goes through the pipe."""
+def _do(text: str) -> None:
+    """Do an order; what it tells goes through the pipe, and what became of it."""
     global _working
     _working = True
+    said: Report = (STOPPED, [])
     try:
-        return report(text, _tell, tell_every=TELL_EVERY)
+        said = report(text, _tell, tell_every=TELL_EVERY)
     finally:
         _working = False
         with suppress(OSError):
-            _send("end")
+            _send(END, *said)
+        if said[0] == STOPPED:
+            os._exit(0)
 
 
 def _tell(event: Event) -> bool:

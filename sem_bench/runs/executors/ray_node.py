@@ -60,7 +60,7 @@ def lacking(home: dict[str, Any]) -> str:
     """What this node lacks of what the driver has; "" where nothing. From then on it works in the driver's folder."""
     node = f"node {socket.gethostname()}"
     try:
-        os.chdir(home["folder"])
+        os.chdir(home["cwd"])
     except OSError as error:
         return f"{node}: {home['folder']} is not there ({error.strerror}); every node must see the run's folder"
     if not Path(home["token"]).exists():

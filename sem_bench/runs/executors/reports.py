@@ -6,6 +6,7 @@ from typing import Any
 from sem_bench.errors import UserError
 from sem_bench.runs.order import Event, Order, Outcome, Progress, Tell
 
+STOPPED = "stopped"
 Report = tuple[str, list[Any]]  # plain data: "outcome", "mistake", "os" or "stopped", and what belongs to it
 
 _stores: dict[Any, Any] = {}  # by root: a worker has one, and remembers what it has read
@@ -35,7 +36,7 @@ def report(text: str, tell: Tell, *, tell_every: float) -> Report:
     except OSError as error:
         return "os", [error.errno, error.strerror or str(error), error.filename]
     except KeyboardInterrupt:
-        return "stopped", []
+        return STOPPED, []
 
 
 def outcome(report: Report) -> Outcome:
