@@ -16,6 +16,11 @@ def listen() -> None:
         signal.signal(number, lambda number, frame: interrupt())
 
 
+def asked() -> bool:
+    """Whether a signal came, whatever became of its exception."""
+    return _asked
+
+
 def check() -> None:
     """Raise KeyboardInterrupt where a signal came and its exception was lost; called between steps."""
     if _asked:

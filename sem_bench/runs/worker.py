@@ -73,6 +73,9 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     except locks.LostError:
         raise
     except (Exception, SystemExit) as error:  # a method's code may call sys.exit
+        if interrupts.asked():  # torch.save, for one, makes another error of an interrupt
+            store.write_state(folder, "interrupted")
+            raise KeyboardInterrupt from error
         return _failure(error, folder, store)
     except BaseException:
         with suppress(Exception):  # what interrupts counts, and no full disk or lost claim

@@ -274,7 +274,7 @@ def test_a_node_that_lacks_something_is_named(folder: Path, cluster: str) -> Non
     """Before anything starts, and where a job comes to a node that joined later."""
     for change, line in (
         (
-            {"folder": "/nowhere"},
+            {"cwd": "/nowhere"},
             r"/nowhere is not there \(No such file or directory\); every node must see the run's ",
         ),
         ({"token": "results/cache/none"}, r"results is another folder there; every node must see the results$"),
@@ -299,7 +299,7 @@ import pickle, sys
 for name in ("sem_bench", "torch"):
     sys.modules[name] = None  # as if it were not installed
 do = pickle.load(sys.stdin.buffer)
-print(do("{}", {"folder": ".", "token": ".", "path": []}, None))
+print(do("{}", {"cwd": ".", "token": ".", "path": []}, None))
 """
 
 
