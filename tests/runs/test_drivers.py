@@ -19,7 +19,7 @@ from tests.helpers.toy import SUITE, write
 MEETING = (
     SUITE.replace("[1.0, 0.05]", "[0.05]")
     .replace("  datasets: [toy]", "  datasets: [toy]\n  images: {train: 100}")
-    .replace("epochs: 2", "epochs: 80")
+    .replace("epochs: 2", "epochs: 150")
 )
 
 

@@ -33,6 +33,10 @@ from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
 ray = import_module("ray")  # only now: on_ray says how Ray behaves when it is imported
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("SEM_BENCH_TEST_RAY"),
+    reason="starts Ray several times, which takes minutes: SEM_BENCH_TEST_RAY=1",
+)
 RAY = ["--executor", "ray", "--device", "cpu"]  # with GPUs each job there has a process of its own, which takes seconds
 
 
