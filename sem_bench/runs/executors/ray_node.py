@@ -62,7 +62,7 @@ def lacking(home: dict[str, Any]) -> str:
     try:
         os.chdir(home["cwd"])
     except OSError as error:
-        return f"{node}: {home['folder']} is not there ({error.strerror}); every node must see the run's folder"
+        return f"{node}: {home['cwd']} is not there ({error.strerror}); every node must see the run's folder"
     if not Path(home["token"]).exists():
         return f"{node}: {home['results']} is another folder there; every node must see the results"
     sys.path += [path for path in home["path"] if path not in sys.path]
