@@ -13,7 +13,7 @@
 #SBATCH --open-mode=append
 #SBATCH --signal=B:TERM@120
 # The last line: two minutes before the time is over, and when the job is preempted, this script gets SIGTERM. The run
-# then stops at its last checkpoint and exits with 130, and the job is put back into the queue, where it goes on.
+# then writes its checkpoints and exits with 130, and the job is put back into the queue, where it goes on.
 
 set -u
 stopped=

@@ -28,10 +28,10 @@ def check() -> None:
 
 
 def interrupt() -> None:
-    """What a signal does."""
+    """What a signal does; a second one is not postponed."""
     global _asked
-    _asked = True
-    if not _postponed:
+    first, _asked = not _asked, True
+    if not (first and _postponed):
         raise KeyboardInterrupt
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # of containers and jobs, on Linux
 GPU_FILES = ("nvidia[0-9]*", "dxg", "kfd")  # in /dev, of CUDA, of CUDA under WSL, of ROCm
 
 
@@ -29,27 +30,38 @@ def free_memory() -> float:
 
 
 def _cores_of_containers() -> Iterator[int]:
-    """Of cgroups, version 2 and 1: the quota of time, in cores."""
-    with suppress(OSError, ValueError):  # absent, or "max"
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        yield round(int(quota) / int(period))
-    with suppress(OSError, ValueError):
-        cpu = Path("/sys/fs/cgroup/cpu")
-        if (quota_us := int((cpu / "cpu.cfs_quota_us").read_text())) > 0:
-            yield round(quota_us / int((cpu / "cpu.cfs_period_us").read_text()))
+    """The quota of time of each cgroup, in cores."""
+    for group in _groups("cpu"):
+        with suppress(OSError, ValueError):  # absent, or "max"
+            quota, period = (group / "cpu.max").read_text().split()
+            yield round(int(quota) / int(period))
+        with suppress(OSError, ValueError):
+            if (quota_us := int((group / "cpu.cfs_quota_us").read_text())) > 0:
+                yield round(quota_us / int((group / "cpu.cfs_period_us").read_text()))
 
 
 def _containers() -> Iterator[tuple[float, float]]:
-    """Of cgroups, version 2 and 1: the limit of memory, and what is in use and not merely a cache of files."""
-    for folder, limit, used in (
-        ("/sys/fs/cgroup", "memory.max", "memory.current"),
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        with suppress(OSError, ValueError):  # absent, or "max"
-            where = Path(folder)
-            stat = dict(line.split() for line in (where / "memory.stat").read_text().splitlines())
-            in_use = int((where / used).read_text()) - int(stat.get("inactive_file", 0))
-            yield float((where / limit).read_text()), float(in_use)
+    """Of each cgroup the limit of memory, and what is in use and not merely a cache of files."""
+    for group in _groups("memory"):
+        for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            with suppress(OSError, ValueError):  # absent, or "max"
+                stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+                cache = int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
+                yield float((group / limit).read_text()), float(int((group / used).read_text()) - cache)
+
+
+def _groups(controller: str) -> Iterator[Path]:
+    """The cgroup of this process and those that hold it, version 2 and 1: SLURM sets its limits far below the root."""
+    with suppress(OSError):
+        for line in MEMBERSHIP.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            group = root = CGROUPS / controller if controllers else CGROUPS
+            yield root
+            for name in Path(path).relative_to("/").parts:
+                group /= name
+                yield group
 
 
 def gpus(device: str) -> list[str]:

@@ -5,6 +5,8 @@ dictionary of numbers and tensors in the file.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from pickle import UnpicklingError
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple, Self
 
 import torch
 
+from sem_bench.base import interrupts
 from sem_bench.base.files import write_atomic
 from sem_bench.method import Method
 from sem_bench.training.health import Health
@@ -137,6 +140,14 @@ class Saver:
             state.save(self.path)
             self.last = time.perf_counter()
             self.cost = max(self.last - now, 0.05)  # at least a second between two
+
+    @contextmanager
+    def at_a_signal(self, state: TrainingState) -> Iterator[None]:
+        """A step, done as a whole: a signal waits for its end, and a checkpoint is written. A second does not wait."""
+        with interrupts.postponed():
+            yield
+            if interrupts.asked():
+                state.save(self.path)
 
 
 def load(checkpoint: Path, data: str, device: torch.device) -> Finished | Unfinished | None:

@@ -99,16 +99,18 @@ def _train(
         if position == 0:
             look = partial(everything, views.plan, views.split, workspace.device, epoch=epoch)
             state.method.before_epoch(epoch, look, partial(workspace.progress, state.step, total))
-        loss = step()
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
-        state.losses.append(loss)
-        state.step += 1
-        state.seconds = time.perf_counter() - began
-        epoch, rest = divmod(state.step, steps_per_epoch)
+        with saver.at_a_signal(state):
+            loss = step()
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
+            state.losses.append(loss)
+            state.step += 1
+            state.seconds = time.perf_counter() - began
+            epoch, rest = divmod(state.step, steps_per_epoch)
+            if rest == 0:
+                health = measure(state.method.encoder, sample[0])
+                _end_epoch(state, epoch, training, steps_per_epoch, health)
         if rest == 0:
-            health = measure(state.method.encoder, sample[0])
-            _end_epoch(state, epoch, training, steps_per_epoch, health)
             write_atomic(workspace.folder / "log.csv", _csv(state.log))
             if state.step < total and _hopeless(state.method.encoder, epoch, health, sample, workspace.monitor):
                 state.save(saver.path)

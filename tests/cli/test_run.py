@@ -265,6 +265,49 @@ def test_interrupted(folder: Path) -> None:
     assert "1 partial" in planned.communicate(timeout=30)[0]
 
 
+INTERRUPTED = '''
+"""Interrupted once, in the middle of a step."""
+
+import signal
+from pathlib import Path
+
+from sem_bench.method import Method
+
+
+class Fragile(Method):
+    def __init__(self, encoder, *, hidden=4):
+        super().__init__(encoder)
+
+    def forward(self, batch):
+        return tuple(self.encoder(view) for view in batch.views)
+
+    def loss(self, first, second):
+        return ((first - second) ** 2).mean()
+
+    def after_step(self, step, total):
+        if Path("stop").exists() and step == int(Path("stop").read_text()):
+            Path("stop").unlink()
+            signal.raise_signal(signal.SIGTERM)
+'''
+
+
+@pytest.mark.parametrize("step", [3, 5, 7])
+def test_a_signal_leaves_a_checkpoint_of_its_own_step(folder: Path, step: int) -> None:
+    """Of the last step of an epoch with the epoch's end, so that its row of the log is not lost."""
+    write(folder, "methods/fragile.py", INTERRUPTED)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    arguments = ["run", "suite.yaml", "--set", "grid.methods=[fragile]", "--only", "pretrain/fragile-none"]
+    assert main([*arguments, "--results", "undisturbed"]) == 0
+    write(folder, "stop", str(step))
+    assert main(arguments) == 130
+    (checkpoint,) = folder.glob("results/pretrain/*/checkpoint.pt")
+    assert torch.load(checkpoint, weights_only=True)["step"] == step + 1
+    assert main(arguments) == 0
+    (expected,) = folder.glob("undisturbed/pretrain/*/result.json")
+    (found,) = folder.glob("results/pretrain/*/result.json")
+    assert json.loads(found.read_text())["metrics"] == json.loads(expected.read_text())["metrics"]
+
+
 def test_an_interrupt_is_not_lost() -> None:
     """Python drops what a signal raises inside a destructor; between two steps it is raised again."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

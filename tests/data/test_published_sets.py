@@ -4,12 +4,15 @@ import json
 import pickle
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 import yaml
 from PIL import Image
 from tabulate import tabulate
@@ -23,6 +26,7 @@ from sem_bench.data.dataset import DataSet
 from sem_bench.data.described import ShiftedData
 from sem_bench.data.readers import open_split
 from sem_bench.data.sources.corrupted import PUBLISHED_CORRUPTIONS
+from sem_bench.data.sources.torchvision import TorchvisionSource
 from sem_bench.data.split import Split
 from sem_bench.errors import UserError
 from sem_bench.evaluations.measures.shifted_sets import own_classes
@@ -236,6 +240,31 @@ def test_doctor_does_not_download(
     assert main(["doctor", "suite.yaml"]) == 2
     output = capsys.readouterr().out
     assert "food101" in output and "FAULTY: " in output and "download was begun" not in output
+
+
+def test_one_process_at_a_time_downloads(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs that share their data and start together."""
+    write_tree(folder, "food101")
+    there, away = folder / "data/food101", folder / "elsewhere"
+    there.rename(away)
+    food, starts = torchvision.datasets.Food101, list[str]()
+
+    def fetched(root: Path, split: str, download: bool) -> object:
+        if download and not (there / "food-101").exists():
+            starts.append(split)
+            time.sleep(0.3)
+            assert len(starts) == 1
+            (away / "food-101").rename(there / "food-101")
+        return food(root=root, split=split)
+
+    monkeypatch.setattr(torchvision.datasets, "Food101", fetched)
+    found = dataset(folder, "food101")
+    data = found.labelled()
+    assert isinstance(data.source, TorchvisionSource)
+    data = data.model_copy(update={"source": data.source.model_copy(update={"download": True})})
+    with ThreadPoolExecutor(2) as pool:
+        opened = list(pool.map(lambda _: open_split(data, "test", found.place), range(2)))
+    assert starts == ["test"] and opened[0].count == opened[1].count > 0
 
 
 def test_of_a_thousand_classes_a_message_names_a_few(folder: Path) -> None:

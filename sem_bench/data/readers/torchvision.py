@@ -12,6 +12,7 @@ from PIL import Image
 
 from sem_bench.base.digest import digest
 from sem_bench.base.files import files_below, shown
+from sem_bench.base.locks import Lock
 from sem_bench.config.fields import SplitName
 from sem_bench.data.archives import ENDINGS
 from sem_bench.data.dataset import Place, located
@@ -35,9 +36,9 @@ def open_torchvision(source: TorchvisionSource, data: Data, split: SplitName, pl
         text = "nothing tells train and test apart: the class takes no split, so the card's `arguments` must"
         raise UserError(f"{where}: {text}")
     root = located(place.root, source.path or place.name)
-    shared = {key: value for key, value in {"root": root, "download": source.download}.items() if key in taken}
+    shared: dict[str, Any] = {"root": root} if "root" in taken else {}
     try:
-        parts = [class_(**arguments, **shared) for arguments in _listed(by_split[split])]
+        parts = _built(class_, _listed(by_split[split]), shared, root, download=source.download and "download" in taken)
         labels = None if place.classes is None else np.concatenate([_labels(part) for part in parts])
     except UserError:
         raise
@@ -60,6 +61,20 @@ def open_torchvision(source: TorchvisionSource, data: Data, split: SplitName, pl
         fingerprint = digest([source.class_name, by_split[split], listing_digest(kept)])
     names = files if len(files) == len(dataset) else None
     return Opened(where, len(dataset), labels, lambda row: _item(dataset, row, where, names), fingerprint=fingerprint)
+
+
+def _built(
+    class_: Any, calls: Sequence[dict[str, Any]], shared: dict[str, Any], root: Path, *, download: bool
+) -> list[Any]:
+    """Data sets of the class; what is absent is fetched by one process at a time, for all runs that share the data."""
+    if not download:
+        return [class_(**arguments, **shared) for arguments in calls]
+    try:
+        return _built(class_, calls, shared | {"download": False}, root, download=False)
+    except Exception:
+        root.mkdir(parents=True, exist_ok=True)
+        with Lock(root / ".download"):
+            return _built(class_, calls, shared | {"download": True}, root, download=False)
 
 
 def _arguments(source: TorchvisionSource, taken: Any, split: SplitName) -> dict[str, Any] | list[dict[str, Any]]:

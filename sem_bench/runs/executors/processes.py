@@ -173,8 +173,7 @@ class Processes:
     def _died(self, worker: _Worker) -> Outcome:
         """What a worker's order comes to that has died; what it had started is ended."""
         del self._busy[worker.pipe]
-        worker.process.join(GRACE)
-        code = worker.process.exitcode
+        code = _exit_code(worker.process)
         worker.close()
         return Outcome("died", f"its worker died{_cause(code)}")
 
@@ -187,6 +186,14 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _exit_code(process: BaseProcess) -> int | None:
+    """Of a process that ends. The pool's thread waits for it as well, and may know the code a moment earlier."""
+    until = time.monotonic() + GRACE
+    while process.exitcode is None and time.monotonic() < until:
+        time.sleep(0.01)
+    return process.exitcode
 
 
 def _cause(code: int | None) -> str:
