@@ -2,16 +2,28 @@
 
 import torch
 
+from sem_bench.base import world
 from sem_bench.errors import UserError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name; "auto" takes a GPU where there is one. Raises UserError for "cuda" without one."""
+    """The device of a name; "auto" takes a GPU where there is one, each of several processes its own.
+
+    Raises UserError for "cuda" without one.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here")
+    if world.size() > 1 and name == "cuda":
+        torch.cuda.set_device(world.rank())
+        return torch.device("cuda", world.rank())
     return torch.device(name)
+
+
+def at_least_float32(x: torch.Tensor) -> torch.Tensor:
+    """What autocast may have narrowed, as float32; float64 stays."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def precision(device: torch.device) -> str:

@@ -15,3 +15,4 @@ class Limits(NamedTuple):
     workers: int = 1  # threads that read images
     threads: int | None = None  # that compute, of a worker's own process; None: as torch has it
     share: Path | None = None  # where images lie that several processes use
+    devices: int = 1  # of a pretraining, a process each

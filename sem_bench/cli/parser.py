@@ -135,6 +135,13 @@ def _jobs_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs-per-device", metavar="N", type=_count, default=1, help="of small jobs on a GPU at a time; default: 1"
     )
+    parser.add_argument(
+        "--devices",
+        metavar="K",
+        type=_count,
+        default=1,
+        help="of a pretraining, a process each, with the numbers of one; default: 1",
+    )
 
 
 def _common_arguments(parser: argparse.ArgumentParser) -> None:

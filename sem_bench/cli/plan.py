@@ -168,7 +168,7 @@ def as_json(plan: Plan, store: Store) -> str:
 def command(options: argparse.Namespace) -> int:
     """Print it."""
     plan, store = read_plan(options.suite, options.assignments, data=options.data), Store(options.results)
-    asked = Asked(jobs=options.jobs, jobs_per_device=options.jobs_per_device)
+    asked = Asked(jobs=options.jobs, jobs_per_device=options.jobs_per_device, devices=options.devices)
     text = as_json(plan, store) if options.format == "json" else as_text(plan, store, asked, every=options.every)
     print(text)  # noqa: T201
     return 0

@@ -108,6 +108,7 @@ def asked_of(options: argparse.Namespace) -> Asked:
         device=options.device,
         jobs=options.jobs,
         jobs_per_device=options.jobs_per_device,
+        devices=options.devices,
         memory=int(options.memory * 2**30),
         workers=options.workers,
         executor=options.executor,

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from sem_bench.base import machine
 from sem_bench.base.limits import Limits
 from sem_bench.errors import UserError
-from sem_bench.runs.estimate import PROCESS, as_tasks, need, pixels, work
+from sem_bench.runs.estimate import PROCESS, as_tasks, need, pixels, trains, work
 from sem_bench.runs.executors import Executor
 from sem_bench.runs.executors.here import Here
 from sem_bench.runs.job import Job
 from sem_bench.runs.queue import simulate
 from sem_bench.runs.store import Store
-from sem_bench.training.job import PRETRAIN
+from sem_bench.training.job import PRETRAIN, PretrainJob
 
 SMALL = 60.0  # seconds of a whole suite below which worker processes, which take seconds to start, gain nothing
 SPARE = 0.1  # of the free memory, for what estimates do not see
@@ -27,6 +27,7 @@ class Asked(NamedTuple):
     device: str = "auto"
     jobs: int | None = None
     jobs_per_device: int = 1
+    devices: int = 1  # of a pretraining
     memory: int = Limits().memory  # bytes of images of a split
     workers: int | None = None
     executor: str = "processes"  # or "ray"
@@ -54,19 +55,23 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
 
     `serial`: unless the user says otherwise, one at a time.
     """
+    check_devices(jobs, asked)
     if asked.executor == "ray":
         return _on_ray(store, asked, serial=serial)
     gpus = machine.gpus(asked.device)
+    if gpus and asked.devices > len(gpus):
+        raise UserError(f"--devices {asked.devices}: this machine has {len(gpus)} for a run")
     slots, threads = shared_out(jobs, asked, gpus=len(gpus), cores=machine.cores(), memory=machine.memory())
     if serial and asked.jobs is None:
-        slots, threads = 1, _threads()
+        slots, threads = 1, _threads() or _shared_cores(asked.devices, machine.cores())
     limits = Limits(
         memory=asked.memory,
-        workers=asked.workers or max(1, machine.cores() // slots),
+        workers=asked.workers or max(1, machine.cores() // (slots * asked.devices)),
         threads=threads,
+        devices=asked.devices,
     )
-    per_device = -(-slots // len(gpus)) if gpus else asked.jobs_per_device
-    if slots == 1:
+    per_device = -(-slots * asked.devices // len(gpus)) if gpus else asked.jobs_per_device
+    if slots == asked.devices == 1:
         return Crew(Here(store), limits, per_device, bool(gpus))
     from sem_bench.data.shared_images import SharedFolder
     from sem_bench.runs.executors.processes import Processes
@@ -74,7 +79,7 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
     folder = SharedFolder(store.root / "cache")
     shared = max((pixels(job, asked.memory) for job in jobs), default=0.0)
     room = machine.free_memory() * (1 - SPARE) - shared
-    workers = Processes(slots, threads=threads or 1, gpus=gpus, shared=folder)
+    workers = Processes(slots, threads=threads or 1, gpus=gpus, devices=asked.devices, shared=folder)
     return Crew(workers, limits._replace(share=folder.path), per_device, bool(gpus), room)
 
 
@@ -93,8 +98,18 @@ def _on_ray(store: Store, asked: Asked, *, serial: bool) -> Crew:
     executor = OnRay(
         store.root, address, asked.device, threads=threads, jobs=jobs, jobs_per_device=asked.jobs_per_device
     )
-    limits = Limits(memory=asked.memory, workers=asked.workers or threads, threads=threads)
+    limits = Limits(memory=asked.memory, workers=asked.workers or threads, threads=threads, devices=asked.devices)
     return Crew(executor, limits, asked.jobs_per_device, executor.gpus > 0)
+
+
+def check_devices(jobs: Sequence[Job], asked: Asked) -> None:
+    """Raise UserError where a batch cannot be split evenly among the devices of its pretraining."""
+    if asked.devices > 1 and asked.jobs_per_device > 1:
+        raise UserError("--devices and --jobs-per-device exclude each other")
+    for job in jobs:
+        if trains(job) and isinstance(job.config, PretrainJob) and job.config.training.batch_size % asked.devices:
+            size = job.config.training.batch_size
+            raise UserError(f"--devices {asked.devices} does not divide the batch of {size} of pretrain/{job.slug}")
 
 
 def shared_out(jobs: Sequence[Job], asked: Asked, *, gpus: int, cores: int, memory: float) -> tuple[int, int | None]:
@@ -104,12 +119,14 @@ def shared_out(jobs: Sequence[Job], asked: Asked, *, gpus: int, cores: int, memo
     elif sum(map(work, jobs)) < SMALL:
         slots = 1
     elif gpus:
-        slots = gpus * asked.jobs_per_device
+        slots = max(1, gpus // asked.devices) * asked.jobs_per_device
     else:
         networks = sum(job.stage is PRETRAIN and not job.inputs for job in jobs) or len(jobs)
         largest = max((need(job).memory for job in jobs), default=PROCESS)
-        slots = max(1, min(cores // (_threads() or 1), networks, int(memory * (1 - SPARE) // largest)))
-    return slots, _threads() or (None if slots == 1 else max(1, cores // slots))
+        processes = cores // (_threads() or 1)
+        largest *= asked.devices
+        slots = max(1, min(processes // asked.devices, networks, int(memory * (1 - SPARE) // largest)))
+    return slots, _threads() or _shared_cores(slots * asked.devices, cores)
 
 
 def foreseen(
@@ -117,13 +134,19 @@ def foreseen(
 ) -> tuple[int, float]:
     """(jobs at a time, seconds that they take so) on such a machine, where `left` has the seconds of those to do."""
     slots, _ = shared_out(jobs, asked, gpus=gpus, cores=cores, memory=memory)
-    images = Limits(memory=asked.memory, share=Path() if slots > 1 else None)
-    per_device = -(-slots // gpus) if gpus else asked.jobs_per_device
+    images = Limits(memory=asked.memory, share=Path() if slots > 1 else None, devices=asked.devices)
+    per_device = -(-slots * asked.devices // gpus) if gpus else asked.jobs_per_device
     waiting = [job for job in jobs if job.digest in left]
+    if gpus:
+        left = {job.digest: left[job.digest] / (asked.devices if trains(job) else 1) for job in waiting}
     needs = {job.digest: need(job, images, per_device, on_gpu=gpus > 0) for job in waiting}
     together = slots if gpus else min(slots, cores)  # more of them only share the cores
     room = memory * (1 - SPARE) if slots > 1 else math.inf
     return slots, simulate(as_tasks(waiting, left, needs, {}), together, room)
+
+
+def _shared_cores(processes: int, cores: int) -> int | None:
+    return None if processes == 1 else max(1, cores // processes)
 
 
 def _threads() -> int | None:

@@ -14,6 +14,7 @@ from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.order import Need
 from sem_bench.runs.queue import Task
 from sem_bench.runs.store import Store
+from sem_bench.training.job import PretrainJob
 
 PROCESS = 0.9 * 2**30  # bytes of Python with torch
 
@@ -44,6 +45,11 @@ def memory(job: Job) -> float:
     return PROCESS + (_features_held(job) if isinstance(job.stage, Evaluation) else 0.0) + job.cost.bytes
 
 
+def trains(job: Job) -> bool:
+    """Whether it has steps that several devices can share."""
+    return isinstance(job.config, PretrainJob) and not job.inputs and job.config.weights is None
+
+
 def pixels(job: Job, limit: int) -> float:
     """Bytes of the images of all splits that stay in memory."""
     data = data_of(job)
@@ -56,8 +62,10 @@ def need(job: Job, limits: Limits = Limits(), jobs_per_device: int = 1, *, on_gp
     """What a job takes of a machine; not counted are images that all processes share, and the memory of a GPU."""
     images = 0.0 if limits.share else pixels(job, limits.memory)
     computing = job.cost.bytes if on_gpu and job.stage.gpu else 0.0
-    share = min(job.stage.gpu, 1 / jobs_per_device)
-    return Need(threads=limits.threads or 1, gpu=share, memory=memory(job) - computing + images)
+    devices = limits.devices if trains(job) else 1
+    share = float(devices) if devices > 1 else min(job.stage.gpu, 1 / jobs_per_device)
+    held = devices * (memory(job) - computing + images)
+    return Need(threads=devices * (limits.threads or 1), gpu=share, memory=held, devices=devices)
 
 
 def as_tasks(

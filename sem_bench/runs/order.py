@@ -22,11 +22,12 @@ from sem_bench.training.job import PRETRAIN
 
 
 class Need(Model):
-    """What a job takes of a machine."""
+    """What a job takes of a machine, by all its processes."""
 
     threads: int = 1
-    gpu: float = 0.0  # the share of one
+    gpu: float = 0.0  # the share of one, or several
     memory: float = 0.0  # bytes
+    devices: int = 1  # as many processes, that train together
 
 
 class Order(Model):

@@ -221,6 +221,12 @@ class Store:
         found = {split: self.files.read(path) for split, path in self._described[described].items()}
         return found if all(found.values()) else None
 
+    def looking_at_data(self) -> Lock:
+        """Who reads data for their fingerprints holds it."""
+        folder = self.root / "cache" / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        return Lock(folder / "lock")
+
     def write_fingerprints(self, job: Stored, fingerprints: Mapping[SplitName, str]) -> None:
         """Remember the content of each split."""
         self._stamps.clear()  # reading it may have unpacked or downloaded it

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from sem_bench.base import interrupts, locks
+from sem_bench.base import interrupts, locks, world
+from sem_bench.base.companions import DeathError, together
 from sem_bench.base.device import choose_device
 from sem_bench.base.files import write_json
 from sem_bench.base.limits import Limits
@@ -63,7 +64,8 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
         settings = order.config.model_dump(mode="json")
         write_json(folder / "config.json", settings)
         store.write_state(folder, "running")
-        metrics = order.stage.run(order.config, workspace)
+        with together(order.need.devices, accompany, order.as_json(), str(folder), environment=_environment(order)):
+            metrics = order.stage.run(order.config, workspace)
         json.dumps(metrics, allow_nan=False)  # what cannot be written is this job's failure
         if isinstance(order.stage, Evaluation):
             order.stage.check(metrics)
@@ -72,6 +74,9 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
         return Outcome("pruned", "worse than others at this epoch; its checkpoint stays")
     except locks.LostError:
         raise
+    except DeathError as error:
+        store.write_state(folder, "interrupted")
+        return Outcome("died", str(error))
     except (Exception, SystemExit) as error:  # a method's code may call sys.exit
         if interrupts.asked():  # torch.save, for one, makes another error of an interrupt
             store.write_state(folder, "interrupted")
@@ -94,6 +99,23 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     }
     write_json(folder / "result.json", result)  # last: its existence means done
     return Outcome("done")
+
+
+def accompany(text: str, folder: str) -> None:
+    """Take part in an order as one process of several: compute with the others, and keep and tell nothing."""
+    order = Order.from_json(text)
+    device = choose_device(order.device)
+    if order.limits.threads is not None:
+        torch.set_num_threads(order.limits.threads)
+    share_in(order.limits.share)
+    _check(order)
+    workspace = _workspace(order, Path(folder), device, lambda event: True, Store(order.root))
+    order.stage.run(order.config, workspace)
+
+
+def _environment(order: Order) -> dict[str, str]:
+    """What torch reads when it is imported."""
+    return {} if order.limits.threads is None else {"OMP_NUM_THREADS": str(order.limits.threads)}
 
 
 def _check(order: Order) -> None:
@@ -130,7 +152,7 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
         workers=order.limits.workers,
         afresh=order.afresh,
         progress=progress,
-        monitor=None if order.watch is None else Monitor(order.watch, hopeless),
+        monitor=None if order.watch is None or world.rank() > 0 else Monitor(order.watch, hopeless),
     )
 
 
@@ -152,8 +174,12 @@ def _tell_other_data(order: Order, workspace: Workspace, tell: Tell, store: Stor
 
 
 def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
-    """Look at data whose content is not known here yet, so that results made from other data are not reused."""
-    for job in jobs:
-        if store.fingerprints(job) is None and not job.absent():
-            found = loading.fingerprints(data_of(job), job.place, memory=limits.memory, workers=limits.workers)
-            store.write_fingerprints(job, found)
+    """Look at data whose content is not known here yet, so that results made from other data are not reused.
+
+    Of runs that begin together one looks, and the others wait for what it finds.
+    """
+    with store.looking_at_data():
+        for job in jobs:
+            if store.fingerprints(job) is None and not job.absent():
+                found = loading.fingerprints(data_of(job), job.place, memory=limits.memory, workers=limits.workers)
+                store.write_fingerprints(job, found)

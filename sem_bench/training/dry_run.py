@@ -4,16 +4,21 @@
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from torch import Tensor
 
+from sem_bench.base import world
 from sem_bench.data.split import Split, reader
 from sem_bench.errors import described, one_line
+from sem_bench.method import Batch
 from sem_bench.nets.build import build_backbone
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.encoder_parts import EncoderParts, built_in
+from sem_bench.nets.global_batch_norm import make_global
 from sem_bench.report.row import BASELINE
 from sem_bench.training import parameter_groups
 from sem_bench.training.checkpoint import TrainingState
@@ -21,7 +26,7 @@ from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrain import build_method, import_weights
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
-from sem_bench.training.views import ViewPlan, Views
+from sem_bench.training.views import ViewPlan, Views, everything
 
 IMAGES, BATCH, STEPS = 48, 16, 3
 CPU = torch.device("cpu")
@@ -109,8 +114,42 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
     return found
 
 
+def left_by_steps(job: PretrainJob, code: Path, parts: EncoderParts) -> dict[str, Tensor]:
+    """The losses of three steps on noise, and every parameter and buffer after them, in float64.
+
+    Of several processes that are together, each takes its part. In float32 a gradient that is 0 but for rounding, such
+    as that of a bias before BatchNorm, would differ from itself.
+    """
+    split = noise(job.data.image_size)
+    with _Exact(ViewPlan.of(job), split, CPU, last=STEPS) as views:
+        state, step = _started(job, code, views, parts)
+        state.method.double()
+        step.bf16 = False
+        seen = lambda: map(_exact, everything(views.plan, split, CPU, epoch=0))  # noqa: E731
+        state.method.before_epoch(0, seen, lambda text: None)
+        losses = []
+        for _ in range(STEPS):
+            losses.append(step())
+            state.step += 1
+    return {"the loss": torch.tensor(losses, dtype=torch.float64)} | state.method.state_dict()
+
+
+class _Exact(Views):
+    """Views in float64."""
+
+    def batch(self, number: int) -> Batch:
+        """One of them."""
+        return _exact(super().batch(number))
+
+
+def _exact(batch: Batch) -> Batch:
+    return replace(batch, views=[view.double() for view in batch.views])
+
+
 def _started(job: PretrainJob, code: Path, views: Views, parts: EncoderParts) -> tuple[TrainingState, Step]:
     method = build_method(job, code, classes=4, images=IMAGES, parts=parts)
+    if world.size() > 1:
+        make_global(method)
     method = method.to(memory_format=torch.channels_last).train()
     state = TrainingState(method, parameter_groups.build(method, job.training), "noise")
     return state, Step(job, state, views, CPU)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import MultiStepLR
 
+from sem_bench.base import world
+from sem_bench.base.device import at_least_float32
 from sem_bench.base.randomness import generator
 from sem_bench.environments import TINY
 from sem_bench.method import Batch, Method, Report
@@ -91,6 +93,7 @@ class IpIrm(Method):
         if epoch % self.settings.every == 0:
             number = epoch // self.settings.every
             self.partitions[number] = self._partition(self._features(everything), epoch, report)
+            world.from_first(self.partitions[number])
             self.found.fill_(number + 1)
 
     @torch.no_grad()
@@ -99,13 +102,13 @@ class IpIrm(Method):
         features: list[Tensor] = []
         with evaluating(self):
             for batch in everything():
-                outputs = [output.float().cpu() for output in self.method(batch)]
+                outputs = [at_least_float32(output).cpu() for output in self.method(batch)]
                 if not features:  # made once: they may be large
                     count = self.partitions.shape[1]
-                    features = [output.new_empty(count, *output.shape[1:]) for output in outputs]
+                    features = [output.new_zeros(count, *output.shape[1:]) for output in outputs]
                 for kept, output in zip(features, outputs, strict=True):
                     kept[batch.indices.cpu()] = output
-        return features
+        return [world.total(part) for part in features]  # each process has filled its own rows
 
     def _partition(self, features: list[Tensor], epoch: int, report: Report) -> Tensor:
         """The subset (N,) of each image, by gradient ascent over soft memberships (N, 2)."""

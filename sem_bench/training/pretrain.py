@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sem_bench.base import world
 from sem_bench.base.files import file_digest, write_atomic
 from sem_bench.base.randomness import initialisation
 from sem_bench.config.cards import load_code
@@ -25,6 +26,7 @@ from sem_bench.encoder import Encoder
 from sem_bench.method import Method
 from sem_bench.nets.encoder_parts import EncoderParts
 from sem_bench.nets.foreign_weights import load_weights
+from sem_bench.nets.global_batch_norm import make_global
 from sem_bench.training import attach_embedding, learning_rates, parameter_groups
 from sem_bench.training.card import Training
 from sem_bench.training.checkpoint import Finished, LogRow, Saver, TrainingState, Unfinished, load
@@ -51,6 +53,8 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     training, device = job.training, workspace.device
     classes = int(train.labels.max()) + 1
     method = build_method(job, workspace.method_code, classes=classes, images=len(train), parts=workspace.parts)
+    if world.size() > 1:
+        make_global(method)
     method = method.to(device).to(memory_format=torch.channels_last)
     state = TrainingState(method, parameter_groups.build(method, training), train.fingerprint)
     sample = watched(train, job.data.normalise, device)
@@ -59,7 +63,7 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     checkpoint = workspace.folder / "checkpoint.pt"
     found = load(checkpoint, train.fingerprint, device)
     if isinstance(found, Finished):  # a kill came between the last checkpoint and the result
-        return _finish(found, workspace, earlier=found.seconds)
+        return _finish(found, workspace, earlier=found.seconds) if world.rank() == 0 else {}
     if isinstance(found, Unfinished):
         state.restore(found.state)
     earlier = state.seconds
@@ -70,6 +74,8 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     labels = train.labels[torch.tensor(train.spread(SAMPLE))].to(device)
     with Views(ViewPlan.of(job), train, device, first=first, last=last) as views:
         _train(state, job, views, (sample, labels), workspace)
+    if world.rank() > 0:
+        return {}
     final = Finished(
         data=train.fingerprint,
         step=total,
@@ -110,6 +116,8 @@ def _train(
             if rest == 0:
                 health = measure(state.method.encoder, sample[0])
                 _end_epoch(state, epoch, training, steps_per_epoch, health)
+        if world.rank() > 0:
+            continue  # the first process keeps and tells
         if rest == 0:
             write_atomic(workspace.folder / "log.csv", _csv(state.log))
             if state.step < total and _hopeless(state.method.encoder, epoch, health, sample, workspace.monitor):

@@ -1,4 +1,7 @@
-"""One optimiser step: views, forward, loss, backward."""
+"""One optimiser step: views, forward, loss, backward.
+
+Of several processes, each does the forward and backward of its own rows; the loss is that of all rows, in each.
+"""
 
 import copy
 import math
@@ -9,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from sem_bench.backbone import Backbone
-from sem_bench.base.device import precision
+from sem_bench.base import world
+from sem_bench.base.device import at_least_float32, precision
 from sem_bench.base.randomness import derived_seed
 from sem_bench.training import learning_rates, parameter_groups
 from sem_bench.training.checkpoint import TrainingState
@@ -61,6 +65,7 @@ class Step:
         state.optimizer.zero_grad(set_to_none=True)
         first = state.step * training.accumulate
         losses = [self._batch(number) for number in range(first, first + training.accumulate)]
+        world.average(p.grad for p in state.method.parameters() if p.grad is not None)
         parameter_groups.limit_gradient(state.method, training)
         state.optimizer.step()
         state.method.after_step(state.step, training.epochs * self.steps_per_epoch)
@@ -74,7 +79,7 @@ class Step:
         state.augmenting += time.perf_counter() - began
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = state.method(batch)
-        loss = state.method.loss(*(output.float() for output in outputs))
+        loss = state.method.loss(*(world.gather(at_least_float32(output)) for output in outputs))
         (loss / self.job.training.accumulate).backward()
         state.method.after_batch()
         return loss.detach()

@@ -1,5 +1,7 @@
 """What pretraining sees: for each step a batch of views, a function of the seed and the step's number alone.
 
+Of several processes that train together, each makes the views of its own rows of the batch, as they would be in one.
+
 Images in memory are augmented on the device, crop and all. Others are read and cropped by worker threads, a few pieces
 of work ahead, and the device does the rest. Both ways draw the same random numbers for the same images.
 """
@@ -12,6 +14,7 @@ from typing import Self, cast
 import torch
 from torch import Tensor
 
+from sem_bench.base import world
 from sem_bench.base.randomness import generator
 from sem_bench.data.augment import BatchAugment, Parameters, ViewSettings, uniform
 from sem_bench.data.card import Normalisation
@@ -80,8 +83,8 @@ class Views:
             close()
 
     def batch(self, number: int) -> Batch:
-        """The views of a batch, (B, 3, S, S) each."""
-        indices = self.rows(number)
+        """The views of a batch, or of this process's rows of it: (B, 3, S, S) each."""
+        indices = self.rows(number)[self._own(number)]
         if self.images is None:
             views = self._finished(next(self._stream))
             indices = indices.to(self.device)
@@ -96,6 +99,10 @@ class Views:
         epoch, position = divmod(number, self.batches_per_epoch)
         return self._epoch_order(epoch)[position * self.size : (position + 1) * self.size]
 
+    def _own(self, number: int) -> slice:
+        """Which rows of a batch are this process's."""
+        return world.share(len(self.rows(number)))
+
     def _epoch_order_of(self, epoch: int) -> Tensor:
         return torch.randperm(len(self.split), generator=generator(self.plan.seed, "order", epoch))
 
@@ -103,9 +110,9 @@ class Views:
         return uniform(self.size, generator(self.plan.seed, "augment", number, view))
 
     def _augmented(self, images: Tensor, number: int) -> Iterator[Tensor]:
-        sides = torch.tensor(images.shape[2:]).expand(len(images), 2)
+        sides, own = torch.tensor(images.shape[2:]).expand(len(images), 2), self._own(number)
         for view, augment in enumerate(self.augment):
-            yield augment(images, augment.parameters(self._uniform(number, view)[: len(images)], sides))
+            yield augment(images, augment.parameters(self._uniform(number, view)[own], sides))
 
     def _cropped(self, first: int, last: int) -> Generator[list[list[Piece]]]:
         """For each batch its pieces, each with all its views."""
@@ -118,7 +125,8 @@ class Views:
             done.close()
 
     def _pieces(self, number: int) -> list[range]:
-        return pieces(range(len(self.rows(number))))
+        own = self._own(number)
+        return pieces(range(own.start, own.stop))
 
     def _crop(self, work: tuple[int, range]) -> list[Piece]:
         number, part = work

@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from sem_bench.base import world
+from sem_bench.base.device import at_least_float32
 from sem_bench.nets.embeddings.sem import SimplicialEmbedding
 
 
@@ -16,7 +18,6 @@ class GumbelEmbedding(SimplicialEmbedding):
         """h (B, in_dim) -> (B, V*L) in float32: in training one 1 in each simplex, with the gradient of the softmax."""
         if not self.training:
             return super().forward(h, temperature)
-        z = self.raw(h).float().unflatten(1, (self.V, self.L))
-        return F.gumbel_softmax(z, self.temperature if temperature is None else temperature, hard=True, dim=1).flatten(
-            1
-        )
+        z = at_least_float32(self.raw(h)).unflatten(1, (self.V, self.L))
+        tau = self.temperature if temperature is None else temperature
+        return world.as_one(lambda rows: F.gumbel_softmax(rows, tau, hard=True, dim=1), z).flatten(1)

@@ -10,6 +10,7 @@ Heads do not care. `simplicial_embedding`, `to_group_major` and `from_group_majo
 
 from torch import Tensor
 
+from sem_bench.base.device import at_least_float32
 from sem_bench.nets.embeddings.linear import LinearEmbedding
 
 
@@ -53,4 +54,4 @@ class SimplicialEmbedding(LinearEmbedding):
     def forward(self, h: Tensor, temperature: float | None = None) -> Tensor:
         """h (B, in_dim) -> (B, V*L) in float32, at `temperature` or else the module's own."""
         tau = self.temperature if temperature is None else temperature
-        return simplex_softmax(self.raw(h).float(), L=self.L, V=self.V, tau=tau)
+        return simplex_softmax(at_least_float32(self.raw(h)), L=self.L, V=self.V, tau=tau)

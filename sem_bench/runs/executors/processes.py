@@ -21,6 +21,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from sem_bench.base import interrupts
+from sem_bench.base.companions import cause_of_death
 from sem_bench.data.shared_images import SharedFolder
 from sem_bench.runs.executors.reports import STOPPED, Report, outcome, report
 from sem_bench.runs.order import EVENTS, Event, Figure, Need, Order, Outcome, Tell
@@ -57,14 +58,22 @@ class _Worker:
 class Processes:
     """`slots` workers with `threads` threads each, which live until `stop`.
 
-    They share the `gpus` (as CUDA_VISIBLE_DEVICES names them) evenly; with none they see those that this process sees.
+    They share the `gpus` (as CUDA_VISIBLE_DEVICES names them) evenly, `devices` for each; with none they see those that
+    this process sees.
     What they share in memory lies in the `shared` folder, which goes with them.
     """
 
     def __init__(
-        self, slots: int, *, threads: int, gpus: Sequence[str] = (), shared: SharedFolder | None = None
+        self,
+        slots: int,
+        *,
+        threads: int,
+        gpus: Sequence[str] = (),
+        devices: int = 1,
+        shared: SharedFolder | None = None,
     ) -> None:
-        self.slots, self._threads, self._gpus, self._shared = slots, threads, gpus, shared
+        self.slots, self._threads, self._shared = slots, threads, shared
+        self._gpus = [",".join(gpus[i : i + devices]) for i in range(0, len(gpus) - devices + 1, devices)]
         self._free: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
 
@@ -175,7 +184,7 @@ class Processes:
         del self._busy[worker.pipe]
         code = _exit_code(worker.process)
         worker.close()
-        return Outcome("died", f"its worker died{_cause(code)}")
+        return Outcome("died", f"its worker died{cause_of_death(code)}")
 
 
 @contextmanager
@@ -194,15 +203,6 @@ def _exit_code(process: BaseProcess) -> int | None:
     while process.exitcode is None and time.monotonic() < until:
         time.sleep(0.01)
     return process.exitcode
-
-
-def _cause(code: int | None) -> str:
-    """In brackets, where it is known."""
-    if code is None:
-        return ""
-    if code == -signal.SIGKILL:
-        return " (killed; was memory short?)"
-    return f" (exit code {code})" if code >= 0 else f" ({signal.Signals(-code).name})"
 
 
 # --- in the worker ---

@@ -1,0 +1,190 @@
+"""Starts the other processes of a world, watches them, and says why one is gone.
+
+This process is number 0. The others are spawned by it on the same machine and end with it, whatever happens. An error
+of one ends the work here with that error; the death of one ends it with `DeathError`, never with a wait.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sem_bench.base import world
+from sem_bench.base.world import PeerError
+from sem_bench.errors import described
+
+SPAWN = multiprocessing.get_context("spawn")
+PATIENCE = 1800.0  # seconds that a process waits for another, which may write a checkpoint meanwhile
+START = 120.0  # seconds in which a process must have imported torch
+GRACE = 10.0  # seconds from the death of one process to that of this one, if its own wait does not end
+READY, ERROR = "ready", "error"
+
+
+class DeathError(Exception):
+    """A companion died, as by kill -9 or for want of memory."""
+
+
+class ElsewhereError(Exception):
+    """An error of a companion, in its words; its traceback is a note."""
+
+
+@contextmanager
+def together(
+    size: int,
+    function: Callable[..., object],
+    *arguments: Any,
+    environment: Mapping[str, str] | None = None,
+    patience: float = PATIENCE,
+) -> Iterator[None]:
+    """Within, this process is number 0 of `size`, and each of the others calls `function(*arguments)` once.
+
+    Raises DeathError, ElsewhereError, or PeerError where one lives and does not answer for `patience` seconds.
+    """
+    if size == 1:
+        yield
+        return
+    with TemporaryDirectory() as folder:
+        meeting, companions = Path(folder) / "meeting", list[_Companion]()
+        over = threading.Event()
+        try:
+            for number in range(1, size):
+                companions.append(_start(number, size, meeting, patience, environment or {}, function, arguments))
+            for companion in companions:
+                companion.await_ready()
+            threading.Thread(target=_watch, args=(companions, over), daemon=True).start()
+            with world.joined(0, size, meeting, patience=patience):
+                yield
+            for companion in companions:
+                companion.process.join(GRACE)
+        except PeerError as error:
+            raise _cause(companions, error) from error
+        finally:
+            over.set()
+            for companion in companions:
+                companion.process.kill()
+                companion.process.join()
+
+
+def cause_of_death(code: int | None) -> str:
+    """What an exit code says, in brackets, where it is known."""
+    if code is None:
+        return ""
+    if code == -signal.SIGKILL:
+        return " (killed; was memory short?)"
+    return f" (exit code {code})" if code >= 0 else f" ({signal.Signals(-code).name})"
+
+
+@dataclass
+class _Companion:
+    """One of the other processes."""
+
+    name: str
+    process: BaseProcess
+    pipe: Connection
+
+    def await_ready(self) -> None:
+        """Until it has imported what it needs."""
+        if self.said(START)[0] != READY:
+            raise DeathError(f"{self.name} did not start{cause_of_death(self.process.exitcode)}")
+
+    def said(self, seconds: float) -> tuple[str, str, str]:
+        """What it says within that time; nothing where it dies or stays silent."""
+        with suppress(EOFError, OSError):
+            if self.pipe.poll(seconds):
+                kind, line, text = self.pipe.recv()
+                return kind, line, text
+        self.process.join(1)  # for its exit code
+        return "", "", ""
+
+
+def _start(
+    number: int,
+    size: int,
+    meeting: Path,
+    patience: float,
+    environment: Mapping[str, str],
+    function: Callable[..., object],
+    arguments: tuple[Any, ...],
+) -> _Companion:
+    mine, its = SPAWN.Pipe(duplex=False)
+    own = (number, size, meeting, patience, environment, its, function, arguments)
+    process = SPAWN.Process(target=_accompany, args=own, daemon=True)
+    process.start()
+    its.close()  # so that its death ends the pipe
+    return _Companion(f"device {number + 1} of {size}", process, mine)
+
+
+def _cause(companions: list[_Companion], error: PeerError) -> Exception:
+    """Why a companion did not answer."""
+    silent = [companion.pipe for companion in companions]
+    wait(silent, GRACE / 2)  # the error of a connection may come before the news of a death
+    for companion in companions:
+        kind, line, text = companion.said(0)
+        if kind == ERROR:
+            found = ElsewhereError(f"on {companion.name}: {line}")
+            found.add_note(text)
+            return found
+    for companion in companions:
+        if companion.process.exitcode:
+            return DeathError(f"the process of {companion.name} died{cause_of_death(companion.process.exitcode)}")
+    return PeerError(f"another device does not answer ({error})")
+
+
+def _watch(companions: list[_Companion], over: threading.Event) -> None:
+    """A GPU may wait for ever for one that is gone. Then this process dies, too: its job is tried again."""
+    wait([companion.process.sentinel for companion in companions])
+    if any(companion.process.exitcode for companion in companions) and not over.wait(GRACE):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+# --- in a companion ---
+
+
+def _accompany(
+    number: int,
+    size: int,
+    meeting: Path,
+    patience: float,
+    environment: Mapping[str, str],
+    pipe: Connection,
+    function: Callable[..., object],
+    arguments: tuple[Any, ...],
+) -> None:
+    os.environ.update(environment)
+    for ignored in (signal.SIGINT, signal.SIGTERM):  # process 0 decides when all end
+        signal.signal(ignored, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pipe.send((READY, "", ""))
+    try:
+        with world.joined(number, size, meeting, patience=patience):
+            _tell_errors(pipe, function, arguments)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _tell_errors(pipe: Connection, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    """Of the function's own; before this process leaves the world, which the others notice."""
+    try:
+        function(*arguments)
+    except PeerError:  # another's fault
+        raise
+    except BaseException as error:
+        pipe.send((ERROR, described(error), traceback.format_exc()))
+        raise
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

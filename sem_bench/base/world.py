@@ -1,0 +1,149 @@
+"""The processes that train together, one a device: which of them this is, and what passes among them.
+
+Each has its rows of the global batch, computes the same loss from the rows of all, and averages its gradients with the
+others'. So a gradient that flows back into a process's own rows is taken `size` times: its average is then the sum over
+processes, while parameters that only the loss uses, alike in all, keep their gradient. Alone, a process is the world.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.distributed import FileStore  # type: ignore[attr-defined]
+
+
+class PeerError(Exception):
+    """Another process of the world did not answer: it is dead, or too late."""
+
+
+def size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this one, from 0. Process 0 writes files and tells of progress."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+@contextmanager
+def joined(number: int, count: int, meeting: Path, *, patience: float) -> Iterator[None]:
+    """Within, this process is `number` of `count`, which meet by a file. None waits for another for longer than
+    `patience` seconds: PeerError."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    with _answered():
+        store = FileStore(str(meeting), count)
+        dist.init_process_group(
+            backend, store=store, rank=number, world_size=count, timeout=timedelta(seconds=patience)
+        )
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def share(rows: int) -> slice:
+    """This process's part of so many rows."""
+    return slice(rank() * rows // size(), (rank() + 1) * rows // size())
+
+
+def gather(rows: Tensor) -> Tensor:
+    """The rows of the global batch (B, ...) from this process's own (B / size, ...), with their gradient."""
+    if size() == 1:
+        return rows
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered
+
+
+def total(x: Tensor) -> Tensor:
+    """The sum of all processes' tensors, with its gradient."""
+    if size() == 1:
+        return x
+    summed: Tensor = _Total.apply(x)
+    return summed
+
+
+def as_one(draw: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
+    """What `draw` makes of this process's rows, with the random numbers that they have in the global batch.
+
+    `draw` draws them from torch's global generator, for the rows of the tensor it gets, and treats rows one by one.
+    """
+    if size() == 1:
+        return draw(rows)
+    before = rows.new_zeros(rank() * len(rows), *rows.shape[1:])
+    after = rows.new_zeros((size() - rank() - 1) * len(rows), *rows.shape[1:])
+    return draw(torch.cat([before, rows, after]))[len(before) : len(before) + len(rows)]
+
+
+@torch.no_grad()
+def average(tensors: Iterable[Tensor]) -> None:
+    """Put the mean over all processes into each of the tensors, such as gradients."""
+    if size() == 1:
+        return
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    for alike in by_type.values():  # in one message: each costs a round of waiting
+        flat = torch.cat([tensor.reshape(-1) for tensor in alike])
+        _all_reduce(flat)
+        flat /= size()
+        for tensor, part in zip(alike, flat.split([tensor.numel() for tensor in alike]), strict=True):
+            tensor.copy_(part.view(tensor.shape))
+
+
+@torch.no_grad()
+def from_first(tensor: Tensor) -> None:
+    """Put what process 0 has into the tensor of all."""
+    if size() > 1:
+        with _answered():
+            dist.broadcast(tensor, 0)
+
+
+def _all_reduce(tensor: Tensor) -> None:
+    with _answered():
+        dist.all_reduce(tensor)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Errors of the connection, such as that of a process that is gone, as PeerError."""
+    try:
+        yield
+    except RuntimeError as error:  # of which torch's own are kinds
+        raise PeerError(str(error)) from error
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty(rows.shape, dtype=rows.dtype, device=rows.device) for _ in range(size())]
+        with _answered():
+            dist.all_gather(parts, rows.contiguous())
+        ctx.own = slice(rank() * len(rows), (rank() + 1) * len(rows))
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient[ctx.own] * size()
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        summed = x.clone(memory_format=torch.contiguous_format)
+        _all_reduce(summed)
+        return summed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        summed = gradient.clone(memory_format=torch.contiguous_format)
+        _all_reduce(summed)
+        return summed

@@ -1,0 +1,62 @@
+"""BatchNorm with the statistics of the global batch, where several processes train together."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sem_bench.base import world
+from sem_bench.base.device import at_least_float32
+
+KNOWN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class GlobalBatchNorm(nn.SyncBatchNorm):
+    """torch's on GPUs; the same on a CPU, which torch's refuses."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B / size, C, ...) -> the same."""
+        if x.is_cuda or not self.training:
+            normalised: Tensor = super().forward(x)
+            return normalised
+        wide = at_least_float32(x)
+        dims, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
+        count = world.size() * x.numel() // x.shape[1]
+        mean = world.total(wide.sum(dims)) / count
+        centred = wide - mean.view(shape)
+        variance = world.total((centred * centred).sum(dims)) / count  # from the mean: the sum of squares is inexact
+        self._remember(mean.detach(), variance.detach() * count / (count - 1))
+        normalised = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.affine:
+            normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
+        return normalised.to(x.dtype)
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        """As torch.nn.BatchNorm2d does."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
+        self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)
+
+
+def make_global(network: nn.Module) -> None:
+    """Make every BatchNorm in a network global; its parameters and buffers, and their names, stay.
+
+    Raises ValueError for kinds of BatchNorm of others, which may do more.
+    """
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
+                setattr(module, name, _made_global(child))
+
+
+def _made_global(norm: _BatchNorm) -> nn.Module:
+    if type(norm) not in KNOWN:
+        raise ValueError(f"{type(norm).__name__} is a BatchNorm that is not known to work on several devices")
+    made = GlobalBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    made.weight, made.bias = norm.weight, norm.bias
+    made.running_mean, made.running_var = norm.running_mean, norm.running_var
+    made.num_batches_tracked = norm.num_batches_tracked
+    return made.train(norm.training)
