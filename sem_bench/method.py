@@ -2,6 +2,10 @@
 
 A method gets an encoder and builds its heads on `encoder.out_dim`; it knows tensors, never files. No method has a SEM
 variant. Examples: methods/simclr.py, and methods/byol.py for one with a momentum branch.
+
+On several devices each process does `forward` for its own rows of the batch. The outputs of all are joined before
+`loss`, and BatchNorm sees the global batch, so a method whose images meet in `loss` alone needs nothing more. What
+`forward` computes from several images takes them from `gather`; what it draws at random it draws in `as_one`.
 """
 
 import copy
@@ -11,6 +15,8 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from sem_bench.base.world import as_one as as_one
+from sem_bench.base.world import gather as gather
 from sem_bench.encoder import Encoder
 from sem_bench.environments import Environment
 
@@ -36,7 +42,7 @@ class Method(nn.Module):
         self.notes: list[str] = []  # what a table should say of this training
 
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The networks' outputs; runs under autocast where the hardware has it."""
+        """The networks' outputs, tensors of B rows; runs under autocast where the hardware has it."""
         raise NotImplementedError
 
     def loss(self, *outputs: Tensor) -> Tensor:

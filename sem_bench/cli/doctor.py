@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sem_bench.config.cards import SHIPPED
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data, ShiftedData
 from sem_bench.errors import UserError
@@ -41,13 +42,15 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
     free = shutil.disk_usage(existing).free / 1e9
     lines.append(f"disk         {free:.1f} GB free at {existing}" + (" - LITTLE" if free < ENOUGH_GB else ""))
     if suite is not None:
-        from sem_bench.training import dry_run
+        from sem_bench.training import device_check, dry_run
 
         plan = read_plan(suite, data=data)
         lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
         for arm, job in _arms(plan).items():
             assert isinstance(job.config, PretrainJob)
             wrong = dry_run.problems(job.config, job.method_code, job.weights, parts=job.parts)
+            if not wrong and job.config.weights is None and _has_own_code(job):  # ours is tried in the tests
+                wrong = list(filter(None, [device_check.problem((job.config, job.method_code, job.parts))]))
             lines += [f"method       {arm}: {problem}" for problem in wrong] or [f"method       {arm}: well"]
             healthy = healthy and not wrong
         for (name, size), parts in _backbones(plan).items():
@@ -78,6 +81,12 @@ def _devices() -> list[str]:
 def _read(split: "Split") -> int:
     """Every image is looked at, also of data that do not fit into memory; how many there are."""
     return len(split) if split.images is not None else sum(len(part) for part in split.prepared())
+
+
+def _has_own_code(job: Job) -> bool:
+    """Whether the method, the embedding or the backbone is the user's."""
+    shipped = job.method_code.resolve().is_relative_to(SHIPPED["method"])
+    return not shipped or job.parts.embedding.own or job.parts.backbone.own
 
 
 def _arms(plan: Plan) -> dict[str, Job]:

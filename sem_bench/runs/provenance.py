@@ -50,7 +50,8 @@ class Meter:
             "peak_memory_mib": round(peak, 1),
             "device": self.device.type,
             "device_name": name,
-            "threads": torch.get_num_threads(),
+            "threads": torch.get_num_threads(),  # of each process
+            **({"devices": order.need.devices} if order.need.devices > 1 else {}),
             "precision": "fp32" if isinstance(order.stage, Evaluation) else precision(self.device),
             "versions": _versions(order),
             "commit": _commit(),

@@ -22,7 +22,10 @@ class Task(NamedTuple):
 
 
 class Queue:
-    """Tasks that wait or run, `slots` at a time, in `room` bytes. With one slot they keep the order of a plan."""
+    """Tasks that wait or run, `slots` at a time, in `room` bytes.
+
+    With one slot they keep the order of a plan, until `spread` says that others do them as well.
+    """
 
     def __init__(self, slots: int, room: float = float("inf")) -> None:
         self.slots, self.room = slots, room
@@ -30,6 +33,7 @@ class Queue:
         self._lacks: dict[str, int] = {}  # how many inputs a waiting task lacks
         self._feeds: dict[str, list[str]] = defaultdict(list)  # the tasks that wait for one
         self._ranks: dict[str, Rank] = {}
+        self._spread = slots > 1
         self._ready: list[tuple[Rank, str]] = []  # a heap
         self._running: dict[str, Task] = {}
         self._passed = 0  # how many tasks have overtaken the first, which lacks memory
@@ -39,8 +43,7 @@ class Queue:
         chain = _longest_chains(tasks)
         for task in tasks:
             place = float(len(self._ranks))
-            rank = (place,) if self.slots == 1 else (task.turn, -chain[task.key], place)
-            self._ranks[task.key], self._tasks[task.key] = rank, task
+            self._ranks[task.key], self._tasks[task.key] = (task.turn, -chain[task.key], place), task
             lacking = [key for key in set(task.inputs) if key in self._tasks]
             self._lacks[task.key] = len(lacking)
             for key in lacking:
@@ -51,7 +54,17 @@ class Queue:
     def again(self, key: str) -> None:
         """A task whose inputs are done can start, for the first time or once more."""
         self._running.pop(key, None)
-        heapq.heappush(self._ready, (self._ranks[key], key))
+        heapq.heappush(self._ready, (self._rank(key), key))
+
+    def spread(self) -> None:
+        """Long chains first from now on: what is done at the same time is then of different networks."""
+        if not self._spread:
+            self._spread = True
+            self._ready = [(self._rank(key), key) for _, key in self._ready]
+            heapq.heapify(self._ready)
+
+    def _rank(self, key: str) -> Rank:
+        return self._ranks[key] if self._spread else self._ranks[key][-1:]
 
     def defer(self, key: str) -> None:
         """A task that was taken does not run; it waits until `again`."""

@@ -233,6 +233,7 @@ class _Drive:
                 self.told.add(digest)
                 self.reporter.message(f"{job.kind}/{job.slug}: another run works on it ({summary})")
             self._give_back(digest)
+            self.queue.spread()
             self.queue.defer(digest)
             self.looks[digest] += 1
             self.held[digest] = time.monotonic() + POLL * min(self.looks[digest], 10)

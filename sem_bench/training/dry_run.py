@@ -4,17 +4,14 @@
 """
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from torch import Tensor
 
 from sem_bench.base import world
 from sem_bench.data.split import Split, reader
 from sem_bench.errors import described, one_line
-from sem_bench.method import Batch
 from sem_bench.nets.build import build_backbone
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.encoder_parts import EncoderParts, built_in
@@ -26,7 +23,7 @@ from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrain import build_method, import_weights
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
-from sem_bench.training.views import ViewPlan, Views, everything
+from sem_bench.training.views import ViewPlan, Views
 
 IMAGES, BATCH, STEPS = 48, 16, 3
 CPU = torch.device("cpu")
@@ -67,15 +64,20 @@ def problems(
         except (OSError, ValueError) as error:
             return [one_line(error)]
         return []
-    training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH, "accumulate": 1})
-    job = job.model_copy(update={"training": training})
-    if not parts.backbone.own:
-        small = built_in(EmbeddingSettings(type=BASELINE), SMALL).backbone
-        parts = parts.model_copy(update={"backbone": small})
+    job, parts = shortened(job, parts)
     try:
         return _problems(job, code, noise(job.data.image_size), parts)
     except (Exception, SystemExit) as error:
         return [f"it fails in its first steps: {described(error)}"]
+
+
+def shortened(job: PretrainJob, parts: EncoderParts) -> tuple[PretrainJob, EncoderParts]:
+    """The same training in so few images that it takes a second."""
+    training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH, "accumulate": 1})
+    if not parts.backbone.own:
+        small = built_in(EmbeddingSettings(type=BASELINE), SMALL).backbone
+        parts = parts.model_copy(update={"backbone": small})
+    return job.model_copy(update={"training": training}), parts
 
 
 def noise(size: int) -> Split:
@@ -87,7 +89,7 @@ def noise(size: int) -> Split:
 def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -> list[str]:
     found = []
     with Views(ViewPlan.of(job), split, CPU, last=STEPS) as views, TemporaryDirectory() as folder:
-        straight, step = _started(job, code, views, parts)
+        straight, step = started(job, code, views, parts)
         embedding, width = straight.method.encoder.embedding, parts.embedding.out_dim
         if width is not None and embedding.out_dim != width:
             found.append(f"the embedding gives {embedding.out_dim} numbers, its card says {width}")
@@ -104,7 +106,7 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
                 found.append(f"no gradient reaches encoder.{name}: does the loss depend on self.encoder's output?")
                 break
         straight.save(Path(folder) / "checkpoint.pt")
-        resumed, step_again = _started(job, code, views, parts)
+        resumed, step_again = started(job, code, views, parts)
         resumed.restore(torch.load(Path(folder) / "checkpoint.pt", weights_only=True))
         if step() != step_again() or not _equal(straight, resumed):
             found.append(
@@ -114,39 +116,8 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
     return found
 
 
-def left_by_steps(job: PretrainJob, code: Path, parts: EncoderParts) -> dict[str, Tensor]:
-    """The losses of three steps on noise, and every parameter and buffer after them, in float64.
-
-    Of several processes that are together, each takes its part. In float32 a gradient that is 0 but for rounding, such
-    as that of a bias before BatchNorm, would differ from itself.
-    """
-    split = noise(job.data.image_size)
-    with _Exact(ViewPlan.of(job), split, CPU, last=STEPS) as views:
-        state, step = _started(job, code, views, parts)
-        state.method.double()
-        step.bf16 = False
-        seen = lambda: map(_exact, everything(views.plan, split, CPU, epoch=0))  # noqa: E731
-        state.method.before_epoch(0, seen, lambda text: None)
-        losses = []
-        for _ in range(STEPS):
-            losses.append(step())
-            state.step += 1
-    return {"the loss": torch.tensor(losses, dtype=torch.float64)} | state.method.state_dict()
-
-
-class _Exact(Views):
-    """Views in float64."""
-
-    def batch(self, number: int) -> Batch:
-        """One of them."""
-        return _exact(super().batch(number))
-
-
-def _exact(batch: Batch) -> Batch:
-    return replace(batch, views=[view.double() for view in batch.views])
-
-
-def _started(job: PretrainJob, code: Path, views: Views, parts: EncoderParts) -> tuple[TrainingState, Step]:
+def started(job: PretrainJob, code: Path, views: Views, parts: EncoderParts) -> tuple[TrainingState, Step]:
+    """A training on noise before its first step, as one of the processes that there are."""
     method = build_method(job, code, classes=4, images=IMAGES, parts=parts)
     if world.size() > 1:
         make_global(method)

@@ -6,6 +6,7 @@ Of several processes, each does the forward and backward of its own rows; the lo
 import copy
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,6 +40,15 @@ def strides_over_points(backbone: Backbone, image_size: int) -> bool:
             module.register_forward_pre_hook(look)
     copied(torch.zeros(1, 3, image_size, image_size))
     return any(seen)
+
+
+def _of_all_processes(outputs: Sequence[Tensor], *, rows: int) -> list[Tensor]:
+    """The outputs for the global batch. Raises ValueError for one that has not a row for each image."""
+    for output in outputs if world.size() > 1 else ():
+        if output.shape[:1] != (rows,):
+            text = f"forward gives {tuple(output.shape)} for {rows} images; on several devices it must give {rows} rows"
+            raise ValueError(text)
+    return [world.gather(at_least_float32(output)) for output in outputs]
 
 
 @dataclass
@@ -79,7 +89,7 @@ class Step:
         state.augmenting += time.perf_counter() - began
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             outputs = state.method(batch)
-        loss = state.method.loss(*(world.gather(at_least_float32(output)) for output in outputs))
+        loss = state.method.loss(*_of_all_processes(outputs, rows=len(batch.indices)))
         (loss / self.job.training.accumulate).backward()
         state.method.after_batch()
         return loss.detach()

@@ -1,0 +1,111 @@
+"""Are the numbers of two devices those of one? Found out on noise, with two processes on the CPU.
+
+`doctor SUITE` runs it on arms with code of the user's, the tests on each method and embedding of the project.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sem_bench.base.companions import DeathError, ElsewhereError, together
+from sem_bench.config.fields import whole
+from sem_bench.errors import described, one_line
+from sem_bench.method import Batch
+from sem_bench.nets.encoder_parts import EncoderParts
+from sem_bench.training.dry_run import CPU, STEPS, noise, shortened, started
+from sem_bench.training.job import PretrainJob
+from sem_bench.training.views import ViewPlan, Views, everything
+
+TOLERANCE = 1e-8  # of numbers of a size of 1, in float64: sums in another order differ by 1e-12 after three steps
+Arm = tuple[PretrainJob, Path, EncoderParts]
+Left = dict[str, Tensor]
+
+
+def problem(arm: Arm) -> str:
+    """What differs on two devices, in one line; "" where nothing does, or where float64 is not possible."""
+    try:
+        alone = left_by_steps(arm)
+    except (RuntimeError, TypeError):  # it asks for float32 somewhere
+        return ""
+    try:
+        (shared,) = on_two_devices([arm])
+    except (ElsewhereError, DeathError) as error:
+        return f"it fails on two devices: {one_line(error)}"
+    except (Exception, SystemExit) as error:
+        return f"it fails on two devices: {described(error)}"
+    name, gap = difference(alone, shared)
+    if gap < TOLERANCE:
+        return ""
+    return (
+        f"on two devices {name} differs by {gap:.1g} after {STEPS} steps: what forward computes from several images "
+        "of a batch needs sem_bench.method.gather, what it draws at random needs as_one"
+    )
+
+
+def difference(alone: Left, shared: Left) -> tuple[str, float]:
+    """What differs most, and by how much, as a share of its size where that is above 1."""
+    gaps = {name: _gap(value.double(), shared[name].double()) for name, value in alone.items() if value.numel()}
+    return max(gaps.items(), key=lambda item: item[1])
+
+
+def _gap(a: Tensor, b: Tensor) -> float:
+    gap = ((a - b).abs() / a.abs().clamp(min=1)).max()
+    return float(gap.nan_to_num(torch.inf))
+
+
+def on_two_devices(arms: Sequence[Arm]) -> list[Left]:
+    """What the steps leave of each arm, with two processes."""
+    texts = [json.dumps([whole(job), str(code), whole(parts)]) for job, code, parts in arms]
+    with together(2, _all_left, texts, torch.get_num_threads()):
+        return [left_by_steps(arm) for arm in arms]
+
+
+def _all_left(texts: list[str], threads: int) -> None:
+    """As the other process."""
+    torch.set_num_threads(threads)
+    for job, code, parts in map(json.loads, texts):
+        left_by_steps((_read(PretrainJob, job), Path(code), _read(EncoderParts, parts)))
+
+
+def _read(model: Any, settings: object) -> Any:
+    return model.model_validate_json(json.dumps(settings))
+
+
+def left_by_steps(arm: Arm) -> Left:
+    """The losses of three steps on noise, and every parameter and buffer after them, in float64.
+
+    Of several processes that are together, each does its part. In float32 a gradient that is 0 but for rounding, such
+    as that of a bias before BatchNorm, would differ from itself.
+    """
+    job, code, parts = arm
+    job, parts = shortened(job, parts)
+    split = noise(job.data.image_size)
+    with _Exact(ViewPlan.of(job), split, CPU, last=STEPS) as views:
+        state, step = started(job, code, views, parts)
+        state.method.double()
+        step.bf16 = False
+        look = partial(everything, views.plan, split, CPU, epoch=0)
+        state.method.before_epoch(0, lambda: map(_exact, look()), lambda text: None)
+        losses = []
+        for _ in range(STEPS):
+            losses.append(step())
+            state.step += 1
+    return {"the loss": torch.tensor(losses, dtype=torch.float64)} | state.method.state_dict()
+
+
+class _Exact(Views):
+    """Views in float64."""
+
+    def batch(self, number: int) -> Batch:
+        """One of them."""
+        return _exact(super().batch(number))
+
+
+def _exact(batch: Batch) -> Batch:
+    return replace(batch, views=[view.double() for view in batch.views])

@@ -1,0 +1,289 @@
+"""Several devices in one training, with processes on the CPU: the numbers of one, and an end whatever happens."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sem_bench.base import world
+from sem_bench.base.companions import DeathError, ElsewhereError, together
+from sem_bench.base.world import PeerError
+from sem_bench.cli import main
+from sem_bench.nets.global_batch_norm import GlobalBatchNorm, make_global
+from sem_bench.runs.plan import read_plan
+from sem_bench.training import device_check
+from sem_bench.training.job import PretrainJob
+from tests.helpers.commands import process
+from tests.helpers.methods import TRAINED
+from tests.helpers.toy import method_card, replace_text, write
+
+# With float64, sums in another order differ by some 1e-16 of their size; three steps make 1e-12 of it at most.
+TOLERANCE = 1e-9
+ARMS = f"""
+name: arms
+seeds: [0]
+grid:
+  - methods: [{", ".join(TRAINED)}]
+    embeddings: {{none: {{}}, sem: {{L: 4, V: 3}}, gumbel: {{L: 4, V: 3}}, linear: {{L: 4, V: 3}}}}
+    backbones: [resnet10w16s2]
+    datasets: [toy]
+  - methods: [simclr, moco, byol, simsiam]
+    embeddings: {{none: {{}}, sem: {{L: 4, V: 3}}, gumbel: {{L: 4, V: 3}}, linear: {{L: 4, V: 3}}}}
+    backbones: [resnet10w16s2]
+    datasets: [toy]
+    ip: {{passes: 2}}
+pretrain: {{recipe: quick, epochs: 2, batch_size: 50}}
+"""
+
+
+def arms(text: str) -> dict[str, device_check.Arm]:
+    """The pretrainings of a suite, by their slugs."""
+    write(Path(), "arms.yaml", text)
+    jobs = read_plan(Path("arms.yaml")).unique()
+    return {job.slug: (job.config, job.method_code, job.parts) for job in jobs if isinstance(job.config, PretrainJob)}
+
+
+def test_three_steps_of_two_processes_are_those_of_one(folder: Path) -> None:
+    """Loss, parameters and buffers, for every method and embedding, also within IP-IRM."""
+    found = arms(ARMS)
+    assert len(found) == 4 * len(TRAINED) + 4 * 4
+    alone = [device_check.left_by_steps(arm) for arm in found.values()]
+    shared = device_check.on_two_devices(list(found.values()))
+    for slug, one, two in zip(found, alone, shared, strict=True):
+        assert one.keys() == two.keys()
+        name, gap = device_check.difference(one, two)
+        assert gap < TOLERANCE, (slug, name, gap)
+
+
+MINE = '''
+import torch
+from torch import nn
+
+from sem_bench.method import Method, as_one, gather
+
+
+class Mine(Method):
+    """Views alike, with the batch's mean taken out, and noise on top."""
+
+    def __init__(self, encoder):
+        super().__init__(encoder)
+        self.head = nn.Linear(encoder.out_dim, 8)
+
+    def forward(self, batch):
+        outputs = [self.head(self.encoder(view)) for view in batch.views]
+        noisy = [as_one(lambda rows: rows + torch.randn_like(rows), output) for output in outputs]
+        return tuple(output - gather(output).mean(0) for output in noisy)
+
+    def loss(self, first, second):
+        return ((first - second) ** 2).mean() - first.std(0).mean()
+'''
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "expected"),
+    [
+        ("", "", "well"),
+        ("gather(output)", "output", "on two devices "),
+        (
+            "as_one(lambda rows: rows + torch.randn_like(rows), output)",
+            "output + torch.randn_like(output)",
+            "on two dev",
+        ),
+        ("return tuple(", "return torch.ones(()), *(", "it fails on two devices: ValueError: forward gives () for 8"),
+    ],
+)
+def test_doctor_finds_what_is_not_shared(
+    folder: Path, capsys: pytest.CaptureFixture[str], right: str, wrong: str, expected: str
+) -> None:
+    assert right in MINE
+    text = MINE.replace(right, wrong) if right else MINE
+    if "torch.ones" in wrong:
+        text = text.replace("def loss(self, first", "def loss(self, one, first")
+    write(folder, "methods/mine.py", text)
+    write(folder, "methods/mine.yaml", method_card("Mine"))
+    replace_text(folder / "suite.yaml", "[simclr]", "[mine]")
+    replace_text(folder / "suite.yaml", "{none: {}, sem: {L: 4, V: 3}}", "{none: {}}")
+    assert main(["doctor", "suite.yaml"]) == (0 if expected == "well" else 2)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("method")]
+    assert line.startswith(f"method       mine none: {expected}"), line
+
+
+def test_batch_norm_with_the_statistics_of_all_is_torchs() -> None:
+    """Alone it is torch's own, with its gradient, on maps and vectors."""
+    for norm, shape in ((torch.nn.BatchNorm1d(3), (6, 3)), (torch.nn.BatchNorm2d(3, momentum=None), (4, 3, 5, 2))):
+        images = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+        network = torch.nn.Sequential(norm.double())
+        with torch.no_grad():
+            for parameter in norm.parameters():
+                parameter.uniform_(0.5, 2)
+        expected = [network(x) for x in images]
+        wanted = torch.autograd.grad(sum((y**3).sum() for y in expected), images)
+        kept = {name: value.clone() for name, value in norm.named_buffers()}
+        norm.reset_running_stats()
+        make_global(network)
+        assert isinstance(network[0], GlobalBatchNorm)
+        found = [network(x) for x in images]
+        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(torch.autograd.grad(sum((y**3).sum() for y in found), images), wanted)
+        torch.testing.assert_close(dict(network[0].named_buffers()), kept)
+        torch.testing.assert_close(network.eval()(images[0]), norm.eval()(images[0]))
+
+
+class _Special(torch.nn.BatchNorm2d):
+    """Of somebody else."""
+
+
+def test_a_batch_norm_of_others_is_refused() -> None:
+    with pytest.raises(ValueError, match="_Special is a BatchNorm that is not known to work on several devices"):
+        make_global(torch.nn.Sequential(_Special(3)))
+
+
+# --- companions that fail; each is spawned, so it needs functions of this module ---
+
+
+def wait_for_all() -> None:
+    world.total(torch.zeros(1))
+
+
+def fail() -> None:
+    wait_for_all()
+    raise RuntimeError("it broke\non two lines")
+
+
+def die() -> None:
+    wait_for_all()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stand_still() -> None:
+    wait_for_all()
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.parametrize(
+    ("companion", "error", "text"),
+    [
+        (fail, ElsewhereError, r"on device 2 of 2: RuntimeError: it broke on two lines"),
+        (die, DeathError, r"the process of device 2 of 2 died \(killed; was memory short\?\)"),
+        (stand_still, PeerError, "another device does not answer"),
+    ],
+)
+def test_what_befalls_one_process_ends_all(companion: object, error: type[Exception], text: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(error, match=text) as caught, together(2, companion, patience=3.0):  # type: ignore[arg-type]
+        wait_for_all()
+        began = time.monotonic()
+        wait_for_all()
+        wait_for_all()
+    assert time.monotonic() - began < 20
+    assert world.size() == 1
+    if error is ElsewhereError:
+        assert 'raise RuntimeError("it broke' in caught.value.__notes__[0]
+
+
+def test_an_error_here_ends_the_others() -> None:
+    with pytest.raises(ZeroDivisionError), together(3, wait_for_all):
+        raise ZeroDivisionError
+    assert world.size() == 1
+
+
+# --- through the command line ---
+
+PART = ["--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=4"]
+
+
+def pretrained(folder: Path, results: str) -> dict[str, Any]:
+    (path,) = folder.glob(f"{results}/pretrain/*/result.json")
+    result: dict[str, Any] = json.loads(path.read_text())
+    return result
+
+
+def test_a_run_on_two_devices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same digest, nearly the same numbers, and a file that says how it was made."""
+    assert main(["run", "suite.yaml", "--results", "one", *PART]) == 0
+    assert main(["run", "suite.yaml", "--results", "two", "--devices", "2", *PART]) == 0
+    one, two = pretrained(folder, "one"), pretrained(folder, "two")
+    assert one["digest"] == two["digest"]
+    assert one["config"] == two["config"]
+    assert one["metrics"]["steps"] == two["metrics"]["steps"]
+    assert one["metrics"]["loss"] == pytest.approx(two["metrics"]["loss"], rel=0.1)
+    assert two["provenance"]["devices"] == 2 and "devices" not in one["provenance"]
+
+
+def test_a_killed_device_costs_the_steps_since_the_checkpoint(folder: Path) -> None:
+    """The job is tried again by itself; a run on one device goes on from a checkpoint of two."""
+    slow = ["run", "suite.yaml", "--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=120"]
+    undisturbed = process(folder, *slow, "--devices", "2", "--results", "undisturbed")
+    _, errors = undisturbed.communicate(timeout=120)
+    assert undisturbed.returncode == 0, errors
+    run = process(folder, *slow, "--devices", "2")
+    killed = companion_of(run.pid, folder)
+    os.kill(killed, signal.SIGKILL)
+    began = time.monotonic()
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 0, errors
+    assert "the process of device 2 of 2 died (killed; was memory short?); it is tried once more" in errors
+    assert pretrained(folder, "results")["metrics"] == pretrained(folder, "undisturbed")["metrics"]
+    assert time.monotonic() - began < 90
+
+
+def companion_of(pid: int, folder: Path) -> int:
+    """The process of the second device, once there is a checkpoint."""
+    import psutil
+
+    while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
+        assert psutil.Process(pid).is_running()
+        time.sleep(0.05)
+    workers = psutil.Process(pid).children()
+    (worker,) = [child for child in workers if "spawn_main" in " ".join(child.cmdline())]
+    (companion,) = [child for child in worker.children() if "spawn_main" in " ".join(child.cmdline())]
+    return companion.pid
+
+
+def test_an_error_of_a_method_is_one_failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = MINE.replace(
+        "def loss(self", "def loss(self, *_):\n        raise RuntimeError('it broke')\n\n    def lost(self"
+    )
+    write(folder, "methods/mine.py", text)
+    write(folder, "methods/mine.yaml", method_card("Mine"))
+    replace_text(folder / "suite.yaml", "[simclr]", "[mine]")
+    assert main(["run", "suite.yaml", "--only", "pretrain/mine-none", "--devices", "2"]) == 1
+    errors = capsys.readouterr().err
+    assert "RuntimeError: it broke" in errors and "tried once more" not in errors and "Traceback" not in errors
+    (error,) = folder.glob("results/pretrain/*/error.txt")
+    assert "it broke" in error.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--devices", "4"], "--devices 4 does not divide the batch of 50 of pretrain/simclr-none-"),
+        (["--devices", "0"], "argument --devices"),
+        (["--devices", "2", "--jobs-per-device", "2"], "--devices and --jobs-per-device exclude each other"),
+    ],
+)
+def test_bad_numbers_of_devices(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
+) -> None:
+    try:
+        code = main(["run", "suite.yaml", *arguments])
+    except SystemExit as stop:
+        code = int(str(stop.code))
+    errors = capsys.readouterr().err
+    assert code == 2 and text in errors and "Traceback" not in errors
+    assert not (folder / "results/pretrain").exists()
+
+
+def test_images_on_disk_are_decoded_once(folder: Path) -> None:
+    """Each process reads the rows of its own; the numbers are those of images in memory."""
+    memory = ["--memory", "0.0001"]
+    assert main(["run", "suite.yaml", "--results", "one", "--devices", "2", *PART]) == 0
+    assert main(["run", "suite.yaml", "--results", "two", "--devices", "2", *PART, *memory]) == 0
+    one, two = pretrained(folder, "one"), pretrained(folder, "two")
+    assert two["provenance"]["images"]["train"] == "streamed"
+    assert one["metrics"]["loss"] == pytest.approx(two["metrics"]["loss"], rel=1e-3)
