@@ -72,7 +72,11 @@ def test_whole_nodes_through_ray(folder: Path) -> None:
     run = node(
         folder, "ray.sh", SLURM_JOB_ID=job, SLURM_JOB_NODELIST="node[1-2]", SLURM_CPUS_ON_NODE="1", OMP_NUM_THREADS="1"
     )
-    said = run.communicate(timeout=240)[0]
+    try:
+        said = run.communicate(timeout=120)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        raise AssertionError(run.communicate()[0]) from None
     assert run.returncode == 0, said
     assert "8 done, 0 reused, 0 failed, 0 blocked" in said and "2 jobs at a time, 1 thread each" in said
     assert numbers(folder / "results") == numbers(folder / "serial")

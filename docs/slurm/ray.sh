@@ -17,9 +17,12 @@
 set -u
 export RAY_USAGE_STATS_ENABLED=0
 export RAY_task_oom_retries=0 # a job that needs more memory than there is fails, instead of being tried for ever
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN # so that nobody else on the network can use this job's nodes
+RAY_AUTH_TOKEN=$(python -c "import secrets; print(secrets.token_hex(32))")
 port=$((20000 + SLURM_JOB_ID % 20000)) # two of your jobs may meet on a node
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-on() { srun --nodes=1 --ntasks=1 --nodelist="$1" "${@:2}"; }
+# On one node, always in a subshell; exec, so that a kill of the subshell reaches srun.
+on() { exec srun --nodes=1 --ntasks=1 --nodelist="$1" "${@:2}"; }
 address="$(on "${nodes[0]}" hostname --ip-address | awk '{print $1}'):$port"
 
 on "${nodes[0]}" ray start --head --port="$port" --include-dashboard=false --num-cpus="$SLURM_CPUS_ON_NODE" --block &

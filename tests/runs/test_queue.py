@@ -47,6 +47,21 @@ def test_long_chains_first_within_a_seed() -> None:
     assert simulate(NETWORKS, 3) == 100
 
 
+def test_one_slot_takes_long_chains_first_where_others_work_on_the_same_plan() -> None:
+    queue = Queue(1)
+    queue.add(NETWORKS)
+    assert queue.take() == "a"
+    queue.defer("a")  # another run has it
+    queue.spread()
+    started = [queue.take()]
+    queue.end("b")
+    queue.again("a")
+    while (key := queue.take()) is not None:
+        started.append(key)
+        queue.end(key)
+    assert started == ["b", "a", "b1", "a1", "b2", "c"]
+
+
 def test_a_task_waits_for_memory_and_a_larger_one_runs_alone() -> None:
     tasks = [
         Task("large", (), 0, 9, 50),
