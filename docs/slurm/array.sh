@@ -12,22 +12,28 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --signal=B:TERM@120
-# The last line: two minutes before the time is over, and when the job is preempted, this script gets SIGTERM. The run
+# The last line: two minutes before the time is over this script gets SIGTERM, and when the job is preempted, where the
+# cluster gives time for it (GraceTime of the partition or QOS, PreemptParameters=send_user_signal). The run
 # then writes its checkpoints and exits with 130, and the job is put back into the queue, where it goes on.
 
 set -u
-stopped=
-trap 'stopped=1; kill -TERM "$run"' TERM
+stopped= run=
+trap 'stopped=1; [ -z "$run" ] || kill -TERM "$run"' TERM
 
-python -m sem_bench run "$@" &
-run=$!
-wait "$run"
-code=$?
-if [ -n "$stopped" ]; then # the signal ended the wait, not the run
+await() { # what runs in the background; a signal ends a wait, not the run
+    run=$!
+    [ -z "$stopped" ] || kill -TERM "$run" # it came a moment before
     wait "$run"
     code=$?
-fi
-if [ "$code" = 130 ]; then
+    if [ -n "$stopped" ]; then
+        wait "$run"
+        code=$?
+    fi
+}
+
+python -m sem_bench run "$@" &
+await
+if [ "$code" = 130 ] || [ "$code" = 143 ]; then # 143: before the run listened
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
 fi
 exit "$code"

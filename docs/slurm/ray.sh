@@ -34,7 +34,17 @@ done
 
 stopped= run=
 trap 'stopped=1; [ -z "$run" ] || kill -TERM "$run"' TERM
-python - "$address" "${#nodes[@]}" <<'PYTHON'
+await() { # what runs in the background; a signal ends a wait, not the run
+    run=$!
+    [ -z "$stopped" ] || kill -TERM "$run" # it came a moment before
+    wait "$run"
+    code=$?
+    if [ -n "$stopped" ]; then
+        wait "$run"
+        code=$?
+    fi
+}
+python - "$address" "${#nodes[@]}" <<'PYTHON' &
 import sys, time
 import ray
 
@@ -50,19 +60,15 @@ for attempt in range(60):  # until all nodes are there
     time.sleep(2)
 sys.exit(f"Ray: not all of {count} nodes came")
 PYTHON
-code=$?
-if [ "$code" = 0 ]; then
+await
+if [ "$code" = 0 ] && [ -z "$stopped" ]; then
     python -m sem_bench run "$@" --executor ray --address "$address" &
-    run=$!
-    wait "$run"
-    code=$?
-    if [ -n "$stopped" ]; then # the signal ended the wait, not the run
-        wait "$run"
-        code=$?
-    fi
+    await
+elif [ -n "$stopped" ]; then
+    code=130
 fi
 kill "${members[@]}"
-if [ "$code" = 130 ]; then
+if [ "$code" = 130 ] || [ "$code" = 143 ]; then # 143: before the run listened
     scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

@@ -1,10 +1,12 @@
 """The processes that train together, one a device: which of them this is, and what passes among them.
 
 Each has its rows of the global batch, computes the same loss from the rows of all, and averages its gradients with the
-others'. So a gradient that flows back into a process's own rows is taken `size` times: its average is then the sum over
-processes, while parameters that only the loss uses, alike in all, keep their gradient. Alone, a process is the world.
+others'. What flows back into a process's own rows is the sum over all processes, so `size` times the loss's gradient;
+the average is then the gradient, and parameters that only the loss uses, alike in all, keep theirs. Alone, a process is
+the world.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -36,6 +38,7 @@ def rank() -> int:
 def joined(number: int, count: int, meeting: Path, *, patience: float) -> Iterator[None]:
     """Within, this process is `number` of `count`, which meet by a file. None waits for another for longer than
     `patience` seconds: PeerError."""
+    hook = sys.excepthook  # torch puts one of its own around it
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _answered():
         store = FileStore(str(meeting), count)
@@ -46,6 +49,7 @@ def joined(number: int, count: int, meeting: Path, *, patience: float) -> Iterat
         yield
     finally:
         dist.destroy_process_group()
+        sys.excepthook = hook
 
 
 def share(rows: int) -> slice:
@@ -61,11 +65,13 @@ def gather(rows: Tensor) -> Tensor:
     return gathered
 
 
+@torch.no_grad()
 def total(x: Tensor) -> Tensor:
-    """The sum of all processes' tensors, with its gradient."""
+    """The sum of all processes' tensors."""
     if size() == 1:
         return x
-    summed: Tensor = _Total.apply(x)
+    summed = x.clone()
+    _all_reduce(summed)
     return summed
 
 
@@ -131,19 +137,6 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient[ctx.own] * size()
-
-
-class _Total(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        summed = x.clone(memory_format=torch.contiguous_format)
-        _all_reduce(summed)
-        return summed
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         summed = gradient.clone(memory_format=torch.contiguous_format)
         _all_reduce(summed)
-        return summed
+        return summed[ctx.own]

@@ -20,12 +20,13 @@ class GlobalBatchNorm(nn.SyncBatchNorm):
             return normalised
         wide = at_least_float32(x)
         dims, shape = [0, *range(2, x.dim())], [1, -1, *[1] * (x.dim() - 2)]
+        own = torch.stack(torch.var_mean(wide, dims, correction=0))
+        variances, means = world.gather(own[None]).unbind(1)  # (size, C): in one message
+        mean = means.mean(0)
+        variance = variances.mean(0) + (means - mean).square().mean(0)
         count = world.size() * x.numel() // x.shape[1]
-        mean = world.total(wide.sum(dims)) / count
-        centred = wide - mean.view(shape)
-        variance = world.total((centred * centred).sum(dims)) / count  # from the mean: the sum of squares is inexact
         self._remember(mean.detach(), variance.detach() * count / (count - 1))
-        normalised = centred * (variance + self.eps).rsqrt().view(shape)
+        normalised = (wide - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)
         if self.affine:
             normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
         return normalised.to(x.dtype)

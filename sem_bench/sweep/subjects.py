@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import Model, resolved
 from sem_bench.config.validation import at, did_you_mean
@@ -133,9 +135,14 @@ class Subject:
 
     @property
     def probe(self) -> ProbeSettings:
-        """At all labels, with the sweep's temperatures."""
+        """At all labels, with the sweep's temperatures. Raises UserError where the suite's settings forbid these."""
         settings = self.arm.suite.asked(Probe.name) or ProbeSettings()
-        return settings.model_copy(update={"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau})
+        changes = {"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau}
+        try:
+            return ProbeSettings.model_validate(settings.model_dump() | changes)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise UserError(f"evaluate.probe of the suite, with the sweep's tau {changes['tau']}: {said}") from None
 
     def with_params(self, params: Params, **evaluate: Model) -> Arm:
         """The arm with a trial's settings, and with these evaluations alone: their names in a suite, and settings."""

@@ -478,6 +478,8 @@ def test_mistakes_on_the_command_line(sweeps: Path, capsys: pytest.CaptureFixtur
     assert main(["plan", "suite.yaml"]) == 2
     said = "suite.yaml:12: 'simclir' is no method of this suite; did you mean 'simclr'?"
     assert said in capsys.readouterr().err
+    write(sweeps, "suite.yaml", TINY.replace("tau: [0.3, 1.0], l2: [1e-4, 1e-2]", "tau: [1.0], l2: [1e-5]"))
+    assert "with the sweep's tau [0.1, 1.0, 10.0]: l2 needs two values" in refused(capsys, "heat")
     write(sweeps, "suite.yaml", TINY.replace("datasets: [toy]", "datasets: [cars]"))
     assert "no data for" in refused(capsys, "heat")  # one line: --allow-missing is no option here
 

@@ -191,9 +191,13 @@ class OnRay:
         logging.getLogger("ray").setLevel(logging.ERROR)
         ray._private.worker._worker_logs_enabled = False  # what it says of deaths would stand among tables on stdout
         token = self._root / "cache" / f"ray-{uuid.uuid4().hex}"
-        write_atomic(token, "")
-        self._home = {"cwd": str(Path.cwd()), "results": str(self._root), "token": str(token), "path": sys.path}
-        self._home["version"] = sem_bench.__version__
+        home = {
+            "cwd": str(Path.cwd()),
+            "results": str(self._root),
+            "token": str(token),
+            "path": sys.path,
+            "version": sem_bench.__version__,
+        }
         self._mine = not ray.is_initialized()
         if self._mine:
             options: dict[str, Any] = {}
@@ -220,6 +224,8 @@ class OnRay:
                     "; does it ask for a token (RAY_AUTH_MODE=token)?" if isinstance(error, ConnectionError) else ""
                 )
                 raise UserError(f"{where}: {one_line(error)}{advice}") from None
+        self._home = home
+        write_atomic(token, "")
         self._open_mailbox()
 
     def _open_mailbox(self) -> None:

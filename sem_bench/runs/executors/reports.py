@@ -1,13 +1,14 @@
 """What a worker that is another process reports of an order, and what the driver makes of it."""
 
 import time
+import traceback
 from typing import Any
 
 from sem_bench.errors import UserError
 from sem_bench.runs.order import Event, Order, Outcome, Progress, Tell
 
 STOPPED = "stopped"
-Report = tuple[str, list[Any]]  # plain data: "outcome", "mistake", "os" or "stopped", and what belongs to it
+Report = tuple[str, list[Any]]  # plain data: "outcome", "mistake", "os", "fault" or "stopped", and what belongs to it
 
 _stores: dict[Any, Any] = {}  # by root: a worker has one, and remembers what it has read
 
@@ -37,6 +38,8 @@ def report(text: str, tell: Tell, *, tell_every: float) -> Report:
         return "os", [error.errno, error.strerror or str(error), error.filename]
     except KeyboardInterrupt:
         return STOPPED, []
+    except Exception:  # a fault of ours
+        return "fault", [traceback.format_exc()]
 
 
 def outcome(report: Report) -> Outcome:
@@ -48,5 +51,7 @@ def outcome(report: Report) -> Outcome:
             raise UserError(problems)
         case "os", said:
             raise OSError(*said)
+        case "fault", [text]:
+            raise RuntimeError(f"in a worker:\n{text}")
         case _:
             return Outcome("died", "its worker was told to stop")
