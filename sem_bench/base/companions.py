@@ -7,6 +7,7 @@ of one ends the work here with that error; the death of one ends it with `DeathE
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sem_bench.base import world
+from sem_bench.base import interrupts, world
 from sem_bench.base.world import PeerError
 from sem_bench.errors import described
 
@@ -44,6 +45,7 @@ def together(
     *arguments: Any,
     environment: Mapping[str, str] | None = None,
     patience: float = PATIENCE,
+    on_gpu: bool = False,
 ) -> Iterator[None]:
     """Within, this process is number 0 of `size`, and each of the others calls `function(*arguments)` once.
 
@@ -56,13 +58,21 @@ def together(
         meeting, companions = Path(folder) / "meeting", list[_Companion]()
         over = threading.Event()
         try:
-            for number in range(1, size):
-                companions.append(_start(number, size, meeting, patience, environment or {}, function, arguments))
+            with interrupts.postponed():  # no companion that is not ended below
+                for number in range(1, size):
+                    own = (number, size, meeting, patience, on_gpu, environment or {})
+                    companions.append(_start(*own, function, arguments))
             for companion in companions:
                 companion.await_ready()
-            threading.Thread(target=_watch, args=(companions, over), daemon=True).start()
-            with world.joined(0, size, meeting, patience=patience):
-                yield
+            if on_gpu:
+                threading.Thread(target=_watch, args=(companions, over), daemon=True).start()
+            with world.joined(0, size, meeting, patience=patience, on_gpu=on_gpu):
+                try:
+                    yield
+                except RuntimeError as error:
+                    if not _of_the_connection(error):
+                        raise
+                    raise PeerError(str(error)) from error
             for companion in companions:
                 companion.process.join(GRACE)
         except PeerError as error:
@@ -106,17 +116,25 @@ class _Companion:
         return "", "", ""
 
 
+def _of_the_connection(error: RuntimeError) -> bool:
+    """Whether a collective raised it, perhaps one that a library calls by itself."""
+    import torch.distributed as dist
+
+    return isinstance(error, dist.DistError) or "closed by peer" in str(error) or "/gloo/" in str(error)
+
+
 def _start(
     number: int,
     size: int,
     meeting: Path,
     patience: float,
+    on_gpu: bool,
     environment: Mapping[str, str],
     function: Callable[..., object],
     arguments: tuple[Any, ...],
 ) -> _Companion:
     mine, its = SPAWN.Pipe(duplex=False)
-    own = (number, size, meeting, patience, environment, its, function, arguments)
+    own = (number, size, meeting, patience, on_gpu, environment, its, function, arguments)
     process = SPAWN.Process(target=_accompany, args=own, daemon=True)
     process.start()
     its.close()  # so that its death ends the pipe
@@ -127,6 +145,10 @@ def _cause(companions: list[_Companion], error: PeerError) -> Exception:
     """Why a companion did not answer."""
     silent = [companion.pipe for companion in companions]
     wait(silent, GRACE / 2)  # the error of a connection may come before the news of a death
+    for companion in companions:
+        companion.process.join(0.2)
+        if (companion.process.exitcode or 0) < 0:
+            return DeathError(f"the process of {companion.name} died{cause_of_death(companion.process.exitcode)}")
     for companion in companions:
         kind, line, text = companion.said(0)
         if kind == ERROR:
@@ -143,6 +165,7 @@ def _watch(companions: list[_Companion], over: threading.Event) -> None:
     """A GPU may wait for ever for one that is gone. Then this process dies, too: its job is tried again."""
     wait([companion.process.sentinel for companion in companions])
     if any(companion.process.exitcode for companion in companions) and not over.wait(GRACE):
+        sys.stderr.write("".join(companion.said(0)[2] for companion in companions))  # its error, if it had one
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -154,6 +177,7 @@ def _accompany(
     size: int,
     meeting: Path,
     patience: float,
+    on_gpu: bool,
     environment: Mapping[str, str],
     pipe: Connection,
     function: Callable[..., object],
@@ -165,7 +189,7 @@ def _accompany(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send((READY, "", ""))
     try:
-        with world.joined(number, size, meeting, patience=patience):
+        with world.joined(number, size, meeting, patience=patience, on_gpu=on_gpu):
             _tell_errors(pipe, function, arguments)
     except BaseException:
         os._exit(1)
@@ -179,6 +203,8 @@ def _tell_errors(pipe: Connection, function: Callable[..., object], arguments: t
     except PeerError:  # another's fault
         raise
     except BaseException as error:
+        if isinstance(error, RuntimeError) and _of_the_connection(error):
+            raise
         pipe.send((ERROR, described(error), traceback.format_exc()))
         raise
 

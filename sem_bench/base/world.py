@@ -35,11 +35,11 @@ def rank() -> int:
 
 
 @contextmanager
-def joined(number: int, count: int, meeting: Path, *, patience: float) -> Iterator[None]:
+def joined(number: int, count: int, meeting: Path, *, patience: float, on_gpu: bool = False) -> Iterator[None]:
     """Within, this process is `number` of `count`, which meet by a file. None waits for another for longer than
     `patience` seconds: PeerError."""
     hook = sys.excepthook  # torch puts one of its own around it
-    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     with _answered():
         store = FileStore(str(meeting), count)
         dist.init_process_group(
@@ -47,8 +47,15 @@ def joined(number: int, count: int, meeting: Path, *, patience: float) -> Iterat
         )
     try:
         yield
-    finally:
+    except BaseException:  # the others may be in the middle of a message, and NCCL would wait for its end
+        if on_gpu:
+            dist.distributed_c10d._abort_process_group()
+        else:
+            dist.destroy_process_group()
+        raise
+    else:
         dist.destroy_process_group()
+    finally:
         sys.excepthook = hook
 
 
@@ -68,11 +75,20 @@ def gather(rows: Tensor) -> Tensor:
 @torch.no_grad()
 def total(x: Tensor) -> Tensor:
     """The sum of all processes' tensors."""
-    if size() == 1:
-        return x
-    summed = x.clone()
-    _all_reduce(summed)
-    return summed
+    return _reduced(x, dist.ReduceOp.SUM)
+
+
+@torch.no_grad()
+def largest(x: Tensor) -> Tensor:
+    """The largest of each number in all processes' tensors."""
+    return _reduced(x, dist.ReduceOp.MAX)
+
+
+def check_alike(what: str, *numbers: float) -> None:
+    """Raise RuntimeError where the processes do not have the same numbers."""
+    own = torch.tensor(numbers, dtype=torch.float64).nan_to_num()
+    if not torch.equal(largest(own), -largest(-own)):
+        raise RuntimeError(f"the devices of this job have different {what}")
 
 
 def as_one(draw: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
@@ -109,6 +125,15 @@ def from_first(tensor: Tensor) -> None:
     if size() > 1:
         with _answered():
             dist.broadcast(tensor, 0)
+
+
+def _reduced(x: Tensor, how: "dist.ReduceOp.RedOpType") -> Tensor:
+    if size() == 1:
+        return x
+    found = x.clone()
+    with _answered():
+        dist.all_reduce(found, how)
+    return found
 
 
 def _all_reduce(tensor: Tensor) -> None:

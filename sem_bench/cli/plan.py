@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from sem_bench.base import machine
-from sem_bench.runs.crew import Asked, foreseen
+from sem_bench.runs.crew import Asked, check_devices, foreseen
 from sem_bench.runs.estimate import estimated, memory
 from sem_bench.runs.job import Job
 from sem_bench.runs.pending import lacking, states
@@ -169,6 +169,7 @@ def command(options: argparse.Namespace) -> int:
     """Print it."""
     plan, store = read_plan(options.suite, options.assignments, data=options.data), Store(options.results)
     asked = Asked(jobs=options.jobs, jobs_per_device=options.jobs_per_device, devices=options.devices)
+    check_devices(plan.unique(), asked)
     text = as_json(plan, store) if options.format == "json" else as_text(plan, store, asked, every=options.every)
     print(text)  # noqa: T201
     return 0

@@ -92,11 +92,19 @@ def _on_ray(store: Store, asked: Asked, *, serial: bool) -> Crew:
             raise
         raise UserError("--executor ray: ray is not installed: pip install 'sem-bench[ray]'") from None
     address = asked.address or os.environ.get("RAY_ADDRESS") or None
-    share = 1 if address or asked.jobs is None else max(1, machine.cores() // asked.jobs)
+    share = 1
+    if asked.jobs is not None and not address:
+        share = max(1, machine.cores() // (asked.jobs * asked.devices))
     threads = _threads() or share
     jobs = 1 if serial and asked.jobs is None else asked.jobs
     executor = OnRay(
-        store.root, address, asked.device, threads=threads, jobs=jobs, jobs_per_device=asked.jobs_per_device
+        store.root,
+        address,
+        asked.device,
+        threads=threads,
+        jobs=jobs,
+        jobs_per_device=asked.jobs_per_device,
+        devices=asked.devices,
     )
     limits = Limits(memory=asked.memory, workers=asked.workers or threads, threads=threads, devices=asked.devices)
     return Crew(executor, limits, asked.jobs_per_device, executor.gpus > 0)

@@ -30,9 +30,15 @@ def estimated(jobs: Sequence[Job], results: Mapping[str, dict[str, Any]]) -> dic
     ratios: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for job in jobs:
         if job.digest in results:
-            ratios[_alike(job)].append(results[job.digest]["provenance"]["seconds"] / works[job.digest])
+            ratios[_alike(job)].append(_on_one_device(results[job.digest]["provenance"]) / works[job.digest])
     speeds = {alike: median(found) for alike, found in ratios.items()}
     return {job.digest: works[job.digest] * speeds.get(_alike(job), 1.0) for job in jobs}
+
+
+def _on_one_device(provenance: Mapping[str, Any]) -> float:
+    """Seconds that a job would have taken; several processes on a CPU share its cores."""
+    seconds: float = provenance["seconds"]
+    return seconds * (provenance.get("devices", 1) if provenance.get("device") == "cuda" else 1)
 
 
 def work(job: Job) -> float:

@@ -64,7 +64,14 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
         settings = order.config.model_dump(mode="json")
         write_json(folder / "config.json", settings)
         store.write_state(folder, "running")
-        with together(order.need.devices, accompany, order.as_json(), str(folder), environment=_environment(order)):
+        with together(
+            order.need.devices,
+            accompany,
+            order.as_json(),
+            str(folder),
+            environment=_environment(order),
+            on_gpu=device.type == "cuda",
+        ):
             metrics = order.stage.run(order.config, workspace)
         json.dumps(metrics, allow_nan=False)  # what cannot be written is this job's failure
         if isinstance(order.stage, Evaluation):

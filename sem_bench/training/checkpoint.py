@@ -157,6 +157,8 @@ def load(checkpoint: Path, data: str, device: torch.device) -> Finished | Unfini
     """
     try:
         state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
+    except torch.OutOfMemoryError:
+        raise
     except (OSError, RuntimeError, EOFError, UnpicklingError):
         return None
     if not isinstance(state, dict) or state.get("data") != data:

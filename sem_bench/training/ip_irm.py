@@ -105,10 +105,10 @@ class IpIrm(Method):
                 outputs = [at_least_float32(output).cpu() for output in self.method(batch)]
                 if not features:  # made once: they may be large
                     count = self.partitions.shape[1]
-                    features = [output.new_zeros(count, *output.shape[1:]) for output in outputs]
+                    features = [output.new_full((count, *output.shape[1:]), -torch.inf) for output in outputs]
                 for kept, output in zip(features, outputs, strict=True):
                     kept[batch.indices.cpu()] = output
-        return [world.total(part) for part in features]  # each process has filled its own rows
+        return [world.largest(part) for part in features]  # each process has filled its own rows
 
     def _partition(self, features: list[Tensor], epoch: int, report: Report) -> Tensor:
         """The subset (N,) of each image, by gradient ascent over soft memberships (N, 2)."""

@@ -66,6 +66,8 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
         return _finish(found, workspace, earlier=found.seconds) if world.rank() == 0 else {}
     if isinstance(found, Unfinished):
         state.restore(found.state)
+    weights = sum(float(p.detach().double().sum()) for p in method.parameters())
+    world.check_alike("checkpoints", state.step, weights)
     earlier = state.seconds
     method.train()
 

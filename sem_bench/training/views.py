@@ -157,6 +157,11 @@ class Everything(Views):
         """The next images; at the end they may be fewer."""
         return torch.arange(number * self.size, min((number + 1) * self.size, len(self.split)))
 
+    def _own(self, number: int) -> slice:
+        """At the end all of them, where they cannot be split evenly."""
+        rows = len(self.rows(number))
+        return slice(0, rows) if rows % world.size() else world.share(rows)
+
     def _uniform_of(self, number: int, view: int) -> Tensor:
         return uniform(self.size, generator(self.plan.seed, "partition", self.epoch, number, view))
 

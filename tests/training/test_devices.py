@@ -91,6 +91,7 @@ class Mine(Method):
     [
         ("", "", "well"),
         ("gather(output)", "output", "on two devices "),
+        ("self.head(self.encoder(view))", "self.head(self.encoder(view).float())", "well"),
         (
             "as_one(lambda rows: rows + torch.randn_like(rows), output)",
             "output + torch.randn_like(output)",
@@ -219,7 +220,7 @@ def test_a_run_on_two_devices(folder: Path, capsys: pytest.CaptureFixture[str]) 
 
 def test_a_killed_device_costs_the_steps_since_the_checkpoint(folder: Path) -> None:
     """The job is tried again by itself; a run on one device goes on from a checkpoint of two."""
-    slow = ["run", "suite.yaml", "--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=30"]
+    slow = ["run", "suite.yaml", "--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=12"]
     undisturbed = process(folder, *slow, "--devices", "2", "--results", "undisturbed")
     _, errors = undisturbed.communicate(timeout=120)
     assert undisturbed.returncode == 0, errors
@@ -243,6 +244,41 @@ def companion_of(pid: int, folder: Path) -> int:
     (worker,) = [child for child in workers if "spawn_main" in " ".join(child.cmdline())]
     (companion,) = [child for child in worker.children() if "spawn_main" in " ".join(child.cmdline())]
     return companion.pid
+
+
+def test_a_checkpoint_of_two_devices_goes_on_with_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=40"]
+    run = process(folder, *arguments, "--devices", "2")
+    while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
+        assert run.poll() is None
+        time.sleep(0.05)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130 and "Traceback" not in errors, errors
+    (checkpoint,) = folder.glob("results/pretrain/*/checkpoint.pt")
+    step = torch.load(checkpoint, weights_only=True)["step"]
+    assert 0 < step < 160
+    assert main(arguments) == 0
+    log = checkpoint.with_name("log.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in log[1:]] == [str(epoch) for epoch in range(1, 41)]
+    assert pretrained(folder, "results")["metrics"]["steps"] == 160
+
+
+def test_accumulated_batches_are_no_larger_batch(folder: Path) -> None:
+    """BatchNorm and the loss see half of the images: other numbers, already after one step."""
+    (arm,) = (arm for slug, arm in arms(ARMS).items() if slug.startswith("simclr-none"))
+    job, code, parts = arm
+    job, parts = dry_run.shortened(job, parts)
+    left = []
+    for batch, accumulate in ((16, 1), (8, 2)):
+        training = job.training.model_copy(update={"batch_size": batch, "accumulate": accumulate})
+        own = job.model_copy(update={"training": training})
+        with Views(ViewPlan.of(own), dry_run.noise(16), torch.device("cpu"), last=3) as views:
+            state, step = dry_run.started(own, code, views, parts)
+            step()
+        left.append(state.method.state_dict())
+    name, gap = device_check.difference(*left)
+    assert gap > 1e-3, name
 
 
 def test_an_error_of_a_method_is_one_failure(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,13 +51,21 @@ class OnRay:
     """
 
     def __init__(
-        self, root: Path, address: str | None, device: str, *, threads: int, jobs: int | None, jobs_per_device: int = 1
+        self,
+        root: Path,
+        address: str | None,
+        device: str,
+        *,
+        threads: int,
+        jobs: int | None,
+        jobs_per_device: int = 1,
+        devices: int = 1,
     ) -> None:
         if address is not None and "://" in address:
             raise UserError(f"--address {address}: not through Ray Client; start the run on a node of the cluster")
         self._root, self._address, self._device = root, address, device
         self._threads, self._jobs, self._per_device = threads, jobs, jobs_per_device
-        self._own = {"CPU": max(machine.cores(), (jobs or 1) * threads), "GPU": len(machine.gpus(device))}
+        self._own = {"CPU": max(machine.cores(), (jobs or 1) * threads * devices), "GPU": len(machine.gpus(device))}
         self._nodes: dict[str, Resources] = {} if address else {"": self._own}  # as they were at the last look
         self._home: dict[str, Any] = {}  # what nodes must have, while there is a connection
         self._seen: set[str] = set()  # nodes that have it
