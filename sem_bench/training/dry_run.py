@@ -9,13 +9,11 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from sem_bench.base import world
 from sem_bench.data.split import Split, reader
 from sem_bench.errors import described, one_line
 from sem_bench.nets.build import build_backbone
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.encoder_parts import EncoderParts, built_in
-from sem_bench.nets.global_batch_norm import make_global
 from sem_bench.report.row import BASELINE
 from sem_bench.training import parameter_groups
 from sem_bench.training.checkpoint import TrainingState
@@ -119,8 +117,6 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
 def started(job: PretrainJob, code: Path, views: Views, parts: EncoderParts) -> tuple[TrainingState, Step]:
     """A training on noise before its first step, as one of the processes that there are."""
     method = build_method(job, code, classes=4, images=IMAGES, parts=parts)
-    if world.size() > 1:
-        make_global(method)
     method = method.to(memory_format=torch.channels_last).train()
     state = TrainingState(method, parameter_groups.build(method, job.training), "noise")
     return state, Step(job, state, views, CPU)

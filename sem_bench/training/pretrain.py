@@ -53,8 +53,6 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     training, device = job.training, workspace.device
     classes = int(train.labels.max()) + 1
     method = build_method(job, workspace.method_code, classes=classes, images=len(train), parts=workspace.parts)
-    if world.size() > 1:
-        make_global(method)
     method = method.to(device).to(memory_format=torch.channels_last)
     state = TrainingState(method, parameter_groups.build(method, training), train.fingerprint)
     sample = watched(train, job.data.normalise, device)
@@ -66,8 +64,9 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
         return _finish(found, workspace, earlier=found.seconds) if world.rank() == 0 else {}
     if isinstance(found, Unfinished):
         state.restore(found.state)
-    weights = sum(float(p.detach().double().sum()) for p in method.parameters())
-    world.check_alike("checkpoints", state.step, weights)
+    if world.size() > 1:
+        weights = sum(float(p.detach().double().sum()) for p in method.parameters())
+        world.check_alike("checkpoints", state.step, weights)
     earlier = state.seconds
     method.train()
 
@@ -166,6 +165,8 @@ def build_method(
     parameters = dict(job.training.parameters) | ({"classes": classes} if job.method.labels else {})
     with initialisation(job.seed, "heads"):
         method: Method = getattr(load_code(code), job.method.class_name)(encoder, **parameters)
+    if world.size() > 1:
+        make_global(method)
     if job.ip is None:
         return method
     return IpIrm(method, job.ip, images=images, epochs=job.training.epochs, seed=job.seed)
