@@ -6,6 +6,7 @@ it before torch is there: import torch, numpy and what computes inside `run`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
@@ -63,6 +64,7 @@ class Stage(Generic[J]):
     Job: ClassVar[type[Model]]  # all that a digest sees of a job, beside its inputs
     outputs: ClassVar[tuple[str, ...]] = ()  # files beside config.json that other jobs or readers look into
     gpu: ClassVar[float] = 1.0  # the share of a GPU that a job needs; 0: it computes on the CPU
+    shared_from: ClassVar[float] = math.inf  # seconds of a job on one device from which several share it
     source: Path | None = None  # the user's file that it stands in; its code is a part of its jobs' digests
 
     def needs(self, job: J, place: Place) -> Iterator[Path]:

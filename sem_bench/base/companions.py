@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from sem_bench.base import interrupts, world
-from sem_bench.base.world import PeerError
+from sem_bench.base.world import PeerError, Seat
 from sem_bench.errors import described
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -43,30 +43,30 @@ def together(
     size: int,
     function: Callable[..., object],
     *arguments: Any,
-    environment: Mapping[str, str] | None = None,
+    environments: Sequence[Mapping[str, str]] = (),
     patience: float = PATIENCE,
     on_gpu: bool = False,
 ) -> Iterator[None]:
     """Within, this process is number 0 of `size`, and each of the others calls `function(*arguments)` once.
 
+    `environments` has for each of the others what differs from this process's own.
     Raises DeathError, ElsewhereError, or PeerError where one lives and does not answer for `patience` seconds.
     """
     if size == 1:
         yield
         return
     with TemporaryDirectory() as folder:
-        meeting, companions = Path(folder) / "meeting", list[_Companion]()
+        own, companions = Seat(0, size, Path(folder) / "meeting", patience, on_gpu), list[_Companion]()
         over = threading.Event()
         try:
             with interrupts.postponed():  # no companion that is not ended below
-                for number in range(1, size):
-                    own = (number, size, meeting, patience, on_gpu, environment or {})
-                    companions.append(_start(*own, function, arguments))
+                for number, environment in enumerate(environments or [{}] * (size - 1), 1):
+                    companions.append(_start(own._replace(number=number), environment, function, arguments))
             for companion in companions:
                 companion.await_ready()
             if on_gpu:
                 threading.Thread(target=_watch, args=(companions, over), daemon=True).start()
-            with world.joined(0, size, meeting, patience=patience, on_gpu=on_gpu):
+            with world.joined(own):
                 try:
                     yield
                 except RuntimeError as error:
@@ -124,21 +124,13 @@ def _of_the_connection(error: RuntimeError) -> bool:
 
 
 def _start(
-    number: int,
-    size: int,
-    meeting: Path,
-    patience: float,
-    on_gpu: bool,
-    environment: Mapping[str, str],
-    function: Callable[..., object],
-    arguments: tuple[Any, ...],
+    seat: Seat, environment: Mapping[str, str], function: Callable[..., object], arguments: tuple[Any, ...]
 ) -> _Companion:
     mine, its = SPAWN.Pipe(duplex=False)
-    own = (number, size, meeting, patience, on_gpu, environment, its, function, arguments)
-    process = SPAWN.Process(target=_accompany, args=own, daemon=True)
+    process = SPAWN.Process(target=_accompany, args=(seat, environment, its, function, arguments), daemon=True)
     process.start()
     its.close()  # so that its death ends the pipe
-    return _Companion(f"device {number + 1} of {size}", process, mine)
+    return _Companion(f"device {seat.number + 1} of {seat.size}", process, mine)
 
 
 def _cause(companions: list[_Companion], error: PeerError) -> Exception:
@@ -173,11 +165,7 @@ def _watch(companions: list[_Companion], over: threading.Event) -> None:
 
 
 def _accompany(
-    number: int,
-    size: int,
-    meeting: Path,
-    patience: float,
-    on_gpu: bool,
+    seat: Seat,
     environment: Mapping[str, str],
     pipe: Connection,
     function: Callable[..., object],
@@ -189,7 +177,7 @@ def _accompany(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send((READY, "", ""))
     try:
-        with world.joined(number, size, meeting, patience=patience, on_gpu=on_gpu):
+        with world.joined(seat):
             _tell_errors(pipe, function, arguments)
     except BaseException:
         os._exit(1)

@@ -16,8 +16,9 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no CUDA device here")
     if world.size() > 1 and name == "cuda":
-        torch.cuda.set_device(world.rank())
-        return torch.device("cuda", world.rank())
+        number = 0 if torch.cuda.device_count() == 1 else world.rank()  # each sees its own alone, or all
+        torch.cuda.set_device(number)
+        return torch.device("cuda", number)
     return torch.device(name)
 
 

@@ -1,17 +1,17 @@
-"""The processes that train together, one a device: which of them this is, and what passes among them.
+"""The processes that compute together, one a device: which of them this is, and what passes among them.
 
-Each has its rows of the global batch, computes the same loss from the rows of all, and averages its gradients with the
-others'. What flows back into a process's own rows is the sum over all processes, so `size` times the loss's gradient;
-the average is then the gradient, and parameters that only the loss uses, alike in all, keep theirs. Alone, a process is
-the world.
+In a training each has its rows of the global batch, computes the same loss from the rows of all, and averages its
+gradients with the others'. What flows back into a process's own rows is the sum over all processes, so `size` times the
+loss's gradient; the average is then the gradient, and parameters that only the loss uses, alike in all, keep theirs. An
+evaluation parts its rows and sums. Alone, a process is the world.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -34,21 +34,29 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+class Seat(NamedTuple):
+    """Which process this is to be, and how it meets the others."""
+
+    number: int
+    size: int  # how many there are
+    meeting: Path  # a file
+    patience: float  # seconds that one waits for another
+    on_gpu: bool
+
+
 @contextmanager
-def joined(number: int, count: int, meeting: Path, *, patience: float, on_gpu: bool = False) -> Iterator[None]:
-    """Within, this process is `number` of `count`, which meet by a file. None waits for another for longer than
-    `patience` seconds: PeerError."""
+def joined(seat: Seat) -> Iterator[None]:
+    """Within, this process has its seat. Where another does not answer in time: PeerError."""
     hook = sys.excepthook  # torch puts one of its own around it
-    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    backend = "cpu:gloo,cuda:nccl" if seat.on_gpu else "gloo"
     with _answered():
-        store = FileStore(str(meeting), count)
-        dist.init_process_group(
-            backend, store=store, rank=number, world_size=count, timeout=timedelta(seconds=patience)
-        )
+        store = FileStore(str(seat.meeting), seat.size)
+        patience = timedelta(seconds=seat.patience)
+        dist.init_process_group(backend, store=store, rank=seat.number, world_size=seat.size, timeout=patience)
     try:
         yield
     except BaseException:  # the others may be in the middle of a message, and NCCL would wait for its end
-        if on_gpu:
+        if seat.on_gpu:
             dist.distributed_c10d._abort_process_group()
         else:
             dist.destroy_process_group()
@@ -125,6 +133,34 @@ def from_first(tensor: Tensor) -> None:
     if size() > 1:
         with _answered():
             dist.broadcast(tensor, 0)
+
+
+def as_first(said: bool) -> bool:
+    """What process 0 says."""
+    word = torch.tensor(int(said))
+    from_first(word)
+    return bool(word)
+
+
+def dealt(own: Iterable[Tensor], rows: Sequence[int]) -> Iterator[Tensor]:
+    """Parts (n, ...) of something long, which the processes compute in turn: in process 0 all of them in order, in
+    the others none. `own` are those of this process; `rows` has the n of each part of all.
+    """
+    parts = iter(own)
+    for number, length in enumerate(rows):
+        owner = number % size()
+        if owner == rank():
+            part = next(parts)
+            if owner > 0:
+                with _answered():
+                    dist.send(part.cpu().contiguous(), 0)
+            else:
+                yield part
+        elif rank() == 0:
+            received = torch.empty(length, *part.shape[1:], dtype=part.dtype)
+            with _answered():
+                dist.recv(received, owner)
+            yield received
 
 
 def _reduced(x: Tensor, how: "dist.ReduceOp.RedOpType") -> Tensor:

@@ -125,7 +125,8 @@ def _totals(name: str, looks: Sequence[Look], asked: Asked, *, page: bool) -> st
         )
         largest = "of the largest job left, " if page else ""
         text += f"; about {human_seconds(seconds)} left"
-        text += f" with {slots} jobs at a time ({human_seconds(sum(left.values()))} one after the other)" * (slots > 1)
+        at_a_time = "jobs at a time" if asked.devices == 1 else "devices"
+        text += f" with {slots} {at_a_time} ({human_seconds(sum(left.values()))} one after the other)" * (slots > 1)
         text += "\ntime: as finished jobs of a kind took, else on two CPU cores"
         text += f"; memory: {largest}without the images"
     return text

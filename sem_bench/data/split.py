@@ -28,14 +28,17 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def prepared(self) -> Iterator[Tensor]:
-        """What evaluation sees: uint8 (n, 3, S, S), CHUNK images at a time."""
-        size = self.image_size
-        starts = range(0, len(self), CHUNK)
+    @property
+    def chunks(self) -> list[range]:
+        """The rows that evaluation looks at together."""
+        return [range(start, min(start + CHUNK, len(self))) for start in range(0, len(self), CHUNK)]
+
+    def prepared(self, first: int = 0, step: int = 1) -> Iterator[Tensor]:
+        """What evaluation sees: uint8 (n, 3, S, S), a chunk at a time; from the `first` on every `step`-th."""
+        size, rows = self.image_size, self.chunks[first::step]
         if self.images is not None and self.images.shape[2:] == (size, size) and self.resize == size:
-            yield from self.images.split(CHUNK)
+            yield from (self.images[chunk.start : chunk.stop] for chunk in rows)
             return
-        rows = [range(start, min(start + CHUNK, len(self))) for start in starts]
         parts = ordered(self._prepare, [part for chunk in rows for part in pieces(chunk)], workers=self.workers)
         for chunk in rows:
             yield torch.cat([next(parts) for _ in pieces(chunk)])

@@ -66,6 +66,7 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
     name, summary, order = "probe", "accuracy of a linear probe on frozen features", 10
     Settings, Job, table, figure = ProbeSettings, ProbeJob, comparison.COMPARISON, "gains"
     outputs = ("head.pt", "predictions.bin")
+    shared_from = 60.0  # to start a process takes some four
 
     def jobs(
         self, asked: ProbeSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]

@@ -36,7 +36,7 @@ class Transfer(Evaluation[TransferSettings, TransferJob]):
 
     name, summary, order = "transfer", "accuracy of a linear probe on other data sets", 50
     Settings, Job = TransferSettings, TransferJob
-    outputs = Probe.outputs
+    outputs, shared_from = Probe.outputs, Probe.shared_from
     names = {"datasets": "dataset"}
     table = Table(
         name="transfer",

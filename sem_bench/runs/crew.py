@@ -46,8 +46,11 @@ class Crew(NamedTuple):
     @property
     def said(self) -> str:
         """In words, where it is more than one."""
-        slots, threads = self.executor.slots, self.limits.threads
-        return "" if slots == 1 else f"{slots} jobs at a time, {threads} thread{'s' if threads != 1 else ''} each"
+        slots, threads, devices = self.executor.slots, self.limits.threads, self.limits.devices
+        if slots == 1:
+            return ""
+        what = "jobs at a time" if devices == 1 else f"devices, {devices} for a pretraining"
+        return f"{slots} {what}, {threads} thread{'s' if threads != 1 else ''} each"
 
 
 def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = False) -> Crew:
@@ -59,19 +62,20 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
     if asked.executor == "ray":
         return _on_ray(store, asked, serial=serial)
     gpus = machine.gpus(asked.device)
-    if gpus and asked.devices > len(gpus):
-        raise UserError(f"--devices {asked.devices}: this machine has {len(gpus)} for a run")
+    if gpus and asked.devices > 1 and (wanted := (asked.jobs or 1) * asked.devices) > len(gpus):
+        many = f" with --jobs {asked.jobs}" if asked.jobs else ""
+        raise UserError(f"--devices {asked.devices}{many} takes {wanted} GPUs; this machine has {len(gpus)} for a run")
     slots, threads = shared_out(jobs, asked, gpus=len(gpus), cores=machine.cores(), memory=machine.memory())
     if serial and asked.jobs is None:
-        slots, threads = 1, _threads() or _shared_cores(asked.devices, machine.cores())
+        slots, threads = asked.devices, _threads() or _shared_cores(asked.devices, machine.cores())
     limits = Limits(
         memory=asked.memory,
-        workers=asked.workers or max(1, machine.cores() // (slots * asked.devices)),
+        workers=asked.workers or max(1, machine.cores() // slots),
         threads=threads,
         devices=asked.devices,
     )
-    per_device = -(-slots * asked.devices // len(gpus)) if gpus else asked.jobs_per_device
-    if slots == asked.devices == 1:
+    per_device = -(-slots // len(gpus)) if gpus else asked.jobs_per_device
+    if slots == 1:
         return Crew(Here(store), limits, per_device, bool(gpus))
     from sem_bench.data.shared_images import SharedFolder
     from sem_bench.runs.executors.processes import Processes
@@ -79,7 +83,7 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
     folder = SharedFolder(store.root / "cache")
     shared = max((pixels(job, asked.memory) for job in jobs), default=0.0)
     room = machine.free_memory() * (1 - SPARE) - shared
-    workers = Processes(slots, threads=threads or 1, gpus=gpus, devices=asked.devices, shared=folder)
+    workers = Processes(slots, threads=threads or 1, gpus=gpus, shared=folder)
     return Crew(workers, limits._replace(share=folder.path), per_device, bool(gpus), room)
 
 
@@ -121,34 +125,37 @@ def check_devices(jobs: Sequence[Job], asked: Asked) -> None:
 
 
 def shared_out(jobs: Sequence[Job], asked: Asked, *, gpus: int, cores: int, memory: float) -> tuple[int, int | None]:
-    """(jobs at a time, threads of each) on such a machine; None: as many threads as torch takes by itself."""
+    """(slots, threads of each) on such a machine; None: as many threads as torch takes by itself.
+
+    A slot is a device: a job takes one, or as many as share it.
+    """
     if asked.jobs is not None:
-        slots = asked.jobs
+        slots = asked.jobs * asked.devices
     elif sum(map(work, jobs)) < SMALL:
-        slots = 1
+        slots = asked.devices
     elif gpus:
-        slots = max(1, gpus // asked.devices) * asked.jobs_per_device
+        slots = max(gpus, asked.devices) * asked.jobs_per_device
     else:
         networks = sum(job.stage is PRETRAIN and not job.inputs for job in jobs) or len(jobs)
         largest = max((need(job).memory for job in jobs), default=PROCESS)
         processes = cores // (_threads() or 1)
-        largest *= asked.devices
-        slots = max(1, min(processes // asked.devices, networks, int(memory * (1 - SPARE) // largest)))
-    return slots, _threads() or _shared_cores(slots * asked.devices, cores)
+        fitting = int(memory * (1 - SPARE) // largest)
+        slots = asked.devices * max(1, min(processes // asked.devices, networks, fitting // asked.devices))
+    return slots, _threads() or _shared_cores(slots, cores)
 
 
 def foreseen(
     jobs: Sequence[Job], left: Mapping[str, float], asked: Asked, *, gpus: int, cores: int, memory: float
 ) -> tuple[int, float]:
-    """(jobs at a time, seconds that they take so) on such a machine, where `left` has the seconds of those to do."""
+    """(slots, seconds that the jobs take in them) on such a machine, where `left` has the seconds of those to do."""
     slots, _ = shared_out(jobs, asked, gpus=gpus, cores=cores, memory=memory)
     images = Limits(memory=asked.memory, share=Path() if slots > 1 else None, devices=asked.devices)
-    per_device = -(-slots * asked.devices // gpus) if gpus else asked.jobs_per_device
+    per_device = -(-slots // gpus) if gpus else asked.jobs_per_device
     waiting = [job for job in jobs if job.digest in left]
+    needs = {job.digest: need(job, images, per_device, left[job.digest], on_gpu=gpus > 0) for job in waiting}
     if gpus:
-        left = {job.digest: left[job.digest] / (asked.devices if trains(job) else 1) for job in waiting}
-    needs = {job.digest: need(job, images, per_device, on_gpu=gpus > 0) for job in waiting}
-    together = slots if gpus else min(slots, cores)  # more of them only share the cores
+        left = {job.digest: left[job.digest] / needs[job.digest].devices for job in waiting}
+    together = slots if gpus else max(asked.devices, min(slots, cores))  # more of them only share the cores
     room = memory * (1 - SPARE) if slots > 1 else math.inf
     return slots, simulate(as_tasks(waiting, left, needs, {}), together, room)
 

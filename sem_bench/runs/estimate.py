@@ -56,6 +56,11 @@ def trains(job: Job) -> bool:
     return isinstance(job.config, PretrainJob) and not job.inputs and job.config.weights is None
 
 
+def _devices(job: Job, most: int, seconds: float) -> int:
+    """How many share a job that takes so long on one."""
+    return most if seconds >= job.stage.shared_from and (trains(job) or isinstance(job.stage, Evaluation)) else 1
+
+
 def pixels(job: Job, limit: int) -> float:
     """Bytes of the images of all splits that stay in memory."""
     data = data_of(job)
@@ -64,11 +69,21 @@ def pixels(job: Job, limit: int) -> float:
     return sum(size for size in sizes if size <= limit)
 
 
-def need(job: Job, limits: Limits = Limits(), jobs_per_device: int = 1, *, on_gpu: bool = False) -> Need:  # noqa: B008
-    """What a job takes of a machine; not counted are images that all processes share, and the memory of a GPU."""
+def need(
+    job: Job,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    jobs_per_device: int = 1,
+    seconds: float = 0.0,
+    *,
+    on_gpu: bool = False,
+) -> Need:
+    """What a job of so many seconds takes of a machine.
+
+    Not counted are images that all processes share, and the memory of a GPU.
+    """
     images = 0.0 if limits.share else pixels(job, limits.memory)
     computing = job.cost.bytes if on_gpu and job.stage.gpu else 0.0
-    devices = limits.devices if trains(job) else 1
+    devices = _devices(job, limits.devices, seconds)
     share = float(devices) if devices > 1 else min(job.stage.gpu, 1 / jobs_per_device)
     held = devices * (memory(job) - computing + images)
     return Need(threads=devices * (limits.threads or 1), gpu=share, memory=held, devices=devices)
@@ -85,6 +100,7 @@ def as_tasks(
             turns.setdefault(job.cell.seed, len(turns)),
             seconds[job.digest],
             needs[job.digest].memory,
+            needs[job.digest].devices,
         )
         for job in jobs
     ]

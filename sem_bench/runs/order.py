@@ -27,7 +27,7 @@ class Need(Model):
     threads: int = 1
     gpu: float = 0.0  # the share of one, or several
     memory: float = 0.0  # bytes
-    devices: int = 1  # as many processes, that train together
+    devices: int = 1  # as many processes, that compute together
 
 
 class Order(Model):
@@ -55,6 +55,7 @@ class Order(Model):
     need: Need = Need()
     afresh: bool = False  # do it though there is a result, and trust no cache
     since: int = 0  # with `afresh`: a result is good enough that was written later (ns, by the results folder's clock)
+    gpus: tuple[str, ...] = ()  # of its other processes, as CUDA_VISIBLE_DEVICES names them; none: all see the same
     watch: str | None = None  # what a pretraining measures after every epoch, "module:function" (workspace.Monitor)
 
     @classmethod

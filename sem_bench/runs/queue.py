@@ -19,10 +19,11 @@ class Task(NamedTuple):
     turn: int = 0  # smaller ones first, so that a table of one seed comes early
     seconds: float = 0.0
     bytes: float = 0.0
+    slots: int = 1  # that it takes, one for each of its devices
 
 
 class Queue:
-    """Tasks that wait or run, `slots` at a time, in `room` bytes.
+    """Tasks that wait or run, in so many `slots` and `room` bytes.
 
     With one slot they keep the order of a plan, until `spread` says that others do them as well.
     """
@@ -36,7 +37,7 @@ class Queue:
         self._spread = slots > 1
         self._ready: list[tuple[Rank, str]] = []  # a heap
         self._running: dict[str, Task] = {}
-        self._passed = 0  # how many tasks have overtaken the first, which lacks memory
+        self._passed = 0  # how many tasks have overtaken the first, which lacks memory or slots
 
     def add(self, tasks: Sequence[Task]) -> None:
         """More tasks, each after its inputs."""
@@ -71,15 +72,17 @@ class Queue:
         del self._running[key]
 
     def take(self) -> str | None:
-        """The task to start now; None where no slot is free, none is ready, or none fits into the memory."""
-        if len(self._running) >= self.slots:
+        """The task to start now; None where no slot is free, none is ready, or none fits into slots and memory."""
+        free = self.free
+        if free <= 0:
             return None
         left = self.room - sum(task.bytes for task in self._running.values())
         too_large: list[tuple[Rank, str]] = []
         found = None
         while self._ready and found is None and (not too_large or self._passed < 2 * self.slots):
             entry = heapq.heappop(self._ready)
-            if self._tasks[entry[1]].bytes <= left or not self._running:  # larger than all memory: alone
+            task = self._tasks[entry[1]]
+            if (task.bytes <= left and task.slots <= free) or not self._running:  # larger than all there is: alone
                 found = entry[1]
             else:
                 too_large.append(entry)
@@ -97,6 +100,11 @@ class Queue:
             self._lacks[name] -= 1
             if not self._lacks[name]:
                 self.again(name)
+
+    @property
+    def free(self) -> int:
+        """Slots that no running task takes."""
+        return self.slots - sum(task.slots for task in self._running.values())
 
     @property
     def waiting(self) -> list[str]:

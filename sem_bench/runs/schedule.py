@@ -1,4 +1,4 @@
-"""The one loop that does jobs, for `run` and for `sweep`: a job starts when its inputs are done and a slot is free.
+"""The one loop that does jobs, for `run` and for `sweep`: a job starts when its inputs are done and its slots are free.
 
 The store decides what is done. A job that fails is recorded, those that build on it are blocked, the others go on. What
 another driver works on is passed over and looked at again, until it is done or can be taken over.
@@ -55,9 +55,9 @@ class Schedule:
     on_gpu: bool = False
     room: float = float("inf")  # bytes for all jobs that run at a time
 
-    def need(self, job: Job) -> Need:
-        """What a job takes of a machine."""
-        return need(job, self.limits, self.jobs_per_device, on_gpu=self.on_gpu)
+    def need(self, job: Job, seconds: float) -> Need:
+        """What a job of so many seconds takes of a machine."""
+        return need(job, self.limits, self.jobs_per_device, seconds, on_gpu=self.on_gpu)
 
     def drive(
         self,
@@ -128,9 +128,9 @@ class _Drive:
                 self.outcomes[job.digest] = "reused"
                 self.reporter.job_finished(job.digest, "reused", seconds=0.0)
         chosen = [job for job in batch.chosen if job.digest not in self.jobs and job.digest not in self.outcomes]
-        self.needs |= {job.digest: self.schedule.need(job) for job in chosen}
-        self.executor.check({self.needs[job.digest]: f"{job.kind}/{job.slug}" for job in chosen}, self.schedule.device)
         self.seconds |= estimate(chosen, self.store)
+        self.needs |= {job.digest: self.schedule.need(job, self.seconds[job.digest]) for job in chosen}
+        self.executor.check({self.needs[job.digest]: f"{job.kind}/{job.slug}" for job in chosen}, self.schedule.device)
         for job in chosen:
             self.jobs[job.digest] = job
             self.failures[job.digest] = self.store.failed_at(job)
@@ -163,7 +163,7 @@ class _Drive:
 
     def _fill(self) -> None:
         """Start jobs while slots are free and jobs are ready, or come."""
-        while len(self.running) < self.executor.slots:
+        while self.queue.free > 0:
             digest = self.queue.take()
             if digest is not None:
                 self._begin(digest)

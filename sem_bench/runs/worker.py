@@ -69,7 +69,7 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
             accompany,
             order.as_json(),
             str(folder),
-            environment=_environment(order),
+            environments=_environments(order),
             on_gpu=device.type == "cuda",
         ):
             metrics = order.stage.run(order.config, workspace)
@@ -120,9 +120,11 @@ def accompany(text: str, folder: str) -> None:
     order.stage.run(order.config, workspace)
 
 
-def _environment(order: Order) -> dict[str, str]:
-    """What torch reads when it is imported."""
-    return {} if order.limits.threads is None else {"OMP_NUM_THREADS": str(order.limits.threads)}
+def _environments(order: Order) -> list[dict[str, str]]:
+    """Of the other processes: what torch reads when it is imported."""
+    threads = {} if order.limits.threads is None else {"OMP_NUM_THREADS": str(order.limits.threads)}
+    gpus = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in order.gpus] or [{}] * (order.need.devices - 1)
+    return [threads | gpu for gpu in gpus]
 
 
 def _check(order: Order) -> None:

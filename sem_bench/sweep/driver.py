@@ -1,6 +1,6 @@
 """Runs a sweep: asks for settings, does a trial's jobs, tells its value; in the end confirms the best with more seeds.
 
-There are as many trials at a time as the executor has slots.
+There are as many trials at a time as the executor has slots for their pretrainings.
 
 A trial's jobs are ordinary: done by the ordinary executor, into the ordinary results. So a trial whose jobs are there
 costs nothing, whoever did them, and a suite that needs them later finds them done.
@@ -110,7 +110,8 @@ class Runner:
     def _next(self, outcomes: Outcomes) -> Batch | None:
         """The jobs of one more trial, of the first study that lacks one, after a word on those that have ended."""
         self._tell_ended(outcomes)
-        if self._late() or len(self.flying) >= self.schedule.executor.slots:
+        at_a_time = self.schedule.executor.slots // self.schedule.limits.devices
+        if self._late() or len(self.flying) >= at_a_time:
             return None
         for each in sorted(self.studies, key=lambda each: sum(one.study is each for one in self.flying)):
             asked = each.ask(self.subjects.trials)

@@ -44,7 +44,7 @@ class PretrainJob(Model):
 class Pretraining(Stage[PretrainJob]):
     """Trains an encoder, or puts an embedding that is not trained on a finished one."""
 
-    name, Job, outputs = "pretrain", PretrainJob, ("checkpoint.pt",)
+    name, Job, outputs, shared_from = "pretrain", PretrainJob, ("checkpoint.pt",), 0.0
 
     def run(self, job: PretrainJob, workspace: "Workspace") -> dict[str, Any]:
         """Leaves checkpoint.pt with the encoder, and log.csv."""

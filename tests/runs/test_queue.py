@@ -122,8 +122,9 @@ def plans(draw: st.DrawFn) -> list[Task]:
     tasks: list[Task] = []
     for number in range(draw(st.integers(1, 12))):
         inputs = draw(st.sets(st.sampled_from([task.key for task in tasks]), max_size=2)) if tasks else set()
-        times = draw(st.integers(0, 9)), draw(st.integers(0, 9))
-        tasks.append(Task(str(number), tuple(sorted(inputs)), draw(st.integers(0, 2)), *map(float, times)))
+        seconds, size = float(draw(st.integers(0, 9))), float(draw(st.integers(0, 9)))
+        turn, slots = draw(st.integers(0, 2)), draw(st.integers(1, 3))
+        tasks.append(Task(str(number), tuple(sorted(inputs)), turn, seconds, size, slots))
     return tasks
 
 
@@ -138,13 +139,44 @@ def test_any_plan_ends_within_its_bounds(tasks: list[Task], slots: int, room: in
             assert set(known[key].inputs) <= ended and key not in ended
             running.append(key)
             taken = sum(known[one].bytes for one in running)
-            assert len(running) <= slots and (taken <= room or len(running) == 1)
+            held = sum(known[one].slots for one in running)
+            assert (held <= slots and taken <= room) or len(running) == 1
         ended.add(running[0])
         queue.end(running.pop(0))
     assert ended == known.keys()
     total = sum(task.seconds for task in tasks)
     assert total / slots <= simulate(tasks, slots, room) + 1e-9 and simulate(tasks, slots, room) <= total
     assert simulate(tasks, 1) == total
+
+
+def test_a_task_of_several_slots_waits_for_all_of_them_and_is_not_overtaken_for_ever() -> None:
+    small = [Task(f"s{i}", (), 0, 1) for i in range(50)]
+    queue = Queue(2)
+    queue.add([Task("first", (), 0, 90), Task("wide", (), 0, 80, slots=2), *small])
+    assert queue.take() == "first" and queue.free == 1
+    overtaken = 0
+    while (key := queue.take()) is not None:
+        overtaken += 1
+        queue.end(key)
+    assert overtaken == 4  # twice the slots; then one stays empty until `first` has ended
+    queue.end("first")
+    assert queue.take() == "wide" and queue.free == 0 and queue.take() is None
+    queue.end("wide")
+    assert queue.take() == "s4" and queue.take() == "s5"  # one device each
+
+
+def test_the_time_of_tasks_of_several_slots() -> None:
+    """a on both 0-10, then a1 and a2 beside each other 10-15; b on both 15-20."""
+    tasks = [
+        Task("a", (), 0, 10, slots=2),
+        Task("a1", ("a",), 0, 5),
+        Task("a2", ("a",), 0, 5),
+        Task("b", (), 1, 5, slots=2),
+    ]
+    assert order(tasks, 2) == [["a"], ["a1", "a2"], ["b"]]
+    assert simulate(tasks, 2) == 20
+    assert simulate(tasks, 4) == 15  # b beside a
+    assert simulate(tasks, 1) == 25  # what is larger than all of them runs alone
 
 
 def test_ten_thousand_tasks_cost_little() -> None:

@@ -6,7 +6,9 @@ fit into `--memory` is cached as float16, and only the parts of the file in use 
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -18,6 +20,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sem_bench.base import world
 from sem_bench.base.digest import digest
 from sem_bench.base.files import read_json, write_atomic
 from sem_bench.base.limits import CHUNK
@@ -107,17 +110,37 @@ def _cache_file(labelled: Data, workspace: Workspace, name: str, split: Split) -
 
 
 def _cached(encoder: Encoder, labelled: Data, split: Split, file: Path, workspace: Workspace) -> Tensor:
+    """Of several devices the first decides and writes; all compute."""
     found = _known(file, split, workspace)
-    if found is None:
+    if not world.as_first(found is not None):
         file.parent.mkdir(parents=True, exist_ok=True)
-        with Lock(file.with_suffix(".lock")):  # of several jobs that need them one computes them
+        with _alone(file.with_suffix(".lock")):  # of several jobs that need them one computes them
             found = _known(file, split, workspace)
-            if found is None:
-                parts = backbone_features(encoder, labelled, split.prepared(), workspace.device)
-                write_atomic(file, lambda out: _write(out, parts, len(split), workspace.memory))
-                _MADE.add(file)
-                found = _opened(file, len(split), workspace.memory)
+            if not world.as_first(found is not None):
+                images = split.prepared(world.rank(), world.size())
+                own = backbone_features(encoder, labelled, images, workspace.device)
+                parts = world.dealt(own, [len(chunk) for chunk in split.chunks])
+                if world.rank() == 0:
+                    write_atomic(file, lambda out: _write(out, parts, len(split), workspace.memory))
+                    _MADE.add(file)
+                for _ in parts:  # the others send theirs
+                    pass
+                world.as_first(True)  # the file is there
+    if found is None:
+        found = _opened(file, len(split), workspace.memory)
     return torch.from_numpy(found).to(workspace.device)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock. The first process takes it; the others hear from it, however long it has to wait."""
+    lock = Lock(path)
+    while not world.as_first(world.rank() == 0 and lock.take()):
+        time.sleep(0.03)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _known(file: Path, split: Split, workspace: Workspace) -> npt.NDArray[np.floating] | None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from sem_bench.base import world
 from sem_bench.evaluations.measures.lbfgs import minimise
 from sem_bench.evaluations.measures.memory_sizes import COPIES, SOLVER
 
@@ -97,6 +98,7 @@ def fit_chunks(
 ) -> Fit:
     """Fit features that are recomputed in each pass, as `fit` does: a pass for moments, then about one an iteration.
 
+    Of several devices each has chunks of its own share of the rows; sums are of all, so all take the same steps.
     Memory: three copies of a chunk, three d x d matrices in float64 where d <= 4096, and for the solver about
     26 * classes * d numbers in float32 for each penalty; so many penalties share the passes as fit into SOLVER.
     """
@@ -105,7 +107,7 @@ def fit_chunks(
 
     def loss(weights: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = ((x.float() - mean, y) for x, y in chunks())
-        value, gradient, spread = _sums(parts, _on_features(weights, axes), present)
+        value, gradient, spread = map(world.total, _sums(parts, _on_features(weights, axes), present))
         return value / rows, _on_axes(gradient, axes) / rows, spread / rows
 
     found: list[Tensor] = []
@@ -137,7 +139,8 @@ def _fit_stack(
     x, y = problems[0]
     n, d = x.shape
     if min(n, d) > WIDEST_GRAM or (n >= d and n * d > SMALL):
-        parts = [(x[start : start + ROWS], y[start : start + ROWS]) for start in range(0, n, ROWS)]
+        own = world.share(n)
+        parts = list(zip(x[own].split(ROWS), y[own].split(ROWS), strict=True))
         return [fit_chunks(lambda: parts, classes=classes, l2=l2, tolerance=tolerance, max_iter=max_iter)]
     scores, variances, means, axes = zip(*(_principal(x) for x, _ in problems), strict=True)
     ranks = [len(v) for v in variances]
@@ -223,6 +226,8 @@ def _moments(chunks: Chunks, classes: int) -> tuple[int, Tensor, Tensor, Tensor,
         second = second.to(x.device) + (wide.T @ wide if x.shape[1] <= WIDEST_GRAM else wide.square().sum(0))
     if not rows:
         raise ValueError("there are no rows to fit")
+    rows = int(world.total(torch.tensor(rows)))
+    present, total, second = map(world.total, (present, total, second))
     mean, axes = total / rows, None
     if second.ndim == 2:
         variances, axes = _decompose(second / rows - mean.outer(mean))

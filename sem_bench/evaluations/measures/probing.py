@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sem_bench.base import world
 from sem_bench.base.files import write_atomic
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.randomness import derived_seed
@@ -48,8 +49,9 @@ def evaluate(job: ProbeJob, workspace: Workspace, report: ProbeReport) -> dict[s
             heads.append(head)
             packed.append(np.packbits(right).tobytes())
             workspace.progress(len(rows), draws * len(wanted), f"{row['representation']} {row['value']:.1f} %")
-    write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
-    write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
+    if world.rank() == 0:
+        write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
+        write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
     layout = f"{len(rows)} rows of {len(found.test)} bits, each row padded to bytes"
     return {"rows": rows, "labels": len(labelled), "predictions": layout}
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sem_bench.base import world
 from sem_bench.base.limits import CHUNK
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
 
@@ -151,6 +152,7 @@ def _validate(
             x = features[i](part)
             truth = torch.from_numpy(labels[part]).to(x.device)
             right[i] += [int((head.predict(x).argmax(1) == truth).sum()) for head in fit.heads]
+    world.from_first(torch.from_numpy(right))  # devices that round differently must not choose differently
     return right, unfinished
 
 
@@ -178,7 +180,7 @@ def _solve(
         if len(at) * x(at[:1]).shape[1] <= IN_MEMORY:
             yield fit_many([problem(x, at)], classes=classes, l2=l2, tolerance=tolerance)[0]
         else:
-            parts = partial(map, partial(problem, x), _parts(at))
+            parts = partial(map, partial(problem, x), _parts(at[world.share(len(at))]))
             yield fit_chunks(parts, classes=classes, l2=l2, tolerance=tolerance)
 
 

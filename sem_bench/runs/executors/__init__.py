@@ -16,13 +16,13 @@ class Executor(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many orders it works on at a time."""
+        """How many orders of one device it works on at a time; one of several takes as many slots."""
 
     def check(self, needs: Mapping[Need, str], device: str) -> None:
         """Raise UserError where there can never be what jobs need: for each need the name of such a job."""
 
     def start(self, order: Order, tell: Tell) -> None:
-        """Take an order, while a slot is free."""
+        """Take an order, while slots for it are free."""
 
     def wait(self, timeout: float | None = None) -> Iterator[tuple[str, Outcome]]:
         """The digest and outcome of orders that have ended since.

@@ -47,7 +47,7 @@ Resources = Mapping[str, float]  # "CPU", "GPU", "memory" in bytes
 class OnRay:
     """Jobs of `threads` CPUs in the cluster at `address`; None: one of this machine alone, as long as it is needed.
 
-    At most `jobs` at a time; None: as many as the cluster holds.
+    At most `jobs` at a time, of `devices` each; None: as many as the cluster holds.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class OnRay:
         if address is not None and "://" in address:
             raise UserError(f"--address {address}: not through Ray Client; start the run on a node of the cluster")
         self._root, self._address, self._device = root, address, device
-        self._threads, self._jobs, self._per_device = threads, jobs, jobs_per_device
+        self._threads, self._jobs, self._per_device, self._devices = threads, jobs, jobs_per_device, devices
         self._own = {"CPU": max(machine.cores(), (jobs or 1) * threads * devices), "GPU": len(machine.gpus(device))}
         self._nodes: dict[str, Resources] = {} if address else {"": self._own}  # as they were at the last look
         self._home: dict[str, Any] = {}  # what nodes must have, while there is a connection
@@ -81,12 +81,12 @@ class OnRay:
 
     @property
     def slots(self) -> int:
-        """As many as can run where all are evaluations. Of larger jobs some wait in Ray's queue."""
+        """As many as can run where all are evaluations on one device. Of larger jobs some wait in Ray's queue."""
         self._look(again=not self._nodes)
         held = sum(has.get("CPU", 0) // self._threads for has in self._nodes.values())
         if gpus := self.gpus:
             held = min(held, gpus * max(1 / Evaluation.gpu, self._per_device))
-        return max(1, int(min(held, self._jobs or held)))
+        return max(self._devices, int(min(held, (self._jobs or held) * self._devices)))
 
     def check(self, needs: Mapping[Need, str], device: str) -> None:
         """Raise UserError where no node has what a job needs, or where one does not see the files of the run."""

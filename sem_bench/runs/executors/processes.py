@@ -42,6 +42,7 @@ class _Worker:
     pool: ProcessPoolExecutor
     process: BaseProcess
     pipe: Connection
+    units: Sequence[int] = ()  # the numbers of the slots that its order takes
     order: Order | None = None
     tell: Tell | None = None
 
@@ -58,8 +59,8 @@ class _Worker:
 class Processes:
     """`slots` workers with `threads` threads each, which live until `stop`.
 
-    They share the `gpus` (as CUDA_VISIBLE_DEVICES names them) evenly, `devices` for each; with none they see those that
-    this process sees.
+    They share the `gpus` (as CUDA_VISIBLE_DEVICES names them) evenly; with none they see those that this process sees.
+    An order of several devices takes as many slots, with their GPUs.
     What they share in memory lies in the `shared` folder, which goes with them.
     """
 
@@ -69,11 +70,9 @@ class Processes:
         *,
         threads: int,
         gpus: Sequence[str] = (),
-        devices: int = 1,
         shared: SharedFolder | None = None,
     ) -> None:
-        self.slots, self._threads, self._shared = slots, threads, shared
-        self._gpus = [",".join(gpus[i : i + devices]) for i in range(0, len(gpus) - devices + 1, devices)]
+        self.slots, self._threads, self._gpus, self._shared = slots, threads, gpus, shared
         self._free: list[_Worker] = []
         self._busy: dict[Connection, _Worker] = {}
 
@@ -87,9 +86,18 @@ class Processes:
     def start(self, order: Order, tell: Tell) -> None:
         """Send it to a worker that is free, or to a new one."""
         with interrupts.postponed():  # no worker that `stop` does not know
+            taken = {unit for worker in self._busy.values() for unit in worker.units}
+            free = [number for number in range(self.slots) if number not in taken]
             while True:
-                worker = self._free.pop(0) if self._free else self._worker()
-                worker.order, worker.tell = order, tell
+                worker = next((worker for worker in self._free if worker.number in free), None)
+                if worker is None:
+                    worker = self._worker(free)
+                else:
+                    self._free.remove(worker)
+                others = [number for number in free if number != worker.number][: order.need.devices - 1]
+                if self._gpus:
+                    order = order.model_copy(update={"gpus": tuple(map(self._gpu, others))})
+                worker.order, worker.tell, worker.units = order, tell, [worker.number, *others]
                 try:
                     worker.pool.submit(_do, order.as_json())
                 except BrokenProcessPool:  # it died while it had nothing to do
@@ -150,15 +158,18 @@ class Processes:
             if self._shared is not None:
                 self._shared.remove()
 
-    def _worker(self) -> _Worker:
-        """A new one, with the number of one that is not there."""
+    def _gpu(self, number: int) -> str:
+        return self._gpus[number % len(self._gpus)]
+
+    def _worker(self, free: Sequence[int]) -> _Worker:
+        """A new one, with a free number that no worker has."""
         if self._shared is not None and not self._shared.path.exists():
             self._shared.make()
         taken = {worker.number for worker in [*self._free, *self._busy.values()]}
-        number = next(number for number in range(self.slots) if number not in taken)
+        number = next(number for number in free if number not in taken)
         environment = {"OMP_NUM_THREADS": str(self._threads)}
         if self._gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = self._gpus[number % len(self._gpus)]
+            environment["CUDA_VISIBLE_DEVICES"] = self._gpu(number)
         mine, its = SPAWN.Pipe()
         pool = ProcessPoolExecutor(1, mp_context=SPAWN, initializer=_prepare, initargs=(its, environment))
         before = set(multiprocessing.active_children())

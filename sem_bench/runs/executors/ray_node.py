@@ -98,10 +98,7 @@ def do(text: str, home: dict[str, Any], mailbox: Any) -> tuple[str, list[Any]]:
 
     with signals_kept():
         interrupts.listen()
-        found = report(text, tell, tell_every=TELL_EVERY)
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
-        sys.modules["torch"].cuda.empty_cache()  # others may have a part of this GPU
-    return found
+        return report(text, tell, tell_every=TELL_EVERY)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a worker that is another process reports of an order, and what the driver makes of it."""
 
+import sys
 import time
 import traceback
 from typing import Any
@@ -40,6 +41,9 @@ def report(text: str, tell: Tell, *, tell_every: float) -> Report:
         return STOPPED, []
     except Exception:  # a fault of ours
         return "fault", [traceback.format_exc()]
+    finally:
+        if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
+            sys.modules["torch"].cuda.empty_cache()  # the next to use this GPU, or a part of it, may be another process
 
 
 def outcome(report: Report) -> Outcome:
