@@ -15,7 +15,7 @@ import torch
 
 from sem_bench.base import interrupts
 from sem_bench.cli import main
-from tests.helpers.commands import BROKEN_LOSS, FRAGILE, process
+from tests.helpers.commands import BROKEN_LOSS, FRAGILE, fragile, process
 from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
 
 
@@ -265,30 +265,13 @@ def test_interrupted(folder: Path) -> None:
     assert "1 partial" in planned.communicate(timeout=30)[0]
 
 
-INTERRUPTED = '''
-"""Interrupted once, in the middle of a step."""
-
-import signal
-from pathlib import Path
-
-from sem_bench.method import Method
-
-
-class Fragile(Method):
-    def __init__(self, encoder, *, hidden=4):
-        super().__init__(encoder)
-
-    def forward(self, batch):
-        return tuple(self.encoder(view) for view in batch.views)
-
-    def loss(self, first, second):
-        return ((first - second) ** 2).mean()
-
-    def after_step(self, step, total):
-        if Path("stop").exists() and step == int(Path("stop").read_text()):
-            Path("stop").unlink()
-            signal.raise_signal(signal.SIGTERM)
-'''
+INTERRUPTED = fragile(
+    step="""
+    if Path("stop").exists() and step == int(Path("stop").read_text()):
+        Path("stop").unlink()
+        signal.raise_signal(signal.SIGTERM)
+    """
+)
 
 
 @pytest.mark.parametrize("step", [3, 5, 7])

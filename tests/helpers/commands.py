@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent, indent
 
 import pytest
 
@@ -27,34 +28,8 @@ def process(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-BROKEN_LOSS = '''
-"""SimCLR that fails on demand."""
-
-from importlib.metadata import version
-from pathlib import Path
-
-from sem_bench.method import Method
-
-
-class Fragile(Method):
-    def __init__(self, encoder, *, hidden=4):
-        super().__init__(encoder)
-
-    def forward(self, batch):
-        return tuple(self.encoder(view) for view in batch.views)
-
-    def loss(self, first, second):
-        if Path("break").exists() and first.shape[1] != 12:
-            raise RuntimeError("it broke")
-        if Path("nan").exists():
-            return (first * float("nan")).mean()
-        return ((first - second) ** 2).mean()
-'''
-
-
-DEADLY = '''
-"""Its arms end in different ways; each notes its tries."""
-
+FRAGILE_PY = """
+import json
 import os
 import signal
 from pathlib import Path
@@ -70,21 +45,44 @@ class Fragile(Method):
         return tuple(self.encoder(view) for view in batch.views)
 
     def loss(self, first, second):
-        arm = {12: "once", 6: "error"}.get(first.shape[1], "always")
-        tries = Path(f"tries-{arm}")
-        if not hasattr(self, "begun"):
-            self.begun = tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
-        if arm == "always" or (arm == "once" and tries.read_text() == "x"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        if arm == "error":
-            raise RuntimeError("it broke")
+LOSS
         return ((first - second) ** 2).mean()
-'''
+
+    def after_step(self, step, total):
+STEP
+"""
+
+
+def fragile(*, loss: str = "", step: str = "pass") -> str:
+    """A method whose loss, and what follows a step, begin with these lines."""
+    said = {name: indent(dedent(lines), " " * 8) for name, lines in (("LOSS", loss), ("STEP", step))}
+    return FRAGILE_PY.replace("LOSS", said["LOSS"]).replace("STEP", said["STEP"])
+
+
+BROKEN_LOSS = fragile(
+    loss="""
+    if Path("break").exists() and first.shape[1] != 12:
+        raise RuntimeError("it broke")
+    if Path("nan").exists():
+        return (first * float("nan")).mean()
+    """
+)
+# Its arms end in different ways; each notes its tries.
+DEADLY = fragile(
+    loss="""
+    arm = {12: "once", 6: "error"}.get(first.shape[1], "always")
+    tries = Path(f"tries-{arm}")
+    if not hasattr(self, "begun"):
+        self.begun = tries.write_text(tries.read_text() + "x" if tries.exists() else "x")
+    if arm == "always" or (arm == "once" and tries.read_text() == "x"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if arm == "error":
+        raise RuntimeError("it broke")
+    """
+)
 DEADLY_SUITE = SUITE.replace("[simclr]", "[fragile]").replace(
     "{none: {}, sem: {L: 4, V: 3}}", "{none: {}, sem: {L: 4, V: 3}, sem_small: {type: sem, L: 2, V: 3}}"
 )
-
-
 FRAGILE = method_card("Fragile")
 
 

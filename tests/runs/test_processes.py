@@ -11,7 +11,11 @@ import pytest
 
 from sem_bench.base.files import read_json
 from sem_bench.cli import main
-from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, process
+from sem_bench.errors import UserError
+from sem_bench.runs.crew import Asked, hire
+from sem_bench.runs.plan import read_plan
+from sem_bench.runs.store import Store
+from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, fragile, process
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
@@ -91,3 +95,33 @@ def test_a_killed_worker_changes_nothing_but_time(folder: Path) -> None:
     _, errors = run.communicate(timeout=120)
     assert run.returncode == 0 and errors.count("it is tried once more") == 1, errors
     assert numbers(folder / "results") == numbers(folder / "serial")
+
+
+# Notes on which GPU it is.
+NOTED = fragile(loss="Path(f\"{first.shape[1]}-{os.environ['CUDA_VISIBLE_DEVICES']}\").touch()")
+
+
+def test_jobs_of_several_devices_share_no_gpu(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two trainings at a time on two GPUs each. These GPUs are names only: torch finds none here."""
+    monkeypatch.setattr("sem_bench.base.machine.gpus", lambda device: ["4", "5", "6", "7"])
+    write(folder, "methods/fragile.py", NOTED)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    arguments = ["run", "suite.yaml", "--set", "grid.methods=[fragile]", "--only", "pretrain/", "--device", "cpu"]
+    assert main([*arguments, "--devices", "2", "--jobs", "2"]) == 0
+    assert "4 devices, 2 for a pretraining, 1 thread each" in capsys.readouterr().err
+    seen = [path.name.split("-") for path in [*folder.glob("12-*"), *folder.glob("128-*")]]
+    assert sorted(width for width, _ in seen) == ["12", "12", "128", "128"]
+    assert sorted(gpu for _, gpu in seen) == ["4", "5", "6", "7"]
+
+
+def test_more_devices_than_there_are_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sem_bench.base.machine.gpus", lambda device: ["0", "1", "2"])
+    jobs, store = read_plan(Path("suite.yaml")).unique(), Store(Path("results"))
+    with pytest.raises(UserError, match="--devices 5 takes 5 GPUs; this machine has 3 for a run"):
+        hire(jobs, store, Asked(devices=5))
+    with pytest.raises(UserError, match="--devices 2 with --jobs 2 takes 4 GPUs; this machine has 3 for a run"):
+        hire(jobs, store, Asked(devices=2, jobs=2))
+    crew = hire(jobs, store, Asked(devices=2))
+    assert crew.executor.slots == 2 and crew.said == "2 devices, 2 for a pretraining, 1 thread each"

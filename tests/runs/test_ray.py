@@ -27,7 +27,7 @@ from sem_bench.runs.progress import reporter
 from sem_bench.runs.schedule import Outcomes, Schedule
 from sem_bench.runs.store import Store
 from sem_bench.workspace import Monitor
-from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, process
+from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, fragile, process
 from tests.helpers.places import REPOSITORY
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
@@ -110,28 +110,12 @@ def test_a_figure_is_answered(folder: Path, cluster: str) -> None:
     assert Counter(pruned.values()) == {"pruned": 2, "blocked": 6} and asked == [1, 1], said
 
 
-RECORDING = '''
-"""SimCLR's networks, and a note of where they are trained."""
-
-import json
-import os
-from pathlib import Path
-
-from sem_bench.method import Method
-
-
-class Fragile(Method):
-    def __init__(self, encoder, *, hidden=4):
-        super().__init__(encoder)
-
-    def forward(self, batch):
-        return tuple(self.encoder(view) for view in batch.views)
-
-    def loss(self, first, second):
-        seen = [os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("OMP_NUM_THREADS")]
-        Path(f"seen-pretrain-{first.shape[1]}.json").write_text(json.dumps(seen))
-        return ((first - second) ** 2).mean()
-'''
+RECORDING = fragile(
+    loss="""
+    seen = [os.getpid(), os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("OMP_NUM_THREADS")]
+    Path(f"seen-pretrain-{first.shape[1]}.json").write_text(json.dumps(seen))
+    """
+)
 EVALUATION = '''
 """A note of where it is done."""
 

@@ -20,8 +20,9 @@ from sem_bench.config.validation import validate
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.sweep_card import Space
 from sem_bench.sweep import subjects
+from tests.helpers.commands import FRAGILE, fragile
 from tests.helpers.places import REPOSITORY
-from tests.helpers.toy import SUITE, method_card, write
+from tests.helpers.toy import SUITE, write
 
 TINY = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 1, batch_size: 100").replace("[1.0, 0.05]", "[1.0]")
 TAU = """
@@ -344,22 +345,9 @@ def test_a_monitor_changes_no_weight(sweeps: Path) -> None:
 def test_a_failing_trial_is_recorded_and_tried_again_by_the_next_call(
     sweeps: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fragile = """
-    from pathlib import Path
-    from sem_bench.method import Method
-
-
-    class Fragile(Method):
-        def forward(self, batch):
-            return tuple(self.encoder(view) for view in batch.views)
-
-        def loss(self, first, second):
-            if Path("break").exists():
-                raise RuntimeError("it broke")
-            return ((first - second) ** 2).mean()
-    """
-    write(sweeps, "methods/fragile.py", fragile)
-    write(sweeps, "methods/fragile.yaml", method_card("Fragile"))
+    broken = 'if Path("break").exists():\n    raise RuntimeError("it broke")'
+    write(sweeps, "methods/fragile.py", fragile(loss=broken))
+    write(sweeps, "methods/fragile.yaml", FRAGILE)
     write(sweeps, "suite.yaml", TINY.replace("[simclr]", "[fragile]"))
     (sweeps / "break").touch()
     assert main(["sweep", "heat", "--methods", "fragile"]) == 1
