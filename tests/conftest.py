@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
+from tests.helpers.toy import write_toy
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
@@ -15,8 +15,6 @@ os.environ.setdefault(
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with suite.yaml and the data set toy; the current folder during the test."""
-    write(tmp_path, "suite.yaml", SUITE)
-    write(tmp_path, "datasets/toy.yaml", TOY_YAML)
-    write(tmp_path, "datasets/toy.py", TOY_PY)
+    write_toy(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -1,5 +1,6 @@
 """The scripts of docs/slurm as they stand, with real processes for the nodes and stand-ins for SLURM's own commands."""
 
+import json
 import os
 import signal
 import subprocess
@@ -61,6 +62,14 @@ def test_an_array_of_runs_one_of_which_is_preempted(folder: Path) -> None:
     assert [tasks[1].returncode, again.returncode] == [0, 0], outputs
     assert numbers(folder / "results") == numbers(folder / "serial")
     assert (folder / "scontrol.txt").read_text() == "requeue 71_1\n"  # who is done is not put back
+
+
+def test_a_run_of_an_array_with_two_devices(folder: Path) -> None:
+    run = node(folder, "array.sh", "--only", "pretrain/simclr-none", "--set", "pretrain.epochs=1", DEVICES="2")
+    said = run.communicate(timeout=240)[0]
+    assert run.returncode == 0 and "2 devices, 2 for a pretraining" in said, said
+    (result,) = folder.glob("results/pretrain/*/result.json")
+    assert json.loads(result.read_text())["provenance"]["devices"] == 2
 
 
 @pytest.mark.skipif(not os.environ.get("SEM_BENCH_TEST_RAY"), reason="starts Ray: SEM_BENCH_TEST_RAY=1")

@@ -3,8 +3,13 @@
 #
 #     sbatch --array=1-8 docs/slurm/array.sh suite.yaml --results /shared/results
 #
+# Several devices in each pretraining: what is asked for here counts instead of the lines below.
+#
+#     DEVICES=2 sbatch --gpus=2 --cpus-per-task=16 --mem=96G docs/slurm/array.sh suite.yaml --results /shared/results
+#
 #SBATCH --job-name=sem-bench
 #SBATCH --array=1-4
+#SBATCH --nodes=1
 #SBATCH --gpus=1
 #SBATCH --cpus-per-task=8
 #SBATCH --mem=48G
@@ -31,7 +36,7 @@ await() { # what runs in the background; a signal ends a wait, not the run
     fi
 }
 
-python -m sem_bench run "$@" &
+python -m sem_bench run --devices "${DEVICES:-1}" "$@" &
 await
 if [ "$code" = 130 ] || [ "$code" = 143 ]; then # 143: before the run listened
     scontrol requeue "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"

@@ -55,7 +55,9 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
             healthy = healthy and not wrong
         for (name, size), parts in _backbones(plan).items():
             problem = dry_run.backbone_problem(parts, size)
-            lines.append(f"backbone     {name}, {size} px: {problem or 'well'}")
+            only = "" if problem else dry_run.one_device_only(parts, size)
+            fine = f"well, on one device only: {only}" if only else "well"
+            lines.append(f"backbone     {name}, {size} px: {problem or fine}")
             healthy = healthy and not problem
         for name, described, place in _sets(plan):
             line, well = _data(described, place)

@@ -42,6 +42,18 @@ class GlobalBatchNorm(nn.SyncBatchNorm):
         self.running_var.lerp_(variance.to(self.running_var.dtype), momentum)
 
 
+class _ThenActivation(GlobalBatchNorm):
+    """timm's BatchNormAct2d: dropout and the activation follow."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B / size, C, H, W) -> the same."""
+        activated: Tensor = self.act(self.drop(super().forward(x)))
+        return activated
+
+
 def make_global(network: nn.Module) -> None:
     """Make every BatchNorm in a network global; its parameters and buffers, and their names, stay.
 
@@ -54,9 +66,14 @@ def make_global(network: nn.Module) -> None:
 
 
 def _made_global(norm: _BatchNorm) -> nn.Module:
-    if type(norm) not in KNOWN:
-        raise ValueError(f"{type(norm).__name__} is a BatchNorm that is not known to work on several devices")
-    made = GlobalBatchNorm(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    kind = type(norm)
+    activated = kind.__name__ == "BatchNormAct2d" and kind.__module__.startswith("timm.")
+    if kind not in KNOWN and not activated:
+        raise ValueError(f"{kind.__name__} is a BatchNorm that is not known to work on several devices")
+    own = _ThenActivation if activated else GlobalBatchNorm
+    made = own(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    if activated:
+        made.drop, made.act = norm.drop, norm.act
     made.weight, made.bias = norm.weight, norm.bias
     made.running_mean, made.running_var = norm.running_mean, norm.running_var
     made.num_batches_tracked = norm.num_batches_tracked

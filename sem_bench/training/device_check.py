@@ -38,7 +38,7 @@ def problem(arm: Arm) -> str:
         exact = False
         alone = left_by_steps(arm, exact=False)
     try:
-        (shared,) = on_two_devices([arm], exact=exact)
+        (shared,) = on_devices([arm], exact=exact)
     except (ElsewhereError, DeathError) as error:
         return f"it fails on two devices: {one_line(error)}"
     except (Exception, SystemExit) as error:
@@ -63,10 +63,10 @@ def _gap(a: Tensor, b: Tensor) -> float:
     return float(gap.nan_to_num(torch.inf))
 
 
-def on_two_devices(arms: Sequence[Arm], *, exact: bool = True) -> list[Left]:
-    """What the steps leave of each arm, with two processes."""
+def on_devices(arms: Sequence[Arm], size: int = 2, *, exact: bool = True) -> list[Left]:
+    """What the steps leave of each arm, with `size` processes."""
     texts = [json.dumps([whole(job), str(code), whole(parts)]) for job, code, parts in arms]
-    with together(2, _all_left, texts, torch.get_num_threads(), exact):
+    with together(size, _all_left, texts, torch.get_num_threads(), exact):
         return [left_by_steps(arm, exact=exact) for arm in arms]
 
 

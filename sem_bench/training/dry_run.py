@@ -14,6 +14,7 @@ from sem_bench.errors import described, one_line
 from sem_bench.nets.build import build_backbone
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.encoder_parts import EncoderParts, built_in
+from sem_bench.nets.global_batch_norm import make_global
 from sem_bench.report.row import BASELINE
 from sem_bench.training import parameter_groups
 from sem_bench.training.checkpoint import TrainingState
@@ -23,7 +24,7 @@ from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
 from sem_bench.training.views import ViewPlan, Views
 
-IMAGES, BATCH, STEPS = 48, 16, 3
+IMAGES, BATCH, STEPS = 36, 12, 3  # two and three devices divide the batch
 CPU = torch.device("cpu")
 SMALL = "resnet10w16s2"  # the backbone that a method is tried on
 
@@ -43,6 +44,15 @@ def backbone_problem(parts: EncoderParts, image_size: int) -> str:
     if parts.backbone.out_dim not in (None, out_dim):
         return f"it gives {out_dim} features, its card says {parts.backbone.out_dim}"
     return "" if finite else "it gives features that are not finite"
+
+
+def one_device_only(parts: EncoderParts, image_size: int) -> str:
+    """Why a backbone that is well cannot be trained on several devices; "" where it can."""
+    try:
+        make_global(build_backbone(parts, image_size=image_size))
+    except ValueError as error:
+        return one_line(error)
+    return ""
 
 
 def problems(

@@ -81,6 +81,13 @@ def replace_text(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def write_toy(folder: Path) -> None:
+    """A user's folder with suite.yaml and the data set toy."""
+    write(folder, "suite.yaml", SUITE)
+    write(folder, "datasets/toy.yaml", TOY_YAML)
+    write(folder, "datasets/toy.py", TOY_PY)
+
+
 def overlap(folder: Path, *names: str) -> None:
     """Let the colours of the classes overlap in these data sets, so that a probe is sometimes right, and not always."""
     clear = "colour[:, None, None]"

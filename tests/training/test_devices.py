@@ -4,7 +4,9 @@ import json
 import os
 import signal
 import time
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,20 @@ import torch
 
 from sem_bench.base import world
 from sem_bench.base.companions import DeathError, ElsewhereError, together
+from sem_bench.base.limits import Limits
 from sem_bench.base.world import PeerError
 from sem_bench.cli import main
 from sem_bench.nets.global_batch_norm import GlobalBatchNorm, make_global
+from sem_bench.runs.estimate import need
+from sem_bench.runs.order import Order
 from sem_bench.runs.plan import read_plan
+from sem_bench.runs.worker import work
 from sem_bench.training import device_check, dry_run
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.views import ViewPlan, Views
-from tests.helpers.commands import process
+from tests.helpers.commands import FRAGILE, fragile, process
 from tests.helpers.methods import TRAINED, pretrain_job
-from tests.helpers.toy import method_card, replace_text, write
+from tests.helpers.toy import method_card, replace_text, write, write_toy
 
 # With float64, sums in another order differ by some 1e-16 of their size; three steps make 1e-12 of it at most.
 TOLERANCE = 1e-9
@@ -50,15 +56,22 @@ def arms(text: str) -> dict[str, device_check.Arm]:
     return {job.slug: (job.config, job.method_code, job.parts) for job in jobs if isinstance(job.config, PretrainJob)}
 
 
-def test_three_steps_of_two_processes_are_those_of_one(folder: Path) -> None:
+def test_three_steps_of_several_processes_are_those_of_one(folder: Path) -> None:
     """Loss, parameters and buffers, for every method and embedding, also within IP-IRM."""
     found = arms(ARMS)
     assert len(found) == 4 * len(TRAINED) + 4 * 4
     alone = [device_check.left_by_steps(arm) for arm in found.values()]
-    shared = device_check.on_two_devices(list(found.values()))
-    for slug, one, two in zip(found, alone, shared, strict=True):
-        assert one.keys() == two.keys()
-        name, gap = device_check.difference(one, two)
+    check_alike(found, alone, device_check.on_devices(list(found.values())))
+    some = {slug: arm for slug, arm in found.items() if slug.startswith(("byol-sem", "dino-none"))}
+    assert len(some) == 3
+    three = device_check.on_devices(list(some.values()), 3)
+    check_alike(some, [one for slug, one in zip(found, alone, strict=True) if slug in some], three)
+
+
+def check_alike(slugs: Iterable[str], alone: list[device_check.Left], shared: list[device_check.Left]) -> None:
+    for slug, one, several in zip(slugs, alone, shared, strict=True):
+        assert one.keys() == several.keys()
+        name, gap = device_check.difference(one, several)
         assert gap < TOLERANCE, (slug, name, gap)
 
 
@@ -97,7 +110,7 @@ class Mine(Method):
             "output + torch.randn_like(output)",
             "on two dev",
         ),
-        ("return tuple(", "return torch.ones(()), *(", "it fails on two devices: ValueError: forward gives () for 8"),
+        ("return tuple(", "return torch.ones(()), *(", "it fails on two devices: ValueError: forward gives () for 6"),
     ],
 )
 def test_doctor_finds_what_is_not_shared(
@@ -135,6 +148,19 @@ def test_batch_norm_with_the_statistics_of_all_is_torchs() -> None:
         torch.testing.assert_close(torch.autograd.grad(sum((y**3).sum() for y in found), images), wanted)
         torch.testing.assert_close(dict(network[0].named_buffers()), kept)
         torch.testing.assert_close(network.eval()(images[0]), norm.eval()(images[0]))
+
+
+def test_batch_norm_of_timm_keeps_its_activation() -> None:
+    layers = pytest.importorskip("timm.layers")
+    images = torch.randn(4, 3, 5, 2)
+    for norm in (layers.BatchNormAct2d(3), layers.BatchNormAct2d(3, act_layer=torch.nn.SiLU, inplace=False)):
+        expected = norm(images)
+        network = torch.nn.Sequential(norm)
+        names = list(network.state_dict())
+        norm.reset_running_stats()
+        make_global(network)
+        torch.testing.assert_close(network(images), expected)
+        assert isinstance(network[0], GlobalBatchNorm) and list(network.state_dict()) == names
 
 
 class _Special(torch.nn.BatchNorm2d):
@@ -197,7 +223,8 @@ def test_an_error_here_ends_the_others() -> None:
 
 # --- through the command line ---
 
-PART = ["--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=4"]
+# A method with queues, centres or targets of its own would show a state that a checkpoint loses.
+PART = ["--only", "pretrain/dino-sem", "--set", "grid.methods=[dino]", "--set", "pretrain.epochs=10"]
 
 
 def pretrained(folder: Path, results: str) -> dict[str, Any]:
@@ -206,11 +233,21 @@ def pretrained(folder: Path, results: str) -> dict[str, Any]:
     return result
 
 
-def test_a_run_on_two_devices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of one pretraining on one device and on two."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_toy(folder)
+    for devices in ("1", "2"):
+        run = process(folder, "run", "suite.yaml", "--results", devices, "--devices", devices, *PART)
+        _, errors = run.communicate(timeout=300)
+        assert run.returncode == 0, errors
+    return folder
+
+
+def test_a_run_on_two_devices(undisturbed: Path) -> None:
     """The same digest, nearly the same numbers, and a file that says how it was made."""
-    assert main(["run", "suite.yaml", "--results", "one", *PART]) == 0
-    assert main(["run", "suite.yaml", "--results", "two", "--devices", "2", *PART]) == 0
-    one, two = pretrained(folder, "one"), pretrained(folder, "two")
+    one, two = pretrained(undisturbed, "1"), pretrained(undisturbed, "2")
     assert one["digest"] == two["digest"]
     assert one["config"] == two["config"]
     assert one["metrics"]["steps"] == two["metrics"]["steps"]
@@ -218,19 +255,15 @@ def test_a_run_on_two_devices(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert two["provenance"]["devices"] == 2 and "devices" not in one["provenance"]
 
 
-def test_a_killed_device_costs_the_steps_since_the_checkpoint(folder: Path) -> None:
-    """The job is tried again by itself; a run on one device goes on from a checkpoint of two."""
-    slow = ["run", "suite.yaml", "--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=12"]
-    undisturbed = process(folder, *slow, "--devices", "2", "--results", "undisturbed")
-    _, errors = undisturbed.communicate(timeout=120)
-    assert undisturbed.returncode == 0, errors
-    run = process(folder, *slow, "--devices", "2")
+def test_a_killed_device_costs_the_steps_since_the_checkpoint(folder: Path, undisturbed: Path) -> None:
+    """The job is tried again by itself."""
+    run = process(folder, "run", "suite.yaml", *PART, "--devices", "2")
     killed = companion_of(run.pid, folder)
     os.kill(killed, signal.SIGKILL)
-    _, errors = run.communicate(timeout=120)
+    _, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors
     assert "the process of device 2 of 2 died (killed; was memory short?); it is tried once more" in errors
-    assert pretrained(folder, "results")["metrics"] == pretrained(folder, "undisturbed")["metrics"]
+    assert pretrained(folder, "results")["metrics"] == pretrained(undisturbed, "2")["metrics"]
 
 
 def companion_of(pid: int, folder: Path) -> int:
@@ -264,13 +297,50 @@ def test_a_checkpoint_of_two_devices_goes_on_with_one(folder: Path, capsys: pyte
     assert pretrained(folder, "results")["metrics"]["steps"] == 160
 
 
+def test_a_device_that_hangs_is_one_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time that one waits for another; here five seconds."""
+    monkeypatch.setattr("sem_bench.runs.worker.together", partial(together, patience=5.0))
+    hang = "import time\nfrom sem_bench.base import world\nif world.rank() == 1:\n    time.sleep(1000)"
+    write(folder, "methods/fragile.py", fragile(loss=hang))
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    replace_text(folder / "suite.yaml", "[simclr]", "[fragile]")
+    job = read_plan(Path("suite.yaml")).unique()[0]
+    limits = Limits(threads=1, devices=2)
+    order = Order.of(job, Path("results"), device="cpu", limits=limits, need=need(job, limits))
+    began = time.monotonic()
+    outcome = work(order, lambda event: True)
+    assert outcome.status == "failed" and "PeerError: another device does not answer" in outcome.summary
+    assert time.monotonic() - began < 90  # most of it for the start of a process on a busy machine
+
+
+def test_a_sweep_on_two_devices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One trial at a time on both; what follows it takes one each."""
+    write(folder, "sweeps/heat.yaml", HEAT)
+    assert main(["sweep", "heat", "--suite", "suite.yaml", "--devices", "2", "--set", "pretrain.epochs=1"]) == 0
+    assert "2 devices, 2 for a pretraining" in capsys.readouterr().err
+    results = [json.loads(path.read_text()) for path in folder.glob("results/*/*/result.json")]
+    devices = {result["kind"]: result["provenance"].get("devices") for result in results}
+    assert devices == {"pretrain": 2, "probe": None}
+
+
+HEAT = """
+summary: the temperature
+methods: [simclr]
+space:
+  tau: {low: 0.03, high: 5, log: true}
+tau_d: [0.1, 1, 10]
+sampler: random
+trials: 1
+"""
+
+
 def test_accumulated_batches_are_no_larger_batch(folder: Path) -> None:
     """BatchNorm and the loss see half of the images: other numbers, already after one step."""
     (arm,) = (arm for slug, arm in arms(ARMS).items() if slug.startswith("simclr-none"))
     job, code, parts = arm
     job, parts = dry_run.shortened(job, parts)
     left = []
-    for batch, accumulate in ((16, 1), (8, 2)):
+    for batch, accumulate in ((12, 1), (6, 2)):
         training = job.training.model_copy(update={"batch_size": batch, "accumulate": accumulate})
         own = job.model_copy(update={"training": training})
         with Views(ViewPlan.of(own), dry_run.noise(16), torch.device("cpu"), last=3) as views:
