@@ -63,7 +63,7 @@ def test_three_steps_of_several_processes_are_those_of_one(folder: Path) -> None
     alone = [device_check.left_by_steps(arm) for arm in found.values()]
     check_alike(found, alone, device_check.on_devices(list(found.values())))
     some = {slug: arm for slug, arm in found.items() if slug.startswith(("byol-sem", "dino-none"))}
-    assert len(some) == 3
+    assert len(some) == 2
     three = device_check.on_devices(list(some.values()), 3)
     check_alike(some, [one for slug, one in zip(found, alone, strict=True) if slug in some], three)
 
