@@ -5,6 +5,7 @@ inverse Hessian can start near the truth.
 """
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,23 +18,36 @@ Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """(weights (p, C, r + 1), problems (p,)) -> value (p,), gradient (p, C, r + 1), mean p_c (1 - p_c) (p, C)."""
 
 
+class Curvature(NamedTuple):
+    """What is known of the features' variances: along each coordinate, or along some orthonormal axes."""
+
+    variances: Tensor  # (P, r); with axes (k,)
+    axes: Tensor | None = None  # (r, k)
+    rest: float = 0.0  # the variance in every direction beside the axes
+
+
 def minimise(
-    loss: Objective, l2: Tensor, variances: Tensor, classes: int, tolerance: float, max_iter: int
+    loss: Objective,
+    l2: Tensor,
+    curvature: Curvature,
+    start: Tensor,
+    *,
+    tolerance: float,
+    max_iter: int,
 ) -> tuple[Tensor, list[tuple[bool, int, float]]]:
-    """L-BFGS from 0, for penalties l2 (P,) on axes with variances (P, r). A problem that is done leaves the batch.
+    """L-BFGS from `start` (P, C, r + 1), for penalties l2 (P,). A problem that is done leaves the batch.
 
     Gives weights (P, C, r + 1), the bias last, and for each problem: converged, iterations, objective.
     """
-    P, r = variances.shape
-    penalty = pad(l2[:, None].expand(P, r), (0, 1))[:, None]
-    curvature = pad(variances, (0, 1), value=1.0)[:, None]
+    P, _, width = start.shape
+    penalty = pad(l2[:, None].expand(P, width - 1), (0, 1))[:, None]
 
     def objective(weights: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         value, gradient, spread = loss(weights, which)
         shrinkage = weights * penalty[which]
         return value + _dot(weights, shrinkage).double() / 2, gradient + shrinkage, spread
 
-    final = variances.new_zeros(P, classes, r + 1)
+    final = start.clone()
     ends = [(False, 0, 0.0)] * P
     left = torch.arange(P, device=l2.device)  # the problems still in the batch
     weights = final.clone()
@@ -42,7 +56,7 @@ def minimise(
     history: list[tuple[Tensor, Tensor, Tensor]] = []
     for iteration in range(max_iter + 1):
         scale = spread.sqrt().clamp_min(1e-4)[..., None] / 2
-        direction = _direction(gradient, scale * curvature[left] + penalty[left], history)
+        direction = _direction(gradient, _preconditioner(curvature, scale, l2, left), history)
         slope = _dot(gradient, direction).double()
         settled = -slope / 2 <= tolerance * value
         leaving = settled | stuck | (iteration == max_iter)
@@ -64,17 +78,39 @@ def minimise(
     return final, ends
 
 
-def _direction(gradient: Tensor, diagonal: Tensor, history: Sequence[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-    """- (inverse Hessian) gradient, by the two-loop recursion started from a multiple of 1 / diagonal."""
+def _preconditioner(curvature: Curvature, scale: Tensor, l2: Tensor, left: Tensor) -> Callable[[Tensor], Tensor]:
+    """The inverse of about the Hessian of the problems `left` (p,), for vectors (p, C, r + 1).
+
+    The Hessian is taken as the covariance of the features times scale (p, C, 1), which differs by class, and l2.
+    """
+    variances, axes, rest = curvature
+    if axes is None:
+        penalty = pad(l2[left, None].expand(-1, variances.shape[1]), (0, 1))[:, None]
+        diagonal = scale * pad(variances[left], (0, 1), value=1.0)[:, None] + penalty
+        return lambda vectors: vectors / diagonal
+    beside = 1 / (scale * rest + l2[left, None, None])
+    along = 1 / (scale * variances + l2[left, None, None]) - beside
+
+    def solve(vectors: Tensor) -> Tensor:
+        inner, bias = vectors[..., :-1], vectors[..., -1:]
+        return torch.cat([inner * beside + (inner @ axes * along) @ axes.T, bias / scale], -1)
+
+    return solve
+
+
+def _direction(
+    gradient: Tensor, solve: Callable[[Tensor], Tensor], history: Sequence[tuple[Tensor, Tensor, Tensor]]
+) -> Tensor:
+    """- (inverse Hessian) gradient, by the two-loop recursion started from a multiple of `solve`."""
     result = -gradient
     factors = []
     for step, change, inverse in reversed(history):
         factors.append(inverse * _dot(step, result))
         result -= _each(factors[-1]) * change
-    result /= diagonal
+    result = solve(result)
     if history:
         _, change, inverse = history[-1]
-        length = inverse * _dot(change, change / diagonal)
+        length = inverse * _dot(change, solve(change))
         result *= _each(torch.where(length > 0, 1 / length, 1.0))
     for (step, change, inverse), factor in zip(history, reversed(factors), strict=True):
         result += _each(factor - inverse * _dot(change, result)) * step

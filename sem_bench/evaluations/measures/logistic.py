@@ -19,10 +19,9 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from sem_bench.base import world
-from sem_bench.evaluations.measures.lbfgs import minimise
-from sem_bench.evaluations.measures.memory_sizes import COPIES, SOLVER
+from sem_bench.evaluations.measures.lbfgs import Curvature, minimise
+from sem_bench.evaluations.measures.memory_sizes import COPIES, SOLVER, WIDEST_GRAM
 
-WIDEST_GRAM = 4096  # rows of the largest Gram matrix that is decomposed: seconds on a CPU
 SMALL = 2**20  # entries up to which a tall matrix is rotated as a whole, and solved in float64
 ROWS = 4096  # rows of a larger matrix at a time
 STACKED = 2**20  # entries, each counted once a penalty, of the data sets that are solved side by side
@@ -94,16 +93,28 @@ def fit_many(
 
 @torch.no_grad()
 def fit_chunks(
-    chunks: Chunks, *, classes: int, l2: Sequence[float], tolerance: float = 1e-7, max_iter: int = 1000
+    chunks: Chunks,
+    *,
+    classes: int,
+    l2: Sequence[float],
+    tolerance: float = 1e-7,
+    max_iter: int = 1000,
+    curvature: Curvature | None = None,
+    start: Head | None = None,
 ) -> Fit:
     """Fit features that are recomputed in each pass, as `fit` does: a pass for moments, then about one an iteration.
 
+    It takes fewer from a `start` near the optimum, and with the `curvature` of features of more than 4096 numbers.
     Of several devices each has chunks of its own share of the rows; sums are of all, so all take the same steps.
     Memory: three copies of a chunk, three d x d matrices in float64 where d <= 4096, and for the solver about
     26 * classes * d numbers in float32 for each penalty; so many penalties share the passes as fit into SOLVER.
     """
     _check_penalties(l2)
     rows, present, mean, variances, axes = _moments(chunks, classes)
+    first = mean.new_zeros(classes, len(variances) + 1)
+    if start is not None:
+        bias = (start.bias + start.weight @ mean).masked_fill(~present, 0.0)
+        first = _on_axes(torch.cat([start.weight, bias[:, None]], 1), axes)
 
     def loss(weights: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = ((x.float() - mean, y) for x, y in chunks())
@@ -113,7 +124,9 @@ def fit_chunks(
     found: list[Tensor] = []
     ends: list[tuple[bool, int, float]] = []
     for some in torch.tensor(l2, dtype=mean.dtype, device=mean.device).split(_together(classes, len(mean))):
-        weights, own = minimise(loss, some, variances.expand(len(some), -1), classes, tolerance, max_iter)
+        known = curvature or Curvature(variances.expand(len(some), -1))
+        begin = first.expand(len(some), -1, -1)
+        weights, own = minimise(loss, some, known, begin, tolerance=tolerance, max_iter=max_iter)
         found.append(weights)
         ends += own
     return _fit(_on_features(torch.cat(found), axes), mean, present, ends)
@@ -157,7 +170,8 @@ def _fit_stack(
 
     penalties = torch.tensor(l2, dtype=torch.float64, device=x.device).repeat(len(problems))
     variances_ = variances_.repeat_interleave(len(l2), 0)
-    weights, ends = minimise(loss, penalties, variances_, classes, tolerance, max_iter)
+    begin = variances_.new_zeros(len(penalties), classes, variances_.shape[1] + 1)
+    weights, ends = minimise(loss, penalties, Curvature(variances_), begin, tolerance=tolerance, max_iter=max_iter)
     fits = []
     for i, rank in enumerate(ranks):
         own = slice(i * len(l2), (i + 1) * len(l2))

@@ -8,7 +8,7 @@ with the labels of all rows, as any stratified draw is.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import product
 from typing import Literal
 
@@ -19,7 +19,10 @@ from torch import Tensor
 
 from sem_bench.base import world
 from sem_bench.base.limits import CHUNK
+from sem_bench.base.machine import free_memory
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
+from sem_bench.evaluations.measures.memory_sizes import KEPT, WIDEST_GRAM
+from sem_bench.evaluations.measures.sketch import Sketch, sketch
 
 Rows = npt.NDArray[np.int64]
 ValidationSplit = tuple[Rows, Rows]
@@ -31,6 +34,7 @@ KeyedFeatures = tuple[float | None, FeatureReader]
 HOLDOUT = 0.1  # of the labels, for validation
 MOST_FOLDS = 5
 ROUGH, EXACT = 1e-4, 1e-7  # tolerances of the candidates' fits and of the chosen head's
+EXACT_WIDE = 1e-5  # of the chosen head on wide features: a further digit costs as many passes again
 IN_MEMORY = 2**27  # entries of features above which they are recomputed in each pass
 FEW_ROWS = 1024  # up to so many rows, all candidates are fitted side by side
 
@@ -88,9 +92,12 @@ def select(
     l2: Sequence[float],
     validation: Literal["holdout", "folds"],
     seed: int,
+    sketched: int | None = None,
 ) -> Choice:
     """Choose among representations x penalties by validation inside `rows`, then refit the choice on all of `rows`.
 
+    Where features and rows are more than 4096, candidates are judged on a sketch of `sketched` numbers, and the chosen
+    head is fitted on features rounded to bfloat16; None: candidates and head are fitted on the features as they are.
     Of equally accurate candidates: the strongest penalty, then the first representation. Where most classes have a
     single label nothing can be validated: the middle of both grids is taken, with a note.
     """
@@ -98,14 +105,19 @@ def select(
     splits, notes = _splits(labels, validation, seed)
     best, strength = len(representations) // 2, sorted(l2)[len(l2) // 2]
     accuracies: list[list[float]] = []
+    readers = [_of_rows(of, rows) for _, of in representations]
+    sketches = _Sketches(readers, len(rows), sketched, seed)
     if splits:
-        right, unfinished = _validate(representations, rows, labels, splits, classes, l2)
+        right, unfinished = _validate(readers, sketches, labels, splits, classes, l2)
         notes += [f"{unfinished} candidate fits did not converge"] if unfinished else []
         accuracies = (right / sum(len(held) for _, held in splits)).tolist()
         best, column = min(np.argwhere(right == right.max()).tolist(), key=lambda at: (-l2[at[1]], at[0]))
         strength = l2[column]
-    key, of = representations[best]
-    final = next(_solve([(lambda at: of(rows[at]), np.arange(len(rows)))], labels, classes, [strength], EXACT))
+    key, everyone = representations[best][0], np.arange(len(rows))
+    if sketches.wanted(best):
+        final = _fit_wide(readers[best], sketches.of(best), labels, classes, strength)
+    else:
+        final = next(_solve([(readers[best], everyone)], labels, classes, [strength], EXACT))
     return Choice(
         key=key,
         l2=strength,
@@ -133,17 +145,48 @@ def _splits(
     return stratified_folds(labels, min(MOST_FOLDS, int(counts[counts > 1].min())), seed=seed), notes
 
 
+class _Sketches:
+    """Sketches of representations that are too wide, made as they are asked for; the last one stays in memory."""
+
+    def __init__(self, readers: Sequence[FeatureReader], rows: int, size: int | None, seed: int) -> None:
+        self.readers, self.rows, self.size, self.seed = readers, rows, size, seed
+        self.of = lru_cache(maxsize=1)(self._make)
+
+    def wanted(self, number: int) -> bool:
+        """Whether a representation is too wide to be fitted for each candidate."""
+        if self.size is None or self.rows <= WIDEST_GRAM:
+            return False
+        return self.readers[number](np.arange(1)).shape[1] > WIDEST_GRAM
+
+    def scores(self, number: int, at: Rows) -> Tensor:
+        """Of rows `at`, on the sketch."""
+        found = self.of(number).scores
+        return found[torch.from_numpy(at).to(found.device)]
+
+    def _make(self, number: int) -> Sketch:
+        assert self.size is not None
+        return sketch(lambda at: self.readers[number](at.numpy()), self.rows, self.size, seed=self.seed)
+
+
+def _of_rows(of: FeatureReader, rows: Rows) -> FeatureReader:
+    """A reader by positions in `rows`."""
+    return lambda at: of(rows[at])
+
+
 def _validate(
-    representations: Sequence[KeyedFeatures],
-    rows: Rows,
+    readers: Sequence[FeatureReader],
+    sketches: _Sketches,
     labels: Rows,
     splits: Sequence[ValidationSplit],
     classes: int,
     l2: Sequence[float],
 ) -> tuple[npt.NDArray[np.int64], int]:
     """Right answers on all validation rows (representations, penalties), and the fits that did not converge."""
-    right, unfinished = np.zeros((len(representations), len(l2)), dtype=np.int64), 0
-    features = [_features(of, rows) for _, of in representations]
+    right, unfinished = np.zeros((len(readers), len(l2)), dtype=np.int64), 0
+    features = [
+        partial(sketches.scores, i) if sketches.wanted(i) else _features(of, len(labels))
+        for i, of in enumerate(readers)
+    ]
     tasks = list(product(range(len(features)), splits))
     fits = _solve([(features[i], fitted) for i, (fitted, _) in tasks], labels, classes, l2, ROUGH)
     for (i, (_, held)), fit in zip(tasks, fits, strict=True):
@@ -156,11 +199,11 @@ def _validate(
     return right, unfinished
 
 
-def _features(of: FeatureReader, rows: Rows) -> FeatureReader:
-    """A reader by positions in `rows`; the features of few rows are computed once, and compressed."""
-    if len(rows) > FEW_ROWS:
-        return lambda at: of(rows[at])
-    small = compress(of(rows))
+def _features(of: FeatureReader, rows: int) -> FeatureReader:
+    """The same features; those of few rows are computed once, and compressed."""
+    if rows > FEW_ROWS:
+        return of
+    small = compress(of(np.arange(rows)))
     return lambda at: small[torch.from_numpy(at).to(small.device)]
 
 
@@ -182,6 +225,32 @@ def _solve(
         else:
             parts = partial(map, partial(problem, x), _parts(at[world.share(len(at))]))
             yield fit_chunks(parts, classes=classes, l2=l2, tolerance=tolerance)
+
+
+def _fit_wide(of: FeatureReader, known: Sketch, labels: Rows, classes: int, l2: float) -> Fit:
+    """The head on all numbers of features in bfloat16, which stay in memory where half of what is free holds them."""
+    truth = torch.from_numpy(labels).to(known.scores.device)
+    rough = fit_many([(known.scores, truth)], classes=classes, l2=[l2], tolerance=ROUGH)[0]
+    parts = _parts(np.arange(len(labels))[world.share(len(labels))])
+
+    def rounded(at: Rows) -> Problem:
+        return of(at).bfloat16(), truth[torch.from_numpy(at).to(truth.device)]
+
+    size = 2 * sum(map(len, parts)) * len(known.mean)
+    kept = list(map(rounded, parts)) if size <= min(KEPT, _free(truth.device) / 2) else None
+    return fit_chunks(
+        lambda: kept or map(rounded, parts),
+        classes=classes,
+        l2=[l2],
+        tolerance=EXACT_WIDE,
+        curvature=known.curvature,
+        start=known.lifted(rough.heads[0]),
+    )
+
+
+def _free(device: torch.device) -> float:
+    """Bytes of memory that nobody uses."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
 
 
 def _parts(at: Rows) -> list[Rows]:
