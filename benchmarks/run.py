@@ -1,6 +1,7 @@
 """How fast the parts are: beside other libraries (peer) and beside what the machine could do at best (floor).
 
-    python benchmarks/run.py [--only NAME ...] [--case TEXT] [--device cpu|cuda] [--repeats N] [--threads N] [--quick] [--json]
+    python benchmarks/run.py [--only NAME ...] [--case TEXT] [--device cpu|cuda] [--repeats N] [--threads N]
+                             [--quick] [--json]
     python benchmarks/run.py --show FILE ... [--only NAME ...]      # the tables of runs kept with --json
 
 The contestants of a case take turns, warm-up apart; medians. ratio_vs_peer: times as fast as the fastest peer;

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterator
 
-import torch
-
 from benchmarks.cases.probe import clusters, embedding
 from benchmarks.paired import Case, Contestant, Options
 from sem_bench.evaluations.measures.neighbours import predict
@@ -11,25 +9,27 @@ from sem_bench.evaluations.measures.neighbours import predict
 
 def cases(options: Options) -> Iterator[Case]:
     """A part of a data set, whose representation fits into memory, as the floor needs it there; then CIFAR's size."""
-    L, V = (50, 13) if options.quick else (5000, 13)
     sizes = [(256, 64)] if options.quick else [(4096, 1024), (50000, 10000)]
     for train, test in sizes:
-        h, labels = clusters(train + test, classes=100, width=512)
-        h, labels = h.to(options.device), labels.to(options.device)
-        of = embedding(512, L, V, options.device)
-        asked = h[train:]
+        if options.wants(name := f"{train:,} x {test:,} images"):
+            yield _case(name, train, test, options, whole=(train, test) == sizes[0])
 
-        def ours(h: torch.Tensor = h[:train], y: torch.Tensor = labels[:train], q: torch.Tensor = asked) -> None:
-            predict(h, y, q, classes=100, k=20, temperature=0.1, of=lambda part: of(part, 1.0))
 
-        contestants = [Contestant("ours, by blocks", ours, "ours")]
-        whole = len(sizes) == 1 or train == sizes[0][0]
-        if whole:
-            one, other = of(h[:train], 1.0), of(asked, 1.0)
+def _case(name: str, train: int, test: int, options: Options, *, whole: bool) -> Case:
+    L, V = (50, 13) if options.quick else (5000, 13)
+    h, labels = (found.to(options.device) for found in clusters(train + test, classes=100, width=512))
+    of = embedding(512, L, V, options.device)
+    voters, asked = h[:train], h[train:]
 
-            def product(one: torch.Tensor = one, other: torch.Tensor = other) -> None:
-                other @ one.T
+    def ours() -> None:
+        predict(voters, labels[:train], asked, classes=100, k=20, temperature=0.1, of=lambda part: of(part, 1.0))
 
-            contestants.append(Contestant("the product alone, float32", product, "floor"))
-        name = f"{train:,} x {test:,} images, {L * V:,} numbers"
-        yield Case(name, contestants, images=test, repeats=None if whole else 1, warm_up=whole)
+    contestants = [Contestant("ours, by blocks", ours, "ours")]
+    if whole:
+        one, other = of(voters, 1.0), of(asked, 1.0)
+
+        def product() -> None:
+            other @ one.T
+
+        contestants.append(Contestant("the product alone, float32", product, "floor"))
+    return Case(name, contestants, images=test, repeats=None if whole else 1, warm_up=whole)

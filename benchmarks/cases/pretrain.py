@@ -1,4 +1,4 @@
-"""Pretraining: a step of ours beside lightly's documented pipeline, and beside the bare backbone, which is the floor."""
+"""Pretraining: our step beside lightly's documented pipeline, and beside the bare backbone, which is the floor."""
 
 import time
 from collections.abc import Callable, Iterator
