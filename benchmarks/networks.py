@@ -94,10 +94,10 @@ def steps(step: Step, count: int) -> None:
 class Bare(nn.Module):
     """What a method asks of its backbone, and nothing else: two views forward and backward, its targets forward."""
 
-    def __init__(self, shape: Shape, device: torch.device, *, targets: bool, compiled: bool = False) -> None:
+    def __init__(self, shape: Shape, device: torch.device, *, targets: bool, compiler: str | None = None) -> None:
         super().__init__()
         self.device, self.targets, self.bf16 = device, targets, precision(device) == "bf16"
-        self.online, self.target = _pair(shape, device, compiled=compiled)
+        self.online, self.target = _pair(shape, device, compiler)
         views = torch.randn(2, shape.batch, 3, shape.size, shape.size, device=device)
         self.views = [view.contiguous(memory_format=torch.channels_last) for view in views]
 
@@ -114,10 +114,10 @@ class Bare(nn.Module):
 
 
 @cache  # compiling takes a minute, and methods share it
-def _pair(shape: Shape, device: torch.device, *, compiled: bool) -> tuple[nn.Module, nn.Module]:
+def _pair(shape: Shape, device: torch.device, compiler: str | None) -> tuple[nn.Module, nn.Module]:
     made = [shape.build().to(device).to(memory_format=torch.channels_last).train() for _ in range(2)]
-    for network in made if compiled else ():
-        network.compile(dynamic=False)
+    for network in made if compiler else ():
+        network.compile(dynamic=False, backend=compiler)
     return made[0], made[1]
 
 

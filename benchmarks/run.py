@@ -21,6 +21,8 @@ from typing import Any
 
 from tabulate import tabulate
 
+from sem_bench.errors import UserError
+
 NAMES = ("pretrain", "sem", "optimizer", "probe", "knn", "decode", "suite")
 HEADERS = ("case", "who", "threads", "seconds", "±", "images/s", "x peer", "of floor", "note")
 
@@ -33,9 +35,10 @@ def measured(names: Sequence[str], arguments: argparse.Namespace) -> list[dict[s
     import torch
 
     from benchmarks.paired import Options, measure
+    from sem_bench.base.device import choose_device
 
     options = Options(
-        device=torch.device(arguments.device),
+        device=choose_device(arguments.device),
         threads=arguments.threads or torch.get_num_threads(),
         repeats=arguments.repeats or (2 if arguments.quick else 5),
         quick=arguments.quick,
@@ -73,7 +76,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         cells = [[line[i] for i in shown] for line in own]
         align = ["right" if 2 <= i <= 7 else "left" for i in shown]
         headers = [HEADERS[i] for i in shown]
-        parts.append(f"**{name}**\n\n" + tabulate(cells, headers, "github", disable_numparse=True, colalign=align))
+        parts.append(f"### {name}\n\n" + tabulate(cells, headers, "github", disable_numparse=True, colalign=align))
     return "\n\n".join(parts)
 
 
@@ -105,7 +108,10 @@ def main(given: Sequence[str] | None = None) -> int:
         rows = [row for name in names for row in known if row["name"] == name and arguments.case in row["case"]]
     else:
         warnings.filterwarnings("ignore", module="lightly|sklearn|torch")
-        rows = measured(names, arguments)
+        try:
+            rows = measured(names, arguments)
+        except UserError as error:
+            parser.error(str(error))
     print(json.dumps(rows, indent=1) if arguments.json else table(rows))
     return 0
 

@@ -57,8 +57,10 @@ def search(h: Tensor, labels: Tensor, of: Callable[[Tensor, float], Tensor], *, 
 
 def cases(options: Options) -> Iterator[Case]:
     """The solver for a grid of penalties, then the search at 65,000 numbers."""
-    yield _solver(options)
-    yield _wide(options)
+    if options.wants("penalties"):
+        yield _solver(options)
+    if options.wants("search"):
+        yield _wide(options)
 
 
 def _solver(options: Options) -> Case:
