@@ -2,7 +2,7 @@
 
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as F
 from sem_bench.backbone import Backbone
 from sem_bench.base.device import precision
 from sem_bench.data.split import Split, reader
+from sem_bench.method import Batch
 from sem_bench.nets.build import build_backbone
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.encoder_parts import EncoderParts, Part, built_in
@@ -68,7 +69,27 @@ def photographs(count: int, size: int) -> Tensor:
     return smoothed
 
 
-def training(shape: Shape, method: str, embedding: str, images: Tensor | Split, device: torch.device) -> Step:
+class ReadyViews(Views):
+    """The same views in each step, made before: what a step costs without them."""
+
+    def batch(self, number: int) -> Batch:
+        """Those of the first batch."""
+        return self._first
+
+    @cached_property
+    def _first(self) -> Batch:
+        return super().batch(0)
+
+
+def training(
+    shape: Shape,
+    method: str,
+    embedding: str,
+    images: Tensor | Split,
+    device: torch.device,
+    *,
+    views: type[Views] = Views,
+) -> Step:
     """The suite's own step of a method, on images in memory or on those of a split; called, it does the next one."""
     job = _job(method, embedding, shape.backbone)
     config = job.config
@@ -81,7 +102,7 @@ def training(shape: Shape, method: str, embedding: str, images: Tensor | Split, 
     built = build_method(config, job.method_code, classes=2, images=len(split), parts=parts)
     built = built.to(device).to(memory_format=torch.channels_last).train()
     state = TrainingState(built, parameter_groups.build(built, config.training), "noise")
-    return Step(config, state, Views(ViewPlan.of(config), split, device, last=MANY), device)
+    return Step(config, state, views(ViewPlan.of(config), split, device, last=MANY), device)
 
 
 def steps(step: Step, count: int) -> None:

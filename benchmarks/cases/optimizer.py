@@ -15,9 +15,10 @@ from sem_bench.training.lars import LARS
 
 
 def weights(width: int, device: torch.device, *, quick: bool = False) -> nn.ParameterList:
-    """ResNet-50's (quick: ResNet-18's), and those of a projector behind SEM of that width."""
-    network = torchvision.models.resnet18() if quick else torchvision.models.resnet50()
-    shapes = [parameter.shape for parameter in network.parameters()]
+    """ResNet-50's (quick: its first), and those of a projector behind SEM of that width."""
+    with torch.device("meta"):
+        network = torchvision.models.resnet50()
+    shapes = [parameter.shape for parameter in network.parameters()][: 10 if quick else None]
     shapes += [torch.Size((width, 512)), torch.Size((512, width))]
     return nn.ParameterList(nn.Parameter(torch.randn(shape, device=device)) for shape in shapes)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from benchmarks import lightly_loop
-from benchmarks.networks import VIT, Bare, Shape, photographs, steps, training
+from benchmarks.networks import VIT, Bare, ReadyViews, Shape, photographs, steps, training
 from benchmarks.paired import Case, Contestant, Options
 from sem_bench.base import machine
 from sem_bench.errors import one_line
+from sem_bench.training.views import Views
 
 METHODS = ("byol", "simclr")
 SHAPES = {  # and the steps of a repetition
@@ -32,7 +34,7 @@ def cases(options: Options) -> Iterator[Case]:
         yield _views(options)
     shapes = QUICK if options.quick else ON_GPU if options.device.type == "cuda" else SHAPES
     for shape, count in shapes.items():
-        for method in METHODS:
+        for method in METHODS if not options.quick else ("simclr",) if shape.backbone == VIT else ("byol",):
             if options.wants(name := f"{method}, {shape.backbone}, {shape.size} px, batch {shape.batch}"):
                 yield _case(name, shape, method, count, options)
 
@@ -43,21 +45,31 @@ def _case(name: str, shape: Shape, method: str, count: int, options: Options) ->
     images = photographs(2 * shape.batch, shape.size)
     workers = 0 if options.quick else min(8, machine.cores())
     loop = lightly_loop.Loop(shape, method, images, options.device, steps=count, workers=workers)
+    ours = partial(_ours, shape, method, images, count, options)
     contestants = [
-        _ours("ours", shape, method, "none", images, count, options),
+        ours("ours"),
         Contestant("lightly", loop.epoch, "peer", units=count),
         _bare(shape, method, count, options, compiler=None),
         _bare(shape, method, count, options, compiler="aot_eager" if options.quick else "inductor"),
-        _ours("ours with SEM, L=256, V=8", shape, method, "sem", images, count, options),
+        ours("ours, views made before", views=ReadyViews),
+        ours("ours with SEM, L=256, V=8", embedding="sem"),
     ]
     return Case(name, contestants, images=shape.batch, close=loop.close)
 
 
 def _ours(
-    who: str, shape: Shape, method: str, embedding: str, images: Tensor, count: int, options: Options
+    shape: Shape,
+    method: str,
+    images: Tensor,
+    count: int,
+    options: Options,
+    who: str,
+    *,
+    embedding: str = "none",
+    views: type[Views] = Views,
 ) -> Contestant:
-    step = training(shape, method, embedding, images, options.device)
-    return Contestant(who, lambda: steps(step, count), "ours" if embedding == "none" else "other", units=count)
+    step = training(shape, method, embedding, images, options.device, views=views)
+    return Contestant(who, lambda: steps(step, count), "ours" if who == "ours" else "other", units=count)
 
 
 def _bare(shape: Shape, method: str, count: int, options: Options, *, compiler: str | None) -> Contestant:
