@@ -13,10 +13,8 @@ check: ## format, lint and types
 test: ## all tests, on two processes
 	uv run pytest -n 2
 
-bench: ## how fast the hot path is: augmentation, LARS, memory of a step
-	uv run python benchmarks/augment.py
-	uv run python benchmarks/lars.py
-	uv run python benchmarks/memory.py
+bench: ## how fast the parts are, beside other libraries and beside what the machine could do
+	uv run python benchmarks/run.py
 
 docs: ## write the output and pictures that the documents show anew
 	uv run python -m tests.test_docs

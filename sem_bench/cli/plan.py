@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from sem_bench.base import machine
 from sem_bench.runs.crew import Asked, check_devices, foreseen
-from sem_bench.runs.estimate import estimated, memory
+from sem_bench.runs.estimate import decoded, estimated, memory, streamed, taken, trains
 from sem_bench.runs.job import Job
 from sem_bench.runs.pending import lacking, states
 from sem_bench.runs.plan import Plan, read_plan
@@ -129,7 +129,22 @@ def _totals(name: str, looks: Sequence[Look], asked: Asked, *, page: bool) -> st
         text += f" with {slots} {at_a_time} ({human_seconds(sum(left.values()))} one after the other)" * (slots > 1)
         text += "\ntime: as finished jobs of a kind took, else on two CPU cores"
         text += f"; memory: {largest}without the images"
+        text += _decoding(looks, max(1, machine.cores() // (slots * asked.devices)))
     return text
+
+
+def _decoding(looks: Sequence[Look], threads: int) -> str:
+    """A line where images that do not fit into memory are decoded more slowly than a training takes them."""
+    pretrainings = [look for look in looks if look.left and trains(look.job) and streamed(look.job)]
+    rates = [(decoded(look.job, threads), taken(look.job, look.left), look.job) for look in pretrainings]
+    slow = [rate for rate in rates if rate[0] < rate[1]]
+    if not slow:
+        return ""
+    read, wanted, job = min(slow, key=lambda rate: rate[0] / rate[1])
+    return (
+        f"\ndecoding is the bottleneck ({len(slow)} pretrainings): with {threads} --workers about {read:,.0f} images a "
+        f"second, where {job.slug} takes {wanted:,.0f}; images in memory (--memory, `reduce`) are not decoded"
+    )
 
 
 def _table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> str:

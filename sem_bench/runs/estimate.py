@@ -17,6 +17,7 @@ from sem_bench.runs.store import Store
 from sem_bench.training.job import PretrainJob
 
 PROCESS = 0.9 * 2**30  # bytes of Python with torch
+DECODED = 500.0  # photographs of 500 x 375 px that a thread makes two crops of 224 px of, in a second of CPU time
 
 
 def estimate(jobs: Sequence[Job], store: Store) -> dict[str, float]:
@@ -87,6 +88,24 @@ def need(
     share = float(devices) if devices > 1 else min(job.stage.gpu, 1 / jobs_per_device)
     held = devices * (memory(job) - computing + images)
     return Need(threads=devices * (limits.threads or 1), gpu=share, memory=held, devices=devices)
+
+
+def streamed(job: Job) -> bool:
+    """Whether its training images are files that are decoded again in each epoch."""
+    data = data_of(job)
+    side = data.reduce or max(data.image_size, data.resize or 0)
+    return data.source.names_files and 3 * side**2 * data.used("train") > MEMORY
+
+
+def decoded(job: Job, threads: int) -> float:
+    """Images a second that so many threads read and crop, roughly; smaller images are smaller files."""
+    return DECODED * threads * (224 / data_of(job).image_size) ** 2
+
+
+def taken(job: Job, seconds: float) -> float:
+    """Images a second of a pretraining of that many seconds."""
+    assert isinstance(job.config, PretrainJob)
+    return data_of(job).used("train") * job.config.training.epochs / seconds
 
 
 def as_tasks(

@@ -1,7 +1,7 @@
 """LARS (You et al., arXiv 1708.03888): SGD whose rate is adapted to each weight's own length and gradient.
 
-All weights of a group in a few passes (torch's foreach and fused SGD), without a device synchronisation for each: 2.4
-times as fast as lightly's loop on 92 M weights and one thread (benchmarks/lars.py), and equal to it.
+All weights of a group in a few passes (torch's foreach and fused SGD), without a device synchronisation for each: about
+twice as fast as lightly's loop (`benchmarks/run.py --only optimizer`), and equal to it.
 """
 
 from collections.abc import Callable, Iterable

@@ -8,7 +8,8 @@ from tests.helpers.places import REPOSITORY
 DOCUMENTS = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 
-SHOWN = re.compile(r"(<!-- output: python -m sem_bench (.+?) -->\n```text\n)(.*?)(```)", re.DOTALL)
+PACKAGE = "-m sem_bench "
+SHOWN = re.compile(r"(<!-- output: python (.+?) -->\n```text\n)(.*?)(```)", re.DOTALL)
 FILES = re.compile(r"(<!-- file: (\S+) -->\n```\w+\n)(.*?)(```)", re.DOTALL)
 
 
@@ -18,8 +19,11 @@ def with_files(text: str) -> str:
 
 
 def shown() -> list[tuple[str, str, str]]:
+    """(document, command, output); a command of the package without `-m sem_bench`."""
     return [
-        (document.name, match[2], match[3]) for document in DOCUMENTS for match in SHOWN.finditer(document.read_text())
+        (document.name, match[2].removeprefix(PACKAGE), match[3])
+        for document in DOCUMENTS
+        for match in SHOWN.finditer(document.read_text())
     ]
 
 

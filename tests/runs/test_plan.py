@@ -17,9 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sem_bench.base.digest import canonical_json, code_digest, digest
+from sem_bench.base.machine import cores
 from sem_bench.cli import main
 from sem_bench.errors import UserError
 from sem_bench.evaluation import finer
+from sem_bench.runs.estimate import DECODED
 from sem_bench.runs.job import Job
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
@@ -348,6 +350,29 @@ def seconds(*arguments: str) -> float:
         printed(*arguments)
         times.append(time.perf_counter() - began)
     return min(times)
+
+
+DECODING = (
+    r"^decoding is the bottleneck \((\d+) pretrainings\): with (\d+) --workers about ([\d,]+) images a second, "
+    r"where simclr-none-fast\S* takes ([\d,]+); "
+)
+
+
+def test_plan_says_where_decoding_is_the_bottleneck(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = TOY_YAML.replace("type: python", "type: folder, path: toy")
+    write(folder, "datasets/photos.yaml", card.replace("train: 200", "train: 20000").replace("size: 16", "size: 224"))
+    write(folder, "backbones/fast.yaml", "build: fast\nsummary: no work at all\nfeatures: 3\ncost: {speed: 1e6}\n")
+    write(folder, "backbones/fast.py", "def fast(*, image_size, zero_init_residual): ...\n")
+    asked = ["plan", "suite.yaml", "--set", "grid.datasets=[photos]", "--set", "grid.backbones=[fast, resnet10w16s2]"]
+    threads = max(1, cores() // 2)
+    assert main([*asked, "--jobs", "2"]) == 0
+    said = re.search(DECODING, capsys.readouterr().out, re.MULTILINE)
+    assert said is not None
+    assert (int(said[1]), int(said[2]), said[3]) == (2, threads, f"{DECODED * threads:,.0f}")
+    assert float(said[4].replace(",", "")) > DECODED * threads
+    for other in ("grid.backbones=[resnet10w16s2]", "grid.images={train: 1000}"):  # a slow step; images in memory
+        assert main([*asked, "--set", other]) == 0
+        assert "decoding" not in capsys.readouterr().out
 
 
 def test_help_and_plan_are_quick() -> None:
