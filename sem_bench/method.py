@@ -34,7 +34,10 @@ class Batch:
 
 
 class Method(nn.Module):
-    """Trains an encoder. What must survive a restart is a parameter or a buffer, or the restart will differ."""
+    """Trains an encoder. What must survive a restart is a parameter or a buffer, or the restart will differ.
+
+    A buffer of no dimension stays on the CPU, so that a step can ask for it without waiting for a GPU.
+    """
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

@@ -1,9 +1,15 @@
 """Devices, and what to compute in on them."""
 
+from typing import TypeVar
+
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
 
 from sem_bench.base import world
 from sem_bench.errors import UserError
+
+N = TypeVar("N", bound=nn.Module)
 
 
 def choose_device(name: str) -> torch.device:
@@ -20,6 +26,27 @@ def choose_device(name: str) -> torch.device:
         torch.cuda.set_device(number)
         return torch.device("cuda", number)
     return torch.device(name)
+
+
+def send(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """From the CPU to a device; from pinned memory, so that the host need not wait for a GPU."""
+    if device.type == "cuda":
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
+
+
+def placed(method: N, device: torch.device) -> N:
+    """A method on its device, channels-last, but for its single numbers (buffers of no dimension).
+
+    They stay on the CPU: a step asks for them, such as for the share of the training that is over, and would wait for a
+    GPU. Those of normalisation layers, which nobody asks for, go along.
+    """
+    host = [module for module in method.modules() if not isinstance(module, _NormBase)]
+    numbers = [(module, name, b) for module in host for name, b in module.named_buffers(recurse=False) if b.ndim == 0]
+    method = method.to(device).to(memory_format=torch.channels_last)
+    for module, name, number in numbers:
+        module._buffers[name] = number
+    return method
 
 
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:

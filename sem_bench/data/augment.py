@@ -14,11 +14,14 @@ Brightness, contrast and saturation are linear in the colour; only the hue is no
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 
 import torch
 from PIL import Image
 from torch import Tensor
+
+from sem_bench.base.device import send
 
 ASPECT = (3 / 4, 4 / 3)
 TRIES = 10  # crops drawn for an image until one fits into it
@@ -104,15 +107,26 @@ class BatchAugment:
 
         With `cropped` the images are what `crop` made: crop and flip are done.
         """
-        batch, channels, height, width = images.shape
+        return self.apply(
+            images, self.prepare(parameters, sides=images.shape[2:], device=images.device), cropped=cropped
+        )
+
+    def prepare(self, parameters: Parameters, *, sides: Sequence[int], device: torch.device) -> list["Work"]:
+        """What `apply` needs for images of such sides, on their device: all that the host does of it."""
+        numbers = len(LUMA) * max(math.prod(sides), self.settings.size**2)
+        step = max(1, (CHUNK_CPU if device.type == "cpu" else CHUNK) // numbers)
+        starts = range(0, len(parameters.box), step)
+        return [_work(parameters.rows(slice(start, start + step)), device) for start in starts]
+
+    def apply(self, images: Tensor, work: Sequence["Work"], *, cropped: bool = False) -> Tensor:
+        """As a call, of what `prepare` made. The host waits for nothing."""
         size, device = self.settings.size, images.device
-        views = torch.empty(batch, channels, size, size, device=device)
-        chunk = CHUNK_CPU if device.type == "cpu" else CHUNK
-        step = max(1, chunk // (channels * max(height * width, size * size)))
+        views = torch.empty(*images.shape[:2], size, size, device=device)
         with torch.autocast(device.type, enabled=False):  # it would round images to bfloat16 in every product
-            for start in range(0, batch, step):
-                rows = slice(start, start + step)
-                self._fill(views[rows], images[rows], parameters.rows(rows), cropped=cropped)
+            start = 0
+            for part in work:
+                rows = slice(start, start := start + len(part.sort))
+                self._fill(views[rows], images[rows], part, cropped=cropped)
         return views
 
     def crop(self, image: Image.Image, parameters: Parameters, row: int) -> Image.Image:
@@ -123,30 +137,68 @@ class BatchAugment:
         image = image.crop((left, top, left + width, top + height)).resize((size, size), kind)
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if parameters.flip[row] else image
 
-    def _fill(self, views: Tensor, images: Tensor, parameters: Parameters, *, cropped: bool) -> None:
-        # Sorted so that each step of the jitter works in place on neighbours, see _jitter.
-        group = torch.where(parameters.jitter, 3 - _hue_position(parameters), 4)
-        sort = group.argsort(stable=True)
-        p = parameters.rows(sort)
-        x = images.index_select(0, _send(sort, images)) / 255
-        x = x if cropped else self._crop(x, p)
-        _jitter(x, p, group.bincount(minlength=5).cumsum(0).tolist())
-        _update(x, p.grey, lambda chosen: _luma(chosen).expand_as(chosen))
-        _update(x, p.blur, lambda chosen: _blur(chosen, p.sigma[p.blur]))
+    def _fill(self, views: Tensor, images: Tensor, work: "Work", *, cropped: bool) -> None:
+        x = images.index_select(0, work.sort) / 255
+        x = x if cropped else self._crop(x, work)
+        _jitter(x, work)
+        _update(x, work.grey, lambda chosen: _luma(chosen).expand_as(chosen))
+        _update(x, work.blur, lambda chosen: _blur(chosen, work.sigma))
         # In [0, 1] this inverts what lies above the middle.
-        _update(x, p.solarize, lambda chosen: torch.minimum(chosen, 1 - chosen))
-        torch.index_select(x, 0, _send(sort.argsort(), images), out=views)
+        _update(x, work.solarize, lambda chosen: torch.minimum(chosen, 1 - chosen))
+        torch.index_select(x, 0, work.back, out=views)
         _standardise(views, self.mean, self.std)
 
-    def _crop(self, images: Tensor, p: Parameters) -> Tensor:
+    def _crop(self, images: Tensor, work: "Work") -> Tensor:
         s = self.settings
         height, width = images.shape[2:]
-        top, left, box_height, box_width = _send(p.box.T.float(), images)
-        still, flip = _send(torch.zeros_like(p.flip), images), _send(p.flip, images)
+        top, left, box_height, box_width = work.box
+        still = torch.zeros_like(work.flip)
         down = _resize_matrices(top, box_height, still, height, s.size, s.interpolation)
-        across = _resize_matrices(left, box_width, flip, width, s.size, s.interpolation)
+        across = _resize_matrices(left, box_width, work.flip, width, s.size, s.interpolation)
         cropped = _separable(images, down, across)
         return cropped.clamp_(0, 1) if s.interpolation == "bicubic" else cropped  # a cubic overshoots
+
+
+class Work(NamedTuple):
+    """The augmentations of some images, ready for their device: tensors there, but for `ends`."""
+
+    sort: Tensor  # the images in the order in which the jitter works on neighbours, see _jitter
+    back: Tensor  # and back
+    ends: list[int]  # of the groups of the jitter
+    box: Tensor  # (4, B) float32, as all that follows in the order of `sort`
+    flip: Tensor
+    matrices: Tensor  # and offsets: the steps of the jitter, of those images that have one
+    offsets: Tensor
+    hue: Tensor | None  # None: it stays
+    grey: Tensor | None  # the rows to turn grey; None: no image
+    blur: Tensor | None
+    sigma: Tensor  # of the rows to blur
+    solarize: Tensor | None
+
+
+def _work(parameters: Parameters, device: torch.device) -> Work:
+    group = torch.where(parameters.jitter, 3 - _hue_position(parameters), 4)
+    sort = group.argsort(stable=True)
+    ends = group.bincount(minlength=5).cumsum(0).tolist()
+    p = parameters.rows(sort)
+    jittered = p.rows(slice(0, ends[3]))
+    matrices, offsets = _linear_steps(jittered)
+    chosen = [rows if len(rows := mask.nonzero()[:, 0]) else None for mask in (p.grey, p.blur, p.solarize)]
+    grey, blur, solarize = (None if rows is None else send(rows, device) for rows in chosen)
+    return Work(
+        sort=send(sort, device),
+        back=send(sort.argsort(), device),
+        ends=ends,
+        box=send(p.box.T.float(), device),
+        flip=send(p.flip, device),
+        matrices=send(matrices, device),
+        offsets=send(offsets, device),
+        hue=send(jittered.hue, device) if jittered.hue.any() else None,
+        grey=grey,
+        blur=blur,
+        sigma=send(p.sigma[p.blur], device),
+        solarize=solarize,
+    )
 
 
 def uniform(batch_size: int, generator: torch.Generator) -> Tensor:
@@ -165,15 +217,14 @@ def blur_radius(size: int) -> int:
 
 
 def _standardise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    centre, spread = (_send(torch.tensor(values).view(3, 1, 1), images) for values in (mean, std))
+    centre, spread = (_constant(tuple(values), images.device) for values in (mean, std))
     return images.sub_(centre).div_(spread)
 
 
-def _send(values: Tensor, like: Tensor) -> Tensor:
-    """To the device of `like`; from pinned memory, so that the host need not wait for a GPU."""
-    if like.device.type == "cuda":
-        return values.pin_memory().to(like.device, non_blocking=True)
-    return values.to(like.device)
+@lru_cache(maxsize=64)
+def _constant(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(3, 1, 1), of channels."""
+    return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def _between(uniform: Tensor, low: Tensor | float, high: Tensor | float) -> Tensor:
@@ -237,7 +288,7 @@ def _hue_position(p: Parameters) -> Tensor:
     return (p.order == HUE).int().argmax(1)
 
 
-def _jitter(x: Tensor, p: Parameters, ends: list[int]) -> None:
+def _jitter(x: Tensor, work: Work) -> None:
     """ColorJitter in place, each image in its own order.
 
     The hue of all images shifts at once, between three linear steps before it and three after; an image takes
@@ -245,19 +296,15 @@ def _jitter(x: Tensor, p: Parameters, ends: list[int]) -> None:
     them), then with the hue third, second, first, then (from `ends[3]`) those without jitter. So every step
     concerns a slice.
     """
-    third, second, first, count = ends[:4]
-    if count == 0:
-        return
-    p = p.rows(slice(0, count))
-    matrices, offsets = (_send(part, x) for part in _linear_steps(p))
+    third, second, first, count = work.ends[:4]
     starts, stops = (0, 0, 0, third, second, first), (third, second, first, count, count, count)
     for step, (start, stop) in enumerate(zip(starts, stops, strict=True)):
-        if step == 3 and p.hue.any():
-            _shift_hue(x[:count], _send(p.hue, x))
+        if step == 3 and work.hue is not None:
+            _shift_hue(x[:count], work.hue)
         if start < stop:
             pixels = x[start:stop].flatten(2)
-            offset = offsets[step, start:stop] @ pixels.mean(2, keepdim=True)
-            torch.clamp(torch.baddbmm(offset, matrices[step, start:stop], pixels), 0, 1, out=pixels)
+            offset = work.offsets[step, start:stop] @ pixels.mean(2, keepdim=True)
+            torch.clamp(torch.baddbmm(offset, work.matrices[step, start:stop], pixels), 0, 1, out=pixels)
 
 
 def _linear_steps(p: Parameters) -> tuple[Tensor, Tensor]:
@@ -305,10 +352,10 @@ def _luma(images: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of square images, sigma (B,) on the CPU; the border reflects."""
+    """Gaussian blur of square images by sigma (B,); the border reflects."""
     size, radius = images.shape[-1], blur_radius(images.shape[-1])
     reach = torch.arange(-radius, radius + 1, device=images.device)
-    taps = (-0.5 * (reach / _send(sigma, images)[:, None]).square()).softmax(1)
+    taps = (-0.5 * (reach / sigma[:, None]).square()).softmax(1)
     source = torch.arange(size, device=images.device)[:, None] + reach
     source = (size - 1) - ((size - 1) - source.abs()).abs()
     matrices = images.new_zeros(len(images), size, size)
@@ -317,9 +364,7 @@ def _blur(images: Tensor, sigma: Tensor) -> Tensor:
     return _separable(images, matrices, matrices)
 
 
-def _update(x: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> None:
-    """Replace the chosen images (a mask on the CPU) by what `change` makes of them."""
-    rows = chosen.nonzero()[:, 0]
-    if len(rows):
-        rows = _send(rows, x)
+def _update(x: Tensor, rows: Tensor | None, change: Callable[[Tensor], Tensor]) -> None:
+    """Replace some of the images by what `change` makes of them."""
+    if rows is not None:
         x.index_copy_(0, rows, change(x.index_select(0, rows)))

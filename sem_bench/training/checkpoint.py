@@ -4,7 +4,9 @@ A checkpoint has one of two forms: an `Unfinished` training goes on, a `Finished
 dictionary of numbers and tensors in the file.
 """
 
+import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -13,11 +15,13 @@ from pickle import UnpicklingError
 from typing import Any, NamedTuple, Self
 
 import torch
+from torch import Tensor
 
 from sem_bench.base import interrupts
 from sem_bench.base.files import write_atomic
 from sem_bench.method import Method
 from sem_bench.training.health import Health
+from sem_bench.training.late import Late
 
 SAVING_SHARE = 0.05  # a checkpoint is written when the time since the last one makes it cost no more than this
 
@@ -52,11 +56,28 @@ class TrainingState:
     seconds: float = 0.0  # spent on the steps so far, by all processes that worked on it
     epoch_began: float = 0.0  # what `seconds` was then
     augmenting: float = 0.0  # seconds of the current epoch that went into its views, or into waiting for them
-    losses: list[float] = field(default_factory=list)  # of the current epoch
+    losses: list[float] = field(default_factory=list)  # of the current epoch, as far as they were looked at
     log: list[LogRow] = field(default_factory=list)
+    coming: deque[tuple[str, Late]] = field(default_factory=deque)  # the other losses, and where in the training
+
+    def note(self, losses: Tensor, where: str) -> None:
+        """The losses of a step's batches, to be looked at later."""
+        self.coming.append((where, Late(losses)))
+
+    def look(self, *, behind: int = 0) -> None:
+        """Look at all losses but the last `behind`. Raises FloatingPointError where one is not finite."""
+        while len(self.coming) > behind:
+            where, late = self.coming[0]  # a loss that is not finite stays: nobody may save beyond it
+            batches = late.read()
+            loss = math.fsum(batches) / len(batches)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss} in {where}")
+            self.losses.append(loss)
+            self.coming.popleft()
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint, atomically."""
+        """Write a checkpoint, atomically. Raises FloatingPointError where a loss is not finite, and writes none."""
+        self.look()
         state = {
             "data": self.data,
             "step": self.step,

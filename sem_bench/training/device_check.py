@@ -101,7 +101,7 @@ def left_by_steps(arm: Arm, *, exact: bool = True) -> Left:
             state.method.before_epoch(0, look, lambda text: None)
         losses = []
         for _ in range(STEPS):
-            losses.append(step())
+            losses += step().tolist()
             state.step += 1
     return {LOSS: torch.tensor(losses, dtype=torch.float64)} | state.method.state_dict()
 

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from sem_bench.base.device import placed
 from sem_bench.data.split import Split, reader
 from sem_bench.errors import described, one_line
 from sem_bench.nets.build import build_backbone
@@ -105,7 +106,7 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
         if embedding.groups != groups:
             found.append(f"the embedding has groups {embedding.groups}, its card says {groups}")
         for _ in range(STEPS - 1):
-            loss = step()
+            loss = float(step())
             if not math.isfinite(loss):
                 return [f"the loss is {loss}"]
             straight.step += 1
@@ -116,7 +117,7 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
         straight.save(Path(folder) / "checkpoint.pt")
         resumed, step_again = started(job, code, views, parts)
         resumed.restore(torch.load(Path(folder) / "checkpoint.pt", weights_only=True))
-        if step() != step_again() or not _equal(straight, resumed):
+        if not torch.equal(step(), step_again()) or not _equal(straight, resumed):
             found.append(
                 "it goes on otherwise after a checkpoint: keep whatever a step leaves for the next in a parameter "
                 "or a buffer (self.register_buffer), and draw random numbers from torch alone"
@@ -127,7 +128,7 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
 def started(job: PretrainJob, code: Path, views: Views, parts: EncoderParts) -> tuple[TrainingState, Step]:
     """A training on noise before its first step, as one of the processes that there are."""
     method = build_method(job, code, classes=4, images=IMAGES, parts=parts)
-    method = method.to(memory_format=torch.channels_last).train()
+    method = placed(method, CPU).train()
     state = TrainingState(method, parameter_groups.build(method, job.training), "noise")
     return state, Step(job, state, views, CPU)
 

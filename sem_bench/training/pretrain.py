@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sem_bench.base import world
+from sem_bench.base.device import placed
 from sem_bench.base.files import file_digest, write_atomic
 from sem_bench.base.randomness import initialisation
 from sem_bench.config.cards import load_code
@@ -38,6 +39,8 @@ from sem_bench.training.step import Step
 from sem_bench.training.views import ViewPlan, Views, everything
 from sem_bench.workspace import Monitor, PrunedError, Workspace
 
+LATE = 1  # steps after which the host looks at a loss: a GPU has the next one in work by then
+
 SPEED = {  # column of log.csv -> as a result names its median
     "seconds": "seconds_per_epoch",
     "images_per_second": "images_per_second",
@@ -53,7 +56,7 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     training, device = job.training, workspace.device
     classes = int(train.labels.max()) + 1
     method = build_method(job, workspace.method_code, classes=classes, images=len(train), parts=workspace.parts)
-    method = method.to(device).to(memory_format=torch.channels_last)
+    method = placed(method, device)
     state = TrainingState(method, parameter_groups.build(method, training), train.fingerprint)
     sample = watched(train, job.data.normalise, device)
     start = measure(method.encoder, sample)
@@ -107,13 +110,17 @@ def _train(
             look = partial(everything, views.plan, views.split, workspace.device, epoch=epoch)
             state.method.before_epoch(epoch, look, partial(workspace.progress, state.step, total))
         with saver.at_a_signal(state):
-            loss = step()
-            if not math.isfinite(loss):
-                raise FloatingPointError(f"the loss is {loss} in epoch {epoch}, step {state.step} of {total}")
-            state.losses.append(loss)
+            try:
+                losses = step()
+            except Exception:
+                state.look()  # a loss before it, not finite, may be why
+                raise
+            state.note(losses, f"epoch {epoch}, step {state.step} of {total}")
             state.step += 1
-            state.seconds = time.perf_counter() - began
             epoch, rest = divmod(state.step, steps_per_epoch)
+            state.look(behind=0 if rest == 0 else LATE)
+            state.seconds = time.perf_counter() - began
+            loss = f", loss {state.losses[-1]:.4g}" if state.losses else ""
             if rest == 0:
                 health = measure(state.method.encoder, sample[0])
                 _end_epoch(state, epoch, training, steps_per_epoch, health)
@@ -126,7 +133,7 @@ def _train(
                 raise PrunedError
         if state.step < total:
             saver(state)
-        workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}, loss {loss:.4g}")
+        workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}{loss}")
 
 
 def _hopeless(

@@ -4,7 +4,6 @@ Of several processes, each does the forward and backward of its own rows; the lo
 """
 
 import copy
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -67,8 +66,8 @@ class Step:
         self.bf16 = precision(self.device) == "bf16" and not tiny
         self.steps_per_epoch = self.views.steps_per_epoch
 
-    def __call__(self) -> float:
-        """Do it; returns the loss."""
+    def __call__(self) -> Tensor:
+        """Do it; returns the losses of its batches (accumulate,), on the device: the host waits for nothing."""
         state, training = self.state, self.job.training
         learning_rates.set_lr(state.optimizer, training, step=state.step, steps_per_epoch=self.steps_per_epoch)
         torch.manual_seed(derived_seed(self.job.seed, "noise", state.step))  # for what a method or embedding draws
@@ -79,7 +78,7 @@ class Step:
         parameter_groups.limit_gradient(state.method, training)
         state.optimizer.step()
         state.method.after_step(state.step, training.epochs * self.steps_per_epoch)
-        return math.fsum(map(float, losses)) / len(losses)
+        return torch.stack(losses)
 
     def _batch(self, number: int) -> Tensor:
         """Add the gradient of a batch; its loss."""

@@ -3,10 +3,12 @@
 Of several processes that train together, each makes the views of its own rows of the batch, as they would be in one.
 
 Images in memory are augmented on the device, crop and all. Others are read and cropped by worker threads, a few pieces
-of work ahead, and the device does the rest. Both ways draw the same random numbers for the same images.
+of work ahead, and the device does the rest. Both ways draw the same random numbers for the same images. A thread draws
+them a batch ahead and sends them to the device, so that a step waits for neither.
 """
 
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self, cast
@@ -15,8 +17,9 @@ import torch
 from torch import Tensor
 
 from sem_bench.base import world
+from sem_bench.base.device import send
 from sem_bench.base.randomness import generator
-from sem_bench.data.augment import BatchAugment, Parameters, ViewSettings, uniform
+from sem_bench.data.augment import BatchAugment, Parameters, ViewSettings, Work, uniform
 from sem_bench.data.card import Normalisation
 from sem_bench.data.images import as_tensor
 from sem_bench.data.split import Split
@@ -26,6 +29,7 @@ from sem_bench.training.card import Augmentation
 from sem_bench.training.job import PretrainJob
 
 Piece = tuple[Tensor, Parameters]  # a view of a few images, cropped: uint8 (n, 3, S, S), and the rest to do
+Prepared = tuple[Tensor, list[tuple[Tensor | None, list[Work]]]]  # indices; for each view its crops, and what to do
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Views:
 
     def __init__(self, plan: ViewPlan, split: Split, device: torch.device, *, first: int = 0, last: int) -> None:
         self.plan, self.split, self.device = plan, split, device
-        self.size = plan.batch_size
+        self.size, self.last = plan.batch_size, last
         self.steps_per_epoch = len(split) // (plan.batch_size * plan.accumulate)
         self.batches_per_epoch = self.steps_per_epoch * plan.accumulate
         self.labels = split.labels.to(device) if plan.labels else None
@@ -74,23 +78,26 @@ class Views:
         self._epoch_order = lru_cache(maxsize=2)(self._epoch_order_of)
         self._uniform = lru_cache(maxsize=64)(self._uniform_of)
         self._stream = self._cropped(first, last) if self.images is None else iter(())
+        self._coming: dict[int, Future[Prepared]] = {}
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="views")  # one: a stream has an order
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ahead.shutdown(cancel_futures=True)
         if close := getattr(self._stream, "close", None):
             close()
 
     def batch(self, number: int) -> Batch:
         """The views of a batch, or of this process's rows of it: (B, 3, S, S) each."""
-        indices = self.rows(number)[self._own(number)]
-        if self.images is None:
-            views = self._finished(next(self._stream))
-            indices = indices.to(self.device)
-        else:
-            indices = indices.to(self.device)
-            views = self._augmented(self.images[indices], number)
+        indices, prepared = self._awaited(number)
+        images = None if self.images is None else self.images[indices]
+        views = []
+        for augment, (crops, work) in zip(self.augment, prepared, strict=True):
+            given = images if crops is None else crops
+            assert given is not None
+            views.append(augment.apply(given, work, cropped=crops is not None))
         labels = None if self.labels is None else self.labels[indices]
         return Batch([view.contiguous(memory_format=torch.channels_last) for view in views], indices, labels)
 
@@ -109,10 +116,25 @@ class Views:
     def _uniform_of(self, number: int, view: int) -> Tensor:
         return uniform(self.size, generator(self.plan.seed, "augment", number, view))
 
-    def _augmented(self, images: Tensor, number: int) -> Iterator[Tensor]:
-        sides, own = torch.tensor(images.shape[2:]).expand(len(images), 2), self._own(number)
-        for view, augment in enumerate(self.augment):
-            yield augment(images, augment.parameters(self._uniform(number, view)[own], sides))
+    def _awaited(self, number: int) -> Prepared:
+        """A batch that was prepared ahead; the next one is begun."""
+        for one in range(number, max(number + 1, min(number + 2, self.last))):
+            if one not in self._coming:
+                self._coming[one] = self._ahead.submit(self._prepare, one)
+        return self._coming.pop(number).result()
+
+    def _prepare(self, number: int) -> Prepared:
+        own = self._own(number)
+        indices = send(self.rows(number)[own], self.device)
+        if self.images is None:
+            return indices, self._sent(next(self._stream))
+        sides = self.images.shape[2:]
+        every = torch.tensor(sides).expand(own.stop - own.start, 2)
+        drawn = [augment.parameters(self._uniform(number, i)[own], every) for i, augment in enumerate(self.augment)]
+        return indices, [
+            (None, augment.prepare(parameters, sides=sides, device=self.device))
+            for augment, parameters in zip(self.augment, drawn, strict=True)
+        ]
 
     def _cropped(self, first: int, last: int) -> Generator[list[list[Piece]]]:
         """For each batch its pieces, each with all its views."""
@@ -139,11 +161,14 @@ class Views:
             views.append((as_tensor(crops), parameters))
         return views
 
-    def _finished(self, parts: list[list[Piece]]) -> Iterator[Tensor]:
+    def _sent(self, parts: list[list[Piece]]) -> list[tuple[Tensor | None, list[Work]]]:
+        found: list[tuple[Tensor | None, list[Work]]] = []
         for augment, view in zip(self.augment, zip(*parts, strict=True), strict=True):
-            images = torch.cat([crops for crops, _ in view]).to(self.device)
+            crops = torch.cat([crops for crops, _ in view])
             parameters = Parameters(*(torch.cat(field) for field in zip(*(p for _, p in view), strict=True)))
-            yield augment(images, parameters, cropped=True)
+            work = augment.prepare(parameters, sides=crops.shape[2:], device=self.device)
+            found.append((send(crops, self.device), work))
+        return found
 
 
 class Everything(Views):
