@@ -123,6 +123,10 @@ class Arm(Protocol):
         """With its temperatures."""
 
     @property
+    def width(self) -> int | None:
+        """How many numbers the embedding gives; None where it gives h, or its card does not say."""
+
+    @property
     def simplices(self) -> bool:
         """Whether the embedding's output is a number of probability vectors."""
 

@@ -1,6 +1,8 @@
 """Devices, and what to compute in on them."""
 
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -52,6 +54,23 @@ def placed(method: N, device: torch.device) -> N:
 def at_least_float32(x: torch.Tensor) -> torch.Tensor:
     """What autocast may have narrowed, as float32; float64 stays."""
     return x if x.dtype == torch.float64 else x.float()
+
+
+@contextmanager
+def rough_products(device: torch.device) -> Iterator[None]:
+    """Within, float32 products may round their factors to bfloat16 where that is faster; sums stay in float32.
+
+    On a GPU factors are rounded to TF32.
+    """
+    on_gpu = device.type == "cuda"
+    matmul: Any = torch.backends.cuda.matmul if on_gpu else torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = matmul.fp32_precision
+    if precision(device) == "bf16":
+        matmul.fp32_precision = "tf32" if on_gpu else "bf16"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 def precision(device: torch.device) -> str:

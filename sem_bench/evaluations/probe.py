@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from sem_bench.config.fields import (
     Fraction,
@@ -22,7 +22,7 @@ from sem_bench.config.fields import (
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations import comparison
-from sem_bench.evaluations.measures.memory_sizes import COPIES, SOLVER
+from sem_bench.evaluations.measures.memory_sizes import COPIES, SOLVER, WIDEST_GRAM
 from sem_bench.report.row import FigureKey
 
 if TYPE_CHECKING:
@@ -44,14 +44,19 @@ class ProbeJob(Model):
     fixed_l2: Penalties  # as many candidates for representations without a temperature
     seed: Seed
     subset: str | None = None  # digest of the list that names the labelled images; None: they are drawn
+    sketch: int | None = None  # numbers of the sketch on which candidates are judged; None: all numbers
 
 
 class ProbeSettings(Model):
-    """Linear probes on frozen features, docs/protocol.md. `tau` is the grid of tau_d, `l2` its partner."""
+    """Linear probes on frozen features, docs/protocol.md. `tau` is the grid of tau_d, `l2` its partner.
+
+    Candidates with more than 4096 numbers, on as many images, are judged on a sketch of `sketch` numbers; 0: never.
+    """
 
     fractions: Fractions = [1.0, 0.01]
     tau: Temperatures = [0.1, 0.3, 1.0, 3.0, 10.0]
     l2: Penalties = [1e-7, 2e-6, 3e-5, 5e-4, 1e-2]
+    sketch: Annotated[int, Field(ge=0, le=WIDEST_GRAM)] = 2048
 
     @model_validator(mode="after")
     def _equal_search(self) -> Self:
@@ -104,16 +109,20 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
         return comparison.draw(rows, look)
 
 
-def probe_job(asked: ProbeSettings, arm: Arm, fraction: float, seed: int) -> ProbeJob:
-    """The probe of an arm. Both kinds of representation get the same number of candidates (docs/protocol.md)."""
-    search = arm.search(asked.tau, asked.l2)
+def probe_job(
+    asked: ProbeSettings, arm: Arm, fraction: float, seed: int, *, other: LabelledData | None = None
+) -> ProbeJob:
+    """The probe of an arm, perhaps on other data. All representations get as many candidates (docs/protocol.md)."""
+    search, data = arm.search(asked.tau, asked.l2), other or arm.labelled()
+    wide = (arm.width or 0) > WIDEST_GRAM and fraction * data.used("train") > WIDEST_GRAM
     return ProbeJob(
-        data=arm.labelled(),
+        data=data,
         fraction=fraction,
         tau=search.tau,
         fixed_tau=search.fixed_tau,
         l2=search.grid,
         fixed_l2=search.fixed_grid,
         seed=seed,
-        subset=arm.subset(fraction),
+        subset=None if other else arm.subset(fraction),
+        sketch=asked.sketch or None if wide else None,
     )

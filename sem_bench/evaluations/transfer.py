@@ -58,11 +58,11 @@ class Transfer(Evaluation[TransferSettings, TransferJob]):
         self, asked: TransferSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
     ) -> Iterator[Planned[TransferJob]]:
         """A job a data set, with the grids of the suite's probe."""
-        probe = probe_job(arm.asked_of("probe") or ProbeSettings(), arm, 1.0, seed)
+        settings = arm.asked_of("probe") or ProbeSettings()
         for name in asked.datasets:
             data, metric, place = arm.other(name)
-            job = TransferJob(**dict(probe) | {"data": data, "subset": None}, metric=metric)
-            yield Planned(job, suffix=f"-{name}", place=place)
+            probe = probe_job(settings, arm, 1.0, seed, other=data)
+            yield Planned(TransferJob(**dict(probe), metric=metric), suffix=f"-{name}", place=place)
 
     def run(self, job: TransferJob, workspace: Workspace) -> dict[str, Any]:
         """As the probe; the column is the data set, the metric its card's."""

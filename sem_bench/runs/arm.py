@@ -164,6 +164,11 @@ class Arm:
     # --- what evaluations may ask (sem_bench.evaluation.Arm) ---
 
     @property
+    def width(self) -> int | None:
+        """How many numbers the embedding gives; None where it gives h, or its card does not say."""
+        return self.parts.embedding.out_dim
+
+    @property
     def simplices(self) -> bool:
         """Whether the embedding's output is a number of probability vectors."""
         return self.embedding.heated and self.parts.groups is not None

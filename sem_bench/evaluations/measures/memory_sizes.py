@@ -4,4 +4,4 @@ WIDEST_GRAM = 4096  # rows of the largest Gram matrix that is decomposed: second
 KEPT = 2**33  # bytes of wide features that may stay in memory while a head is fitted
 SOLVER = 2**31  # bytes that the heads of several penalties may take while they are fitted
 COPIES = 26  # of a head while it is fitted: two for each step that L-BFGS remembers, and some
-NEIGHBOURS = 2**27  # bytes of representations that the nearest neighbours look at, at a time
+NEIGHBOURS = 2**30  # bytes of representations that the nearest neighbours look at, at a time

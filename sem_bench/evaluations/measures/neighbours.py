@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from sem_bench.base.device import rough_products
 from sem_bench.base.limits import FLOAT
 from sem_bench.evaluations.measures.memory_sizes import NEIGHBOURS
 
@@ -76,7 +77,8 @@ def _among_parts(queries: Tensor, train: Tensor, of: Transform, rows: int, k: in
     nearest = nearest.to(queries.device)
     for first in range(0, len(train), rows):
         part = normalize(of(train[first : first + rows]))
-        found, at = _among(queries, part, min(k, len(part)))
+        with rough_products(queries.device):  # an error of 1e-5 of a similarity
+            found, at = _among(queries, part, min(k, len(part)))
         order = at.argsort(1)  # by row, as those before them are: then the first of equal ones is the lowest row
         values, nearest = (
             torch.cat([values, found.gather(1, order)], 1),

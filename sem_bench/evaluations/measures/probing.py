@@ -107,6 +107,7 @@ def fit(
     *,
     draw: int,
     classes: int,
+    sketched: int | None = None,
 ) -> Fitted:
     """Choose and refit, on the labels of `labelled` alone."""
     scales = {one.tau_d: one.scale(found.h_train) for one in contest.representations}
@@ -118,6 +119,7 @@ def fit(
         l2=contest.grid,
         validation="holdout" if fraction == 1 else "folds",
         seed=derived_seed(seed, "split", "validation", draw),
+        sketched=sketched,
     )
     chosen = next(one for one in contest.representations if one.tau_d == choice.key)
     return Fitted(choice, chosen, scales[choice.key])
@@ -132,7 +134,8 @@ def probe(
     report: ProbeReport,
 ) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.bool_]]:
     """Choose, refit, and read the test images once: the row, the head, and which test images it gets right."""
-    fitted = fit(found, contest, labelled, job.fraction, job.seed, draw=draw, classes=len(job.data.classes))
+    classes = len(job.data.classes)
+    fitted = fit(found, contest, labelled, job.fraction, job.seed, draw=draw, classes=classes, sketched=job.sketch)
     choice, chosen = fitted.choice, fitted.chosen
     predicted = fitted.predict(found.h_test)
     right = (predicted == found.test.labels).numpy()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sem_bench.evaluations.measures import selection
+from sem_bench.evaluations.measures import logistic, selection
 from sem_bench.evaluations.measures.logistic import fit, fit_many
 from sem_bench.evaluations.measures.selection import (
     Choice,
@@ -255,3 +255,41 @@ def test_features_that_are_all_alike_give_chance(validation: Literal["holdout", 
         seed=0,
     )
     assert choice.accuracy == pytest.approx(1 / CLASSES)
+
+
+def test_wide_candidates_are_judged_on_a_sketch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Features of low rank lose nothing; others nearly the same head and choice as without a sketch."""
+    for module in (logistic, selection):
+        monkeypatch.setattr(module, "WIDEST_GRAM", 1000)
+    random = torch.Generator().manual_seed(0)
+    count, width, classes = 1500, 1200, 3
+    labels = torch.arange(count) % classes
+    hidden = torch.randn(count, 24, generator=random) + 1.5 * torch.randn(classes, 24, generator=random)[labels]
+    weight = torch.randn(24, width, generator=random) / 24**0.5
+    softmax = (hidden @ weight).view(count, width // 4, 4).softmax(2).flatten(1)
+
+    def chosen(x: Tensor, sketched: int | None) -> Choice:
+        return select(
+            [(None, lambda rows: x[torch.from_numpy(rows)])],
+            lambda rows: labels[torch.from_numpy(rows)].numpy(),
+            np.arange(count),
+            classes=classes,
+            l2=[1e-3, 1e-1],
+            validation="holdout",
+            seed=0,
+            sketched=sketched,
+        )
+
+    for x in (hidden @ weight, softmax):
+        x = x.bfloat16().float() / x.square().sum(1).mean().sqrt()
+        exact, sketch = chosen(x, None), chosen(x, 256)
+        assert sketch.l2 == exact.l2
+        assert sketch.converged
+        assert np.abs(np.array(sketch.accuracies) - np.array(exact.accuracies)).max() < 0.01
+        assert objective(sketch, x, labels) < (1 + 1e-4) * objective(exact, x, labels)
+
+
+def objective(choice: Choice, x: Tensor, labels: Tensor) -> float:
+    """Of its head, on all rows."""
+    loss = torch.nn.functional.cross_entropy(choice.head.predict(x), labels)
+    return float(loss + choice.l2 / 2 * choice.head.weight.square().sum())
