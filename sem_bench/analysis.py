@@ -1,17 +1,18 @@
 """The rows, tables and figures of a results folder, for the command line and for a notebook."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sem_bench.base.files import read_json
 from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report import tables
+from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.layout import Table
 from sem_bench.report.pooled_rows import evaluation_rows
-from sem_bench.report.results import manifests, reader
+from sem_bench.report.results import manifests
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextTable
 from sem_bench.sweep.table import sweep_rows, sweep_tables
@@ -43,15 +44,16 @@ def read(
     *,
     suite: str | None = None,
     all_suites: bool = False,
-    read_file: Callable[[Path], Any] = read_json,
+    folders: JobFolders | None = None,
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),  # noqa: T201
 ) -> Found:
     """The rows of a results folder or record, and how to lay them out. Raises UserError as `load`.
 
-    `read_file` reads a result.json.
+    `folders` are those of a caller who has looked around there already; `say` hears of what is passed over.
     """
-    found = manifests(results, suite=suite, all_suites=all_suites, known=builtin())
+    found = manifests(results, suite=suite, all_suites=all_suites, known=builtin(), say=say)
     sweeps = dict.fromkeys(name for manifest in found for name in manifest.sweeps)
-    rows = evaluation_rows(found, reader(results, read_file)) + sweep_rows(results, sweeps)
+    rows = evaluation_rows(found, folders or JobFolders(results)) + sweep_rows(results, sweeps, say)
     return Found(rows, [table for manifest in found for table in manifest.tables.values()])
 
 

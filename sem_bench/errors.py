@@ -2,16 +2,22 @@
 
 from collections.abc import Iterable
 
+LONGEST = 4000  # characters of a line
 
-def _line(text: str) -> str:
-    """One line that every terminal can show: file names may hold newlines, and bytes that are no text."""
-    printable = text.encode("utf-8", "backslashreplace").decode()
-    return printable.replace("\n", "\\n").replace("\r", "\\r")
+
+def printable(text: str) -> str:
+    """One line that every terminal can show, and none obeys: of what is not printable the code stands there."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def one_line(error: BaseException) -> str:
     """What an error says, on one line; it may be nothing."""
-    return " ".join(str(error).split())
+    try:
+        text = str(error)
+    except Exception:  # a class of the user's own
+        text = "an error that cannot say what it is"
+    text = " ".join(text[: 2 * LONGEST].split())
+    return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")
 
 
 def described(error: BaseException) -> str:
@@ -23,5 +29,5 @@ class UserError(Exception):
     """A mistake in what the user gave us (file, option, data). The command line prints its lines and exits with 2."""
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = [_line(text) for text in ([problems] if isinstance(problems, str) else problems)]
+        self.problems = [printable(text) for text in ([problems] if isinstance(problems, str) else problems)]
         super().__init__("\n".join(self.problems))

@@ -40,6 +40,7 @@ class Seen:
     images: dict[SplitName, str] = field(default_factory=dict)  # split -> "in memory" or "streamed"
     speed: dict[str, float] = field(default_factory=dict)  # of a pretraining
     earlier: float = 0.0  # seconds spent before this process took over
+    bits: str = ""  # a digest of what other jobs build on; "": of the stage's outputs
 
     def split(self, name: SplitName, images: Split) -> None:
         """A split was read."""
@@ -49,7 +50,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Workspace:
-    """A stage reads `inputs`, writes into `folder` and never looks elsewhere."""
+    """A stage reads `inputs`, writes into `folder` and never looks elsewhere.
+
+    `distrust(file, why)` sets aside a file in `folder` that an earlier try left and that cannot be believed.
+    """
 
     folder: Path
     inputs: dict[str, Path]  # role -> folder of the finished job
@@ -63,7 +67,9 @@ class Workspace:
     workers: int = 1  # threads that read images
     afresh: bool = False  # trust no cache
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
+    distrust: Callable[[Path, str], None] = field(default=lambda path, why: path.unlink(missing_ok=True))
     monitor: Monitor | None = None  # of a pretraining
+    digest: str = ""  # of the job
     seen: Seen = field(default_factory=Seen)
 
     def load(self, described: Data, split: SplitName) -> Split:

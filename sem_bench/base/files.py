@@ -3,8 +3,12 @@
 import hashlib
 import json
 import os
+import socket
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +18,8 @@ from sem_bench.base import locks
 
 PACKAGE = Path(__file__).parent.parent
 BUILTIN = PACKAGE / "builtin" if (PACKAGE / "builtin").is_dir() else PACKAGE.parent  # installed, or a checkout
+
+SILENT = 86400.0  # seconds after which the temporary file of a process elsewhere counts as left behind
 
 
 def shown(path: Path) -> Path:
@@ -58,7 +64,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]
     Raises LostError where another process has taken over the lock under which this one writes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    temporary = path.with_name(f".{path.name}.{_writer()}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         with temporary.open("wb") as file:
             if callable(content):
@@ -69,8 +75,52 @@ def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]
             os.fsync(file.fileno())
         locks.check()
         temporary.replace(path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # a full disk names no file, others the temporary one
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@cache
+def _host() -> str:
+    """This machine, and the part of it that counts its processes apart, as a container does."""
+    apart = Path("/proc/self/ns/pid")
+    with suppress(OSError):
+        return hashlib.sha256(f"{socket.gethostname()} {apart.stat().st_ino}".encode()).hexdigest()[:8]
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def _writer() -> str:
+    """This process, as the names of its temporary files say it."""
+    return f"{_host()}.{os.getpid()}"
+
+
+def left_behind(folder: Path) -> Iterator[Path]:
+    """Temporary files in a folder whose writer is dead: no process of this host, or of another and untouched a day."""
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(".") and name.endswith(".tmp")]  # noqa: PTH208
+    except OSError:
+        return
+    for path in (folder / name for name in names):
+        *_, host, process, _, _ = ("", "", "", "", *path.name.split("."))
+        with suppress(OSError):
+            if host == _host() and process.isdigit():
+                dead = not _lives(int(process))
+            else:
+                dead = time.time() - path.stat().st_mtime > SILENT
+            if dead:
+                yield path
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_json(path: Path, value: object) -> None:
@@ -103,5 +153,5 @@ def read_json(path: Path) -> Any:
     """A JSON file's value, or None where it is absent, not whole, or nothing that `write_json` would write."""
     try:
         return from_json(path.read_bytes(), allow_inf_nan=False)  # refuses what is nested too deeply, too
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None

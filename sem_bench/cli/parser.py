@@ -54,32 +54,43 @@ def parser() -> argparse.ArgumentParser:
     sweep = commands.add_parser("sweep", help="try settings of an embedding or recipe, and confirm the best")
     sweep.set_defaults(command="sweep")
     sweep.add_argument("name", metavar="NAME", help="such as tau, L, V, LV, recipe; `list sweeps` says more")
-    sweep.add_argument("--suite", metavar="SUITE", type=Path, help="the suite to start from (default: the sweep's)")
+    sweep.add_argument("--suite", metavar="SUITE", type=_path, help="the suite to start from (default: the sweep's)")
     sweep.add_argument("--trials", metavar="N", type=_count, help="finished trials of each method in all")
     sweep.add_argument("--methods", metavar="M", nargs="+", action="extend", help="of the suite (default: the sweep's)")
     sweep.add_argument("--storage", metavar="URL", help="a database for the trials (default: a file in the results)")
     sweep.add_argument(
         "--timeout", metavar="SECONDS", type=_positive, help="begin no trial after so long; one that runs is finished"
     )
-    sweep.add_argument("--export", metavar="FILE", type=Path, help="write a suite with the chosen values")
+    sweep.add_argument("--export", metavar="FILE", type=_path, help="write a suite with the chosen values")
     _common_arguments(sweep)
     _machine_arguments(sweep)
 
     table = commands.add_parser("table", help="print the tables of a results folder")
     table.set_defaults(command="table")
-    table.add_argument("results", metavar="DIR", type=Path)
+    table.add_argument("results", metavar="DIR", type=_path)
     table.add_argument("--table", metavar="NAME", help="only this table")
     which = table.add_mutually_exclusive_group()
     which.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
     which.add_argument("--all", action="store_true", help="of all suites")
     table.add_argument("--format", choices=formats.names(), default="github")
-    table.add_argument("--out", metavar="DIR", type=Path, help="write the tables there instead of printing them")
+    table.add_argument("--out", metavar="DIR", type=_path, help="write the tables there instead of printing them")
 
     keep = commands.add_parser("record", help="keep what the tables of a suite stand on, for docs to quote")
     keep.set_defaults(command="record")
-    keep.add_argument("results", metavar="DIR", type=Path)
-    keep.add_argument("folder", metavar="INTO", type=Path, help="such as docs/records/NAME")
+    keep.add_argument("results", metavar="DIR", type=_path)
+    keep.add_argument("folder", metavar="INTO", type=_path, help="such as docs/records/NAME")
     keep.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
+
+    verify = commands.add_parser("verify", help="can a results folder or record be believed?")
+    verify.set_defaults(command="verify")
+    verify.add_argument("results", metavar="DIR", type=_path)
+    verify.add_argument("--of", metavar="SUITE", type=_path, help="hold its results against the data, too")
+    verify.add_argument(
+        "--repair", action="store_true", help="set aside what cannot be believed, so that `run` makes it anew"
+    )
+    verify.add_argument("--prune", action="store_true", help="say what caches and orphans take; with --yes free it")
+    verify.add_argument("--yes", action="store_true", help="with --prune: delete them")
+    _data_argument(verify)
 
     listing = commands.add_parser("list", help="what a suite can name")
     listing.set_defaults(command="listing")
@@ -87,14 +98,14 @@ def parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="versions, devices, disk space, and the data of a suite")
     doctor.set_defaults(command="doctor")
-    doctor.add_argument("suite", metavar="SUITE", type=Path, nargs="?")
+    doctor.add_argument("suite", metavar="SUITE", type=_path, nargs="?")
     _data_argument(doctor)
-    doctor.add_argument("--results", metavar="DIR", type=Path, default=Path("results"))
+    doctor.add_argument("--results", metavar="DIR", type=_path, default=Path("results"))
     return parser
 
 
 def _suite_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", metavar="SUITE", type=Path)
+    parser.add_argument("suite", metavar="SUITE", type=_path)
     _common_arguments(parser)
 
 
@@ -146,7 +157,7 @@ def _jobs_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _common_arguments(parser: argparse.ArgumentParser) -> None:
     _data_argument(parser)
-    parser.add_argument("--results", metavar="DIR", type=Path, default=Path("results"), help="default: results")
+    parser.add_argument("--results", metavar="DIR", type=_path, default=Path("results"), help="default: results")
     parser.add_argument(
         "--set",
         metavar="KEY=YAML",
@@ -161,10 +172,16 @@ def _data_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="DIR",
-        type=Path,
+        type=_path,
         default=Path(os.environ.get("SEM_BENCH_DATA") or "data"),
         help="where the cards' paths start; default: $SEM_BENCH_DATA, else data",
     )
+
+
+def _path(text: str) -> Path:
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"no path holds a NUL byte, found {text!r}")
+    return Path(text)
 
 
 def _positive(text: str) -> float:

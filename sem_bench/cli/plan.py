@@ -12,7 +12,7 @@ from sem_bench.base import machine
 from sem_bench.runs.crew import Asked, check_devices, foreseen
 from sem_bench.runs.estimate import decoded, estimated, memory, streamed, taken, trains
 from sem_bench.runs.job import Job
-from sem_bench.runs.pending import lacking, states
+from sem_bench.runs.pending import lacking, states, void
 from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.runs.progress import human_seconds
 from sem_bench.runs.store import Store
@@ -21,7 +21,7 @@ from sem_bench.sweep.summary import progress
 
 EACH = 40  # jobs up to which each has its line
 ARMS = 25  # lines of arms on a page
-STATES = ("done", "failed", "partial", "missing", "no data")
+STATES = ("done", "void", "failed", "partial", "missing", "no data")
 
 
 class Look(NamedTuple):
@@ -59,6 +59,7 @@ def as_text(plan: Plan, store: Store, asked: Asked, *, every: bool = False) -> s
     lacks = lacking([look.job for look in looks if look.state == "no data"])
     absent = dict.fromkeys(line for lines in lacks.values() for line in lines)
     said = [text, *(f"no data: {line}" for line in absent)]
+    said += [f"void: {line}" for line in void([look.job for look in looks if look.state != "done"], store)]
     return "\n".join(said + ["--all prints every job"] * page)
 
 

@@ -1,13 +1,15 @@
 """`record`: keep what a table stands on, a few kilobytes a job, so that docs can quote it and readers reprint it."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from sem_bench.base.files import write_atomic
 from sem_bench.errors import UserError
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report.file_models import Listed
-from sem_bench.report.results import manifests, reader
+from sem_bench.report.job_folder import KEPT, JobFolders
+from sem_bench.report.results import manifests
 from sem_bench.sweep.summary_file import load
 
 
@@ -16,7 +18,7 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
 
     Returns the number of jobs. Raises UserError where one has no result: a record has no holes.
     """
-    (manifest,) = manifests(results, suite=suite, all_suites=False, known=builtin())
+    (manifest,) = manifests(results, suite=suite, all_suites=False, known=builtin(), say=_say)
     path = results / "suites" / f"{manifest.name}.json"
     sweeps = {name: load(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}
     if absent := [name for name, content in sweeps.items() if content is None]:
@@ -26,19 +28,24 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
     studies = [study for content in sweeps.values() if content is not None for study in content.studies]
     listed: list[Listed] = [*manifest.jobs, *(job for study in studies for job in study.jobs)]
     jobs = {(job.kind, job.digest): job.folder for job in listed}
-    read = reader(results)
-    found = {key: read(*key)[0] for key in jobs}
-    if lacking := [f"{kind}/{jobs[kind, key]}" for (kind, key), result in found.items() if result is None]:
-        text = f"{len(lacking)} of {len(jobs)} jobs of suite {manifest.name!r} have no result, such as {lacking[0]}"
-        raise UserError(f"{results}: {text}")
-    for (kind, key), result in found.items():
-        for name in ("predictions.bin", "result.json"):
-            if result is not None and (file := result.folder / name).is_file():
+    folders = JobFolders(results)
+    looks = {(kind, key): folders.look(kind, key, manifest.tables.get(kind)) for kind, key in jobs}
+    if lacking := {key: look for key, look in looks.items() if look.result is None}:
+        (kind, key), look = next(iter(lacking.items()))
+        text = f"{len(lacking)} of {len(jobs)} jobs of suite {manifest.name!r} have no result, such as "
+        raise UserError(f"{results}: {text}{kind}/{jobs[kind, key]}" + (f" ({look.why})" if look.why else ""))
+    for (kind, key), look in looks.items():
+        for name in reversed(KEPT):
+            if look.result is not None and (file := look.result.folder / name).is_file():
                 write_atomic(folder / kind / jobs[kind, key] / name, file.read_bytes())
     for name in sweeps:
         write_atomic(folder / "sweeps" / f"{name}.json", (results / "sweeps" / f"{name}.json").read_bytes())
     write_atomic(folder / "suites" / path.name, path.read_bytes())  # last: it says that the rest is there
     return len(jobs)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201
 
 
 def command(options: argparse.Namespace) -> int:

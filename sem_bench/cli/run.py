@@ -11,7 +11,7 @@ from sem_bench.errors import UserError
 from sem_bench.runs.crew import Asked, Crew, busy, hire
 from sem_bench.runs.drivers import registered
 from sem_bench.runs.job import Job
-from sem_bench.runs.pending import due, with_data
+from sem_bench.runs.pending import due, void, with_data
 from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.runs.progress import reporter
 from sem_bench.runs.schedule import Schedule, without_success
@@ -33,8 +33,9 @@ def command(options: argparse.Namespace) -> int:
     check_writable(options.results)
     names = [sweep.name for sweep in of_suite(plan)]
     suite = manifest_digest(plan.suite, plan.jobs, names)
-    with registered(store.root, plan.suite.name, suite, anew=options.rerun == "all") as since:
+    with registered(store.root, plan.suite.name, suite, anew=options.rerun == "all") as (since, alone):
         store.write_manifest(plan.suite.name, plan.suite, plan.jobs, names)
+        store.sweep_up(jobs, alone=alone)
         failed = _execute(plan, jobs, store, options, since)
         for sweep in () if options.only else sweeps:
             failed += swept(sweep, store, options)
@@ -51,6 +52,8 @@ def _execute(
     crew = hire(plan.unique(), store, asked_of(options))
     chosen = due(jobs, store, crew.limits, options.rerun, options.only or (), since=since)
     with _scheduled(crew, store, options, quiet=not chosen) as schedule:
+        for line in void(chosen, store):
+            schedule.reporter.message(f"void: {line}")
         return without_success(chosen, schedule.drive(jobs, chosen, since=since))
 
 

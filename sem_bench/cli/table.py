@@ -43,7 +43,7 @@ def _usable() -> dict[str, AnyEvaluation]:
 
 def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> None:
     """Write the tables of a suite into its results, and print them."""
-    found = analysis.read(store.root, suite=name, read_file=store.files.read)
+    found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables:
         print(render.render(tables, found.rows, "github"))  # noqa: T201

@@ -96,14 +96,13 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
 
     def run(self, job: RelevanceJob, workspace: Workspace) -> dict[str, Any]:
         """Two rows for each head and K; the features and neighbours of each class stand in `graphs`."""
-        import torch
 
         from sem_bench.base.randomness import derived_seed
         from sem_bench.evaluations.measures import class_graph
-        from sem_bench.evaluations.measures.probing import superclass_of
+        from sem_bench.evaluations.measures.probing import load_heads, superclass_of
         from sem_bench.nets.embeddings import sem
 
-        heads = torch.load(workspace.inputs["probe"] / "head.pt", map_location="cpu", weights_only=True)
+        heads = load_heads(workspace.inputs["probe"], "cpu")
         superclass = superclass_of(job.data.classes, job.data.superclasses)
         seed = derived_seed(job.seed, "split", "relevance")
         rows, graphs = [], []

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sem_bench.base.digest import canonical_json
-from sem_bench.config.fields import Marker
+from sem_bench.config.fields import BackboneName, Marker, Name
+from sem_bench.errors import printable
 from sem_bench.report.layout import Table
 from sem_bench.report.row import ARM, FigureKey
 
@@ -28,7 +29,10 @@ Text = dict[str, Any]  # of JSON
 Plain = Annotated[Text, AfterValidator(plain)]
 Number = Annotated[float, Field(ge=-1e99, le=1e99)]  # whose square is a number, too
 Exact = Annotated[int | float, Field(ge=-1e99, le=1e99)]  # as it stands there: 1 is not made 1.0
-Part = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]  # of a path
+Part = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=240)]  # of a path, as suites make them
+Said = Annotated[str, AfterValidator(printable)]  # for a terminal
+FilePart = Annotated[str, Field(pattern=r"^[^/\\\x00]+$")]
+Sum = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 M = TypeVar("M", bound="File")
 
 
@@ -46,9 +50,9 @@ class File(BaseModel):
 class Listed(File):
     """A job that a manifest or a sweep names."""
 
-    kind: Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+    kind: Name
     slug: Part
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    digest: Sum
 
     @property
     def folder(self) -> str:
@@ -65,23 +69,23 @@ def _typed(settings: Text) -> Text:
 class JobEntry(Listed):
     """A job of a manifest, and where it stands in the tables."""
 
-    inputs: dict[str, str]
-    method: str
+    inputs: dict[Name, Sum]
+    method: Name
     ip: Plain | None
-    embedding: str
+    embedding: Said  # the suite's label
     embedding_config: Annotated[Plain, AfterValidator(_typed)]
-    backbone: str
-    dataset: str
-    recipe: str
+    backbone: BackboneName
+    dataset: Said
+    recipe: Name
     epochs: int
     seed: int
     external: bool = False
     baseline: str = ""
     fraction: Number | None = None
     fractions: list[Number] | None = None
-    columns: list[str] | None = None
-    metric: str | None = None
-    representation: str = ""  # that stands for its arm
+    columns: list[Said] | None = None
+    metric: Said | None = None
+    representation: Said = ""  # that stands for its arm
     marker: Marker | None = None
     owes: list[FigureKey] | None = None
 
@@ -100,6 +104,7 @@ class ManifestFile(File):
     """results/suites/NAME.json."""
 
     version: Literal[1] = Field(alias="schema")
+    number: Annotated[int, Field(ge=0, lt=2**62)] = 0  # of the runs in this folder, which clocks do not count
     written: datetime
     tables: dict[str, Table] | None = None  # of each kind of job
     jobs: list[JobEntry]
@@ -116,7 +121,12 @@ class Provenance(File):
     seconds: Number | None = None
     when: str | None = None
     data: dict[str, str] | None = None  # fingerprints, by split
-    files: dict[str, int] | None = None  # sizes, by name
+    files: dict[FilePart, int] | None = None  # sizes, by name
+
+    @property
+    def whole(self) -> bool:
+        """Whether it says all that runs ask for."""
+        return None not in (self.data, self.files, self.seconds, self.when)
 
 
 class ResultFile(File):
@@ -128,6 +138,12 @@ class ResultFile(File):
     config: Plain
     metrics: Text
     provenance: Provenance | None = None
+    inputs: dict[str, str] = {}  # role -> digest
+    # None: of an earlier version.
+    sums: dict[FilePart, Sum] | None = None  # of the files that the job left
+    bits: Sum | None = None  # of what other jobs build on
+    stands_on: dict[str, Sum] | None = None  # the `bits` of the inputs that were read
+    sum: Sum | None = None
 
 
 class FigureRow(File):
@@ -135,20 +151,20 @@ class FigureRow(File):
 
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
 
-    column: str
+    column: Said
     fraction: Number
-    metric: str
-    representation: str
+    metric: Said
+    representation: Said
     value: Number
     tau_d: Exact | None = None
-    notes: list[str] | None = None
+    notes: list[Said] | None = None
 
 
 class Metrics(File):
     """What a result says of a pretraining or an evaluation."""
 
     rows: list[FigureRow] | None = None
-    notes: list[str] | None = None
+    notes: list[Said] | None = None
     predictions: str | None = None
 
 
@@ -156,5 +172,5 @@ def validated(model: type[M], content: Any) -> M | None:
     """A file's content as a model; None where it does not fit."""
     try:
         return model.model_validate(content)
-    except ValidationError:
+    except (ValidationError, RecursionError):
         return None

@@ -12,22 +12,23 @@ from typing import Any
 from sem_bench.base.digest import canonical_json
 from sem_bench.report import published
 from sem_bench.report.gains import Cell, seeds_text, with_gains
+from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.layout import Table
-from sem_bench.report.results import Evaluated, Key, Manifest, Measurement, ResultReader, evaluated
+from sem_bench.report.results import Evaluated, Key, Manifest, Measurement, evaluated
 from sem_bench.report.row import Row
 
 
-def evaluation_rows(found: Sequence[Manifest], read: ResultReader) -> list[Row]:
-    """The rows of manifests in their order, from results as `results.reader` reads them.
+def evaluation_rows(found: Sequence[Manifest], folders: JobFolders) -> list[Row]:
+    """The rows of manifests in their order, from the job folders.
 
     Accuracies and gains are in percent, unrounded; None is a hole. A result that cannot be read counts as missing.
     """
-    return [row for manifest in found for row in with_gains(_cells(manifest, read))]
+    return [row for manifest in found for row in with_gains(_cells(manifest, folders))]
 
 
-def _cells(manifest: Manifest, read: ResultReader) -> list[Cell]:
+def _cells(manifest: Manifest, folders: JobFolders) -> list[Cell]:
     arms = [
-        (manifest.tables[jobs[0].kind], [evaluated(job, read, manifest.tables[job.kind]) for job in jobs])
+        (manifest.tables[jobs[0].kind], [evaluated(job, folders, manifest.tables[job.kind]) for job in jobs])
         for jobs in manifest.arms.values()
     ]
     seen: dict[str, list[Key]] = {}  # arms alike have the same columns: one without results shows its holes

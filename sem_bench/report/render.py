@@ -7,19 +7,22 @@ from sem_bench.base.files import write_atomic
 from sem_bench.report import formats
 from sem_bench.report.figures import write
 from sem_bench.report.row import Row
-from sem_bench.report.text_table import TextTable
+from sem_bench.report.text_table import TextTable, printed
 
 
 def render(tables: Sequence[TextTable], rows: Sequence[Row], format: str) -> str:
     """The text of a format, without the last line end. Raises UserError for an unknown format."""
-    return formats.named(format).render(tables, rows)
+    return formats.named(format).render([printed(table) for table in tables], rows)
 
 
 def files(folder: Path, rows: Sequence[Row], tables: Sequence[TextTable]) -> dict[Path, str]:
     """TABLE.END of each table and each format that has files, in a folder, with their texts."""
     texts: dict[Path, str] = {}
     for kind in dict.fromkeys(table.name for table in tables) or ["comparison"]:
-        shown, own = [table for table in tables if table.name == kind], [row for row in rows if row.table == kind]
+        shown, own = (
+            [printed(table) for table in tables if table.name == kind],
+            [row for row in rows if row.table == kind],
+        )
         for one in map(formats.named, formats.names()):
             if one.END is not None:
                 texts[folder / f"{kind}.{one.END}"] = one.render(shown, own) + "\n"

@@ -6,19 +6,19 @@ A damaged result is never an error: it counts as absent, with the reason.
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from string import Formatter
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from pydantic import ValidationError
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.base.files import read_json
+from sem_bench.base.seals import holds
 from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
-from sem_bench.report.file_models import FigureRow, JobEntry, ManifestFile, Metrics, ResultFile, plain, validated
+from sem_bench.report.file_models import FigureRow, JobEntry, ManifestFile
+from sem_bench.report.job_folder import READ_BY_TABLES, JobFolders, Look, Result
 from sem_bench.report.layout import Table
 from sem_bench.report.row import FigureKey, main_representation
 
@@ -58,7 +58,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation job: its figures, or why there are none ("missing", "failed" or "unreadable")."""
+    """An evaluation job: its figures, or why there are none, as `Look.absence` says it."""
 
     job: JobEntry
     absence: str = ""
@@ -73,23 +73,12 @@ class Manifest:
     """A suite that was run: its jobs, its evaluation jobs by arm, and what their tables look like."""
 
     name: str
+    number: int  # 0: of an earlier version
     written: datetime
     jobs: list[JobEntry]
     arms: dict[str, list[JobEntry]]  # each says its `representation` and what it `owes`
     tables: dict[str, Table]  # of each kind of job
     sweeps: list[str]  # files of results/sweeps/
-
-
-@dataclass(frozen=True)
-class Result:
-    """What is in a job's folder."""
-
-    folder: Path
-    file: ResultFile
-    metrics: Metrics
-
-
-ResultReader = Callable[[str, str], tuple[Result | None, str]]
 
 
 class Kind(Protocol):
@@ -103,10 +92,21 @@ class Kind(Protocol):
         """The least that a job of a manifest was to give."""
 
 
-def manifests(results: Path, *, suite: str | None, all_suites: bool, known: Mapping[str, Kind]) -> list[Manifest]:
+SLACK = timedelta(minutes=10)  # clocks of hosts differ
+
+
+def manifests(
+    results: Path,
+    *,
+    suite: str | None,
+    all_suites: bool,
+    known: Mapping[str, Kind],
+    say: Callable[[str], None] = lambda line: None,
+) -> list[Manifest]:
     """The manifest of `suite`, or all of them by age, or the last. Raises UserError where there is none.
 
-    What a manifest does not say of its tables is taken from the kinds of job that are `known` here.
+    What a manifest does not say of its tables is taken from the kinds of job that are `known` here. Of several
+    a damaged one is passed over; `say` hears of it.
     """
     if not results.is_dir():
         raise UserError(f"{results}: no such folder; `run SUITE --results {results}` makes it")
@@ -115,24 +115,48 @@ def manifests(results: Path, *, suite: str | None, all_suites: bool, known: Mapp
         raise UserError(f"{results}: no suite was run here yet; `run SUITE --results {results}` runs one")
     if suite is not None and suite not in paths:
         raise UserError(f"--suite {suite}: not in {results}{did_you_mean(suite, paths)}")
-    chosen = [paths[suite]] if suite is not None else paths.values()
-    found = sorted((_manifest(path, known) for path in chosen), key=lambda manifest: manifest.written)
+    found: list[Manifest] = []
+    damaged: list[str] = []
+    for path in [paths[suite]] if suite is not None else paths.values():
+        try:
+            found.append(_manifest(path, known))
+        except UserError as error:
+            damaged += error.problems
+    if not found:
+        raise UserError(damaged)
+    for line in damaged:
+        say(f"passed over: {line}")
+    found.sort(key=lambda manifest: _age(manifest, say if len(found) > 1 else lambda line: None))
     return found if all_suites else found[-1:]
 
 
+def _age(manifest: Manifest, say: Callable[[str], None]) -> tuple[int, datetime]:
+    """By what manifests are put in order: the number of the run, for clocks may go back; then the time."""
+    if manifest.written <= datetime.now(UTC) + SLACK:
+        return manifest.number, manifest.written
+    if manifest.number == 0:
+        say(f"suite {manifest.name!r} is dated in the future ({manifest.written}): not taken for the last one run")
+    return manifest.number, datetime.min.replace(tzinfo=UTC)
+
+
 def _manifest(path: Path, known: Mapping[str, Kind]) -> Manifest:
+    if path.is_dir():
+        raise UserError(f"{path}: a folder where a suite's manifest should be; move it away, and run the suite again")
     try:
-        file = ManifestFile.model_validate(read_json(path))
+        content = read_json(path)
+        file = ManifestFile.model_validate(content)
+        if not holds(content):
+            raise _Lacking("sum")
         tables = {kind: one.table for kind, one in known.items()} | (file.tables or {})
         arms: dict[str, list[JobEntry]] = {}
         for job in file.jobs:
             if job.kind in tables:
                 job = _complete(job, known.get(job.kind))
                 arms.setdefault(job.arm, []).append(job)
-    except (ValidationError, _Lacking):
+    except (ValidationError, RecursionError, _Lacking):
         raise UserError(f"{path}: damaged, or written by another version; run the suite again") from None
     written = file.written if file.written.tzinfo else file.written.replace(tzinfo=UTC)
-    return Manifest(path.stem, written, file.jobs, arms, tables, file.sweeps)
+    return Manifest(path.stem, file.number, written, file.jobs, arms, tables, file.sweeps)
 
 
 class _Lacking(Exception):  # noqa: N818 - no error: the file is
@@ -157,46 +181,20 @@ def _complete(job: JobEntry, kind: Kind | None) -> JobEntry:
     return job
 
 
-def reader(results: Path, read_file: Callable[[Path], Any] = read_json) -> ResultReader:
-    """A function (kind, digest) -> (result, ""), or (None, why there is none). Each file is read once.
-
-    `read_file` reads a JSON file, perhaps from memory; None where it is absent or damaged.
-    """
-
-    @cache
-    def folders(kind: str) -> dict[str, Path]:
-        return {path.name[-12:]: path for path in sorted((results / kind).glob("*"))}
-
-    @cache
-    def read(kind: str, digest: str) -> tuple[Result | None, str]:
-        folder = folders(kind).get(digest[:12])
-        if folder is None or not (folder / "result.json").exists():
-            return None, "failed" if folder and (folder / "error.txt").exists() else "missing"
-        file = validated(ResultFile, read_file(folder / "result.json"))
-        metrics = None if file is None else validated(Metrics, file.metrics)
-        if file is None or metrics is None or (file.kind, file.digest) != (kind, digest):
-            return None, "unreadable"
-        return Result(folder, file, metrics), ""
-
-    return read
-
-
-def evaluated(job: JobEntry, read: ResultReader, table: Table) -> Evaluated:
+def evaluated(job: JobEntry, folders: JobFolders, table: Table) -> Evaluated:
     """What is known of a job. The setting is that of its pretraining, which made the representation."""
-    result, absence = read(job.kind, job.digest)
-    if result is None:
-        return Evaluated(job, absence)
-    rows = result.metrics.rows
-    if rows is None or not all(_fits(row, table) for row in rows):
-        return Evaluated(job, "unreadable")
-    figures: dict[Key, list[Measurement]] = {}
-    for number, row in enumerate(rows):
+    look = folders.look(job.kind, job.digest, table)
+    if look.result is None:
+        return Evaluated(job, look.absence)
+    result, figures = look.result, dict[Key, list[Measurement]]()
+    for number, row in enumerate(result.metrics.rows or ()):
         extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
         figure = Measurement(row.value, row.tau_d, tuple(row.notes or ()), extra, _predictions(result, number))
         figures.setdefault(_key(row, table), []).append(figure)
     config = canonical_json({name: value for name, value in result.file.config.items() if name != "seed"})
-    pretraining, _ = read("pretrain", job.inputs["pretrain"])
-    notes = [note for one in (pretraining, result) if one is not None for note in one.metrics.notes or ()]
+    pretraining = folders.look("pretrain", job.inputs["pretrain"])
+    notes = [note for one in (pretraining.result, result) if one is not None for note in one.metrics.notes or ()]
+    notes += [f"its pretraining is {pretraining.absence}"] * pretraining.void
     return Evaluated(job, "", config, figures, tuple(notes), _setting(pretraining))
 
 
@@ -208,36 +206,15 @@ def _key(row: FigureRow, table: Table) -> Key:
     return Key(row.column, row.fraction, row.metric, representation, row.tau_d)
 
 
-def _fits(row: FigureRow, table: Table) -> bool:
-    """Whether the extras that the table reckons with or prints are numbers, and the others such that JSON can hold."""
-    extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
-    if table.chance in extra:
-        printed = {name for _, name, *_ in Formatter().parse(table.aside) if name in table.extras}
-        if not all(isinstance(extra.get(name), int | float) for name in {table.chance, *printed}):
-            return False
-    try:
-        return not extra or bool(plain(extra))
-    except ValueError:
-        return False
-
-
 def _predictions(result: Result, number: int) -> Predictions | None:
     """Those of a row of a probe; a record made before they were kept has none."""
-    path = result.folder / "predictions.bin"
+    path = result.folder / READ_BY_TABLES
     layout = re.match(r"(\d{1,9}) rows of (\d{1,12}) bits", result.metrics.predictions or "")
     if layout is None or number >= int(layout[1]) or not path.is_file():
         return None
     return Predictions(path, number, int(layout[1]), int(layout[2]))
 
 
-def _setting(pretraining: Result | None) -> str:
-    made = pretraining and pretraining.file.provenance
+def _setting(pretraining: Look) -> str:
+    made = pretraining.result and pretraining.result.file.provenance
     return f"{made.device.split(':')[0]} {made.precision}" if made and made.device and made.precision else UNKNOWN
-
-
-def checked_result(content: Any) -> dict[str, Any] | None:
-    """The content of a result.json, if it is whole and of this version; else None."""
-    file = validated(ResultFile, content)
-    made = file and file.provenance
-    whole = made and None not in (made.data, made.files, made.seconds, made.when)
-    return content if whole else None

@@ -1,6 +1,8 @@
 """A table for reading, before any format."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from sem_bench.errors import printable
 
 HOLE = "—"
 
@@ -25,3 +27,15 @@ class TextTable:
     legend: list[str]
     notes: list[str]  # footnotes 1, 2, ...
     name: str = ""  # which of the tables
+
+
+def printed(table: TextTable) -> TextTable:
+    """The same in texts of one line each that every terminal can show, and none obeys."""
+    return replace(
+        table,
+        title=printable(table.title),
+        columns=[printable(column) for column in table.columns],
+        body=[[replace(cell, text=printable(cell.text)) for cell in line] for line in table.body],
+        legend=[printable(line) for line in table.legend],
+        notes=[printable(note) for note in table.notes],
+    )

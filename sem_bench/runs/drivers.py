@@ -23,12 +23,12 @@ class _Other(NamedTuple):
 
 
 @contextmanager
-def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[int | None]:
+def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[tuple[int | None, bool]]:
     """While this run of a suite is alive. `suite` is the digest of all that it means.
 
-    Where jobs are to be done `anew`, gives the time (ns, by the clock of the results folder) from which on results
-    are new: when the first of the runs that do it together began. Raises UserError where a run of another suite of
-    this name is alive.
+    Gives (time, alone). Where jobs are to be done `anew`, results are new from that time on (ns, by the clock of the
+    results folder): when the first of the runs that do it together began; else None. `alone`: no other run is
+    alive here, of any suite. Raises UserError where a run of another suite of this name is alive.
     """
     folder = root / "suites" / ".runs" / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,10 @@ def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[int
     with Lock(folder / "lock"):
         life.acquire()
         try:
-            others = list(_alive(folder, (folder / own).stat().st_mtime))
+            now = (folder / own).stat().st_mtime
+            others = list(_alive(folder, now))
+            elsewhere = (any(_alive(one, now)) for one in folder.parent.iterdir() if one.is_dir() and one != folder)
+            alone = not others and not any(elsewhere)
             if wrong := [other.holder for other in others if other.suite != suite]:
                 text = f"suite {name!r}: a run of another suite of this name is at work in {root} ({wrong[0]})"
                 raise UserError(f"{text}; give this one another name, such as --set name={name}_2")
@@ -48,7 +51,7 @@ def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[int
             life.release()
             raise
     try:
-        yield since
+        yield since, alone
     finally:
         said.unlink(missing_ok=True)
         life.release()

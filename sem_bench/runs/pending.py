@@ -9,6 +9,7 @@ from sem_bench.runs.job import Job, named
 from sem_bench.runs.store import Store
 
 Rerun = Literal["missing", "failed", "all"]
+LINES = 20
 
 
 def selection(
@@ -29,7 +30,16 @@ def selection(
             if store.status(job) == "failed" or failed & set(job.inputs.values()):
                 failed.add(job.digest)
         return with_inputs(jobs, store, lacking & failed)
-    return with_inputs(jobs, store, lacking)
+    return [job for job in jobs if job.digest in _with_dependants(jobs, lacking)]
+
+
+def _with_dependants(jobs: Sequence[Job], digests: set[str]) -> set[str]:
+    """And what stands on those jobs. It is done again where they turn out otherwise, else there is nothing to do."""
+    found = set(digests)
+    for job in jobs:  # a job stands after its inputs
+        if not found.isdisjoint(job.inputs.values()):
+            found.add(job.digest)
+    return found
 
 
 def with_inputs(jobs: Sequence[Job], store: Store, wanted: set[str]) -> list[Job]:
@@ -41,6 +51,13 @@ def with_inputs(jobs: Sequence[Job], store: Store, wanted: set[str]) -> list[Job
             found.append(job)
             inputs |= set(job.inputs.values())
     return found[::-1]
+
+
+def void(jobs: Sequence[Job], store: Store) -> list[str]:
+    """A line for each result that is there and cannot be believed, up to so many."""
+    found = [(job, look.why) for job in jobs if (look := store.look(job)).void]
+    lines = [f"{job.kind}/{job.slug}: {why}" for job, why in found[:LINES]]
+    return lines + [f"and {len(found) - LINES} more"] * (len(found) > LINES)
 
 
 def look_at_data(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
@@ -66,7 +83,7 @@ def due(
 
 
 def states(jobs: Sequence[Job], store: Store) -> dict[str, str]:
-    """done, failed, partial, missing, or "no data", by digest."""
+    """done, void, failed, partial, missing, or "no data", by digest."""
     found: dict[str, str] = {job.digest: store.status(job) for job in jobs}
     lacks = lacking([job for job in jobs if found[job.digest] != "done"])
     return found | {digest: "no data" for digest, lines in lacks.items() if lines}

@@ -14,6 +14,7 @@ import torch
 
 from sem_bench.base.device import precision
 from sem_bench.evaluation import Evaluation
+from sem_bench.report.job_folder import files_left
 from sem_bench.runs.order import Order
 from sem_bench.runs.store import now
 from sem_bench.workspace import Workspace
@@ -58,7 +59,7 @@ class Meter:
             "data": seen.data,
             "images": seen.images,
             **({"speed": seen.speed} if seen.speed else {}),
-            "files": {name: (workspace.folder / name).stat().st_size for name in ("config.json", *order.stage.outputs)},
+            "files": {path.name: path.stat().st_size for path in files_left(workspace.folder)},
         }
 
 

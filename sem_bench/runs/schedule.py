@@ -178,7 +178,7 @@ class _Drive:
         if reason := self._blocked(job):
             self._finish(digest, "blocked", reason)
         elif (self.since is None or self.since) and self.store.done_since(job, self.since or 0):
-            self._finish(digest, "reused", "done by another run")
+            self._finish(digest, "reused", "done already")
         elif self.store.failed_at(job) not in (None, self.failures[digest]):
             self._finish(digest, "failed", f"in another run (see {self.store.error_file(job)})")
         else:

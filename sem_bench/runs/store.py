@@ -17,18 +17,20 @@ from typing import Any, Literal, Protocol
 
 from sem_bench.base import locks
 from sem_bench.base.digest import digest
-from sem_bench.base.files import JsonFiles, files_below, lines_digest, write_atomic, write_json
+from sem_bench.base.files import JsonFiles, files_below, left_behind, lines_digest, read_json, write_atomic, write_json
 from sem_bench.base.locks import Lock
+from sem_bench.base.seals import holds, with_sum
 from sem_bench.config.fields import Model, SplitName, resolved
 from sem_bench.data.dataset import Place
 from sem_bench.errors import UserError
-from sem_bench.evaluation import Evaluation
+from sem_bench.evaluation import Evaluation, Stage
 from sem_bench.report.file_models import SCHEMA, folder_name
-from sem_bench.report.results import checked_result
+from sem_bench.report.job_folder import DIGITS, JobFolders, Look
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite
 
-Status = Literal["done", "failed", "partial", "missing"]
+Status = Literal["done", "void", "failed", "partial", "missing"]
+SET_ASIDE = "set-aside"  # below the results: what was not what was written
 
 
 class Stored(Protocol):
@@ -51,6 +53,10 @@ class Stored(Protocol):
         """All that its stage depends on."""
 
     @property
+    def stage(self) -> Stage[Any]:
+        """What does it."""
+
+    @property
     def place(self) -> Place:
         """Where the data lie that it reads."""
 
@@ -65,65 +71,66 @@ class Store:
         if root.exists() and not root.is_dir():
             raise UserError(f"--results {root}: this is a file, not a folder")
         self.root = root
+        self.folders = JobFolders(root, whole=True)
         self.files = JsonFiles()
-        self._folders: dict[str, dict[str, Path]] = {}
         self._stamps: dict[Path, str] = {}
         self._described: dict[tuple[object, ...], dict[SplitName, Path]] = {}  # data -> the files of its fingerprints
         self._claims: dict[Path, Lock] = {}
 
     def folder(self, job: Stored) -> Path:
         """Where the job's files are, or will be."""
-        return self._existing(job.kind).get(job.digest[:12], self._place(job))
+        place = self.root / job.kind / folder_name(job.slug, job.digest)
+        there = self.folders.named(job.kind, job.digest)
+        if len(there) > 1 and (result := self.folders.look(job.kind, job.digest).result):
+            return result.folder
+        return place if place in there or not there else there[0]
 
     def by_digest(self, kind: str, digest: str) -> Path | None:
         """The folder of a finished job, or None."""
-        if digest[:12] not in self._existing(kind):
-            del self._folders[kind]  # another process may have made it meanwhile
-        folder = self._existing(kind).get(digest[:12])
-        return folder if folder is not None and _appeared(folder / "result.json") else None
+        if not self.folders.named(kind, digest):
+            self.folders.forget(kind)  # another process may have made it meanwhile
+        there = self.folders.named(kind, digest)
+        if len(there) > 1 and (result := self.folders.look(kind, digest).result):
+            return result.folder
+        return there[0] if there and _appeared(there[0] / "result.json") else None
 
-    def _place(self, job: Stored) -> Path:
-        return self.root / job.kind / folder_name(job.slug, job.digest)
+    def look(self, job: Stored) -> Look:
+        """The job's result, if it is whole, of this job, and made from the inputs and data that are there."""
+        look = self.folders.look(job.kind, job.digest, getattr(job.stage, "table", None))
+        if look.result is None:
+            return look
+        used = look.result.content["provenance"]["data"]
+        here = self.fingerprints(job) or used
+        if all(here.get(split) == value for split, value in used.items()):
+            return look
+        return Look(absence="outdated", why="made from other data than is there now")
 
-    def _existing(self, kind: str) -> dict[str, Path]:
-        """Folders by digest, listed once: a plan asks for thousands."""
-        if kind not in self._folders:
-            here = self.root / kind
-            names = sorted(os.listdir(here)) if here.is_dir() else []  # noqa: PTH208 - thousands: no paths to sort
-            jobs = [name for name in names if not name.endswith((".rerun", ".old")) and name != ".locks"]
-            self._folders[kind] = {name[-12:]: here / name for name in jobs}
-        return self._folders[kind]
+    def result(self, job: Stored) -> dict[str, Any] | None:
+        """Its content; None where there is none that can be believed."""
+        found = self.look(job).result
+        return None if found is None else found.content
 
     def usable(self, job: Stored) -> bool:
-        """Whether other jobs can build on it: done, and its files are still as long as they were."""
-        result, folder = self.result(job), self.folder(job)
-        return result is not None and all(
-            size == _size(folder / name) for name, size in result["provenance"]["files"].items()
-        )
+        """Whether other jobs can build on it."""
+        return self.look(job).result is not None
 
     def status(self, job: Stored) -> Status:
-        """What is there of a job."""
+        """What is there of a job; void: a result that cannot be believed."""
         folder = self.folder(job)
         if not folder.is_dir():  # as nearly all are at first
             return "missing"
-        if self.result(job) is not None:
+        look = self.look(job)
+        if look.result is not None:
             return "done"
         if (folder / "error.txt").exists():
             return "failed"
+        if look.void:
+            return "void"
         return "partial" if (folder / "checkpoint.pt").exists() else "missing"
-
-    def result(self, job: Stored) -> dict[str, Any] | None:
-        """The job's result, if it is whole, of this job, and made from the data that is there; else None."""
-        result = checked_result(self.files.read(self.folder(job) / "result.json"))
-        if result is None or result["digest"] != job.digest:
-            return None
-        used = result["provenance"]["data"]
-        here = self.fingerprints(job) or used
-        return result if all(here.get(split) == value for split, value in used.items()) else None
 
     def claim(self, job: Stored) -> Lock:
         """Who works on a job holds it, and writes into its folder only as long as it does."""
-        path = self.root / job.kind / ".locks" / job.digest[:12]  # outside the folder, which may be exchanged
+        path = self.root / job.kind / ".locks" / job.digest[:DIGITS]  # outside the folder, which may be exchanged
         if path not in self._claims:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._claims[path] = Lock(path, fence=True)
@@ -160,13 +167,49 @@ class Store:
         else:
             beside, old = folder.with_name(f"{folder.name}.rerun"), folder.with_name(f"{folder.name}.old")
             _tidy(beside, afresh=afresh, since=since)
+            if not afresh and not (beside / "checkpoint.pt").exists():
+                with contextlib.suppress(OSError):  # which may be whole where the result is damaged: it says so itself
+                    os.link(folder / "checkpoint.pt", beside / "checkpoint.pt")
             yield beside
             if (beside / "result.json").exists():  # else the old result stays
                 locks.check()
                 folder.rename(old)
                 beside.rename(folder)
                 shutil.rmtree(old)
-        self._folders.setdefault(job.kind, {})[job.digest[:12]] = folder
+        if (folder / "result.json").exists():
+            for other in self.folders.named(job.kind, job.digest):
+                if other not in (folder, folder.with_name(f"{folder.name}.rerun")):
+                    self.move_aside(other, f"a second folder of this job beside {folder.name}")
+            self.folders.forget(job.kind)
+        self.folders.add(job.kind, job.digest, folder.name)
+
+    def move_aside(self, path: Path, why: str) -> Path | None:
+        """Move what cannot be believed to set-aside/, with the reason; None where it is not there any more.
+
+        Nothing that lies there is read again, and nothing is deleted.
+        """
+        name = "-".join(path.relative_to(self.root).parts[1:])
+        target = self.root / SET_ASIDE / f"{path.relative_to(self.root).parts[0]}-{name}-{uuid.uuid4().hex[:6]}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            return None
+        write_atomic(target.with_name(f"{target.name}.why.txt"), f"{path}: {why}\n")
+        self.folders.forget(path.relative_to(self.root).parts[0])
+        return target
+
+    def set_aside(self, kind: str, digest: str, folder: Path, why: str) -> Path | None:
+        """The same with the folder of a job, unless somebody works on it."""
+        path = self.root / kind / ".locks" / digest[:DIGITS]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = Lock(path)
+        if not lock.take():
+            return None
+        try:
+            return self.move_aside(folder, why)
+        finally:
+            lock.release()
 
     def fail(self, job: Stored, text: str) -> bool:
         """Note why a job failed whose worker could not; False where another process works on it now."""
@@ -200,17 +243,38 @@ class Store:
     def write_manifest(self, name: str, suite: Suite, jobs: Sequence[Job], sweeps: Sequence[str] = ()) -> Path:
         """results/suites/NAME.json: the resolved suite, its jobs, what their tables look like, its sweeps."""
         path = self.root / "suites" / f"{name}.json"
+        if path.is_dir():
+            raise UserError(f"{path}: a folder where the suite's manifest goes; move it away, and run again")
+        numbers = [_number(other) for other in path.parent.glob("*.json")]
         manifest = {
             "schema": SCHEMA,
             "name": name,
+            "number": 1 + max(numbers, default=0),  # of this run, for clocks may go back
             "written": now(),
             "suite": suite.model_dump(mode="json"),
             "tables": {job.kind: job.stage.table.model_dump() for job in jobs if isinstance(job.stage, Evaluation)},
             "jobs": [job.manifest_entry() for job in jobs],
             "sweeps": list(sweeps),
         }
-        write_json(path, manifest)
+        write_json(path, with_sum(manifest))
         return path
+
+    def sweep_up(self, jobs: Sequence[Job], *, alone: bool) -> None:
+        """Clear away what dead processes left: temporary files, and where no other run is alive begun replacements of
+        sound results."""
+        folders = [self.root / name for name in ("suites", "sweeps", "cache/data", "cache/features")]
+        for folder in (*folders, *(self.root / "tables").glob("*")):
+            for path in left_behind(folder):
+                path.unlink(missing_ok=True)
+        for job in jobs if alone else ():
+            if not (names := self.folders.beside(job.kind)):
+                continue
+            folder = self.folder(job)
+            if f"{folder.name}.rerun" in names and self.usable(job):
+                beside, claim = folder.with_name(f"{folder.name}.rerun"), self.claim(job)
+                if not (beside / "error.txt").exists() and claim.take():
+                    shutil.rmtree(beside, ignore_errors=True)
+                    claim.release()
 
     def fingerprints(self, job: Stored) -> dict[SplitName, str] | None:
         """What is known of the content of the job's data, by split; None before its first use here."""
@@ -218,8 +282,8 @@ class Store:
         described = type(data), data.model_dump_json(), *map(self._stamp, job.place.needs)  # the same for many jobs
         if described not in self._described:
             self._described[described] = {split: self._fingerprint_file(job, split) for split in data.counts}
-        found = {split: self.files.read(path) for split, path in self._described[described].items()}
-        return found if all(found.values()) else None
+        found = {split: _fingerprint(self.files.read(path)) for split, path in self._described[described].items()}
+        return {split: value for split, value in found.items() if value} if all(found.values()) else None
 
     def looking_at_data(self) -> Lock:
         """Who reads data for their fingerprints holds it."""
@@ -231,7 +295,7 @@ class Store:
         """Remember the content of each split."""
         self._stamps.clear()  # reading it may have unpacked or downloaded it
         for split, value in fingerprints.items():
-            write_json(self._fingerprint_file(job, split), value)
+            write_json(self._fingerprint_file(job, split), with_sum({"fingerprint": value}))
 
     def _fingerprint_file(self, job: Stored, split: SplitName) -> Path:
         data = data_of(job)
@@ -261,8 +325,16 @@ def _libraries() -> dict[str, str]:
     return {name: version(name) for name in ("numpy", "pillow")}
 
 
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+def _fingerprint(content: object) -> str | None:
+    """What a file of cache/data says; None where it is damaged. One of before is a text alone."""
+    value = content.get("fingerprint") if isinstance(content, dict) and holds(content) else content
+    return value if isinstance(value, str) and value else None
+
+
+def _number(manifest: Path) -> int:
+    content = read_json(manifest)
+    found = content.get("number") if isinstance(content, dict) else None
+    return found if isinstance(found, int) and 0 <= found < 2**62 - 1 else 0
 
 
 def _appeared(path: Path) -> bool:

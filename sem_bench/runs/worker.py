@@ -5,7 +5,7 @@ A worker knows an order and the results folder, and no plan: it can be any proce
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,13 +14,16 @@ import torch
 from sem_bench.base import interrupts, locks, world
 from sem_bench.base.companions import DeathError, together
 from sem_bench.base.device import choose_device
-from sem_bench.base.files import write_json
+from sem_bench.base.digest import digest
+from sem_bench.base.files import file_digest, read_json, write_json
 from sem_bench.base.limits import Limits
+from sem_bench.base.seals import DamagedError, with_sum
 from sem_bench.data import loading
 from sem_bench.data.shared_images import share_in
 from sem_bench.errors import UserError, described
 from sem_bench.evaluation import Evaluation
-from sem_bench.report.file_models import SCHEMA
+from sem_bench.report.file_models import SCHEMA, ResultFile, validated
+from sem_bench.report.job_folder import files_left
 from sem_bench.runs.job import Job, data_of, job_digest
 from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Started, Tell
 from sem_bench.runs.provenance import Meter
@@ -61,6 +64,7 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     try:
         _check(order)
         workspace = _workspace(order, folder, device, tell, store)
+        given = _bits_of(workspace.inputs)
         settings = order.config.model_dump(mode="json")
         write_json(folder / "config.json", settings)
         store.write_state(folder, "running")
@@ -81,6 +85,9 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
         return Outcome("pruned", "worse than others at this epoch; its checkpoint stays")
     except locks.LostError:
         raise
+    except DamagedError as error:
+        said = _set_aside(error, workspace, order, store)
+        return _failure(UserError(said) if said else error, folder, store)
     except DeathError as error:
         store.write_state(folder, "interrupted")
         return Outcome("died", str(error))
@@ -93,8 +100,14 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
         with suppress(Exception):  # what interrupts counts, and no full disk or lost claim
             store.write_state(folder, "interrupted")
         raise
+    if absent := [name for name in order.stage.outputs if not (folder / name).is_file()]:
+        return _failure(UserError(f"{order.kind}: run left no {absent[0]}"), folder, store)
+    if _bits_of(workspace.inputs) != given:
+        return _failure(UserError("an input was made again meanwhile; the next run does this job"), folder, store)
     store.write_state(folder, "done")
     _tell_other_data(order, workspace, tell, store)
+    sums = {path.name: file_digest(path) for path in files_left(folder)}
+    outputs = {name: sums[name] for name in order.stage.outputs}
     result = {
         "schema": SCHEMA,
         "kind": order.kind,
@@ -103,9 +116,27 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
         "inputs": order.inputs,
         "metrics": metrics,
         "provenance": meter.provenance(order, workspace),
+        "sums": sums,
+        "bits": workspace.seen.bits or digest(outputs or metrics),
+        "stands_on": {role: bits for role, bits in given.items() if bits is not None},
     }
-    write_json(folder / "result.json", result)  # last: its existence means done
+    write_json(folder / "result.json", with_sum(result))  # last: its existence means done
     return Outcome("done")
+
+
+def _bits_of(inputs: Mapping[str, Path]) -> dict[str, str | None]:
+    """What the inputs are that a job reads, by role; None: of an earlier version, which does not say it."""
+    found = {role: validated(ResultFile, read_json(folder / "result.json")) for role, folder in inputs.items()}
+    return {role: None if file is None else file.bits for role, file in found.items()}
+
+
+def _set_aside(error: DamagedError, workspace: Workspace, order: Order, store: Store) -> str:
+    """Where an input was damaged, set it aside, so that the next run makes it again; what there is to say."""
+    for role, folder in workspace.inputs.items():
+        if error.path.parent == folder:
+            store.set_aside(role, order.inputs[role], folder, str(error))
+            return f"{error}; {role}/{folder.name} is set aside, and the next run makes it again"
+    return ""
 
 
 def accompany(text: str, folder: str) -> None:
@@ -145,12 +176,28 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
     def hopeless(epoch: int, figure: float) -> bool:
         return not tell(Figure(epoch, figure))
 
-    inputs = {role: store.by_digest(role, digest) for role, digest in order.inputs.items()}
-    if lacking := [role for role, where in inputs.items() if where is None]:
-        raise UserError(f"{order.kind}/{order.slug}: its {lacking[0]} has no result any more")
+    def distrust(path: Path, why: str) -> None:
+        if world.rank() > 0:
+            return
+        if path.is_relative_to(store.root / "cache"):
+            path.unlink(missing_ok=True)
+        else:
+            store.move_aside(path, why)
+        tell(Message(f"{order.kind}/{order.slug}: {path.name}: {why}; it is made anew"))
+
+    inputs = {}
+    for role, needed in order.inputs.items():
+        if store.by_digest(role, needed) is None:
+            raise UserError(f"{order.kind}/{order.slug}: its {role} has no result any more")
+        look = store.folders.look(role, needed)
+        if look.result is None:
+            raise UserError(f"{order.kind}/{order.slug}: its {role} cannot be believed ({look.why or look.absence})")
+        inputs[role] = look.result.folder
     return Workspace(
         folder=folder,
-        inputs={role: where for role, where in inputs.items() if where is not None},
+        inputs=inputs,
+        digest=order.digest,
+        distrust=distrust,
         method_code=order.method_code,
         place=order.place,
         weights=order.weights,

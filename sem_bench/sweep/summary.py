@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.files import write_json
+from sem_bench.base.seals import with_sum
 from sem_bench.report.file_models import SCHEMA
 from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
@@ -56,7 +57,7 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
     known = {study["name"]: study for study in (before or {"studies": []})["studies"] if study.get("shared") in shared}
     content["studies"] = list((known | made).values())
     if before != content:
-        write_json(path, content)
+        write_json(path, with_sum(content))
 
 
 def progress(subjects: Subjects, store: Store) -> tuple[int, float]:

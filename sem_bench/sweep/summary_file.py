@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from sem_bench.base.files import read_json
+from sem_bench.base.seals import SUM, holds
+from sem_bench.config.fields import Name
 from sem_bench.config.validation import known
-from sem_bench.report.file_models import Exact, File, Listed, Plain, validated
+from sem_bench.report.file_models import Exact, File, Listed, Plain, Said, validated
 from sem_bench.sweep.objectives import OBJECTIVES
 
 
@@ -22,12 +24,12 @@ class Trial(File):
     """One setting that was tried."""
 
     number: int
-    state: str
-    params: dict[str, Exact]
+    state: Said
+    params: dict[Name, Exact]
     tau_d: Exact | None
     search: list[Found]
     made_with: Plain = {}
-    notes: list[str]
+    notes: list[Said]
     embedding_config: Plain
     digests: list[str]
 
@@ -41,7 +43,7 @@ class Best(File):
     """The chosen setting, and what it reaches on the test images with each seed."""
 
     number: int
-    params: dict[str, Exact]
+    params: dict[Name, Exact]
     test: list[Exact]
     test_tau_d: list[Exact | None]
 
@@ -49,23 +51,23 @@ class Best(File):
 class Study(File):
     """One method's trials."""
 
-    name: str
+    name: Said
     shared: str = ""  # of the settings that its trials have in common with those of other methods
     sampler: Plain
     own_first: bool = True
     pruner: Plain | None
-    method: str
+    method: Said
     ip: Plain | None
-    embedding: str
-    backbone: str
-    dataset: str
-    recipe: str
+    embedding: Said
+    backbone: Said
+    dataset: Said
+    recipe: Said
     epochs: int
-    representation: str
+    representation: Said
     tau_d: list[Exact]
     trials: list[Trial]
-    importance: dict[str, Exact]
-    importance_note: str
+    importance: dict[Name, Exact]
+    importance_note: Said
     best: Best | None
     jobs: list[Listed]
 
@@ -87,8 +89,8 @@ class SweepFile(File):
     """What a sweep left."""
 
     version: Literal[1] = Field(alias="schema")
-    suite: str
-    sweep: str
+    suite: Said
+    sweep: Said
     objective: Annotated[str, known(OBJECTIVES)]
     card: dict[str, Any]
     studies: list[Study]
@@ -104,10 +106,13 @@ SAMPLERS = {
 
 def load(path: Path) -> SweepFile | None:
     """What a sweep left; None where the file is absent or damaged."""
-    return validated(SweepFile, read_json(path))
+    content = read_json(path)
+    return validated(SweepFile, content) if holds(content) else None
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """The same as it stands in the file, for who writes it anew."""
+    """The same as it stands in the file but for its sum, for who writes it anew."""
     content: dict[str, Any] = read_json(path)
-    return None if validated(SweepFile, content) is None else content
+    if validated(SweepFile, content) is None or not holds(content):
+        return None
+    return {name: value for name, value in content.items() if name != SUM}

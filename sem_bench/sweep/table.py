@@ -1,7 +1,7 @@
 """The rows and tables of a sweep, from results/sweeps/NAME.json: one row for each trial and tau_d."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sem_bench.report.row import Row, grouped
@@ -12,9 +12,13 @@ from sem_bench.sweep.summary_file import SAMPLERS, Found, Study, SweepFile, Tria
 EDGE = "tau_d on the edge of its grid"  # as the probe says it
 
 
-def sweep_rows(results: Path, names: Iterable[str]) -> list[Row]:
-    """The rows of sweeps, by the names of their files; a damaged or absent file has none."""
-    found = [load(results / "sweeps" / f"{name}.json") for name in names]
+def sweep_rows(results: Path, names: Iterable[str], say: Callable[[str], None] = lambda line: None) -> list[Row]:
+    """The rows of sweeps, by the names of their files; a damaged or absent file has none. `say` hears of damage."""
+    paths = [results / "sweeps" / f"{name}.json" for name in names]
+    found = [load(path) for path in paths]
+    for path, sweep in zip(paths, found, strict=True):
+        if sweep is None and path.exists():
+            say(f"passed over: {path}: damaged, or written by another version; `sweep` writes it again")
     return [row for sweep in found if sweep is not None for study in sweep.studies for row in _study_rows(sweep, study)]
 
 

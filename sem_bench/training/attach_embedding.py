@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sem_bench.base.files import read_json, write_atomic
+from sem_bench.base.seals import sealed
 from sem_bench.embedding import Embedding
 from sem_bench.nets.embeddings.linear import LinearEmbedding
 from sem_bench.nets.frozen import backbone_features
+from sem_bench.training.checkpoint import bits_of
 from sem_bench.training.health import measure, watched
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrained import checkpoint_weights, initial_encoder
@@ -31,7 +33,9 @@ def attach(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     encoder.backbone.load_state_dict(own)
     train = workspace.load(job.data, "train")
     settle(encoder.embedding, backbone_features(encoder, job.data, train.prepared(), device))
-    write_atomic(workspace.folder / "checkpoint.pt", lambda file: torch.save({"encoder": encoder.state_dict()}, file))
+    state = {"encoder": encoder.state_dict()}
+    write_atomic(workspace.folder / "checkpoint.pt", sealed(lambda file: torch.save(state, file)))
+    workspace.seen.bits = bits_of(state["encoder"])
     health = measure(encoder, watched(train, job.data.normalise, device))
     metrics: dict[str, Any] = read_json(source / "result.json")["metrics"]
     return metrics | {"health": asdict(health)}

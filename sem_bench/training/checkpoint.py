@@ -1,9 +1,10 @@
 """What a pretraining keeps, so that a kill costs little.
 
 A checkpoint has one of two forms: an `Unfinished` training goes on, a `Finished` one needs but its result. Either is a
-dictionary of numbers and tensors in the file.
+dictionary of numbers and tensors in a sealed file, and says whose it is.
 """
 
+import hashlib
 import math
 import time
 from collections import deque
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -19,6 +19,8 @@ from torch import Tensor
 
 from sem_bench.base import interrupts
 from sem_bench.base.files import write_atomic
+from sem_bench.base.seals import DamagedError, open_sealed, sealed
+from sem_bench.errors import described
 from sem_bench.method import Method
 from sem_bench.training.health import Health
 from sem_bench.training.late import Late
@@ -52,6 +54,7 @@ class TrainingState:
     method: Method
     optimizer: torch.optim.Optimizer
     data: str  # fingerprint of the training images
+    job: str = ""  # digest
     step: int = 0
     seconds: float = 0.0  # spent on the steps so far, by all processes that worked on it
     epoch_began: float = 0.0  # what `seconds` was then
@@ -80,6 +83,7 @@ class TrainingState:
         self.look()
         state = {
             "data": self.data,
+            "job": self.job,
             "step": self.step,
             "seconds": self.seconds,
             "epoch_began": self.epoch_began,
@@ -89,7 +93,7 @@ class TrainingState:
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        write_atomic(path, lambda file: torch.save(state, file))
+        write_atomic(path, sealed(lambda file: torch.save(state, file)))
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `save` wrote."""
@@ -99,6 +103,18 @@ class TrainingState:
         )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+    def resume(self, state: dict[str, Any], path: Path, total: int) -> None:
+        """Likewise, with what `path` holds, of `total` steps. Raises DamagedError where it does not fit."""
+        try:
+            self.restore(state)
+            fits = 0 <= self.step <= total
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # other names, shapes or types
+            raise DamagedError(path, f"does not fit this training ({described(error)})") from error
+        if not fits:
+            raise DamagedError(path, f"at step {self.step} of {total}")
 
 
 @dataclass(frozen=True)
@@ -121,13 +137,14 @@ class Finished:
     notes: list[str]
     imported: Health | None  # of an external encoder, with its weights
     encoder: dict[str, Any]  # its state
+    job: str = ""  # digest
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
         state = {one.name: getattr(self, one.name) for one in fields(self)}
         state |= {"log": [list(row) for row in self.log], "health": asdict(self.health)}
         state["imported"] = None if self.imported is None else asdict(self.imported)
-        write_atomic(path, lambda file: torch.save(state, file))
+        write_atomic(path, sealed(lambda file: torch.save(state, file)))
 
     @classmethod
     def read(cls, state: dict[str, Any]) -> Self:
@@ -171,19 +188,34 @@ class Saver:
                 state.save(self.path)
 
 
-def load(checkpoint: Path, data: str, device: torch.device) -> Finished | Unfinished | None:
-    """A checkpoint of these data; None where there is none, the images have changed since, or the file is damaged.
+def bits_of(encoder: dict[str, Tensor]) -> str:
+    """SHA-256 of an encoder's state: the same where what others read of it has the same bits."""
+    seen = hashlib.sha256()
+    for name in sorted(encoder):
+        value = encoder[name].detach().cpu().contiguous()
+        seen.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        seen.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return seen.hexdigest()
 
-    None too for an encoder alone, which says nothing of its training.
+
+def load(checkpoint: Path, data: str, device: torch.device, job: str = "") -> Finished | Unfinished | None:
+    """A checkpoint of a job on these data; None where there is none, or the images have changed since.
+
+    Raises DamagedError where it is not what was written, of another job, or without a seal, as of an earlier version.
     """
-    try:
-        state: dict[str, Any] = torch.load(checkpoint, map_location=device, weights_only=True)
-    except torch.OutOfMemoryError:
-        raise
-    except (OSError, RuntimeError, EOFError, UnpicklingError):
+    if not checkpoint.exists():
         return None
-    if not isinstance(state, dict) or state.get("data") != data:
-        return None
-    if "method" in state:
-        return Unfinished(state)
-    return Finished.read(state) if "health" in state else None
+    with open_sealed(checkpoint) as file:
+        try:
+            state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+            if not isinstance(state, dict) or state.get("job") != job:
+                raise DamagedError(checkpoint, "of another job")
+            if state.get("data") != data:
+                return None
+            if "method" in state:
+                return Unfinished(state)
+            return Finished.read(state)
+        except (torch.OutOfMemoryError, MemoryError, DamagedError):
+            raise
+        except Exception as error:  # whatever a state of another version makes of it
+            raise DamagedError(checkpoint, f"not as this version writes it ({described(error)})") from error

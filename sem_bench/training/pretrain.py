@@ -22,6 +22,7 @@ from sem_bench.base import world
 from sem_bench.base.device import placed
 from sem_bench.base.files import file_digest, write_atomic
 from sem_bench.base.randomness import initialisation
+from sem_bench.base.seals import DamagedError
 from sem_bench.config.cards import load_code
 from sem_bench.encoder import Encoder
 from sem_bench.method import Method
@@ -30,7 +31,7 @@ from sem_bench.nets.foreign_weights import load_weights
 from sem_bench.nets.global_batch_norm import make_global
 from sem_bench.training import attach_embedding, learning_rates, parameter_groups
 from sem_bench.training.card import Training
-from sem_bench.training.checkpoint import Finished, LogRow, Saver, TrainingState, Unfinished, load
+from sem_bench.training.checkpoint import Finished, LogRow, Saver, TrainingState, Unfinished, bits_of, load
 from sem_bench.training.health import SAMPLE, Health, measure, watched
 from sem_bench.training.ip_irm import IpIrm
 from sem_bench.training.job import PretrainJob
@@ -55,25 +56,35 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     train = workspace.load(job.data, "train")
     training, device = job.training, workspace.device
     classes = int(train.labels.max()) + 1
-    method = build_method(job, workspace.method_code, classes=classes, images=len(train), parts=workspace.parts)
-    method = placed(method, device)
-    state = TrainingState(method, parameter_groups.build(method, training), train.fingerprint)
     sample = watched(train, job.data.normalise, device)
-    start = measure(method.encoder, sample)
-    method.notes += import_weights(method.encoder, job, workspace.weights)
+
+    def begun() -> tuple[TrainingState, Health]:
+        method = build_method(job, workspace.method_code, classes=classes, images=len(train), parts=workspace.parts)
+        method = placed(method, device)
+        state = TrainingState(method, parameter_groups.build(method, training), train.fingerprint, workspace.digest)
+        start = measure(method.encoder, sample)
+        method.notes += import_weights(method.encoder, job, workspace.weights)
+        return state, start
+
+    total = len(train) // training.step_size * training.epochs
     checkpoint = workspace.folder / "checkpoint.pt"
-    found = load(checkpoint, train.fingerprint, device)
-    if isinstance(found, Finished):  # a kill came between the last checkpoint and the result
-        return _finish(found, workspace, earlier=found.seconds) if world.rank() == 0 else {}
-    if isinstance(found, Unfinished):
-        state.restore(found.state)
+    state, start = begun()
+    try:
+        found = load(checkpoint, train.fingerprint, device, workspace.digest)
+        if isinstance(found, Finished):  # a kill came between the last checkpoint and the result
+            return _finish(found, workspace, earlier=found.seconds) if world.rank() == 0 else {}
+        if isinstance(found, Unfinished):
+            state.resume(found.state, checkpoint, total)
+    except DamagedError as error:
+        workspace.distrust(checkpoint, error.why)
+        state, start = begun()
+    method = state.method
     if world.size() > 1:
         weights = sum(float(p.detach().double().sum()) for p in method.parameters())
         world.check_alike("checkpoints", state.step, weights)
     earlier = state.seconds
     method.train()
 
-    total = len(train) // training.step_size * training.epochs
     first, last = state.step * training.accumulate, total * training.accumulate
     labels = train.labels[torch.tensor(train.spread(SAMPLE))].to(device)
     with Views(ViewPlan.of(job), train, device, first=first, last=last) as views:
@@ -82,6 +93,7 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
         return {}
     final = Finished(
         data=train.fingerprint,
+        job=workspace.digest,
         step=total,
         seconds=state.seconds,
         log=state.log,
@@ -151,7 +163,7 @@ def _finish(final: Finished, workspace: Workspace, *, earlier: float) -> dict[st
     """The log, the speed, and the metrics of a finished run."""
     log = final.log
     write_atomic(workspace.folder / "log.csv", _csv(log))
-    workspace.seen.earlier = earlier
+    workspace.seen.earlier, workspace.seen.bits = earlier, bits_of(final.encoder)
     if log:
         medians = {name: median(getattr(row, column) for row in log) for column, name in SPEED.items()}
         workspace.seen.speed.update({name: round(value, 4) for name, value in medians.items()})

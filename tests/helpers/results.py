@@ -109,8 +109,9 @@ def numbers(results: Path) -> dict[str, Any]:
     for path in sorted(results.glob("*/*/result.json")):
         result = json.loads(path.read_text())
         provenance = {name: result["provenance"][name] for name in ("data", "images", "files", "device", "versions")}
+        del result["sum"]
         if path.parent.parent.name == "pretrain":  # a checkpoint holds the time that it took
-            del provenance["files"]
+            del provenance["files"], result["sums"]
         predictions = path.with_name("predictions.bin")
         bits = predictions.read_bytes() if predictions.exists() else b""
         found["/".join(path.parts[-3:-1])] = [result | {"provenance": provenance}, bits]

@@ -114,7 +114,7 @@ def test_a_manifest_that_is_none_is_one_line(tree: Tree, text: str | None) -> No
     path = tree.write() / "suites" / "quick.json"
     path.unlink()
     path.mkdir() if text is None else path.write_text(text)
-    with pytest.raises(UserError, match=r"quick\.json: damaged"):
+    with pytest.raises(UserError, match=r"quick\.json: (damaged|a folder where)"):
         analysis.read(tree.root)
 
 

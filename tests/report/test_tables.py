@@ -455,11 +455,13 @@ def test_the_last_suite_run_is_the_default(three: Path) -> None:
     assert [row.suite for row in rows(three, all_suites=True)] == ["zoo", "cifar10", "quick"]
 
 
-def test_a_damaged_manifest_spoils_only_what_needs_it(three: Path) -> None:
+def test_a_damaged_manifest_spoils_only_what_needs_it(three: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (three / "suites" / "zoo.json").write_text('{"schema": 1, "jobs": [')
     assert [row.suite for row in rows(three, suite="quick")] == ["quick"]
+    assert [row.suite for row in rows(three)] == ["quick"]
+    assert "zoo.json: damaged" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"zoo\.json: damaged"):
-        rows(three)
+        rows(three, suite="zoo")
 
 
 def test_user_mistakes_have_one_clear_line(three: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from sem_bench.base.seals import DamagedError
 from sem_bench.training import parameter_groups
 from sem_bench.training.checkpoint import Finished, LogRow, TrainingState, Unfinished, load
 from sem_bench.training.health import Health
@@ -67,23 +68,40 @@ def test_the_health_at_the_end_is_that_of_the_last_epoch_else_of_imported_weight
     assert finished(log=[]).end == Health(1.0, 20.0, None)
 
 
-def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
-    """Its rows are lists; before there were notes and foreign weights it had neither."""
-    health = {"feature_std": 1.0, "effective_rank": 20.0, "simplex_entropy": None}
-    kept = {"data": "images", "step": 7, "seconds": 3.0, "log": [list(ROW)], "health": health, "parameters": 5}
-    torch.save(kept | {"encoder": {}}, tmp_path / "checkpoint.pt")
-    found = load(tmp_path / "checkpoint.pt", "images", CPU)
-    assert found == finished(notes=[], encoder={})
-
-
 def test_what_is_no_checkpoint_of_these_images_is_none(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     assert load(path, "images", CPU) is None
     finished().save(path)
     assert load(path, "other images", CPU) is None
+
+
+def test_what_is_not_what_was_written_is_never_trusted(tmp_path: Path) -> None:
+    """Cut off anywhere, any bit flipped, of another job, or a state that somebody else saved."""
+    path = tmp_path / "checkpoint.pt"
+    finished().save(path)
     whole = path.read_bytes()
-    for end in (0, 10, len(whole) // 2, len(whole) - 1):
-        path.write_bytes(whole[:end])
-        assert load(path, "images", CPU) is None, end
-    torch.save({"data": "images", "encoder": {}}, path)  # an encoder alone
-    assert load(path, "images", CPU) is None
+    flipped = [whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :] for at in range(0, len(whole), 97)]
+    for content in [whole[:end] for end in (0, 10, len(whole) // 2, len(whole) - 1)] + flipped + [b"hello"]:
+        path.write_bytes(content)
+        with pytest.raises(DamagedError):
+            load(path, "images", CPU)
+    path.write_bytes(whole)
+    with pytest.raises(DamagedError, match="of another job"):
+        load(path, "images", CPU, "another")
+    torch.save({"data": "images", "encoder": {}}, path)
+    with pytest.raises(DamagedError, match="no checksum"):
+        load(path, "images", CPU)
+    wrong: list[dict[str, Any]] = [
+        {"step": "x"},
+        {"step": -1},
+        {"step": 10**6},
+        {"losses": 3, "log": 5},
+        {"method": {}},
+    ]
+    for faulty in wrong:
+        mine = state()
+        mine.save(path)
+        found = load(path, "images", CPU)
+        assert isinstance(found, Unfinished)
+        with pytest.raises(DamagedError):
+            state().resume(found.state | faulty, path, 20)

@@ -25,6 +25,7 @@ from sem_bench.base.digest import digest
 from sem_bench.base.files import read_json, write_atomic
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.locks import Lock
+from sem_bench.base.seals import DamagedError, open_sealed, sealed
 from sem_bench.data.described import Data, LabelledData
 from sem_bench.data.split import Split
 from sem_bench.encoder import Encoder
@@ -33,6 +34,7 @@ from sem_bench.training.pretrained import load_encoder
 from sem_bench.workspace import Workspace
 
 _MADE: set[Path] = set()  # by this process: good enough for `--rerun all`
+_CHECKED: dict[Path, tuple[int, int, int]] = {}  # files whose seal this process has seen whole, as they were then
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def _cache_file(labelled: Data, workspace: Workspace, name: str, split: Split) -
     result = read_json(workspace.inputs["pretrain"] / "result.json")
     device = workspace.device.type  # devices round differently
     seen = [split.fingerprint, labelled.normalise.model_dump(), labelled.image_size, labelled.resize, labelled.reduce]
-    key = digest([result["digest"], result["provenance"]["when"], seen, device])
+    made = result.get("bits") or result["provenance"]["when"]  # those of another run may be others
+    key = digest([result["digest"], made, seen, device])
     return workspace.cache / "features" / f"{result['digest'][:12]}-{name}-{key[:12]}.npy"
 
 
@@ -121,8 +124,9 @@ def _cached(encoder: Encoder, labelled: Data, split: Split, file: Path, workspac
                 own = backbone_features(encoder, labelled, images, workspace.device)
                 parts = world.dealt(own, [len(chunk) for chunk in split.chunks])
                 if world.rank() == 0:
-                    write_atomic(file, lambda out: _write(out, parts, len(split), workspace.memory))
+                    write_atomic(file, sealed(lambda out: _write(out, parts, len(split), workspace.memory)))
                     _MADE.add(file)
+                    _CHECKED[file] = _stamp(file)
                 for _ in parts:  # the others send theirs
                     pass
                 world.as_first(True)  # the file is there
@@ -149,6 +153,10 @@ def _known(file: Path, split: Split, workspace: Workspace) -> npt.NDArray[np.flo
         return None
     try:
         return _opened(file, len(split), workspace.memory)
+    except DamagedError as error:
+        if file.exists():
+            workspace.distrust(file, error.why)
+        return None
     except (OSError, ValueError, EOFError):
         return None
 
@@ -159,11 +167,19 @@ def _precision(rows: int, width: int, memory: int) -> type[np.float32 | np.float
 
 
 def _opened(file: Path, rows: int, memory: int) -> npt.NDArray[np.floating]:
-    """Features in a file: those in float16 stay there, and are read as they are used."""
+    """Features in a file: those in float16 stay there, and are read as they are used. A process sums a file once."""
+    if _CHECKED.get(file) != (stamp := _stamp(file)):
+        open_sealed(file).close()
+        _CHECKED[file] = stamp
     h: npt.NDArray[np.floating] = np.load(file, mmap_mode="c")
     if h.ndim != 2 or len(h) != rows or h.dtype != _precision(rows, h.shape[1], memory):
         raise ValueError("not these features")
     return h if h.dtype == np.float16 else np.array(h)
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    status = file.stat()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _write(out: BinaryIO, parts: Iterator[Tensor], rows: int, memory: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from sem_bench.evaluations.measures import features, selection
 from sem_bench.evaluations.measures.candidates import Contest, reported
 from sem_bench.evaluations.measures.features import Features, Representation
 from sem_bench.evaluations.probe import ProbeJob
+from sem_bench.report.job_folder import read
 from sem_bench.workspace import Workspace
 
 FEW_LABELS = 0.1  # below this fraction several subsets are drawn
@@ -54,6 +56,14 @@ def evaluate(job: ProbeJob, workspace: Workspace, report: ProbeReport) -> dict[s
         write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
     layout = f"{len(rows)} rows of {len(found.test)} bits, each row padded to bytes"
     return {"rows": rows, "labels": len(labelled), "predictions": layout}
+
+
+def load_heads(folder: Path, device: torch.device | str) -> list[dict[str, Any]]:
+    """The heads that a finished probe left. Raises DamagedError where the file is not what was written."""
+    heads: list[dict[str, Any]] = read(
+        folder, "head.pt", lambda file: torch.load(file, map_location=device, weights_only=True)
+    )
+    return heads
 
 
 def contests(job: ProbeJob, found: Features) -> list[Contest]:

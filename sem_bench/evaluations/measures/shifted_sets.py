@@ -11,6 +11,7 @@ from sem_bench.data.loading import all_corrupted
 from sem_bench.encoder import Encoder
 from sem_bench.evaluations.measures import features
 from sem_bench.evaluations.measures.logistic import Head
+from sem_bench.evaluations.measures.probing import load_heads
 from sem_bench.evaluations.robustness import RobustnessJob
 from sem_bench.workspace import Workspace
 
@@ -18,7 +19,7 @@ from sem_bench.workspace import Workspace
 def evaluate(job: RobustnessJob, workspace: Workspace) -> dict[str, Any]:
     """Rows for each of the probe's heads."""
     encoder = features.pretrained(workspace)
-    heads = torch.load(workspace.inputs["probe"] / "head.pt", map_location=workspace.device, weights_only=True)
+    heads = load_heads(workspace.inputs["probe"], workspace.device)
     found = (_corrupted if job.data.source.kinds else _shifted)(job, workspace, encoder, heads)
     shared = {"column": job.shift, "fraction": job.fraction}
     return {"rows": [shared | row | {"notes": []} for row in found]}

@@ -1,0 +1,237 @@
+"""`verify`: can a results folder or a record be believed? Every file in it is read and held against what was written.
+
+A job's folder is judged where runs and tables judge it (report/job_folder.py). Here all its files are read, its digest
+is computed again, and what no job needs is found.
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from sem_bench.base.digest import digest
+from sem_bench.base.files import files_below, left_behind, read_json
+from sem_bench.base.limits import Limits
+from sem_bench.base.locks import Lock
+from sem_bench.base.seals import DamagedError, holds, open_sealed
+from sem_bench.config.fields import resolved
+from sem_bench.errors import UserError, printable
+from sem_bench.evaluation import Stage
+from sem_bench.evaluations.registry import builtin
+from sem_bench.report.file_models import ResultFile, validated
+from sem_bench.report.job_folder import ASIDE, DIGITS, NO_JOBS, JobFolders, Result, checked, wrong_files
+from sem_bench.report.results import manifests
+from sem_bench.runs.pending import look_at_data
+from sem_bench.runs.plan import read_plan
+from sem_bench.runs.store import Store
+from sem_bench.sweep.summary_file import load
+from sem_bench.training.job import PRETRAIN
+
+
+class Finding(NamedTuple):
+    """A line to say, and what it is about."""
+
+    text: str
+    wrong: bool = True  # else only worth knowing
+    job: Path | None = None  # folder of a job that cannot be believed
+    rest: Path | None = None  # what a dead process or nobody needs
+    orphan: Path | None = None  # folder of a job that no suite names
+
+
+class Verifier:
+    """One look at all of a folder."""
+
+    def __init__(self, root: Path) -> None:
+        if not root.is_dir():
+            raise UserError(f"{root}: no such folder")
+        self.root = root
+        self.kinds = sorted(
+            path.name for path in root.iterdir() if path.is_dir() and path.name not in NO_JOBS and path.name[0] != "."
+        )
+        # A record has of each job what tables read, and nothing of how it was made.
+        self.record = not any(True for kind in self.kinds for _ in (root / kind).glob("*/state.json"))
+        self.folders = JobFolders(root, whole=not self.record)
+        self.stages: dict[str, Stage[Any]] = {PRETRAIN.name: PRETRAIN, **builtin()}
+        self.jobs = self.unchecked = 0
+
+    def findings(self) -> Iterator[Finding]:
+        """Whatever there is to say, a line each."""
+        yield from self._strays()
+        for kind in self.kinds:
+            names = sorted(path.name for path in (self.root / kind).iterdir() if path.is_dir() and path.name[0] != ".")
+            for name in names:
+                if not name.endswith(ASIDE):
+                    yield from self._job(kind, self.root / kind / name)
+            yield from self._kind(kind, [name for name in names if not name.endswith(ASIDE)])
+        yield from self._caches()
+        yield from self._orphans()
+        if self.unchecked:
+            yield Finding(
+                f"{self.unchecked} results are of an earlier version, without checksums: unchecked", wrong=False
+            )
+
+    def _strays(self) -> Iterator[Finding]:
+        below = [self.root, *(path for path in self.root.rglob("*") if path.is_dir())]
+        for path in (path for folder in below for path in left_behind(folder)):
+            yield Finding(f"{path}: left by a process that is dead", wrong=False, rest=path)
+        for kind in self.kinds:
+            for name in sorted(self.folders.beside(kind)):
+                base = name.removesuffix(".rerun").removesuffix(".old")
+                if not (self.root / kind / ".locks" / base[-DIGITS:]).exists():
+                    path = self.root / kind / name
+                    yield Finding(f"{path}: begun to take the place of a result, and not ended", wrong=False, rest=path)
+
+    def _job(self, kind: str, folder: Path) -> Iterator[Finding]:
+        """One folder, whatever the others say."""
+        if not (folder / "result.json").exists():
+            if (folder / "checkpoint.pt").exists():
+                try:
+                    open_sealed(folder / "checkpoint.pt").close()
+                except DamagedError as error:
+                    yield Finding(f"{error}; a run begins this job anew", job=folder)
+            return
+        self.jobs += 1
+        file = validated(ResultFile, read_json(folder / "result.json"))
+        named = file is not None and folder.name.endswith(f"-{file.digest[:DIGITS]}")
+        look = checked(folder, kind, file.digest if file is not None else "", whole=not self.record)
+        if look.result is None:
+            yield Finding(f"{folder}: {look.why}", job=folder)
+            return
+        self.unchecked += look.result.file.sum is None
+        wrong = [*wrong_files(look.result), *self._digest(look.result)]
+        wrong += [] if named else ["its name is not that of its digest"]
+        yield from (Finding(f"{folder}: {why}", job=folder) for why in wrong)
+
+    def _digest(self, result: Result) -> Iterator[str]:
+        """Whether its digest is that of configuration and inputs, in this version of its stage or an earlier one."""
+        stage, file = self.stages.get(result.file.kind), result.file
+        if stage is None:
+            return
+        try:
+            config = resolved(stage.Job.model_validate_json(json.dumps(file.config)))
+        except ValidationError:
+            yield "its configuration is none of its kind"
+            return
+        content = {"kind": file.kind, "config": config, "inputs": file.inputs}
+        if not any(digest(content | {"version": one}) == file.digest for one in range(stage.version, 0, -1)):
+            yield "its digest is not that of its configuration and inputs"
+
+    def _kind(self, kind: str, names: list[str]) -> Iterator[Finding]:
+        """Doubles, and what stands on an earlier run of an input."""
+        if kind not in self.stages and names:
+            yield Finding(f"{kind}: a stage whose code is not here; its digests are not computed again", wrong=False)
+        by_digest: dict[str, list[str]] = {}
+        for name in names:
+            by_digest.setdefault(name[-DIGITS:], []).append(name)
+        for alike in by_digest.values():
+            file = validated(ResultFile, read_json(self.root / kind / alike[0] / "result.json"))
+            look = None if file is None else self.folders.look(kind, file.digest)
+            if look is not None and look.absence in ("doubled", "outdated"):
+                for name in alike:
+                    yield Finding(f"{self.root / kind / name}: {look.why}", job=self.root / kind / name)
+            elif len(alike) > 1:
+                yield Finding(f"{self.root / kind}: one job in several folders: {', '.join(alike)}", wrong=False)
+
+    def _caches(self) -> Iterator[Finding]:
+        for path in sorted((self.root / "cache" / "features").glob("*.npy")):
+            try:
+                open_sealed(path).close()
+            except DamagedError as error:
+                yield Finding(str(error), rest=path)
+        for path in sorted((self.root / "cache" / "data").glob("*.json")):
+            content = read_json(path)
+            if not isinstance(content, dict | str) or not holds(content):
+                yield Finding(f"{path}: not what was written", rest=path)
+
+    def _orphans(self) -> Iterator[Finding]:
+        """Jobs that no manifest and no sweep names; also what is wrong with those."""
+        lines: list[str] = []
+        listed: set[tuple[str, str]] = set()
+        try:
+            found = manifests(self.root, suite=None, all_suites=True, known=builtin(), say=lines.append)
+            listed |= {(job.kind, job.digest[:DIGITS]) for manifest in found for job in manifest.jobs}
+        except UserError as error:
+            lines += error.problems
+        for path in sorted((self.root / "sweeps").glob("*.json")):
+            sweep = load(path)
+            if sweep is None:
+                lines.append(f"{path}: damaged, or written by another version; `sweep` writes it again")
+            else:
+                listed |= {(job.kind, job.digest[:DIGITS]) for study in sweep.studies for job in study.jobs}
+        yield from (Finding(line.removeprefix("passed over: ")) for line in lines)
+        if lines:
+            return  # who knows what they name
+        for kind in self.kinds:
+            for path in sorted((self.root / kind).iterdir()):
+                named = (kind, path.name[-DIGITS:]) in listed or path.name.endswith(ASIDE)
+                if path.is_dir() and path.name[0] != "." and not named:
+                    yield Finding(f"{path}: no suite or sweep here names this job", wrong=False, orphan=path)
+
+    def data(self, suite: Path, data: Path) -> Iterator[Finding]:
+        """Results of a suite whose data are not here any more what they were then."""
+        store = Store(self.root)
+        jobs = [job for job in read_plan(suite, data=data).unique() if self.folders.look(job.kind, job.digest).result]
+        there = [job for job in jobs if not job.absent()]
+        look_at_data(there, store, Limits())
+        for job in there:
+            if store.look(job).absence == "outdated":
+                yield Finding(f"{store.folder(job)}: {store.look(job).why}", job=store.folder(job))
+        if lacking := len(jobs) - len(there):
+            yield Finding(f"the data of {lacking} results are not here, and not looked at", wrong=False)
+
+
+def command(options: argparse.Namespace) -> int:
+    """Print it; returns 1 where something cannot be believed."""
+    verifier = Verifier(options.results)
+    found = list(verifier.findings())
+    if options.of is None:
+        found.append(Finding("data: not looked at; --of SUITE says whose to hold the results against", wrong=False))
+    else:
+        found += verifier.data(options.of, options.data)
+    for one in found:
+        _say(f"{'wrong' if one.wrong else 'note '}  {one.text}")
+    wrong = [one for one in found if one.wrong]
+    _say(f"{verifier.root}: {verifier.jobs} results, {len(wrong)} lines of what cannot be believed")
+    if options.repair:
+        _repair(verifier.root, found)
+    if options.prune:
+        _prune(verifier.root, [one.orphan for one in found if one.orphan is not None], sure=options.yes)
+    return 1 if wrong else 0
+
+
+def _repair(root: Path, found: list[Finding]) -> None:
+    """Set aside what cannot be believed, so that `run` makes it anew, and clear away rests."""
+    store = Store(root)
+    for folder in dict.fromkeys(one.job for one in found if one.job is not None):
+        why = "; ".join(one.text for one in found if one.job == folder)
+        if target := store.set_aside(folder.parent.name, folder.name[-DIGITS:], folder, why):
+            _say(f"set aside: {folder} -> {target}")
+        else:
+            _say(f"not set aside: {folder}: a run works on it, or it is gone")
+    for path in (one.rest for one in found if one.rest is not None):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _say(f"removed: {path}")
+
+
+def _prune(root: Path, orphans: list[Path], *, sure: bool) -> None:
+    """Free what can be computed again: caches and orphans."""
+    parts = [path for path in (root / "cache" / "features", *orphans) if path.is_dir()]
+    size = sum(status.st_size for path in parts for _, status in files_below(path))
+    _say(f"prune: {size / 2**20:,.1f} MiB in {len(parts)} folders" + ("" if sure else "; --yes deletes them"))
+    for path in parts if sure else ():
+        lock = None if path.parent.name == "cache" else Lock(path.parent / ".locks" / path.name[-DIGITS:])
+        if lock is not None:
+            lock.path.parent.mkdir(exist_ok=True)
+            if not lock.take():
+                continue
+        shutil.rmtree(path)
+        if lock is not None:
+            lock.release()
+
+
+def _say(line: str) -> None:
+    print(printable(line))  # noqa: T201

@@ -1,0 +1,229 @@
+"""What the folder of a job holds, and whether it can be believed: runs, tables, records and `verify` all ask here.
+
+A result has the SHA-256 of every file that the job left (`sums`), of what other jobs build on (`bits`), of what its
+inputs were when it read them (`stands_on`), and of itself (`sum`). One of before has none, and counts as unchecked.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from string import Formatter
+from typing import Any, BinaryIO
+
+from sem_bench.base.files import file_digest, read_json
+from sem_bench.base.seals import DamagedError, holds, open_summed
+from sem_bench.report.file_models import FigureRow, Metrics, ResultFile, plain, validated
+from sem_bench.report.layout import Table
+
+READ_BY_TABLES = "predictions.bin"
+KEPT = ("result.json", READ_BY_TABLES)  # what a record has of a job
+OF_THE_MOMENT = ("state.json", "error.txt")  # beside the files that a job leaves
+ASIDE = (".rerun", ".old")  # how folders end that are to take a job's place, or to make room
+NO_JOBS = ("cache", "suites", "sweeps", "tables", "set-aside")
+DIGITS = 12  # of a digest, in the name of a folder
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result that is whole."""
+
+    folder: Path
+    content: dict[str, Any]
+    file: ResultFile
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Look:
+    """A job's result, or why there is none that can be believed.
+
+    `absence` is a word for tables: missing, failed, unreadable, damaged, doubled or outdated.
+    """
+
+    result: Result | None = None
+    absence: str = ""
+    why: str = ""  # in a line, where something is there
+
+    @property
+    def void(self) -> bool:
+        """Whether a result is there that cannot be believed."""
+        return bool(self.why)
+
+
+class JobFolders:
+    """The job folders below `root`, as one command sees them: each result is read and checked once while it stays.
+
+    With `whole` every file that a job left has to be there, as in a results folder; a record has those of `KEPT`.
+    """
+
+    def __init__(self, root: Path, *, whole: bool = False) -> None:
+        self.root, self.whole = root, whole
+        self._listed: dict[str, dict[str, list[str]]] = {}
+        self._beside: dict[str, set[str]] = {}
+        self._known: dict[str, tuple[tuple[int, int, int], Look]] = {}
+
+    def named(self, kind: str, digest: str) -> list[Path]:
+        """The folders of a job; more than one is a fault. A kind is listed once: a plan asks for thousands."""
+        found = self._of_kind(kind).get(digest[:DIGITS], [])
+        return [self.root / kind / name for name in found]
+
+    def beside(self, kind: str) -> set[str]:
+        """Names of folders that were to take the place of others, or to make room."""
+        self._of_kind(kind)
+        return self._beside[kind]
+
+    def _of_kind(self, kind: str) -> dict[str, list[str]]:
+        if kind not in self._listed:
+            here = self.root / kind
+            names = sorted(os.listdir(here)) if here.is_dir() else []  # noqa: PTH208 - thousands: no paths to sort
+            jobs: dict[str, list[str]] = {}
+            for name in names:
+                if not name.endswith(ASIDE) and not name.startswith("."):
+                    jobs.setdefault(name[-DIGITS:], []).append(name)
+            self._listed[kind] = jobs
+            self._beside[kind] = {name for name in names if name.endswith(ASIDE)}
+        return self._listed[kind]
+
+    def forget(self, kind: str) -> None:
+        """List a kind anew: another process may have made a folder."""
+        self._listed.pop(kind, None)
+
+    def add(self, kind: str, digest: str, name: str) -> None:
+        """A folder was made here."""
+        names = self._of_kind(kind).setdefault(digest[:DIGITS], [])
+        if name not in names:
+            names.append(name)
+
+    def look(self, kind: str, digest: str, table: Table | None = None) -> Look:
+        """What is known of a job, whose rows have to fit its `table`."""
+        folders = self.named(kind, digest)
+        looks = [look for folder in folders if (look := self._look(folder, kind, digest)) is not None]
+        if not looks:
+            failed = any((folder / "error.txt").exists() for folder in folders)
+            return Look(absence="failed" if failed else "missing")
+        sound = [look.result for look in looks if look.result is not None]
+        if not sound:
+            return looks[0]
+        best = [result for result in sound if result.file.sum is not None] or sound
+        if any(result.content != best[0].content for result in best):
+            return Look(absence="doubled", why=f"doubled, with other content, in {best[0].folder} and {best[1].folder}")
+        found, rows = best[0], best[0].metrics.rows
+        if table is not None and (rows is None or not all(_fits(row, table) for row in rows)):
+            return Look(absence="unreadable", why="result.json: its rows are not those of its table")
+        for role, bits in (found.file.stands_on or {}).items():
+            if other := self._other(role, str(found.file.inputs.get(role, "")), bits):
+                return Look(absence="outdated", why=other)
+        return Look(found)
+
+    def _other(self, role: str, digest: str, bits: str) -> str:
+        """Why a result does not stand on its input as it is now; "" where it does, or the input is not there."""
+        given = self.look(role, digest)
+        if given.absence == "outdated":
+            return given.why
+        now = given.result and given.result.file.bits
+        return f"stands on an earlier run of its {role}" if now not in (None, bits) else ""
+
+    def _look(self, folder: Path, kind: str, digest: str) -> Look | None:
+        """At one folder; None where it has no result."""
+        path = os.path.join(folder, "result.json")  # noqa: PTH118 - looked at thousands of times
+        try:
+            status = os.stat(path)  # noqa: PTH116
+        except OSError:
+            return None
+        stamp = status.st_ino, status.st_mtime_ns, status.st_size
+        if path not in self._known or self._known[path][0] != stamp:
+            self._known[path] = stamp, checked(folder, kind, digest, whole=self.whole)
+        return self._known[path][1]
+
+
+def checked(folder: Path, kind: str, digest: str, *, whole: bool) -> Look:
+    """Whether a folder holds that job's result: its JSON, its own sum, the sizes of its files, its predictions."""
+    content = read_json(folder / "result.json")
+    file = validated(ResultFile, content)
+    metrics = None if file is None else validated(Metrics, file.metrics)
+    if file is None or metrics is None:
+        return Look(absence="unreadable", why="result.json: damaged, or of another version")
+    if not holds(content):
+        return Look(absence="damaged", why="result.json: not what was written (SHA-256)")
+    if (file.kind, file.digest) != (kind, digest):
+        return Look(absence="unreadable", why="result.json: of another job")
+    if whole and (file.provenance is None or not file.provenance.whole):
+        return Look(absence="unreadable", why="result.json: its provenance is damaged, or of another version")
+    sizes = (file.provenance and file.provenance.files) or {}
+    sums = file.sums or {}
+    for name, size in sizes.items():
+        found = _size(folder, name)
+        owed = whole or (name == READ_BY_TABLES and name in sums)
+        if found != size and (owed or found is not None):
+            there = "absent" if found is None else f"{found:,} bytes, not {size:,}"
+            return Look(absence="damaged", why=f"{name}: {there}")
+    if READ_BY_TABLES in sums and file_digest(folder / READ_BY_TABLES) != sums[READ_BY_TABLES]:
+        return Look(absence="damaged", why=f"{READ_BY_TABLES}: not what was written (SHA-256)")
+    return Look(Result(folder, content, file, metrics))
+
+
+def files_left(folder: Path) -> list[Path]:
+    """The files that a job leaves for others, all but its result."""
+    own = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return [path for path in own if path.name not in ("result.json", *OF_THE_MOMENT)]
+
+
+def wrong_files(result: Result) -> list[str]:
+    """Which of a job's files are there and not what was written. Reads all of them."""
+    found = []
+    for name, expected in (result.file.sums or {}).items():
+        if _size(result.folder, name) is not None:
+            try:
+                open_summed(result.folder / name, expected).close()
+            except DamagedError as error:
+                found.append(f"{name}: {error.why}")
+    return found
+
+
+def opened(folder: Path, name: str) -> BinaryIO:
+    """A file of a finished job, held against the result beside it. Raises DamagedError."""
+    for _ in range(2):
+        before = read_json(folder / "result.json")
+        file = validated(ResultFile, before)
+        try:
+            return open_summed(folder / name, ((file and file.sums) or {}).get(name))
+        except DamagedError:
+            if read_json(folder / "result.json") == before:
+                raise
+    raise DamagedError(folder / name, "made again all the time")
+
+
+def read(folder: Path, name: str, parse: Callable[[BinaryIO], Any]) -> Any:
+    """What `parse` makes of such a file. Raises DamagedError likewise, and where it makes nothing of it."""
+    with opened(folder, name) as file:
+        try:
+            return parse(file)
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:
+            if "memory" in str(error).lower():
+                raise
+            raise DamagedError(folder / name, f"damaged ({type(error).__name__})") from error
+
+
+def _size(folder: Path, name: str) -> int | None:
+    path = os.path.join(folder, name)  # noqa: PTH118
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    return status.st_size if os.path.isfile(path) else -1  # noqa: PTH113
+
+
+def _fits(row: FigureRow, table: Table) -> bool:
+    """Whether the extras that the table reckons with or prints are numbers, and the others such that JSON can hold."""
+    extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
+    if table.chance in extra:
+        printed = {name for _, name, *_ in Formatter().parse(table.aside) if name in table.extras}
+        if not all(isinstance(extra.get(name), int | float) for name in {table.chance, *printed}):
+            return False
+    try:
+        return not extra or bool(plain(extra))
+    except ValueError:
+        return False
