@@ -1,6 +1,6 @@
 # One word for each thing that is done often. `make` says which.
 
-.PHONY: help check test bench docs
+.PHONY: help check test faults bench docs
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -15,6 +15,9 @@ test: ## all tests, on two processes
 
 bench: ## how fast the parts are, beside other libraries and beside what the machine could do
 	uv run python benchmarks/run.py
+
+faults: ## break finished results in every way that we know, and see them mended
+	uv run pytest tests/test_faults.py tests/training/test_checkpoint.py
 
 docs: ## write the output and pictures that the documents show anew
 	uv run python -m tests.test_docs

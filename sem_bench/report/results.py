@@ -126,7 +126,8 @@ def manifests(
         raise UserError(damaged)
     for line in damaged:
         say(f"passed over: {line}")
-    found.sort(key=lambda manifest: _age(manifest, say if len(found) > 1 else lambda line: None))
+    several = len(found) > 1
+    found.sort(key=lambda manifest: _age(manifest, say if several else lambda line: None))
     return found if all_suites else found[-1:]
 
 

@@ -1,0 +1,441 @@
+"""Nothing broken is believed: a finished folder is damaged for real, looked at, and mended by the next run.
+
+docs/reliability.md has a line for each case; `make faults` runs them.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sem_bench.base.files import write_json
+from sem_bench.base.seals import with_sum
+from sem_bench.cli import main
+from sem_bench.runs.store import Store
+from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, overlap, write
+
+MICRO = SUITE.replace("[1.0, 0.05]", "[1.0]").replace("  knn: {k: 5}\n", "  knn: {k: 5}\n  relevance: {top_k: [1]}\n")
+JOBS = 8  # two pretrainings, probes, votes, relevances
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished run of a micro suite."""
+    folder = tmp_path_factory.mktemp("finished")
+    write(folder, "suite.yaml", MICRO)
+    write(folder, "datasets/toy.yaml", TOY_YAML)
+    write(folder, "datasets/toy.py", TOY_PY)
+    overlap(folder, "toy")
+    before = Path.cwd()
+    os.chdir(folder)
+    assert main(["run", "suite.yaml"]) == 0
+    os.chdir(before)
+    yield folder
+
+
+@pytest.fixture
+def copy(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it to break; the current folder during the test."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def of(kind: str, arm: str = "none") -> Path:
+    """The folder of a job."""
+    (found,) = (path for path in Path("results", kind).glob(f"*-{arm}*") if not path.name.startswith("zzz"))
+    return found
+
+
+def figures() -> Json:
+    """The metrics of every job."""
+    found = {path: json.loads(path.read_text())["metrics"] for path in Path("results").glob("[!s]*/*/result.json")}
+    return {path.parent.name: metrics for path, metrics in found.items()}
+
+
+def flip(path: Path, at: float = 0.5) -> None:
+    """One bit of a file."""
+    content = bytearray(path.read_bytes())
+    content[int(at * (len(content) - 1))] ^= 1
+    path.write_bytes(content)
+
+
+def flip_digit(path: Path) -> None:
+    """One bit of the first digit of a figure."""
+    text = path.read_text()
+    at = text.index('"value": ') + len('"value": ')
+    path.write_text(text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :])
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def swap(name: str, kind: str) -> None:
+    """The file of one arm with that of the other."""
+    first, second = of(kind, "none") / name, of(kind, "sem") / name
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def another(name: str, kind: str) -> None:
+    """A file as long as the right one, of another training."""
+    path = of(kind) / name
+    content = torch.load(path, weights_only=True)
+    weights = content["encoder"] if kind == "pretrain" else content[0]
+    next(value for value in weights.values() if isinstance(value, torch.Tensor) and value.ndim > 1).neg_()
+    end = path.read_bytes()
+    with path.open("wb") as file:
+        torch.save(content, file)
+    path.write_bytes(path.read_bytes() + end[path.stat().st_size :])
+
+
+def double() -> None:
+    """A second folder of a job, with another figure and a right sum."""
+    folder = of("knn")
+    other = folder.with_name(f"zzz-copy-{folder.name[-12:]}")
+    shutil.copytree(folder, other)
+    content = json.loads((other / "result.json").read_text())
+    content["metrics"]["rows"][0]["value"] = 12.3
+    write_json(other / "result.json", with_sum(content))
+
+
+def edit(path: Path, value: Any, *keys: Any) -> None:
+    """A value of a JSON file, its sum as it was."""
+    content = json.loads(path.read_text())
+    part = content
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+PREDICTIONS, HEAD, CHECKPOINT = "predictions.bin", "head.pt", "checkpoint.pt"
+SEEN: dict[str, Callable[[], object]] = {  # by whoever looks at the folder, before anything is computed
+    "a bit of a figure": lambda: flip_digit(of("knn") / "result.json"),
+    "no metrics": lambda: edit(of("knn") / "result.json", {}, "metrics"),
+    "no rows": lambda: edit(of("knn") / "result.json", None, "metrics", "rows"),
+    "a figure that is none": lambda: edit(of("knn") / "result.json", "x", "metrics", "rows", 0, "value"),
+    "a result that is another's": lambda: shutil.copy(of("knn", "sem") / "result.json", of("knn") / "result.json"),
+    "200,000 brackets": lambda: (of("knn") / "result.json").write_text("[" * 200_000),
+    "a second folder": double,
+    "predictions flipped": lambda: flip(of("probe") / PREDICTIONS),
+    "predictions cut": lambda: os.truncate(of("probe") / PREDICTIONS, 3),
+    "predictions emptied": lambda: (of("probe") / PREDICTIONS).write_bytes(b""),
+    "predictions absent": lambda: (of("probe") / PREDICTIONS).unlink(),
+    "predictions a folder": lambda: as_folder(of("probe") / PREDICTIONS),
+}
+PLANNED: dict[str, Callable[[], object]] = {  # by runs and plans; the figures were made before, and are right
+    "head cut": lambda: os.truncate(of("probe") / HEAD, 30),
+    "head absent": lambda: (of("probe") / HEAD).unlink(),
+    "checkpoint emptied": lambda: (of("pretrain") / CHECKPOINT).write_bytes(b""),
+    "checkpoint absent": lambda: (of("pretrain") / CHECKPOINT).unlink(),
+    "networks swapped": lambda: swap(CHECKPOINT, "pretrain"),
+    "heads swapped": lambda: swap(HEAD, "probe"),
+    "data null": lambda: edit(of("pretrain") / "result.json", None, "provenance", "data"),
+    "seconds null": lambda: edit(of("probe") / "result.json", None, "provenance", "seconds"),
+    "files a text": lambda: edit(of("probe") / "result.json", "x", "provenance", "files"),
+}
+
+
+@pytest.mark.parametrize("fault", [*SEEN, *PLANNED])
+def test_damage_is_said_and_made_good(copy: Path, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    expected, count = figures(), 1 + ("swapped" in fault)
+    assert main(["table", "results"]) == 0
+    shown = capsys.readouterr().out
+    (SEEN | PLANNED)[fault]()
+    assert main(["verify", "results"]) == 1
+    assert "wrong  results/" in capsys.readouterr().out
+    if fault in SEEN:
+        assert main(["table", "results"]) == 0
+        said = capsys.readouterr().out
+        assert any(f"{word}: seed 0" in said for word in ("damaged", "unreadable", "doubled"))
+        assert main(["record", "results", "kept"]) == 2
+        assert "1 of 8 jobs" in capsys.readouterr().err
+    assert main(["plan", "suite.yaml"]) == 0
+    said = capsys.readouterr().out
+    assert f"8 jobs: {8 - count} done, {count} void" in said and said.count("\nvoid: ") == count
+    assert main(["run", "suite.yaml"]) == 0
+    output = capsys.readouterr()
+    assert output.out == shown and output.err.count("void: ") == count
+    assert f"{count} done, {8 - count} reused" in output.err
+    assert figures() == expected and main(["verify", "results"]) == 0
+
+
+LOADED: dict[str, tuple[Callable[[], object], str, int]] = {  # by who reads it: then the job fails, and its input goes
+    "a weight of the network": (lambda: flip(of("pretrain") / CHECKPOINT), "knn", 1),
+    "another network": (lambda: another(CHECKPOINT, "pretrain"), "knn", 1),
+    "a weight of a head": (lambda: flip(of("probe") / HEAD), "relevance", 1),
+    "another head": (lambda: another(HEAD, "probe"), "relevance", 1),
+    "the network's configuration": (lambda: flip(of("pretrain") / "config.json"), "knn", 1),
+}
+
+
+@pytest.mark.parametrize("fault", LOADED)
+def test_damage_that_is_met_in_a_job(copy: Path, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    expected, (breaks, kind, count) = figures(), LOADED[fault]
+    shutil.rmtree(Path("results", kind))
+    breaks()
+    assert main(["run", "suite.yaml"]) == 1
+    said = capsys.readouterr()
+    assert said.err.count("not what was written (SHA-256)") >= count and "the next run makes it again" in said.err
+    assert "—" in said.out  # a hole, and no wrong number
+    assert main(["run", "suite.yaml"]) == 0
+    assert figures() == expected
+    assert len(list(Path("results/set-aside").glob("*.why.txt"))) == count
+
+
+def test_a_cached_feature(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = figures()
+    for path in Path("results/cache/features").glob("*.npy"):
+        flip(path)
+    for path in Path("results/cache/data").glob("*.json"):
+        path.write_text(path.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    assert main(["verify", "results"]) == 1
+    shutil.rmtree("results/knn")
+    assert main(["run", "suite.yaml"]) == 0
+    assert "not what was written (SHA-256); it is made anew" in capsys.readouterr().err
+    assert figures() == expected and main(["verify", "results"]) == 0
+
+
+def test_a_partial_checkpoint_is_trusted_or_set_aside(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it holds, the job ends with the numbers of an undisturbed run."""
+    expected, folder = figures(), of("pretrain")
+    whole = (folder / CHECKPOINT).read_bytes()
+    other = (of("pretrain", "sem") / CHECKPOINT).read_bytes()
+    lowered = torch.load(folder / CHECKPOINT, weights_only=True)
+    torch.save(lowered | {"step": 10**6}, "lowered.pt")
+    for content in (whole, whole[:-1], b"", b"hello", other, Path("lowered.pt").read_bytes()):
+        (folder / "result.json").unlink()
+        (folder / CHECKPOINT).write_bytes(content)
+        assert main(["run", "suite.yaml"]) == 0
+        said = capsys.readouterr().err
+        assert ("it is made anew" in said) is (content != whole)
+        assert figures() == expected
+
+
+def test_what_stands_on_an_earlier_network_is_made_again(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = figures()
+    assert main(["run", "suite.yaml", "--rerun", "all", "--only", "pretrain/"]) == 0
+    capsys.readouterr()
+    assert main(["run", "suite.yaml"]) == 0  # with the same bits everything stays
+    assert "0 done, 8 reused" in capsys.readouterr().err
+    code = (
+        "import torch, sys; from sem_bench.cli import main; torch.set_flush_denormal(True);"
+        "real = torch.optim.SGD.step\n"
+        "def step(self, closure=None):\n"
+        "    real(self, closure)\n"
+        "    for group in self.param_groups:\n"
+        "        for p in group['params']: p.data.mul_(1.001)\n"
+        "torch.optim.SGD.step = step\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [sys.executable, "-c", code, "run", "suite.yaml", "--rerun", "all", "--only", "pretrain/simclr-none"]
+    subprocess.run(arguments, check=True, capture_output=True)  # as on a machine that rounds otherwise
+    assert main(["table", "results"]) == 0
+    assert "outdated: seed 0" in capsys.readouterr().out
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "8 jobs: 5 done, 3 void" in (said := capsys.readouterr().out)
+    assert said.count("stands on an earlier run of its pretrain") == 3
+    assert main(["run", "suite.yaml"]) == 0
+    assert "3 done, 5 reused" in capsys.readouterr().err
+    assert main(["verify", "results"]) == 0
+    shutil.rmtree(of("pretrain"))  # and the first network again: all that stands on it follows in the same run
+    assert main(["run", "suite.yaml"]) == 0
+    assert "4 done, 4 reused" in capsys.readouterr().err and figures() == expected
+
+
+def test_results_of_before_count_as_unchecked(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "results"]) == 0
+    shown = capsys.readouterr().out
+    for path in Path("results").glob("*/*/result.json"):
+        content = json.loads(path.read_text())
+        for name in ("sum", "sums", "bits", "stands_on"):
+            del content[name]
+        path.write_text(json.dumps(content))
+    assert main(["table", "results"]) == 0 and capsys.readouterr().out == shown
+    assert main(["run", "suite.yaml"]) == 0 and "0 done, 8 reused" in capsys.readouterr().err
+    assert main(["verify", "results"]) == 0 and "8 results are of an earlier version" in capsys.readouterr().out
+
+
+def test_verify_repairs_and_prunes(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = figures()
+    flip(of("pretrain") / CHECKPOINT)
+    double()
+    shutil.copytree(of("knn", "sem"), Path("results/knn/simclr-old-000000000000"))
+    assert main(["verify", "results", "--repair"]) == 1
+    said = capsys.readouterr().out
+    for text in ("checkpoint.pt: not what was written", "doubled", "its name is not that of its digest", "data: not"):
+        assert text in said
+    assert said.count("set aside: ") == 4 and len(list(Path("results/set-aside").glob("*.why.txt"))) == 4
+    assert main(["verify", "results", "--of", "suite.yaml"]) == 0
+    assert main(["run", "suite.yaml"]) == 0 and figures() == expected
+    write(copy, "suite.yaml", MICRO.replace("  knn: {k: 5}\n", ""))
+    assert main(["run", "suite.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["verify", "results", "--prune"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("no suite or sweep here names this job") == 2 and "MiB in 3 folders; --yes deletes" in said
+    assert len(list(Path("results/knn").glob("s*"))) == 2
+    assert main(["verify", "results", "--prune", "--yes"]) == 0
+    assert not list(Path("results/knn").glob("s*")) and not Path("results/cache/features").exists()
+    assert main(["verify", "nowhere"]) == 2
+    assert main(["record", "results", "kept"]) == 0 and main(["verify", "kept"]) == 0
+    flip(next(Path("kept/probe").glob("*/predictions.bin")))
+    assert main(["verify", "kept"]) == 1
+
+
+STRANGE: dict[str, tuple[Any, ...]] = {
+    "slug": ("../../../escaped/x", "jobs", 0, "slug"),
+    "sweep": (["../../v2/secret"], "sweeps"),
+    "kind": ("..", "jobs", 0, "kind"),
+    "method": ("\x1b[31mred\n=cmd|", "jobs", 0, "method"),
+    "columns": ([[1]], "jobs", 4, "columns"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_names_of_a_strangers_manifest(copy: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path("results/suites/tiny.json")
+    edit(path, *STRANGE[name])
+    write_json(path, with_sum(json.loads(path.read_text())))
+    for command in (["table", "results"], ["record", "results", "into/deep/kept"]):
+        assert main(command) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("results/suites/tiny.json: damaged")
+    assert not Path("into").exists() and not (copy.parent / "escaped").exists()
+
+
+def test_texts_of_strangers_obey_no_terminal_and_no_spreadsheet(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = of("knn") / "result.json"
+    content = json.loads(path.read_text())
+    content["metrics"]["rows"][0]["notes"] = ["=cmd|' /C calc'!A0\x1b[31m\x9b\n\u202e"]
+    write_json(path, with_sum(content))
+    for one in ("github", "latex", "csv", "html", "json"):
+        assert main(["table", "results", "--format", one]) == 0
+        text = capsys.readouterr().out
+        assert "calc" in text and text.replace("\n", "").isprintable(), one
+        assert one != "csv" or ",'=cmd" in text.replace('"', "")
+
+
+def values() -> list[Any]:
+    return [None, True, -1, 1e999, "x\x1b", [], [[1]], {}, {"a": None}, "../..", 10**30]
+
+
+def places(value: Any, *keys: Any) -> Iterator[tuple[Any, ...]]:
+    """The keys of every place in a JSON value, one of each list."""
+    if keys:
+        yield keys
+    parts = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield from places(part, *keys, key)
+
+
+def test_any_value_in_any_place(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A hole, a line or a right table, and never a traceback: from tables, plans and records; also with a right sum."""
+    number = 0
+    for path in (of("knn") / "result.json", of("pretrain") / "result.json", Path("results/suites/tiny.json")):
+        whole = path.read_text()
+        for keys in places(json.loads(whole)):
+            if keys[0] == "suite" or (len(keys) > 1 and keys[:2] == ("config", "data")):
+                continue
+            number += 1
+            value = values()[number % len(values())]
+            edit(path, value, *keys)
+            content = json.loads(path.read_text())
+            if number % 3 and value != 1e999:
+                path.write_text(json.dumps(with_sum(content)))
+            assert main(["table", "results", "--format", ("csv", "json", "github")[number % 3]]) in (0, 2), keys
+            if number % 5 == 0:
+                assert main(["plan", "suite.yaml", "--format", "json"]) == 0, keys
+                assert main(["record", "results", "kept"]) in (0, 2), keys
+            path.write_text(whole)
+    assert number > 100
+    capsys.readouterr()
+
+
+def test_one_damaged_manifest_and_clocks(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(copy, "other.yaml", MICRO.replace("name: tiny", "name: other"))
+    mine, other = Path("results/suites/tiny.json"), Path("results/suites/other.json")
+    edit(mine, (datetime.now(UTC) + timedelta(days=900)).isoformat(), "written")
+    mine.write_text(json.dumps(with_sum(json.loads(mine.read_text()))))
+    assert main(["run", "other.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["table", "results"]) == 0  # the last one run, whatever the clock said
+    assert "other: toy" in capsys.readouterr().out
+    for path, number in ((mine, 0), (other, 0)):  # manifests of before have no number
+        edit(path, number, "number")
+        path.write_text(json.dumps(with_sum(json.loads(path.read_text()))))
+    assert main(["table", "results"]) == 0
+    said = capsys.readouterr()
+    assert "other: toy" in said.out and "suite 'tiny' is dated in the future" in said.err
+    mine.write_text("[" * 200_000)
+    for command in (["table", "results"], ["record", "results", "kept"]):
+        assert main(command) == 0
+        assert capsys.readouterr().err.startswith("passed over: results/suites/tiny.json: damaged")
+    as_folder(mine)
+    assert main(["run", "suite.yaml"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "results/suites/tiny.json: a folder where the suite's manifest goes; move"
+    )
+
+
+def test_what_dead_processes_left_is_swept(copy: Path) -> None:
+    """Their temporary files and begun replacements; never those of a living one, here or on another host."""
+    code = "from pathlib import Path; from sem_bench.base.files import write_atomic; import os, signal\n"
+    code += "write_atomic(Path('results/suites/tiny.json'), lambda file: os.kill(os.getpid(), signal.SIGKILL))"
+    dead = subprocess.run([sys.executable, "-c", code], check=False)
+    assert dead.returncode < 0
+    (stray,) = Path("results/suites").glob(".*.tmp")
+    host = stray.name.split(".")[-5]
+    living = stray.with_name(f".tiny.json.{host}.{os.getpid()}.aa.tmp")
+    elsewhere = stray.with_name(".tiny.json.00000000.1.aa.tmp")
+    living.touch()
+    elsewhere.touch()
+    rerun = of("knn").with_name(f"{of('knn').name}.rerun")
+    rerun.mkdir()
+    assert main(["run", "suite.yaml"]) == 0
+    assert not stray.exists() and not rerun.exists() and living.exists() and elsewhere.exists()
+    os.utime(elsewhere, (1, 1))
+    assert main(["run", "suite.yaml"]) == 0
+    assert living.exists() and not elsewhere.exists()
+
+
+def test_lines_name_the_file_and_the_reason(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["run", "suite.yaml", "--results", "a\0b"], ["table", "results", "--out", "a\0b"]):
+        with pytest.raises(SystemExit) as ended:
+            main(command)
+        assert ended.value.code == 2 and "no path holds a NUL byte" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["record", "results", "a\0b"])
+    capsys.readouterr()
+    of("knn").joinpath("result.json").unlink()
+    code = (
+        "import resource, signal, sys; from sem_bench.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400)); sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [sys.executable, "-c", code, "run", "suite.yaml"]
+    full = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    assert full.returncode in (1, 2) and "Traceback" not in full.stderr
+    assert "results/suites/tiny.json: File too large" in full.stderr
+
+
+def test_a_look_at_a_finished_folder_reads_no_weights(copy: Path) -> None:
+    """A result's own sum and the predictions; the sizes of other files. What is read only to be summed costs time."""
+    for path in Path("results").glob("*/*/*.pt"):
+        path.chmod(0)
+    store = Store(Path("results"))
+    for path in Path("results").glob("*/*/result.json"):
+        content = json.loads(path.read_text())
+        assert store.folders.look(content["kind"], content["digest"]).result is not None
