@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from sem_bench.base.limits import FLOAT
 from sem_bench.config.fields import (
     Fraction,
     Fractions,
@@ -22,7 +23,7 @@ from sem_bench.config.fields import (
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations import comparison
-from sem_bench.evaluations.measures.memory_sizes import COPIES, SOLVER, WIDEST_GRAM
+from sem_bench.evaluations.measures.memory_sizes import COPIES, KEPT, SOLVER, WIDEST_GRAM
 from sem_bench.report.row import FigureKey
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from sem_bench.report.figures.panels import Drawn
     from sem_bench.report.row import Row
     from sem_bench.workspace import Workspace
+
+
+SKETCHED = 5e-8  # seconds a number of the features, for each sketch with its candidates and each head, on two cores
 
 
 class ProbeJob(Model):
@@ -98,8 +102,14 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
         return evaluate(job, workspace, ProbeReport(percent(job.fraction)))
 
     def cost(self, job: ProbeJob, net: NetCost) -> Cost:
-        """All penalties that fit into SOLVER are fitted side by side."""
+        """All penalties that fit into SOLVER are fitted side by side; on a sketch, all of them."""
         head = COPIES * net.head_bytes(len(job.data.classes))
+        if job.sketch is not None:
+            images = job.fraction * job.data.used("train")
+            sketch = FLOAT * job.sketch * (3 * net.width + 2 * images)
+            kept = min(KEPT, FLOAT / 2 * net.width * images)
+            seconds = SKETCHED * images * net.width * (len(job.tau) + 1)
+            return Cost(seconds, max(SOLVER, head) + sketch + kept + net.chunk_bytes())
         penalties = max(len(job.l2), len(job.fixed_l2))
         together = min(penalties, max(1, SOLVER // head))
         return Cost(net.fit_seconds(job.data), head * together + net.chunk_bytes())
