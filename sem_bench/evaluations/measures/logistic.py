@@ -116,8 +116,15 @@ def fit_chunks(
         bias = (start.bias + start.weight @ mean).masked_fill(~present, 0.0)
         first = _on_axes(torch.cat([start.weight, bias[:, None]], 1), axes)
 
+    room: list[Tensor] = []  # for a chunk; to take memory anew for each costs as much as the subtraction
+
+    def centred(x: Tensor) -> Tensor:
+        if not room or len(room[0]) < len(x):
+            room[:] = [torch.empty(x.shape, dtype=mean.dtype, device=x.device)]
+        return torch.sub(x, mean, out=room[0][: len(x)])
+
     def loss(weights: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        parts = ((x.float() - mean, y) for x, y in chunks())
+        parts = ((centred(x), y) for x, y in chunks())
         value, gradient, spread = map(world.total, _sums(parts, _on_features(weights, axes), present))
         return value / rows, _on_axes(gradient, axes) / rows, spread / rows
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sem_bench.base import world
+from sem_bench.base.device import rough_products
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.machine import free_memory
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
@@ -34,7 +35,7 @@ KeyedFeatures = tuple[float | None, FeatureReader]
 HOLDOUT = 0.1  # of the labels, for validation
 MOST_FOLDS = 5
 ROUGH, EXACT = 1e-4, 1e-7  # tolerances of the candidates' fits and of the chosen head's
-EXACT_WIDE = 1e-5  # of the chosen head on wide features: a further digit costs as many passes again
+EXACT_WIDE = 1e-6  # of the chosen head on wide features: a further digit costs as many passes again
 IN_MEMORY = 2**27  # entries of features above which they are recomputed in each pass
 FEW_ROWS = 1024  # up to so many rows, all candidates are fitted side by side
 
@@ -238,14 +239,15 @@ def _fit_wide(of: FeatureReader, known: Sketch, labels: Rows, classes: int, l2: 
 
     size = 2 * sum(map(len, parts)) * len(known.mean)
     kept = list(map(rounded, parts)) if size <= min(KEPT, _free(truth.device) / 2) else None
-    return fit_chunks(
-        lambda: kept or map(rounded, parts),
-        classes=classes,
-        l2=[l2],
-        tolerance=EXACT_WIDE,
-        curvature=known.curvature,
-        start=known.lifted(rough.heads[0]),
-    )
+    with rough_products(truth.device):
+        return fit_chunks(
+            lambda: kept or map(rounded, parts),
+            classes=classes,
+            l2=[l2],
+            tolerance=EXACT_WIDE,
+            curvature=known.curvature,
+            start=known.lifted(rough.heads[0]),
+        )
 
 
 def _free(device: torch.device) -> float:

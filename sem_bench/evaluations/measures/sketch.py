@@ -53,7 +53,7 @@ def sketch(of: Callable[[Tensor], Tensor], rows: int, size: int, *, seed: int) -
     rounded = axes.to(rough)
     for part in torch.arange(rows)[world.share(rows)].split(CHUNK):
         x = of(part).sub_(mean)
-        total += x.square().sum()
+        total += torch.linalg.vector_norm(x) ** 2
         scores[part] = (x.to(rough) @ rounded).float()
     scores, total = world.total(scores), world.total(total)
     beside = max(0.0, float(total - scores.square().sum())) / rows
