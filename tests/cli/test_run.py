@@ -67,7 +67,9 @@ def test_the_files_of_a_job(folder: Path) -> None:
     speed, health = "seconds,images_per_second,augmentation_share", "feature_std,effective_rank,simplex_entropy"
     assert log[0] == f"epoch,loss,lr,{speed},{health}" and len(log) == 3
     result = json.loads((pretrain / "result.json").read_text())
-    assert set(result) == {"schema", "kind", "digest", "config", "inputs", "metrics", "provenance"}
+    known = {"schema", "kind", "digest", "config", "inputs", "metrics", "provenance"}
+    assert set(result) == known | {"sums", "bits", "stands_on", "sum"}
+    assert set(result["sums"]) == set(result["provenance"]["files"]) == {"checkpoint.pt", "config.json", "log.csv"}
     assert pretrain.name.endswith(result["digest"][:12])
     provenance = result["provenance"]
     assert provenance["device"] == "cpu" and provenance["precision"] in ("fp32", "bf16") and provenance["seconds"] > 0
@@ -150,12 +152,12 @@ def test_deleted_or_damaged_files_are_made_again(folder: Path, capsys: pytest.Ca
     numbers = results(folder)
     (pretrain,) = (folder / "results/pretrain").glob("*none*")
     (knn,) = (folder / "results/knn").glob("*none*")
-    (pretrain / "checkpoint.pt").unlink()  # to save disk, say: a result on which nothing has to be built
+    (pretrain / "checkpoint.pt").unlink()  # made again with the same bits, so that the others stay
     assert main(arguments) == 0
-    assert "0 done, 4 reused" in capsys.readouterr().err.splitlines()[-1]
+    assert "1 done, 3 reused" in capsys.readouterr().err.splitlines()[-1]
     (knn / "result.json").write_text('{"schema": 1, "kind"')
     assert main(arguments) == 0
-    assert "2 done, 2 reused" in capsys.readouterr().err.splitlines()[-1]
+    assert "1 done, 3 reused" in capsys.readouterr().err.splitlines()[-1]
     (pretrain / "result.json").unlink()
     (pretrain / "checkpoint.pt").write_bytes(b"no checkpoint")
     assert main(arguments) == 0
