@@ -80,10 +80,19 @@ class Store:
     def folder(self, job: Stored) -> Path:
         """Where the job's files are, or will be."""
         place = self.root / job.kind / folder_name(job.slug, job.digest)
-        there = self.folders.named(job.kind, job.digest)
+        there = self._there(job)
         if len(there) > 1 and (result := self.folders.look(job.kind, job.digest).result):
             return result.folder
         return place if place in there or not there else there[0]
+
+    def _there(self, job: Stored) -> list[Path]:
+        """Its folders; another process may have made one since the kind was listed."""
+        if not (there := self.folders.named(job.kind, job.digest)):
+            name = folder_name(job.slug, job.digest)
+            if os.path.isdir(os.path.join(self.root, job.kind, name)):  # noqa: PTH112, PTH118 - of thousands of jobs
+                self.folders.add(job.kind, job.digest, name)
+                there = self.folders.named(job.kind, job.digest)
+        return there
 
     def by_digest(self, kind: str, digest: str) -> Path | None:
         """The folder of a finished job, or None."""
@@ -96,6 +105,7 @@ class Store:
 
     def look(self, job: Stored) -> Look:
         """The job's result, if it is whole, of this job, and made from the inputs and data that are there."""
+        self._there(job)
         look = self.folders.look(job.kind, job.digest, getattr(job.stage, "table", None))
         if look.result is None:
             return look

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ class Tree:
         """An evaluation job with its pretraining; no figures, no result. Returns the job's folder."""
         settings = embedding_config or SETTINGS.get(embedding, SEM)
         place = PLACE | {"ip": None, "embedding": embedding, "embedding_config": settings} | cell | {"seed": seed}
-        slug = f"{place['method']}-{embedding}-s{seed}"
+        slug = re.sub(r"[^A-Za-z0-9._+]+", "-", f"{place['method']}-{embedding}-s{seed}")
         pretrain, evaluation = digest("pretrain", place), digest(kind, place, end, config)
         entry = {"kind": kind, "slug": slug + end, "digest": evaluation, "inputs": {"pretrain": pretrain}}
         entry |= {"fraction": config["fraction"]} if config and "fraction" in config else {}

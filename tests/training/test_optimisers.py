@@ -135,7 +135,7 @@ def test_gradients_are_cut_to_the_recipes_norm() -> None:
 
 def started(accumulate: int) -> tuple[TrainingState, Step, Method]:
     job = pretrain_job()
-    settings = job.training.model_copy(update={"batch_size": 8, "accumulate": accumulate, "epochs": 2})
+    settings = job.training.model_copy(update={"batch_size": 6, "accumulate": accumulate, "epochs": 2})
     job = job.model_copy(update={"training": settings})
     method = build("simclr").train()
     state = TrainingState(method, parameter_groups.build(method, settings), "noise")
@@ -144,7 +144,7 @@ def started(accumulate: int) -> tuple[TrainingState, Step, Method]:
 
 
 def test_a_step_of_several_batches_has_their_mean_gradient() -> None:
-    """48 images in batches of 8, three to a step: two steps an epoch, each of which sees three batches in order."""
+    """36 images in batches of 6, three to a step: two steps an epoch, each of which sees three batches in order."""
     _, step, method = started(3)
     assert (step.views.steps_per_epoch, step.views.batches_per_epoch) == (2, 6)
     reference = started(1)[2]
@@ -157,13 +157,13 @@ def test_a_step_of_several_batches_has_their_mean_gradient() -> None:
         (losses[-1] / 3).backward()
     assert loss == pytest.approx(float(torch.stack(losses).mean().detach()), rel=1e-6)
     lr = learning_rates.peak_lr(step.job.training)
-    assert lr == pytest.approx(0.4 * 24 / 256)
+    assert lr == pytest.approx(0.4 * 18 / 256)
     first = learning_rates.lr_at(step.job.training, step=0, steps_per_epoch=2)
     for (name, moved), still in zip(method.named_parameters(), reference.parameters(), strict=True):
         if still.grad is not None:
             torch.testing.assert_close(moved.detach(), still.detach() - first * still.grad, msg=name)
     seen = torch.cat([step.views.rows(number) for number in range(6)])
-    assert seen.sort().values.tolist() == list(range(48))
+    assert seen.sort().values.tolist() == list(range(36))
 
 
 def test_several_batches_to_a_step_through_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
