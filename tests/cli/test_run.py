@@ -264,7 +264,8 @@ def test_interrupted(folder: Path) -> None:
     assert run.returncode == 130
     assert "Traceback" not in errors and "all that is done is kept" in errors
     planned = process(folder, "plan", "suite.yaml")
-    assert "1 partial" in planned.communicate(timeout=30)[0]
+    said = planned.communicate(timeout=30)[0]
+    assert "1 partial" in said or "2 partial" in said, said  # the second may have begun, too
 
 
 INTERRUPTED = fragile(
