@@ -5,6 +5,7 @@ inputs were when it read them (`stands_on`), and of itself (`sum`). One of befor
 """
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ KEPT = ("result.json", READ_BY_TABLES)  # what a record has of a job
 OF_THE_MOMENT = ("state.json", "error.txt")  # beside the files that a job leaves
 ASIDE = (".rerun", ".old")  # how folders end that are to take a job's place, or to make room
 NO_JOBS = ("cache", "suites", "sweeps", "tables", "set-aside")
+TICK = 50_000_000  # ns: times of folders are no finer than some ms
 DIGITS = 12  # of a digest, in the name of a folder
 
 
@@ -60,6 +62,7 @@ class JobFolders:
     def __init__(self, root: Path, *, whole: bool = False) -> None:
         self.root, self.whole = root, whole
         self._listed: dict[str, dict[str, list[str]]] = {}
+        self._listed_at: dict[str, int] = {}  # ns
         self._beside: dict[str, set[str]] = {}
         self._known: dict[str, tuple[tuple[int, int, int], Look]] = {}
 
@@ -74,8 +77,10 @@ class JobFolders:
         return self._beside[kind]
 
     def _of_kind(self, kind: str) -> dict[str, list[str]]:
-        if kind not in self._listed:
-            here = self.root / kind
+        here = self.root / kind
+        changed = here.stat().st_mtime_ns if here.is_dir() else 0
+        if kind not in self._listed or changed >= self._listed_at[kind] - TICK:  # others make folders, too
+            self._listed_at[kind] = time.time_ns()
             names = sorted(os.listdir(here)) if here.is_dir() else []  # noqa: PTH208 - thousands: no paths to sort
             jobs: dict[str, list[str]] = {}
             for name in names:
