@@ -128,6 +128,12 @@ def write_json(path: Path, value: object) -> None:
     write_atomic(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
+def stamp(path: Path | str) -> tuple[int, int, int]:
+    """What is other once a file has become another, or was written again. Raises OSError."""
+    status = os.stat(path)  # noqa: PTH116 - of thousands of files
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 class JsonFiles:
     """JSON files that a command looks at often: each is read once for as long as it is the same file.
 
@@ -140,12 +146,11 @@ class JsonFiles:
     def read(self, path: Path) -> Any:
         """The content, not to be changed; None as for `read_json`."""
         try:
-            status = path.stat()
+            now = stamp(path)
         except OSError:
             return None
-        stamp = status.st_ino, status.st_mtime_ns, status.st_size
-        if path not in self._known or self._known[path][0] != stamp:
-            self._known[path] = stamp, read_json(path)
+        if path not in self._known or self._known[path][0] != now:
+            self._known[path] = now, read_json(path)
         return self._known[path][1]
 
 

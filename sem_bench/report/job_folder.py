@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-from sem_bench.base.files import file_digest, read_json
+from sem_bench.base.files import file_digest, read_json, stamp
 from sem_bench.base.seals import DamagedError, holds, open_summed
 from sem_bench.report.file_models import FigureRow, Metrics, ResultFile, plain, validated
 from sem_bench.report.layout import Table
@@ -22,7 +22,7 @@ KEPT = ("result.json", READ_BY_TABLES)  # what a record has of a job
 OF_THE_MOMENT = ("state.json", "error.txt")  # beside the files that a job leaves
 ASIDE = (".rerun", ".old")  # how folders end that are to take a job's place, or to make room
 NO_JOBS = ("cache", "suites", "sweeps", "tables", "set-aside")
-TICK = 50_000_000  # ns: times of folders are no finer than some ms
+TICK = 50_000_000  # ns: the time of a folder may stay the same in two changes so near to each other
 DIGITS = 12  # of a digest, in the name of a folder
 
 
@@ -53,6 +53,25 @@ class Look:
         return bool(self.why)
 
 
+class _Listing(NamedTuple):
+    """The folders of a kind."""
+
+    jobs: dict[str, list[str]]  # the first digits of a digest -> names
+    beside: set[str]
+    changed: int  # the time of the folder (ns)
+    sure: bool  # whether a later change shows itself in that time
+
+
+def _listed(here: Path, changed: int) -> _Listing:
+    sure = abs(time.time_ns() - changed) > TICK
+    names = sorted(os.listdir(here)) if here.is_dir() else []  # noqa: PTH208 - thousands: no paths to sort
+    jobs: dict[str, list[str]] = {}
+    for name in names:
+        if not name.endswith(ASIDE) and not name.startswith("."):
+            jobs.setdefault(name[-DIGITS:], []).append(name)
+    return _Listing(jobs, {name for name in names if name.endswith(ASIDE)}, changed, sure)
+
+
 class JobFolders:
     """The job folders below `root`, as one command sees them: each result is read and checked once while it stays.
 
@@ -61,44 +80,26 @@ class JobFolders:
 
     def __init__(self, root: Path, *, whole: bool = False) -> None:
         self.root, self.whole = root, whole
-        self._listed: dict[str, dict[str, list[str]]] = {}
-        self._listed_at: dict[str, int] = {}  # ns
-        self._beside: dict[str, set[str]] = {}
+        self._listings: dict[str, _Listing] = {}
         self._known: dict[str, tuple[tuple[int, int, int], Look]] = {}
 
     def named(self, kind: str, digest: str) -> list[Path]:
-        """The folders of a job; more than one is a fault. A kind is listed once: a plan asks for thousands."""
-        found = self._of_kind(kind).get(digest[:DIGITS], [])
+        """The folders of a job; more than one is a fault."""
+        found = self._of_kind(kind).jobs.get(digest[:DIGITS], [])
         return [self.root / kind / name for name in found]
 
     def beside(self, kind: str) -> set[str]:
         """Names of folders that were to take the place of others, or to make room."""
-        self._of_kind(kind)
-        return self._beside[kind]
+        return self._of_kind(kind).beside
 
-    def _of_kind(self, kind: str) -> dict[str, list[str]]:
+    def _of_kind(self, kind: str) -> "_Listing":
+        """Listed once, for a plan asks for thousands, and again when somebody has changed the folder."""
         here = self.root / kind
         changed = here.stat().st_mtime_ns if here.is_dir() else 0
-        if kind not in self._listed or changed >= self._listed_at[kind] - TICK:  # others make folders, too
-            self._listed_at[kind] = time.time_ns()
-            names = sorted(os.listdir(here)) if here.is_dir() else []  # noqa: PTH208 - thousands: no paths to sort
-            jobs: dict[str, list[str]] = {}
-            for name in names:
-                if not name.endswith(ASIDE) and not name.startswith("."):
-                    jobs.setdefault(name[-DIGITS:], []).append(name)
-            self._listed[kind] = jobs
-            self._beside[kind] = {name for name in names if name.endswith(ASIDE)}
-        return self._listed[kind]
-
-    def forget(self, kind: str) -> None:
-        """List a kind anew: another process may have made a folder."""
-        self._listed.pop(kind, None)
-
-    def add(self, kind: str, digest: str, name: str) -> None:
-        """A folder was made here."""
-        names = self._of_kind(kind).setdefault(digest[:DIGITS], [])
-        if name not in names:
-            names.append(name)
+        known = self._listings.get(kind)
+        if known is None or known.changed != changed or not known.sure:
+            self._listings[kind] = known = _listed(here, changed)
+        return known
 
     def look(self, kind: str, digest: str, table: Table | None = None) -> Look:
         """What is known of a job, whose rows have to fit its `table`."""
@@ -133,12 +134,11 @@ class JobFolders:
         """At one folder; None where it has no result."""
         path = os.path.join(folder, "result.json")  # noqa: PTH118 - looked at thousands of times
         try:
-            status = os.stat(path)  # noqa: PTH116
+            now = stamp(path)
         except OSError:
             return None
-        stamp = status.st_ino, status.st_mtime_ns, status.st_size
-        if path not in self._known or self._known[path][0] != stamp:
-            self._known[path] = stamp, checked(folder, kind, digest, whole=self.whole)
+        if path not in self._known or self._known[path][0] != now:
+            self._known[path] = now, checked(folder, kind, digest, whole=self.whole)
         return self._known[path][1]
 
 

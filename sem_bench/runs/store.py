@@ -80,24 +80,13 @@ class Store:
     def folder(self, job: Stored) -> Path:
         """Where the job's files are, or will be."""
         place = self.root / job.kind / folder_name(job.slug, job.digest)
-        there = self._there(job)
+        there = self.folders.named(job.kind, job.digest)
         if len(there) > 1 and (result := self.folders.look(job.kind, job.digest).result):
             return result.folder
         return place if place in there or not there else there[0]
 
-    def _there(self, job: Stored) -> list[Path]:
-        """Its folders; another process may have made one since the kind was listed."""
-        if not (there := self.folders.named(job.kind, job.digest)):
-            name = folder_name(job.slug, job.digest)
-            if os.path.isdir(os.path.join(self.root, job.kind, name)):  # noqa: PTH112, PTH118 - of thousands of jobs
-                self.folders.add(job.kind, job.digest, name)
-                there = self.folders.named(job.kind, job.digest)
-        return there
-
     def by_digest(self, kind: str, digest: str) -> Path | None:
         """The folder of a finished job, or None."""
-        if not self.folders.named(kind, digest):
-            self.folders.forget(kind)  # another process may have made it meanwhile
         there = self.folders.named(kind, digest)
         if len(there) > 1 and (result := self.folders.look(kind, digest).result):
             return result.folder
@@ -105,7 +94,6 @@ class Store:
 
     def look(self, job: Stored) -> Look:
         """The job's result, if it is whole, of this job, and made from the inputs and data that are there."""
-        self._there(job)
         look = self.folders.look(job.kind, job.digest, getattr(job.stage, "table", None))
         if look.result is None:
             return look
@@ -190,8 +178,6 @@ class Store:
             for other in self.folders.named(job.kind, job.digest):
                 if other not in (folder, folder.with_name(f"{folder.name}.rerun")):
                     self.move_aside(other, f"a second folder of this job beside {folder.name}")
-            self.folders.forget(job.kind)
-        self.folders.add(job.kind, job.digest, folder.name)
 
     def move_aside(self, path: Path, why: str) -> Path | None:
         """Move what cannot be believed to set-aside/, with the reason; None where it is not there any more.
@@ -206,7 +192,6 @@ class Store:
         except FileNotFoundError:
             return None
         write_atomic(target.with_name(f"{target.name}.why.txt"), f"{path}: {why}\n")
-        self.folders.forget(path.relative_to(self.root).parts[0])
         return target
 
     def set_aside(self, kind: str, digest: str, folder: Path, why: str) -> Path | None:

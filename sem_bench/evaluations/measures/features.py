@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sem_bench.base import world
 from sem_bench.base.digest import digest
-from sem_bench.base.files import read_json, write_atomic
+from sem_bench.base.files import read_json, stamp, write_atomic
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.locks import Lock
 from sem_bench.base.seals import DamagedError, open_sealed, sealed
@@ -126,7 +126,7 @@ def _cached(encoder: Encoder, labelled: Data, split: Split, file: Path, workspac
                 if world.rank() == 0:
                     write_atomic(file, sealed(lambda out: _write(out, parts, len(split), workspace.memory)))
                     _MADE.add(file)
-                    _CHECKED[file] = _stamp(file)
+                    _CHECKED[file] = stamp(file)
                 for _ in parts:  # the others send theirs
                     pass
                 world.as_first(True)  # the file is there
@@ -168,18 +168,13 @@ def _precision(rows: int, width: int, memory: int) -> type[np.float32 | np.float
 
 def _opened(file: Path, rows: int, memory: int) -> npt.NDArray[np.floating]:
     """Features in a file: those in float16 stay there, and are read as they are used. A process sums a file once."""
-    if _CHECKED.get(file) != (stamp := _stamp(file)):
+    if _CHECKED.get(file) != (now := stamp(file)):
         open_sealed(file).close()
-        _CHECKED[file] = stamp
+        _CHECKED[file] = now
     h: npt.NDArray[np.floating] = np.load(file, mmap_mode="c")
     if h.ndim != 2 or len(h) != rows or h.dtype != _precision(rows, h.shape[1], memory):
         raise ValueError("not these features")
     return h if h.dtype == np.float16 else np.array(h)
-
-
-def _stamp(file: Path) -> tuple[int, int, int]:
-    status = file.stat()
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _write(out: BinaryIO, parts: Iterator[Tensor], rows: int, memory: int) -> None:
