@@ -255,7 +255,7 @@ def written_at(folder: Path) -> float:
 
 def test_interrupted(folder: Path) -> None:
     write(folder, "suite.yaml", KILLED.replace("epochs: 60", "epochs: 3000"))
-    run = process(folder, "run", "suite.yaml")
+    run = process(folder, "run", "suite.yaml", "--jobs", "1")  # else the second may have begun, too
     while not list((folder / "results").glob("pretrain/*/checkpoint.pt")):
         assert run.poll() is None
         time.sleep(0.05)
@@ -264,8 +264,7 @@ def test_interrupted(folder: Path) -> None:
     assert run.returncode == 130
     assert "Traceback" not in errors and "all that is done is kept" in errors
     planned = process(folder, "plan", "suite.yaml")
-    said = planned.communicate(timeout=30)[0]
-    assert "1 partial" in said or "2 partial" in said, said  # the second may have begun, too
+    assert "1 partial" in planned.communicate(timeout=30)[0]
 
 
 INTERRUPTED = fragile(

@@ -59,6 +59,16 @@ recipes:
     parameters: {{{parameters}}}
     sem: {{tau: 1}}
 """
+# A sweep of two trials.
+TAU = """
+summary: the temperature
+methods: [simclr]
+space:
+  tau: {low: 0.03, high: 5, log: true}
+tau_d: [0.1, 1, 10]
+sampler: random
+trials: 2
+"""
 
 
 def method_card(name: str, *, parameters: str = "") -> str:

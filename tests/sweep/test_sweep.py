@@ -22,18 +22,9 @@ from sem_bench.runs.sweep_card import Space
 from sem_bench.sweep import subjects
 from tests.helpers.commands import FRAGILE, fragile
 from tests.helpers.places import REPOSITORY
-from tests.helpers.toy import SUITE, write
+from tests.helpers.toy import SUITE, TAU, write
 
 TINY = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 1, batch_size: 100").replace("[1.0, 0.05]", "[1.0]")
-TAU = """
-summary: the temperature
-methods: [simclr]
-space:
-  tau: {low: 0.03, high: 5, log: true}
-tau_d: [0.1, 1, 10]
-sampler: random
-trials: 2
-"""
 
 
 @pytest.fixture

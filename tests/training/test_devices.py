@@ -28,7 +28,7 @@ from sem_bench.training.job import PretrainJob
 from sem_bench.training.views import ViewPlan, Views
 from tests.helpers.commands import FRAGILE, fragile, process
 from tests.helpers.methods import TRAINED, pretrain_job
-from tests.helpers.toy import method_card, replace_text, write, write_toy
+from tests.helpers.toy import TAU, method_card, replace_text, write, write_toy
 
 # With float64, sums in another order differ by some 1e-16 of their size; three steps make 1e-12 of it at most.
 TOLERANCE = 1e-9
@@ -315,23 +315,13 @@ def test_a_device_that_hangs_is_one_failure(folder: Path, monkeypatch: pytest.Mo
 
 def test_a_sweep_on_two_devices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One trial at a time on both; what follows it takes one each."""
-    write(folder, "sweeps/heat.yaml", HEAT)
-    assert main(["sweep", "heat", "--suite", "suite.yaml", "--devices", "2", "--set", "pretrain.epochs=1"]) == 0
+    write(folder, "sweeps/heat.yaml", TAU)
+    arguments = ["sweep", "heat", "--suite", "suite.yaml", "--trials", "1", "--set", "pretrain.epochs=1"]
+    assert main([*arguments, "--devices", "2"]) == 0
     assert "2 devices, 2 for a pretraining" in capsys.readouterr().err
     results = [json.loads(path.read_text()) for path in folder.glob("results/*/*/result.json")]
     devices = {result["kind"]: result["provenance"].get("devices") for result in results}
     assert devices == {"pretrain": 2, "probe": None}
-
-
-HEAT = """
-summary: the temperature
-methods: [simclr]
-space:
-  tau: {low: 0.03, high: 5, log: true}
-tau_d: [0.1, 1, 10]
-sampler: random
-trials: 1
-"""
 
 
 def test_accumulated_batches_are_no_larger_batch(folder: Path) -> None:
