@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from sem_bench.backbone import Backbone
-from sem_bench.base.device import precision
+from sem_bench.base.device import placed, precision
 from sem_bench.data.split import Split, reader
 from sem_bench.method import Batch
 from sem_bench.nets.build import build_backbone
@@ -100,7 +100,7 @@ def training(
     split = images if isinstance(images, Split) else _split(images)
     parts = job.parts.model_copy(update={"backbone": shape.parts.backbone})
     built = build_method(config, job.method_code, classes=2, images=len(split), parts=parts)
-    built = built.to(device).to(memory_format=torch.channels_last).train()
+    built = placed(built, device).train()
     state = TrainingState(built, parameter_groups.build(built, config.training), "noise")
     return Step(config, state, views(ViewPlan.of(config), split, device, last=MANY), device)
 

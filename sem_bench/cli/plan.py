@@ -130,7 +130,7 @@ def _totals(name: str, looks: Sequence[Look], asked: Asked, *, page: bool) -> st
         text += f" with {slots} {at_a_time} ({human_seconds(sum(left.values()))} one after the other)" * (slots > 1)
         text += "\ntime: as finished jobs of a kind took, else on two CPU cores"
         text += f"; memory: {largest}without the images"
-        text += _decoding(looks, max(1, machine.cores() // (slots * asked.devices)))
+        text += _decoding(looks, max(1, machine.cores() // slots))
     return text
 
 

@@ -96,7 +96,6 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
 
     def run(self, job: RelevanceJob, workspace: Workspace) -> dict[str, Any]:
         """Two rows for each head and K; the features and neighbours of each class stand in `graphs`."""
-
         from sem_bench.base.randomness import derived_seed
         from sem_bench.evaluations.measures import class_graph
         from sem_bench.evaluations.measures.probing import load_heads, superclass_of
