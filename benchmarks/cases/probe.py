@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.paired import Case, Contestant, Options
 from sem_bench.evaluations.measures import logistic, selection
+from sem_bench.evaluations.probe import ProbeSettings
 from sem_bench.nets.embeddings.sem import SimplicialEmbedding
 
 L2 = [1e-2, 5e-4, 3e-5, 2e-6, 1e-7]  # the default grid, from strong to weak
@@ -51,7 +52,14 @@ def search(h: Tensor, labels: Tensor, of: Callable[[Tensor, float], Tensor], *, 
         keyed.append((tau, read))
     known, rows = labels.numpy(), np.arange(len(h))
     return selection.select(
-        keyed, lambda at: known[at], rows, classes=classes, l2=sorted(L2), validation="holdout", seed=0
+        keyed,
+        lambda at: known[at],
+        rows,
+        classes=classes,
+        l2=sorted(L2),
+        validation="holdout",
+        seed=0,
+        sketched=ProbeSettings().sketch,
     )
 
 

@@ -25,6 +25,10 @@ class Curvature(NamedTuple):
     axes: Tensor | None = None  # (r, k)
     rest: float = 0.0  # the variance in every direction beside the axes
 
+    def of(self, problems: int) -> "Curvature":
+        """The same for each of that many problems, where it is that of one."""
+        return self if self.axes is not None else self._replace(variances=self.variances.expand(problems, -1))
+
 
 def minimise(
     loss: Objective,

@@ -110,8 +110,8 @@ def fit_chunks(
     26 * classes * d numbers in float32 for each penalty; so many penalties share the passes as fit into SOLVER.
     """
     _check_penalties(l2)
-    rows, present, mean, variances, axes = _moments(chunks, classes)
-    first = mean.new_zeros(classes, len(variances) + 1)
+    rows, present, mean, known, axes = _moments(chunks, classes, curvature)
+    first = mean.new_zeros(classes, (len(mean) if axes is None else axes.shape[1]) + 1)
     if start is not None:
         bias = (start.bias + start.weight @ mean).masked_fill(~present, 0.0)
         first = _on_axes(torch.cat([start.weight, bias[:, None]], 1), axes)
@@ -131,9 +131,8 @@ def fit_chunks(
     found: list[Tensor] = []
     ends: list[tuple[bool, int, float]] = []
     for some in torch.tensor(l2, dtype=mean.dtype, device=mean.device).split(_together(classes, len(mean))):
-        known = curvature or Curvature(variances.expand(len(some), -1))
         begin = first.expand(len(some), -1, -1)
-        weights, own = minimise(loss, some, known, begin, tolerance=tolerance, max_iter=max_iter)
+        weights, own = minimise(loss, some, known.of(len(some)), begin, tolerance=tolerance, max_iter=max_iter)
         found.append(weights)
         ends += own
     return _fit(_on_features(torch.cat(found), axes), mean, present, ends)
@@ -235,16 +234,24 @@ def _principal(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return directions * lengths, variances, mean, centred.T @ directions / lengths
 
 
-def _moments(chunks: Chunks, classes: int) -> tuple[int, Tensor, Tensor, Tensor, Tensor | None]:
-    """Rows, classes that have a label, mean (d,), variances (r,) along axes (d, r), or along features if too wide."""
+def _moments(
+    chunks: Chunks, classes: int, curvature: Curvature | None
+) -> tuple[int, Tensor, Tensor, Curvature, Tensor | None]:
+    """Rows, classes that have a label, mean (d,), variances along axes (d, r), or along features if too wide.
+
+    Where the `curvature` of wide features is known, their variances are not computed.
+    """
     rows, present, total, second = 0, torch.tensor(0), torch.tensor(0.0), torch.tensor(0.0)
     for x, y in chunks():
         _check(x, y, classes)
-        wide = x.double()
         rows += len(x)
         present = present.to(x.device) + _present(y, classes)
-        total = total.to(x.device) + wide.sum(0)
-        second = second.to(x.device) + (wide.T @ wide if x.shape[1] <= WIDEST_GRAM else wide.square().sum(0))
+        total = total.to(x.device) + x.sum(0, dtype=torch.float64)
+        if x.shape[1] <= WIDEST_GRAM:
+            wide = x.double()
+            second = second.to(x.device) + wide.T @ wide
+        elif curvature is None:
+            second = second.to(x.device) + x.double().square().sum(0)
     if not rows:
         raise ValueError("there are no rows to fit")
     rows = int(world.total(torch.tensor(rows)))
@@ -255,7 +262,7 @@ def _moments(chunks: Chunks, classes: int) -> tuple[int, Tensor, Tensor, Tensor,
         axes = axes.float()
     else:
         variances = (second / rows - mean.square()).clamp_min(0)
-    return rows, present > 0, mean.float(), variances.float(), axes
+    return rows, present > 0, mean.float(), curvature or Curvature(variances.float()[None]), axes
 
 
 def _decompose(gram: Tensor) -> tuple[Tensor, Tensor]:
