@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 from sem_bench.base import interrupts, world
 from sem_bench.base.world import PeerError, Seat
@@ -28,6 +28,7 @@ PATIENCE = 1800.0  # seconds that a process waits for another, which may write a
 START = 120.0  # seconds in which a process must have imported torch
 GRACE = 10.0  # seconds from the death of one process to that of this one, if its own wait does not end
 READY, ERROR = "ready", "error"
+DONE, DESERTED = 117, 118  # exit codes of a companion that did its part, or lost the others; no other leaves so
 
 
 class DeathError(Exception):
@@ -74,7 +75,7 @@ def together(
                         raise
                     raise PeerError(str(error)) from error
             for companion in companions:
-                companion.process.join(GRACE)
+                companion.await_end()
         except PeerError as error:
             raise _cause(companions, error) from error
         finally:
@@ -105,6 +106,17 @@ class _Companion:
         """Until it has imported what it needs."""
         if self.said(START)[0] != READY:
             raise DeathError(f"{self.name} did not start{cause_of_death(self.process.exitcode)}")
+
+    def await_end(self) -> None:
+        """Until it has done its part, too: what it raises after the last message is an error of the work."""
+        self.process.join(START)
+        if self.process.exitcode != DONE:
+            raise PeerError(f"{self.name} did not end")
+
+    @property
+    def deserted(self) -> bool:
+        """Whether it is gone before its part was done, and not for want of another."""
+        return self.process.exitcode not in (None, DONE, DESERTED)
 
     def said(self, seconds: float) -> tuple[str, str, str]:
         """What it says within that time; nothing where it dies or stays silent."""
@@ -139,24 +151,26 @@ def _cause(companions: list[_Companion], error: PeerError) -> Exception:
     wait(silent, GRACE / 2)  # the error of a connection may come before the news of a death
     for companion in companions:
         companion.process.join(0.2)
-        if (companion.process.exitcode or 0) < 0:
-            return DeathError(f"the process of {companion.name} died{cause_of_death(companion.process.exitcode)}")
-    for companion in companions:
+    for companion in sorted(companions, key=lambda one: one.process.exitcode or 0):  # killed ones first
         kind, line, text = companion.said(0)
         if kind == ERROR:
             found = ElsewhereError(f"on {companion.name}: {line}")
             found.add_note(text)
             return found
-    for companion in companions:
-        if companion.process.exitcode:
+        if companion.deserted:
             return DeathError(f"the process of {companion.name} died{cause_of_death(companion.process.exitcode)}")
     return PeerError(f"another device does not answer ({error})")
 
 
 def _watch(companions: list[_Companion], over: threading.Event) -> None:
     """A GPU may wait for ever for one that is gone. Then this process dies, too: its job is tried again."""
-    wait([companion.process.sentinel for companion in companions])
-    if any(companion.process.exitcode for companion in companions) and not over.wait(GRACE):
+    left = {companion.process.sentinel: companion for companion in companions}
+    while not any(companion.deserted for companion in companions):
+        if not left:
+            return
+        for sentinel in wait(list(left)):
+            left.pop(cast(int, sentinel)).process.join(1)
+    if not over.wait(GRACE):
         sys.stderr.write("".join(companion.said(0)[2] for companion in companions))  # its error, if it had one
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -179,9 +193,11 @@ def _accompany(
     try:
         with world.joined(seat):
             _tell_errors(pipe, function, arguments)
+    except PeerError:
+        os._exit(DESERTED)
     except BaseException:
         os._exit(1)
-    os._exit(0)
+    os._exit(DONE)
 
 
 def _tell_errors(pipe: Connection, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
@@ -192,7 +208,7 @@ def _tell_errors(pipe: Connection, function: Callable[..., object], arguments: t
         raise
     except BaseException as error:
         if isinstance(error, RuntimeError) and _of_the_connection(error):
-            raise
+            raise PeerError(str(error)) from error
         pipe.send((ERROR, described(error), traceback.format_exc()))
         raise
 

@@ -20,7 +20,7 @@ from sem_bench.base.world import PeerError
 from sem_bench.cli import main
 from sem_bench.nets.global_batch_norm import GlobalBatchNorm, make_global
 from sem_bench.runs.estimate import need
-from sem_bench.runs.order import Order
+from sem_bench.runs.order import Event, Figure, Order
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.worker import work
 from sem_bench.training import device_check, dry_run
@@ -194,9 +194,29 @@ def stand_still() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def fail_at_the_end() -> None:
+    for _ in range(3):
+        wait_for_all()
+    raise RuntimeError("it broke\non two lines")
+
+
+def leave() -> None:
+    wait_for_all()
+    os._exit(0)
+
+
+def leave_at_the_end() -> None:
+    for _ in range(3):
+        wait_for_all()
+    os._exit(0)
+
+
 @pytest.mark.parametrize(
     ("companion", "error", "text"),
     [
+        (fail_at_the_end, ElsewhereError, r"on device 2 of 2: RuntimeError: it broke on two lines"),
+        (leave, DeathError, r"the process of device 2 of 2 died \(exit code 0\)"),
+        (leave_at_the_end, DeathError, r"the process of device 2 of 2 died \(exit code 0\)"),
         (fail, ElsewhereError, r"on device 2 of 2: RuntimeError: it broke on two lines"),
         (die, DeathError, r"the process of device 2 of 2 died \(killed; was memory short\?\)"),
         (stand_still, PeerError, "another device does not answer"),
@@ -255,19 +275,30 @@ def test_a_run_on_two_devices(undisturbed: Path) -> None:
     assert two["provenance"]["devices"] == 2 and "devices" not in one["provenance"]
 
 
-def test_a_killed_device_costs_the_steps_since_the_checkpoint(folder: Path, undisturbed: Path) -> None:
-    """The job is tried again by itself."""
+@pytest.mark.parametrize(
+    ("number", "death"),
+    [
+        (1, "the process of device 2 of 2 died (killed; was memory short?); it is tried once more"),
+        (0, "its worker died (killed; was memory short?); it is tried once more"),
+    ],
+)
+def test_a_killed_device_costs_the_steps_since_the_checkpoint(
+    folder: Path, undisturbed: Path, number: int, death: str
+) -> None:
+    """The job ends and is tried again by itself."""
     run = process(folder, "run", "suite.yaml", *PART, "--devices", "2")
-    killed = companion_of(run.pid, folder)
-    os.kill(killed, signal.SIGKILL)
+    assert run.stderr is not None
+    os.kill(processes_of(run.pid, folder)[number], signal.SIGKILL)
+    began = time.monotonic()
+    assert any(death in line for line in run.stderr)
+    assert time.monotonic() - began < 30
     _, errors = run.communicate(timeout=300)
     assert run.returncode == 0, errors
-    assert "the process of device 2 of 2 died (killed; was memory short?); it is tried once more" in errors
     assert pretrained(folder, "results")["metrics"] == pretrained(undisturbed, "2")["metrics"]
 
 
-def companion_of(pid: int, folder: Path) -> int:
-    """The process of the second device, once there is a checkpoint."""
+def processes_of(pid: int, folder: Path) -> tuple[int, int]:
+    """The worker of a run and the process of its second device, once there is a checkpoint."""
     import psutil
 
     while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
@@ -276,12 +307,15 @@ def companion_of(pid: int, folder: Path) -> int:
     workers = psutil.Process(pid).children()
     (worker,) = [child for child in workers if "spawn_main" in " ".join(child.cmdline())]
     (companion,) = [child for child in worker.children() if "spawn_main" in " ".join(child.cmdline())]
-    return companion.pid
+    return worker.pid, companion.pid
 
 
-def test_a_checkpoint_of_two_devices_goes_on_with_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=40"]
-    run = process(folder, *arguments, "--devices", "2")
+@pytest.mark.parametrize(("first", "then"), [("2", "1"), ("1", "2")])
+def test_a_checkpoint_goes_on_with_another_number_of_devices(
+    folder: Path, capsys: pytest.CaptureFixture[str], first: str, then: str
+) -> None:
+    arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-sem", "--set", "pretrain.epochs=20"]
+    run = process(folder, *arguments, "--devices", first)
     while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
         assert run.poll() is None
         time.sleep(0.05)
@@ -290,11 +324,32 @@ def test_a_checkpoint_of_two_devices_goes_on_with_one(folder: Path, capsys: pyte
     assert run.returncode == 130 and "Traceback" not in errors, errors
     (checkpoint,) = folder.glob("results/pretrain/*/checkpoint.pt")
     step = torch.load(checkpoint, weights_only=True)["step"]
-    assert 0 < step < 160
-    assert main(arguments) == 0
+    assert 0 < step < 80
+    assert main([*arguments, "--devices", then]) == 0
     log = checkpoint.with_name("log.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in log[1:]] == [str(epoch) for epoch in range(1, 41)]
-    assert pretrained(folder, "results")["metrics"]["steps"] == 160
+    assert [line.split(",")[0] for line in log[1:]] == [str(epoch) for epoch in range(1, 21)]
+    assert pretrained(folder, "results")["metrics"]["steps"] == 80
+    assert pretrained(folder, "results")["provenance"].get("devices", 1) == int(then)
+
+
+def test_a_pretraining_on_two_devices_can_be_pruned(folder: Path) -> None:
+    """One process asks, and both end; the checkpoint stays."""
+    figures: list[float] = []
+
+    def tell(event: Event) -> bool:
+        if isinstance(event, Figure):
+            figures.append(event.value)
+        return not isinstance(event, Figure)
+
+    order = two_devices(watch="sem_bench.sweep.pruner_measures:neighbours_accuracy")
+    assert work(order, tell).status == "pruned" and len(figures) == 1
+    assert list(folder.glob("results/pretrain/*/checkpoint.pt"))
+
+
+def two_devices(**settings: Any) -> Order:
+    """The order for the first pretraining of suite.yaml."""
+    job, limits = read_plan(Path("suite.yaml")).unique()[0], Limits(threads=1, devices=2)
+    return Order.of(job, Path("results"), device="cpu", limits=limits, need=need(job, limits), **settings)
 
 
 def test_a_device_that_hangs_is_one_failure(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,11 +359,8 @@ def test_a_device_that_hangs_is_one_failure(folder: Path, monkeypatch: pytest.Mo
     write(folder, "methods/fragile.py", fragile(loss=hang))
     write(folder, "methods/fragile.yaml", FRAGILE)
     replace_text(folder / "suite.yaml", "[simclr]", "[fragile]")
-    job = read_plan(Path("suite.yaml")).unique()[0]
-    limits = Limits(threads=1, devices=2)
-    order = Order.of(job, Path("results"), device="cpu", limits=limits, need=need(job, limits))
     began = time.monotonic()
-    outcome = work(order, lambda event: True)
+    outcome = work(two_devices(), lambda event: True)
     assert outcome.status == "failed" and "PeerError: another device does not answer" in outcome.summary
     assert time.monotonic() - began < 90  # most of it for the start of a process on a busy machine
 
