@@ -87,6 +87,15 @@ def test_a_killed_worker_changes_nothing_but_time(
     assert not list(Path("results/cache").glob("ray-*"))
 
 
+def test_two_devices_in_a_task_have_the_numbers_of_two_without_ray(folder: Path, cluster: str) -> None:
+    arguments = ["run", "suite.yaml", "--only", "pretrain/", "--devices", "2"]
+    assert main([*arguments, "--results", "serial"]) == 0
+    assert main([*arguments, *RAY, "--address", cluster]) == 0
+    assert numbers(Path("results")) == numbers(Path("serial")) and len(numbers(Path("serial"))) == 2
+    provenance = [read_json(path)["provenance"] for path in folder.glob("results/pretrain/*/result.json")]
+    assert [one["devices"] for one in provenance] == [2, 2]
+
+
 def pretraining(run: "subprocess.Popen[str]", folder: Path, count: int) -> list[int]:
     """The processes that pretrain, once so many of them have a checkpoint."""
     while len(found := list(folder.glob("results/pretrain/*/checkpoint.pt"))) < count:
