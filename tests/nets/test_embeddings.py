@@ -150,3 +150,18 @@ def test_gumbel_is_straight_through() -> None:
     noise = -torch.empty_like(z).exponential_().log()
     ((z + noise).softmax(1).flatten(1) * weight).sum().backward()  # the soft sample, same noise
     assert torch.allclose(hard, h.grad, atol=1e-6)
+
+
+def test_a_large_batch_is_done_in_parts_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    z, slope = torch.randn(2, 7, 2, 12)
+    found = []
+    for part in (10**6, 30):
+        monkeypatch.setattr(sem, "PART", part)
+        leaf = z.clone().requires_grad_()
+        out = sem.simplex_softmax(leaf, L=4, V=3, tau=0.3)
+        (gradient,) = torch.autograd.grad(out, leaf, slope)
+        found.append((out, gradient))
+    assert all(map(torch.equal, *found))
+    wide = z.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: sem.simplex_softmax(x, L=4, V=3, tau=0.3), wide)
+    assert torch.autograd.gradgradcheck(lambda x: sem.simplex_softmax(x, L=4, V=3, tau=0.3), wide)

@@ -8,10 +8,15 @@ slow, so the modules work on (B, V, L), where number v of group l stands at v*L 
 Heads do not care. `simplicial_embedding`, `to_group_major` and `from_group_major` speak the paper's order.
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from sem_bench.base.device import at_least_float32
 from sem_bench.nets.embeddings.linear import LinearEmbedding
+
+PART = 2**19  # numbers that a processor's cache holds
 
 
 def simplicial_embedding(z: Tensor, *, L: int, V: int, tau: float) -> Tensor:
@@ -23,6 +28,9 @@ def simplicial_embedding(z: Tensor, *, L: int, V: int, tau: float) -> Tensor:
 def simplex_softmax(z: Tensor, *, L: int, V: int, tau: float) -> Tensor:
     """As `simplicial_embedding`, on the modules' own order (..., V*L)."""
     _check(z, L, V, tau)
+    if z.device.type == "cpu" and z.numel() > PART:
+        parted: Tensor = _InParts.apply(z.reshape(-1, V, L), tau)
+        return parted.view(z.shape)
     return (z.reshape(*z.shape[:-1], V, L) / tau).softmax(-2).flatten(-2)
 
 
@@ -41,6 +49,36 @@ def _check(z: Tensor, L: int, V: int, tau: float) -> None:
         raise ValueError(f"the last axis has {z.shape[-1]} numbers, not L*V = {L}*{V} = {L * V}")
     if not 0 < tau < float("inf"):
         raise ValueError(f"the temperature must be finite and above 0, not {tau}")
+
+
+class _InParts(torch.autograd.Function):
+    """softmax(z / tau) over axis 1 of z (B, V, L), some rows at a time: the quotient never leaves the cache."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, tau: float) -> Tensor:
+        out = torch.empty_like(z, memory_format=torch.contiguous_format)
+        for part, place in zip(*_parts(z, out), strict=True):
+            torch.softmax(part / tau, 1, out=place)
+        ctx.save_for_backward(out)
+        ctx.tau = tau
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:
+        (out,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for a second derivative
+            return out * (slope - (slope * out).sum(1, keepdim=True)) / ctx.tau, None
+        gradient = torch.empty_like(out)
+        for part, below, place in zip(*_parts(slope, out, gradient), strict=True):
+            torch.ops.aten._softmax_backward_data.out(part, below, 1, out.dtype, grad_input=place)
+            place /= ctx.tau
+        return gradient, None
+
+
+def _parts(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
+    """Rows of each, together as many numbers as the cache holds."""
+    rows = max(1, PART // tensors[0][0].numel())
+    return [tensor.split(rows) for tensor in tensors]
 
 
 class SimplicialEmbedding(LinearEmbedding):
