@@ -28,7 +28,10 @@ def numbers(folder: Path) -> Numbers:
     for path in sorted(folder.glob("*/*/result.json")):
         job = json.loads(path.read_text())
         rows = job["metrics"].get("rows")
-        value = job["metrics"]["loss"] if rows is None else rows[-1]["value"]  # the arm's own representation comes last
+        if rows is None:
+            value = job["metrics"]["loss"]
+        else:  # the arm's own representation comes last
+            value = [row["value"] for row in rows if row["metric"] in ("top1", "knn_top1")][-1]
         embedding = path.parent.name.split("-")[1]
         found.setdefault((job["kind"], embedding), {})[job["digest"]] = value
     return found

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.differences import main as differences
 from benchmarks.run import main as benchmark
 from sem_bench import analysis
 from sem_bench.cli import main
@@ -32,13 +33,15 @@ from tests.helpers import shifted_shapes
 from tests.helpers.documents import DOCUMENTS, FILES, PACKAGE, SHOWN, shown, with_files, written
 from tests.helpers.places import REPOSITORY
 
+SCRIPTS = {"benchmarks/run.py": benchmark, "benchmarks/differences.py": differences}
+
 
 def output(command: str) -> str:
     """What a command prints, run from the repository's folder."""
     printed = io.StringIO()
     first, *rest = shlex.split(command)
     with contextlib.chdir(REPOSITORY), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        benchmark(rest) if first == "benchmarks/run.py" else main([first, *rest])
+        SCRIPTS.get(first, lambda words: main([first, *words]))(rest)
     return printed.getvalue().rstrip("\n") + "\n"
 
 
