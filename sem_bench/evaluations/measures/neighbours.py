@@ -4,18 +4,21 @@ The protocol of Wu et al. (2018, section 3.4) that self-supervised papers use.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
-from sem_bench.base.device import rough_products
-from sem_bench.base.limits import FLOAT
+from sem_bench.base.device import precision, rough_products
+from sem_bench.base.limits import CHUNK, FLOAT
 from sem_bench.evaluations.measures.memory_sizes import NEIGHBOURS
 
 ENTRIES = 2**23  # similarities at a time: 32 MB
 WIDE = NEIGHBOURS // FLOAT  # numbers of the queries' representation at a time
+ROUGH = 3  # times as many in bfloat16, as nothing else of their size is in memory
 PARTS = 8  # the rows that vote come in parts so many times smaller, where all are more than that
+SLICE = 8192  # numbers whose products bfloat16 sums up; wider representations are sums of such
 Transform = Callable[[Tensor], Tensor]
 """From features (n, d) as they are kept to the representation (n, width) that is compared."""
 
@@ -42,15 +45,20 @@ def predict(
     for name, x in (("train", train), ("queries", queries)):
         if not all(torch.isfinite(part).all() for part in x.split(ENTRIES // x.shape[1])):
             raise ValueError(f"features must be finite, but some of {name} are not")
-    k, rows = min(k, len(train)), max(1, WIDE // of(train[:1]).shape[1])
-    whole = normalize(of(train)) if len(train) <= rows else None
+    width = of(train[:1]).shape[1]
+    k, rows = min(k, len(train)), max(1, WIDE // width)
+    mean, whole = None, None
+    if len(train) <= rows:
+        whole = _rows(train, of, None)
+    elif width > SLICE and train.device.type == "cpu" and precision(train.device) == "bf16":
+        mean = normalize(of(train[:CHUNK])).mean(0)
     predicted = []
-    for part in queries.split(rows):
-        asked = normalize(of(part))
+    for part in queries.split(rows if mean is None else ROUGH * rows):
+        asked = _rows(part, of, mean)
         if whole is not None:
             values, nearest = _among(asked, whole, k)
         else:
-            values, nearest = _among_parts(asked, train, of, max(1, rows // PARTS), k)
+            values, nearest = _among_parts(asked, train, of, mean, max(1, rows // PARTS), k)
         # Relative to the nearest, so that low temperatures do not overflow.
         weights = ((values - values.amax(1, keepdim=True)) / temperature).exp()
         size = max(1, ENTRIES // (k * classes))
@@ -60,25 +68,61 @@ def predict(
     return torch.cat(predicted) if predicted else labels.new_zeros(0)
 
 
-def _among(queries: Tensor, train: Tensor, k: int) -> tuple[Tensor, Tensor]:
+class _Rows(NamedTuple):
+    """Normalised representations: as they are, or without a vector m and in bfloat16."""
+
+    x: Tensor  # (n, width)
+    along: Tensor | None = None  # (n,): x . m - m . m / 2 of the representations themselves
+
+    def part(self, rows: slice) -> "_Rows":
+        """Some of them."""
+        return _Rows(self.x[rows], None if self.along is None else self.along[rows])
+
+    def similarity(self, other: "_Rows") -> Tensor:
+        """Their products (n, other n). (x - m) . (y - m) is small where all are alike, and so is its rounding."""
+        if self.along is None or other.along is None:
+            return self.x @ other.x.T
+        found = self.along[:, None] + other.along
+        for one, two in zip(self.x.split(SLICE, 1), other.x.split(SLICE, 1), strict=True):
+            found += one @ two.T
+        return found
+
+
+def _rows(h: Tensor, of: Transform, mean: Tensor | None) -> _Rows:
+    """The rows of features h (n, d); in bfloat16 without `mean` (width,), which is made for some rows at a time."""
+    if mean is None:
+        return _Rows(normalize(of(h)))
+    x = torch.empty(len(h), len(mean), dtype=torch.bfloat16, device=h.device)
+    along = torch.empty(len(h), device=h.device)
+    for first in range(0, len(h), CHUNK):
+        wide = normalize(of(h[first : first + CHUNK]))
+        along[first : first + CHUNK] = wide @ mean - mean @ mean / 2
+        x[first : first + CHUNK] = wide.sub_(mean)
+    return _Rows(x, along)
+
+
+def _among(queries: _Rows, train: _Rows, k: int) -> tuple[Tensor, Tensor]:
     """The k largest similarities (m, k), and the rows of train that have them."""
-    found = []
-    for part in queries.split(max(1, ENTRIES // len(train))):
-        similarity = part @ train.T
+    found, size = [], max(1, ENTRIES // len(train.x))
+    for first in range(0, max(1, len(queries.x)), size):
+        similarity = queries.part(slice(first, first + size)).similarity(train)
         nearest = _nearest(similarity, k)
         found.append((similarity.gather(1, nearest), nearest))
     values, rows = zip(*found, strict=True)
     return torch.cat(values), torch.cat(rows)
 
 
-def _among_parts(queries: Tensor, train: Tensor, of: Transform, rows: int, k: int) -> tuple[Tensor, Tensor]:
+def _among_parts(
+    queries: _Rows, train: Tensor, of: Transform, mean: Tensor | None, rows: int, k: int
+) -> tuple[Tensor, Tensor]:
     """As `_among`, where the representation of all of train does not fit into memory: `rows` at a time."""
-    values, nearest = queries.new_empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.long)
-    nearest = nearest.to(queries.device)
+    count, device = len(queries.x), queries.x.device
+    values = torch.empty(count, 0, device=device)
+    nearest = torch.empty(count, 0, dtype=torch.long, device=device)
     for first in range(0, len(train), rows):
-        part = normalize(of(train[first : first + rows]))
-        with rough_products(queries.device):  # an error of 1e-5 of a similarity
-            found, at = _among(queries, part, min(k, len(part)))
+        part = _rows(train[first : first + rows], of, mean)
+        with rough_products(device):  # an error of 1e-5 of a similarity
+            found, at = _among(queries, part, min(k, len(part.x)))
         order = at.argsort(1)  # by row, as those before them are: then the first of equal ones is the lowest row
         values, nearest = (
             torch.cat([values, found.gather(1, order)], 1),

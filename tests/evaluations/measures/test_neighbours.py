@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from sem_bench.evaluations.measures import neighbours
 from sem_bench.evaluations.measures.neighbours import predict
@@ -129,3 +130,25 @@ def test_parts_of_a_wide_representation_find_the_same(k: int, monkeypatch: pytes
         assert found.tolist() == expected
         assert max(seen) <= rows
         seen.clear()
+
+
+def test_wide_representations_are_compared_in_bfloat16_without_what_they_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Similarities of simplices are near 1; what tells them apart must survive the rounding."""
+    h = torch.randn(90, 24)
+    weight = torch.randn(24, 60)
+    monkeypatch.setattr(neighbours, "SLICE", 16)
+    monkeypatch.setattr(neighbours, "precision", lambda device: "bf16")
+
+    def of(part: Tensor) -> Tensor:
+        return (part @ weight / 30).view(-1, 4, 15).softmax(1).flatten(1)
+
+    mean = normalize(of(h[:20])).mean(0)
+    rough = neighbours._rows(h[60:], of, mean).similarity(neighbours._rows(h[:60], of, mean))
+    exact = normalize(of(h[60:])) @ normalize(of(h[:60])).T
+    assert exact.min() > 0.9 and (exact - rough).abs().max() < 1e-4
+    labels = torch.randint(CLASSES, (60,))
+    asked = torch.cat([h[60:], h[:60]])
+    expected = predict(h[:60], labels, asked, classes=CLASSES, k=3, temperature=0.1, of=of)
+    monkeypatch.setattr(neighbours, "WIDE", 40 * 60)
+    found = predict(h[:60], labels, asked, classes=CLASSES, k=3, temperature=0.1, of=of)
+    assert (found != expected).sum() <= 1
