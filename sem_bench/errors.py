@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 LONGEST = 4000  # characters of a line
+MOST = 100  # lines that are said of mistakes, and then how many more there are
 
 
 def printable(text: str) -> str:
@@ -29,5 +30,9 @@ class UserError(Exception):
     """A mistake in what the user gave us (file, option, data). The command line prints its lines and exits with 2."""
 
     def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = [printable(text) for text in ([problems] if isinstance(problems, str) else problems)]
+        texts = [problems] if isinstance(problems, str) else problems
+        self.problems = [
+            printable(text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({len(text):,} characters)")
+            for text in texts
+        ]
         super().__init__("\n".join(self.problems))

@@ -1,5 +1,6 @@
 """Files: where ours are, and writes that leave a file whole or not at all, also after a power cut."""
 
+import errno
 import hashlib
 import json
 import os
@@ -30,8 +31,15 @@ def shown(path: Path) -> Path:
         return path
 
 
-def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Every file anywhere below a folder, links followed. By hand, for speed: some folders have a million files."""
+def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, os.stat_result]]:
+    """Every file anywhere below a folder, links followed. By hand, for speed: some folders have a million files.
+
+    Raises OSError at a link that leads back to a folder in which it lies; `above` are those, as device and number.
+    """
+    own = os.stat(folder)  # noqa: PTH116
+    if (own.st_dev, own.st_ino) in above:
+        raise OSError(errno.ELOOP, "a link to a folder in which it lies itself", str(folder))
+    above = (*above, (own.st_dev, own.st_ino))
     with os.scandir(folder) as entries:
         for entry in entries:
             try:
@@ -39,7 +47,7 @@ def files_below(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
             except OSError:  # a link to nothing, or to itself
                 below, status = False, entry.stat(follow_symlinks=False)
             if below:
-                yield from files_below(Path(entry.path))
+                yield from files_below(Path(entry.path), above)
             else:
                 yield entry.path, status
 
@@ -157,6 +165,8 @@ class JsonFiles:
 def read_json(path: Path) -> Any:
     """A JSON file's value, or None where it is absent, not whole, or nothing that `write_json` would write."""
     try:
+        if not path.is_file():  # a pipe without a writer would never end
+            return None
         return from_json(path.read_bytes(), allow_inf_nan=False)  # refuses what is nested too deeply, too
     except (OSError, ValueError, RecursionError):
         return None

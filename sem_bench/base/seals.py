@@ -67,6 +67,8 @@ def open_summed(path: Path, expected: str | None) -> BinaryIO:
 
 def _open(path: Path, wrong: Callable[[BinaryIO], str]) -> BinaryIO:
     """Summed as it comes from the disk; who reads the file next finds it in memory."""
+    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe without a writer would never end
+        raise DamagedError(path, "no file, but a pipe or device")
     try:
         file = path.open("rb")
     except OSError as error:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from sem_bench.cli.parser import parser
-from sem_bench.errors import UserError
+from sem_bench.errors import MOST, UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,8 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(import_module(f"sem_bench.cli.{options.command}").command(options))
     except UserError as error:
-        for problem in error.problems:
+        for problem in error.problems[:MOST]:
             print(problem, file=sys.stderr)  # noqa: T201
+        if (left := len(error.problems) - MOST) > 0:
+            print(f"and {left:,} lines more", file=sys.stderr)  # noqa: T201
         return 2
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # the reader went away, as in `... | head`

@@ -39,10 +39,10 @@ def command(options: argparse.Namespace) -> int:
         failed = _execute(plan, jobs, store, options, since)
         for sweep in () if options.only else sweeps:
             failed += swept(sweep, store, options)
-        print_tables(plan.suite.name, store, plan.evaluations)
+        code = print_tables(plan.suite.name, store, plan.evaluations)
     if failed:
         print(f"{len(failed)} of {len(jobs)} jobs failed:", file=sys.stderr)  # noqa: T201
-    return say_failed(failed, store)
+    return max(code, say_failed(failed, store))
 
 
 def _execute(

@@ -20,11 +20,11 @@ def command(options: argparse.Namespace) -> int:
     store = Store(options.results)
     check_writable(options.results)
     failed = swept(sweep, store, options, storage=options.storage, timeout=options.timeout, alone=True)
-    print_tables(sweep.name, store, sweep.plan.evaluations)
+    drawn = print_tables(sweep.name, store, sweep.plan.evaluations)
     print(f"{store.root / 'tables' / sweep.name}: the table in other formats, and figures", file=sys.stderr)  # noqa: T201
     if failed:
         print(f"{len(failed)} jobs failed:", file=sys.stderr)  # noqa: T201
-    code = say_failed(failed, store)
+    code = max(drawn, say_failed(failed, store))
     if options.export is None:
         return code
     if export.export(options.export, sweep, store.root / "sweeps" / f"{sweep.name}.json"):

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,9 @@ from sem_bench.errors import UserError
 from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import sound
 from sem_bench.report import render
+from sem_bench.report.figures.write import NotDrawnError
+from sem_bench.report.row import Row
+from sem_bench.report.text_table import TextTable
 
 if TYPE_CHECKING:  # `table` runs nothing, and starts faster without it
     from sem_bench.runs.store import Store
@@ -27,9 +30,8 @@ def command(options: argparse.Namespace) -> int:
     rows = [row for row in found.rows if options.table in (None, row.table)]
     tables = analysis.text_tables(found.rows, found.layouts, only=options.table)
     if options.out:
-        analysis.write_tables(options.out, rows, tables, _usable())
-    else:
-        print(render.render(tables, rows, options.format))  # noqa: T201
+        return _written(options.out, rows, tables, _usable())
+    print(render.render(tables, rows, options.format))  # noqa: T201
     return 0
 
 
@@ -41,10 +43,23 @@ def _usable() -> dict[str, AnyEvaluation]:
     return found
 
 
-def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> None:
-    """Write the tables of a suite into its results, and print them."""
+def _written(
+    folder: Path, rows: Sequence[Row], tables: Sequence[TextTable], evaluations: Mapping[str, AnyEvaluation]
+) -> int:
+    """Write the tables and figures; 1 where a figure could not be drawn, which is said."""
+    try:
+        analysis.write_tables(folder, rows, tables, evaluations)
+    except NotDrawnError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> int:
+    """Print the tables of a suite, and write them into its results; returns the exit code."""
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables:
         print(render.render(tables, found.rows, "github"))  # noqa: T201
-    analysis.write_tables(store.root / "tables" / name, found.rows, tables, evaluations)
+    return _written(store.root / "tables" / name, found.rows, tables, evaluations)

@@ -1,5 +1,6 @@
 """The kinds of values that files hold, with their bounds, and the names that the engine itself knows."""
 
+from collections import Counter
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
@@ -8,8 +9,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 def unique(values: list[Any]) -> list[Any]:
     """The values, which are names or numbers; raises ValueError where one stands there twice."""
-    if len(set(values)) < len(values):  # a list may have 1,000, and is looked at often
-        repeated = next(value for i, value in enumerate(values) if value in values[:i])
+    if len(set(values)) < len(values):  # a list may be long, and is looked at often
+        repeated = next(value for value, often in Counter(values).items() if often > 1)
         raise ValueError(f"{repeated!r} stands there twice")
     return values
 
@@ -62,7 +63,8 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$", max
 # Where files lie on this machine: from the data folder, "~" is the home. It enters no digest and no result.
 Where = Annotated[str, Field(exclude=True)]
 ImageSize = Annotated[int, Field(ge=8, le=4096)]
-Penalties = Annotated[list[Positive], Field(min_length=1), AfterValidator(unique), AfterValidator(sorted)]
+Penalty = Annotated[float, Field(ge=1e-30, le=1e30)]  # far beyond what single precision tells apart
+Penalties = Annotated[list[Penalty], Field(min_length=1), AfterValidator(unique), AfterValidator(sorted)]
 
 
 class Model(BaseModel):

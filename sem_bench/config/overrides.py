@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sem_bench.config.strict_yaml import parse
+from sem_bench.config.strict_yaml import MAX_DEPTH, parse
 from sem_bench.config.validation import Document, Location
 from sem_bench.errors import UserError
 
@@ -48,6 +48,8 @@ def _parsed(text: str, source: str) -> tuple[Location, Any]:
     location = tuple(part.strip() for part in key.split("."))
     if not equals or not all(location):
         raise UserError(f"{source}: expected KEY=VALUE, such as pretrain.epochs=5")
+    if len(location) > MAX_DEPTH:
+        raise UserError(f"{source}: nested deeper than {MAX_DEPTH} levels")
     return location, parse(value, path=source).data if value.strip() else None
 
 

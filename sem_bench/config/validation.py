@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, BeforeValidator, ValidationError
 from pydantic_core import ErrorDetails
 
-from sem_bench.errors import UserError
+from sem_bench.errors import MOST, UserError
 
 M = TypeVar("M", bound=BaseModel)
 Location = tuple[str | int, ...]
@@ -64,10 +64,12 @@ def validate(model: type[M], document: Document) -> M:
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
-        found = error.errors()
+        found = error.errors(include_url=False)
+        found, left = found[:MOST], len(found) - MOST  # of thousands, each would take its time
         misspelt = {(d["loc"][:-1], _nearest(d["loc"][-1], _keys(model, d["loc"][:-1]))) for d in found if _is_extra(d)}
         said = [d for d in found if d["type"] != "missing" or (d["loc"][:-1], d["loc"][-1]) not in misspelt]
-        raise UserError([_line(model, document, details) for details in said]) from None
+        more = [f"{document.place(())}: and {left:,} mistakes more"] if left > 0 else []
+        raise UserError([*(_line(model, document, details) for details in said), *more]) from None
 
 
 def at(document: Document, location: Sequence[str | int], text: str) -> str:

@@ -21,6 +21,7 @@ from sem_bench.errors import UserError
 
 _TARS: dict[str, Any] = {".tar": "r:", ".tar.gz": "r:gz", ".tgz": "r:gz", ".tar.bz2": "r:bz2", ".tar.xz": "r:xz"}
 ENDINGS = (".zip", *_TARS)
+RATIO, BOMB = 100, 10**9  # images hardly shrink: so much larger unpacked, and of so many bytes, is a bomb
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
 
 
@@ -98,7 +99,7 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
 def _checked(members: Iterator[_Member], archive: Path, place: Path) -> dict[tuple[str, ...], _Member]:
     """What to write, by the parts of its path below the folder. Raises UserError where nothing must be written."""
     entries: dict[tuple[str, ...], _Member] = {}
-    total, free = 0, shutil.disk_usage(place).free
+    total, free, packed = 0, shutil.disk_usage(place).free, archive.stat().st_size
     for member in members:
         parts = tuple(part for part in re.split(r"[/\\]", member.name) if part not in ("", "."))
         problem = ""
@@ -112,7 +113,10 @@ def _checked(members: Iterator[_Member], archive: Path, place: Path) -> dict[tup
             problem = "is there twice"
         if problem:
             raise UserError(f"{shown(archive)}: member {member.name!r} {problem}")
-        total += member.size
+        total += member.size + tarfile.BLOCKSIZE  # an empty file takes room, too
+        if total > max(BOMB, RATIO * packed):
+            times = total / max(1, packed)
+            raise UserError(f"{shown(archive)}: unpacks to more than {times:,.0f} times its size, as no images do")
         if total > free:  # now, not after the loop: the end of a bomb is far
             raise UserError(f"{shown(archive)}: larger than the {free / 1e9:.1f} GB that are free in {shown(place)}")
         if parts and parts[0] != "__MACOSX" and parts[-1] != ".DS_Store":

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from sem_bench.config.fields import Model, Seed, unique
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Asking, Before, Evaluation, Planned, Problem
+from sem_bench.nets.card import MAX_WIDTH
 from sem_bench.report.figures.look import INK, PALE, Look, shades_of
 from sem_bench.report.figures.panels import (
     SPREAD,
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from sem_bench.workspace import Workspace
 
 
+K = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
+
+
 class RelevanceJob(Model):
     """Everything that semantic relevance depends on, beside the probe's heads."""
 
@@ -47,7 +51,7 @@ class RelevanceJob(Model):
 class RelevanceSettings(Model):
     """Semantic relevance of the probe's head at all labels, for the top_k features of each class."""
 
-    top_k: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1), AfterValidator(unique)] = [1, 2, 5, 10]
+    top_k: Annotated[list[K], Field(min_length=1), AfterValidator(unique)] = [1, 2, 5, 10]
     permutations: Annotated[int, Field(ge=1, le=10**5)] = 200  # for the null
 
 

@@ -34,13 +34,12 @@ def write_tables(
 ) -> list[Path]:
     """Write the tables and their figures into a folder, each file atomically; returns the tables' paths.
 
-    Figures take seconds, so they come first, and only where something has changed or is not there.
+    Figures are drawn only where something has changed or is not there. Raises NotDrawnError at the end where one could
+    not be drawn.
     """
     texts = files(folder, rows, tables)
-    changed = any(not path.is_file() or path.read_text(encoding="utf-8") != text for path, text in texts.items())
-    try:
-        write.refresh(rows, folder, drawers, changed=changed)
-    finally:  # a drawer of the user's own may fail
-        for path, text in texts.items():
-            write_atomic(path, text)
+    changed = [path for path, text in texts.items() if not path.is_file() or path.read_bytes() != text.encode()]
+    for path in texts:
+        write_atomic(path, texts[path])
+    write.refresh(rows, folder, drawers, changed=bool(changed))
     return list(texts)

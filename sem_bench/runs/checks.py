@@ -7,7 +7,7 @@ from sem_bench.base.digest import canonical_json
 from sem_bench.config.cards import Library
 from sem_bench.config.validation import Document, Location, at, did_you_mean, validate
 from sem_bench.data.card import dataset_card
-from sem_bench.errors import UserError
+from sem_bench.errors import MOST, UserError
 from sem_bench.evaluation import AnyEvaluation, Asking
 from sem_bench.nets.card import backbone_card, embedding_card, settings_problems
 from sem_bench.runs.job import Job
@@ -105,6 +105,8 @@ def _unknown_names(document: Document, library: Library, named: Named) -> list[s
     problems: list[str] = []
     for location, kind, names in named:
         for i, name in enumerate(names if isinstance(names, list) else [names]):
+            if len(problems) > MOST:
+                return problems
             if not isinstance(name, str):
                 continue
             here = (*location, i) if isinstance(names, list) else location

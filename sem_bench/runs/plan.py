@@ -10,7 +10,7 @@ from sem_bench.config import profiles
 from sem_bench.config.cards import Library
 from sem_bench.config.overrides import assign
 from sem_bench.config.strict_yaml import read
-from sem_bench.config.validation import Document
+from sem_bench.config.validation import Document, at
 from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet, located
 from sem_bench.errors import UserError
@@ -21,6 +21,8 @@ from sem_bench.runs.checks import checked, row_clashes
 from sem_bench.runs.job import Job, named
 from sem_bench.runs.suite import Grid, Suite
 from sem_bench.training.card import method_card
+
+MOST_JOBS = 50_000  # of a suite: planning that many takes some seconds
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,18 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
                 name for key, kind in evaluation.names.items() if kind == "dataset" for name in getattr(asked, key)
             ]
     datasets = {name: DataSet(dataset_card(library, name), library, data) for name in names}
-    arms = list(_arms(suite, library, datasets, known, data))
-    jobs = [(number, job) for seed in suite.seeds for number, arm in arms for job in arm.jobs(seed)]
+    cells = sum(len(g.datasets) * len(g.backbones) * len(g.methods) * len(g.embeddings) for g in suite.grid)
+    jobs: list[tuple[int, Job]] = []
+    arms: list[tuple[int, Arm]] = []
+    if not (large := cells * len(suite.seeds) > MOST_JOBS):
+        arms = list(_arms(suite, library, datasets, known, data))
+        for seed, (number, arm) in product(suite.seeds, arms):
+            jobs += ((number, job) for job in arm.jobs(seed))
+            if large := len(jobs) > MOST_JOBS:
+                break
+    if large:
+        text = f"{cells:,} cells with {len(suite.seeds):,} seeds are more than {MOST_JOBS:,} jobs; make several suites"
+        raise UserError(at(document, ("grid",), text))
     if clashes := row_clashes(jobs, document):
         raise UserError(clashes)
     return Plan(suite, [job for _, job in jobs], list(datasets.values()), [arm for _, arm in arms], library, known)

@@ -92,6 +92,8 @@ def _image_files(folder: Path) -> Iterator[tuple[str, int]]:
             continue
         if stat.S_ISLNK(status.st_mode):
             raise UserError(f"{shown(Path(path))}: a link to nothing")
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{shown(Path(path))}: no file, but a pipe or device")
         yield name.as_posix(), status.st_size
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest, read_json, write_atomic, write_json
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, described
 from sem_bench.report.figures.look import Look, numbered
 from sem_bench.report.figures.panels import Drawn
 from sem_bench.report.row import TABLE, Row, grouped
@@ -39,10 +39,15 @@ _STYLE: Any = {
 }
 
 
+class NotDrawnError(UserError):
+    """Figures that could not be drawn, a line each. The others are there, and the tables."""
+
+
 def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> list[Path]:
     """Draw what each of the drawers has to draw, and return the files: NAME[-GROUP][-METHOD].{png,svg}.
 
     GROUP holds the suite, data set, backbone, recipe and epochs, those of them in which the rows differ.
+    Raises NotDrawnError at the end where one of them failed.
     """
     rows = numbered(rows)
     if not rows:
@@ -65,10 +70,12 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
                 try:
                     for end, figure in draw(part, look):
                         paths += _save(figure, folder / _stem(used, name, group, end))
-                except UserError as error:  # of a user's own drawer; the others draw on
+                except UserError as error:  # of a user's own drawer, with its line; the others draw on
                     problems += error.problems
+                except Exception as error:
+                    problems.append(f"{folder / _stem(set(), name, group)}: not drawn: {described(error)}")
     if problems:
-        raise UserError(dict.fromkeys(problems))
+        raise NotDrawnError(dict.fromkeys(problems))
     return paths
 
 
