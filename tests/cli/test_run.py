@@ -284,7 +284,7 @@ def test_a_signal_leaves_a_checkpoint_of_its_own_step(folder: Path, step: int) -
     arguments = ["run", "suite.yaml", "--set", "grid.methods=[fragile]", "--only", "pretrain/fragile-none"]
     assert main([*arguments, "--results", "undisturbed"]) == 0
     write(folder, "stop", str(step))
-    assert main(arguments) == 130
+    assert main(arguments) == 143
     (checkpoint,) = folder.glob("results/pretrain/*/checkpoint.pt")
     assert torch.load(checkpoint, weights_only=True)["step"] == step + 1
     assert main(arguments) == 0
