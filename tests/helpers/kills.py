@@ -28,13 +28,17 @@ PRELOADED = [
     "sem_bench.runs.executors.here",
     "sem_bench.training.pretrain",
     "sem_bench.evaluations.measures.augmented_heads",
-    "sem_bench.evaluations.measures.expressivity",
+    "sem_bench.data.readers.folder",
+    "sem_bench.nets.backbones.resnets",
+    "sem_bench.report.figures.panels",
     "sem_bench.sweep.driver",
+    "matplotlib.pyplot",
     "filelock",
     "PIL.Image",
     "tests.helpers.kills",
 ]
-STRUCK, SEEN = "struck.txt", "seen.json"  # in the user's folder: when the signal came; the moments that there were
+STRUCK, SEEN = "struck.txt", "seen.txt"  # in the user's folder: when the signal came; the moments that there were
+WORKER = "worker: "
 AIM = "TEST_MOMENT"  # for worker processes
 
 
@@ -42,7 +46,7 @@ AIM = "TEST_MOMENT"  # for worker processes
 class Moment:
     """When a signal comes, and to whom."""
 
-    number: int = 0  # of the signal; 0: none comes, and the moments are counted
+    number: int = 0  # of the signal; 0: none comes, and the moments are noted
     label: str = ""  # of the step before which it comes, such as "rename result.json"; "": `after` says when
     count: int = 1  # the how-manyth of these steps
     after: float = 0.0  # seconds
@@ -58,7 +62,7 @@ class Ended:
     output: str
     struck: bool
     seconds: float  # from the signal to the end, or of all where none came
-    seen: Mapping[str, int]  # moments by label, where they were counted
+    seen: Mapping[str, int]  # moments by label, where they were noted; those in workers begin with WORKER
 
 
 class Command:
@@ -85,7 +89,7 @@ class Command:
         assert self.process.exitcode is not None, self.log.read_text()
         hit, seen = struck.exists(), self.folder / SEEN
         began = float(struck.read_text()) if hit else self.began
-        counts = json.loads(seen.read_text()) if seen.exists() else {}
+        counts = Counter(seen.read_text().splitlines() if seen.exists() else ())
         return Ended(self.process.exitcode, self.log.read_text(), hit, time.time() - began, counts)
 
 
@@ -96,16 +100,15 @@ def _run(folder: str, arguments: Sequence[str], moment: str, log: str) -> None:
     output = os.open(log, os.O_WRONLY | os.O_CREAT)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
     from sem_bench.runs.executors import processes
 
     processes._prepare = _prepare
     os.environ[AIM] = moment
-    watcher = _watch(Moment(**json.loads(moment)), os.getpid(), is_worker=False)
+    _watch(Moment(**json.loads(moment)), os.getpid(), is_worker=False)
     code = main(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):  # they would come too late
         signal.signal(number, signal.SIG_IGN)
-    watcher.tell()
     sys.stdout.flush()
     sys.stderr.flush()
     raise SystemExit(code)
@@ -119,7 +122,7 @@ def _prepare(pipe: Connection, environment: Mapping[str, str]) -> None:
     _watch(Moment(**json.loads(os.environ[AIM])), os.getppid(), is_worker=True)
 
 
-def _watch(moment: Moment, driver: int, *, is_worker: bool) -> "_Watcher":
+def _watch(moment: Moment, driver: int, *, is_worker: bool) -> None:
     from sem_bench.training import checkpoint
 
     checkpoint.SAVING_SHARE = math.inf  # a checkpoint after each step
@@ -132,11 +135,10 @@ def _watch(moment: Moment, driver: int, *, is_worker: bool) -> "_Watcher":
         return _Halving(file, watcher, str(self)) if mode in ("wb", "xb") else file
 
     def slow(file: int) -> None:
-        watcher.before("fsync", os.readlink(f"/proc/self/fd/{file}"))
+        watcher.before("fsync", Path(f"/proc/self/fd/{file}").readlink())
         fsync(file)
 
     Path.open, os.fsync = half, slow  # type: ignore[method-assign,assignment]
-    return watcher
 
 
 STEPS = {"os.rename": ("rename", 1), "os.remove": ("remove", 0), "os.mkdir": ("mkdir", 0), "os.rmdir": ("rmdir", 0)}
@@ -148,7 +150,9 @@ class _Watcher:
     def __init__(self, moment: Moment, driver: int, *, is_worker: bool) -> None:
         self.moment, self.driver, self.is_worker = moment, driver, is_worker
         self.seen = Counter[str]()
-        self.active = is_worker is moment.in_worker
+        noting = not moment.number and not moment.after
+        self.notes = os.open(SEEN, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if noting else -1
+        self.active = noting or (bool(moment.label) and is_worker is moment.in_worker)
 
     def audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Python tells of each event before it happens."""
@@ -166,6 +170,8 @@ class _Watcher:
         if label.endswith(" "):
             return False
         self.seen[label] += 1
+        if self.notes >= 0:
+            os.write(self.notes, f"{WORKER if self.is_worker else ''}{label}\n".encode())
         due = label == self.moment.label and self.seen[label] == self.moment.count
         if due and step != "half":
             self.strike()
@@ -181,16 +187,11 @@ class _Watcher:
         if self.is_worker and self.moment.number == signal.SIGKILL:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def tell(self) -> None:
-        """Which moments there were."""
-        self.active = False
-        if self.moment.number == 0:
-            Path(SEEN).write_text(json.dumps(self.seen))
-
 
 def _kind(path: str) -> str:
     """What a file is; "" for one that is not the suite's, or nothing of it."""
-    path = os.path.relpath(path) if path.startswith(os.getcwd()) else path
+    here = str(Path.cwd())
+    path = os.path.relpath(path) if path.startswith(here) else path
     *folders, name = Path(path).parts or ("",)
     name = re.sub(r"^\.(.*)\.\w+\.\d+\.\w+\.tmp$", r"\1", name)
     if not folders or folders[0] not in ("results", "data"):
@@ -199,10 +200,11 @@ def _kind(path: str) -> str:
         return "data"
     if name.startswith(".") or any(one.startswith(".") for one in folders):
         return "lock"
+    kind = name.rpartition(".")[2] if "." in name and not re.search(r"[0-9a-f]{12}$", name) else "folder"
     for one in ("suites", "cache", "sweeps", "tables"):
         if one in folders:
-            return f"{one} {name.rpartition('.')[2]}"
-    return name if "." in name and not re.search(r"[0-9a-f]{12}", name) else "folder"
+            return f"{one} {kind}"
+    return name if kind != "folder" else kind
 
 
 class _Halving:
