@@ -19,7 +19,7 @@
 #SBATCH --signal=B:TERM@120
 # The last line: two minutes before the time is over this script gets SIGTERM, and when the job is preempted, where the
 # cluster gives time for it (GraceTime of the partition or QOS, PreemptParameters=send_user_signal). The run
-# then writes its checkpoints and exits with 130, and the job is put back into the queue, where it goes on.
+# then writes its checkpoints and exits with 143, and the job is put back into the queue, where it goes on.
 
 set -u
 stopped= run=

@@ -4,21 +4,26 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_asked = False
+_asked = 0  # the number of the first signal that came
 _postponed = False
 
 
 def listen() -> None:
     """From now on both signals raise KeyboardInterrupt, and are remembered."""
     global _asked
-    _asked = False
+    _asked = 0
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: interrupt())
+        signal.signal(number, lambda number, frame: interrupt(number))
 
 
 def asked() -> bool:
     """Whether a signal came, whatever became of its exception."""
-    return _asked
+    return _asked != 0
+
+
+def exit_code() -> int:
+    """Of a process that a signal ended, as shells say it: 130, or 143 after SIGTERM."""
+    return 128 + (_asked or signal.SIGINT)
 
 
 def check() -> None:
@@ -27,10 +32,10 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def interrupt() -> None:
+def interrupt(number: int) -> None:
     """What a signal does; a second one is not postponed."""
     global _asked
-    first, _asked = not _asked, True
+    first, _asked = not _asked, _asked or number
     if not (first and _postponed):
         raise KeyboardInterrupt
 

@@ -1,5 +1,5 @@
 """The command line, a module a command. Exit codes: 0 all well, 1 some jobs failed, 2 bad input or absent data, 130
-interrupted.
+interrupted, 143 by SIGTERM.
 """
 
 import os
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from sem_bench.base import interrupts
 from sem_bench.cli.parser import parser
 from sem_bench.errors import MOST, UserError
 
@@ -30,4 +31,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print("interrupted; all that is done is kept", file=sys.stderr)  # noqa: T201
-        return 130
+        return interrupts.exit_code()

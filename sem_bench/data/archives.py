@@ -8,7 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EINVAL
 from functools import partial
 from itertools import pairwise
@@ -47,7 +47,7 @@ def unpack(archive: Path, folder: Path) -> None:
         raise UserError(f"{shown(folder)}: exists already; {shown(archive)} is unpacked into a new folder only")
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.with_name(f".{folder.name}.unpacking")
-    with Lock(folder.with_name(f".{folder.name}.lock")):
+    with _lock(folder):
         if folder.exists():  # the process that this one waited for has unpacked it
             return
         shutil.rmtree(temporary, ignore_errors=True)
@@ -63,6 +63,18 @@ def unpack(archive: Path, folder: Path) -> None:
             raise UserError(f"{shown(archive)}: damaged, cut short, or not what its name says") from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Clear away what a process left that was killed when `folder` was just there."""
+    lock = _lock(folder)
+    with suppress(OSError):  # whose folder may be read-only
+        if lock.path.exists() and lock.take():
+            lock.release()
+
+
+def _lock(folder: Path) -> Lock:
+    return Lock(folder.with_name(f".{folder.name}.lock"))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Runs of one suite share its jobs. A run of another suite of the same name would take its tables from it.
 """
 
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +39,10 @@ def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[tup
         life.acquire()
         try:
             now = (folder / own).stat().st_mtime
-            others = list(_alive(folder, now))
-            elsewhere = (any(_alive(one, now)) for one in folder.parent.iterdir() if one.is_dir() and one != folder)
+            others = list(_alive(folder, now, own))
+            elsewhere = (
+                any(_alive(one, now, own)) for one in folder.parent.iterdir() if one.is_dir() and one != folder
+            )
             alone = not others and not any(elsewhere)
             if wrong := [other.holder for other in others if other.suite != suite]:
                 text = f"suite {name!r}: a run of another suite of this name is at work in {root} ({wrong[0]})"
@@ -57,10 +60,12 @@ def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[tup
         life.release()
 
 
-def _alive(folder: Path, now: float) -> Iterator[_Other]:
+def _alive(folder: Path, now: float, own: str) -> Iterator[_Other]:
     """The other runs; `now` by the clock that stamps the folder's files. What dead ones left is cleared away."""
-    for said in sorted(folder.glob("*.json")):
-        life, content = Lock(said.with_suffix("")), read_json(said)
+    names = {path.stem for path in folder.iterdir()}  # a run may have died before it said what it is, or after
+    for name in sorted(name for name in names - {own} if re.fullmatch("[0-9a-f]{32}", name)):
+        said = folder / f"{name}.json"
+        life, content = Lock(folder / name), read_json(said)
         if life.take():
             life.release()
             said.unlink(missing_ok=True)

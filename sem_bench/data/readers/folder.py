@@ -12,7 +12,7 @@ from sem_bench.base.digest import digest
 from sem_bench.base.files import files_below, lines_digest, shown
 from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
-from sem_bench.data.archives import unpack
+from sem_bench.data.archives import sweep, unpack
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.readers.opened import Opened, said
@@ -31,6 +31,8 @@ def open_folder(source: FolderSource, data: Data, split: SplitName, place: Place
         except UserError:
             if not top.exists():  # else another process was faster
                 raise
+    elif place.archive is not None:
+        sweep(top)
     kind = source.kinds[:1]  # a corrupted set is opened one kind at a time
     folder = top.joinpath(*map(str, kind[0])) if kind else top / source.folders.get(split, split)
     if not folder.is_dir():

@@ -238,7 +238,7 @@ def _prepare(pipe: Connection, environment: Mapping[str, str]) -> None:
 def _told_to_stop(number: int, frame: object) -> None:
     if not _working:
         os._exit(0)
-    interrupts.interrupt()
+    interrupts.interrupt(number)
 
 
 def _watch_driver() -> None:
