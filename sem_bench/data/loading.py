@@ -54,8 +54,13 @@ def load(data: Data, split: SplitName, place: Place, *, memory: int = MEMORY, wo
 
     A corrupted set as a whole is known by its fingerprint; its images are those of its base, or of its first kind.
     """
+    return _kept(data, split, place, None, memory=memory, workers=workers)
+
+
+def _kept(data: Data, split: SplitName, place: Place, opened: Opened | None, *, memory: int, workers: int) -> Split:
+    """A split, loaded once for as long as its files stay as they are; `opened` where the caller has done so."""
     key = digest([_asked(data, split, place), memory, workers])
-    return _LOADED.get(key, lambda: _load(data, split, place, memory=memory, workers=workers), limit=SPLITS)
+    return _LOADED.get(key, lambda: _load(data, split, place, opened, memory=memory, workers=workers), limit=SPLITS)
 
 
 def _asked(data: Data, split: SplitName, place: Place) -> list[Any]:
@@ -130,7 +135,7 @@ def _fingerprint(data: Data, split: SplitName, place: Place, *, memory: int, wor
         return whole
     opened = open_split(data, split, place)
     if opened.fingerprint is None:
-        return load(data, split, place, memory=memory, workers=workers).fingerprint
+        return _kept(data, split, place, opened, memory=memory, workers=workers).fingerprint
     return _of_files(opened.fingerprint, data.used(split), opened.count)
 
 
@@ -152,11 +157,11 @@ def _of_the_whole(data: Data, split: SplitName, place: Place, *, memory: int, wo
     return digest([one or by_content(part).fingerprint for one, part in zip(known, parts, strict=True)])
 
 
-def _load(data: Data, split: SplitName, place: Place, *, memory: int, workers: int) -> Split:
+def _load(data: Data, split: SplitName, place: Place, opened: Opened | None, *, memory: int, workers: int) -> Split:
     if (whole := _of_the_whole(data, split, place, memory=memory, workers=workers)) is not None:
         described, below = place.base or (one_kind(data, data.source.kinds[0]), place)
         return replace(load(described, "test", below, memory=memory, workers=workers), fingerprint=whole)
-    opened = open_split(data, split, place)
+    opened = opened or open_split(data, split, place)
     rows = chosen(opened, data.used(split))
     read = partial(_read, opened, rows, data.reduce)
     labels = np.full(len(rows), -1) if opened.labels is None else opened.labels[rows]
