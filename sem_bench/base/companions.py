@@ -27,6 +27,7 @@ SPAWN = multiprocessing.get_context("spawn")
 PATIENCE = 1800.0  # seconds that a process waits for another, which may write a checkpoint meanwhile
 START = 120.0  # seconds in which a process must have imported torch
 GRACE = 10.0  # seconds from the death of one process to that of this one, if its own wait does not end
+LONGEST = 2**14  # characters of a traceback: a longer one could fill the pipe, which nobody reads meanwhile
 READY, ERROR = "ready", "error"
 DONE, DESERTED = 117, 118  # exit codes of a companion that did its part, or lost the others; no other leaves so
 
@@ -75,7 +76,7 @@ def together(
                         raise
                     raise PeerError(str(error)) from error
             for companion in companions:
-                companion.await_end()
+                companion.await_end(patience)
         except PeerError as error:
             raise _cause(companions, error) from error
         finally:
@@ -107,9 +108,9 @@ class _Companion:
         if self.said(START)[0] != READY:
             raise DeathError(f"{self.name} did not start{cause_of_death(self.process.exitcode)}")
 
-    def await_end(self) -> None:
+    def await_end(self, seconds: float) -> None:
         """Until it has done its part, too: what it raises after the last message is an error of the work."""
-        self.process.join(START)
+        self.process.join(seconds)
         if self.process.exitcode != DONE:
             raise PeerError(f"{self.name} did not end")
 
@@ -139,7 +140,7 @@ def _start(
     seat: Seat, environment: Mapping[str, str], function: Callable[..., object], arguments: tuple[Any, ...]
 ) -> _Companion:
     mine, its = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=_accompany, args=(seat, environment, its, function, arguments), daemon=True)
+    process = SPAWN.Process(target=_accompany, args=(seat, environment, its, function, arguments))
     process.start()
     its.close()  # so that its death ends the pipe
     return _Companion(f"device {seat.number + 1} of {seat.size}", process, mine)
@@ -197,6 +198,7 @@ def _accompany(
         os._exit(DESERTED)
     except BaseException:
         os._exit(1)
+    sys.stdout.flush()
     os._exit(DONE)
 
 
@@ -209,7 +211,7 @@ def _tell_errors(pipe: Connection, function: Callable[..., object], arguments: t
     except BaseException as error:
         if isinstance(error, RuntimeError) and _of_the_connection(error):
             raise PeerError(str(error)) from error
-        pipe.send((ERROR, described(error), traceback.format_exc()))
+        pipe.send((ERROR, described(error)[:LONGEST], traceback.format_exc()[-LONGEST:]))
         raise
 
 

@@ -92,6 +92,11 @@ def largest(x: Tensor) -> Tensor:
     return _reduced(x, dist.ReduceOp.MAX)
 
 
+def meet() -> None:
+    """Wait for all others."""
+    total(torch.zeros(()))
+
+
 def check_alike(what: str, *numbers: float) -> None:
     """Raise RuntimeError where the processes do not have the same numbers."""
     own = torch.tensor(numbers, dtype=torch.float64).nan_to_num()

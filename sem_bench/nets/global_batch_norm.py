@@ -59,10 +59,12 @@ def make_global(network: nn.Module) -> None:
 
     Raises ValueError for kinds of BatchNorm of others, which may do more.
     """
+    made: dict[nn.Module, nn.Module] = {}  # one may stand in several places, under several names
     for module in list(network.modules()):
-        for name, child in module.named_children():
+        for name, child in module._modules.items():
             if isinstance(child, _BatchNorm) and not isinstance(child, nn.SyncBatchNorm):
-                setattr(module, name, _made_global(child))
+                made[child] = made.get(child) or _made_global(child)
+                setattr(module, name, made[child])
 
 
 def _made_global(norm: _BatchNorm) -> nn.Module:

@@ -25,6 +25,7 @@ from sem_bench.training.views import ViewPlan, Views, everything
 LOSS = "the loss"
 ROUGH = 0.01  # of a loss in float32, after steps that amplify its rounding
 TOLERANCE = 1e-8  # of numbers of a size of 1, in float64: sums in another order differ by 1e-12 after three steps
+PATIENCE = 120.0  # seconds of one step at the most; a method that gathers in one process only never ends
 Arm = tuple[PretrainJob, Path, EncoderParts]
 Left = dict[str, Tensor]
 
@@ -66,7 +67,7 @@ def _gap(a: Tensor, b: Tensor) -> float:
 def on_devices(arms: Sequence[Arm], size: int = 2, *, exact: bool = True) -> list[Left]:
     """What the steps leave of each arm, with `size` processes."""
     texts = [json.dumps([whole(job), str(code), whole(parts)]) for job, code, parts in arms]
-    with together(size, _all_left, texts, torch.get_num_threads(), exact):
+    with together(size, _all_left, texts, torch.get_num_threads(), exact, patience=PATIENCE):
         return [left_by_steps(arm, exact=exact) for arm in arms]
 
 

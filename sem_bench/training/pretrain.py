@@ -89,6 +89,7 @@ def run(job: PretrainJob, workspace: Workspace) -> dict[str, Any]:
     labels = train.labels[torch.tensor(train.spread(SAMPLE))].to(device)
     with Views(ViewPlan.of(job), train, device, first=first, last=last) as views:
         _train(state, job, views, (sample, labels), workspace)
+    world.meet()  # what fails in one of them leaves no finished checkpoint
     if world.rank() > 0:
         return {}
     final = Finished(
