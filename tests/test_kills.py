@@ -126,14 +126,17 @@ def prepare(folder: Path) -> Path:
 
 
 def found(folder: Path) -> dict[str, Any]:
-    """All that a run says in numbers: results, predictions, tables, trials."""
+    """All that a run says in numbers: results, predictions, tables, trials.
+
+    Trials without their number, which is another after a trial that was killed.
+    """
     results = folder / "results"
-    tables = {
-        path.name: path.read_bytes() for path in sorted(results.glob("tables/*/*")) if path.suffix not in PICTURES
-    }
-    studies = (read_json(path)["studies"] for path in sorted(results.glob("sweeps/*.json")))
-    trials = [[(trial["params"], trial["value"]) for trial in one["trials"]] for study in studies for one in study]
-    return {"numbers": numbers(results), "tables": tables, "trials": trials}
+    texts = [path for path in sorted(results.glob("tables/*/[!.]*")) if path.suffix not in PICTURES]
+    tables = {path.name: path.read_bytes() for path in texts if path.stem != "sweep"}
+    rows = [row | {"trial": None} for path in results.glob("tables/*/sweep.json") for row in read_json(path)]
+    studies = [study for path in sorted(results.glob("sweeps/*.json")) for study in read_json(path)["studies"]]
+    trials = [[(trial["params"], trial["value"]) for trial in study["trials"]] for study in studies]
+    return {"numbers": numbers(results), "tables": tables, "sweep": rows, "trials": trials}
 
 
 def strays(folder: Path) -> list[str]:

@@ -19,6 +19,7 @@ def command(options: argparse.Namespace) -> int:
         export.check(options.export)
     store = Store(options.results)
     check_writable(options.results)
+    store.sweep_up([], alone=False)
     failed = swept(sweep, store, options, storage=options.storage, timeout=options.timeout, alone=True)
     drawn = print_tables(sweep.name, store, sweep.plan.evaluations)
     print(f"{store.root / 'tables' / sweep.name}: the table in other formats, and figures", file=sys.stderr)  # noqa: T201

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from sem_bench.base.files import read_json, write_json
+from sem_bench.base.files import left_behind, read_json, write_json
 from sem_bench.base.locks import LEASE, Lock
 from sem_bench.errors import UserError
 
@@ -62,6 +62,8 @@ def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[tup
 
 def _alive(folder: Path, now: float, own: str) -> Iterator[_Other]:
     """The other runs; `now` by the clock that stamps the folder's files. What dead ones left is cleared away."""
+    for path in left_behind(folder):
+        path.unlink(missing_ok=True)
     names = {path.stem for path in folder.iterdir()}  # a run may have died before it said what it is, or after
     for name in sorted(name for name in names - {own} if re.fullmatch("[0-9a-f]{32}", name)):
         said = folder / f"{name}.json"
