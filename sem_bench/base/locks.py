@@ -31,7 +31,7 @@ class Lock:
     """The lock at `path`; its folder must be there. Nothing remains of a lock that was released."""
 
     def __init__(self, path: Path, *, fence: bool = False, lease: float | None = None) -> None:
-        self.path = path
+        self.path = path.absolute()  # it is touched while code runs that may change the working folder
         self._fence, self._duration = fence, LEASE if lease is None else lease
         self._made: SoftFileLease | None = None
         self._checked = 0.0

@@ -1,12 +1,21 @@
 """What this machine has for a run: cores, memory, GPUs; as far as the process may use them."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 CGROUPS, MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # of containers and jobs, on Linux
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 GPU_FILES = ("nvidia[0-9]*", "dxg", "kfd")  # in /dev, of CUDA, of CUDA under WSL, of ROCm
+
+
+def boot() -> str:
+    """Which machine this is, since which start of it; other after a power cut."""
+    with suppress(OSError):
+        return f"{socket.gethostname()} {BOOT.read_text().strip()}"
+    return socket.gethostname()
 
 
 def cores() -> int:

@@ -51,6 +51,8 @@ def _execute(
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
     crew = hire(plan.unique(), store, asked_of(options))
     chosen = due(jobs, store, crew.limits, options.rerun, options.only or (), since=since)
+    for job in chosen if options.rerun != "missing" else ():
+        store.forgive(job)
     with _scheduled(crew, store, options, quiet=not chosen) as schedule:
         for line in void(chosen, store):
             schedule.reporter.message(f"void: {line}")

@@ -8,6 +8,7 @@ among those that come with the package. Code beside cards is loaded by path, und
 import ast
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from sem_bench.base import process_state
 from sem_bench.base.digest import code_digest, digest
 from sem_bench.base.files import BUILTIN, PACKAGE, shown
 from sem_bench.config.fields import Model
@@ -166,15 +168,21 @@ class Library:
 
 
 def load_code(path: Path) -> ModuleType:
-    """Run a card's Python file as a module of its own; anew when it has changed."""
+    """Run a card's Python file as a module of its own; anew when it has changed.
+
+    What it changes of the process is put back at once: a second job would not run it again.
+    """
     name = f"sem_bench_cards.{path.parent.name}.{path.stem}_{digest([str(path.resolve()), path.read_text()])[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickling look the module up here
+        if re.search(r"^(import|from) torch", path.read_text(), re.MULTILINE):
+            import torch  # noqa: F401 - so that its state of before is known
         try:
-            spec.loader.exec_module(module)
+            with process_state.kept():
+                spec.loader.exec_module(module)
         except BaseException:
             del sys.modules[name]
             raise

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 Outcomes = dict[str, str]  # digest -> "done", "reused", "failed", "pruned", or "blocked": an input failed
 Coming = tuple[str, str, float]  # key, kind and seconds of a job that is expected later
 
-LIVES = 2  # workers that may die of a job before it counts as failed
 POLL = 0.5  # seconds between two looks at what another driver works on
 
 
@@ -113,7 +112,6 @@ class _Drive:
     needs: dict[str, Need] = field(default_factory=dict)
     failures: dict[str, int | None] = field(default_factory=dict)  # when a job failed that is to be tried again (ns)
     looks: Counter[str] = field(default_factory=Counter)  # at what another driver holds
-    deaths: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.store, self.executor, self.reporter = self.schedule.store, self.schedule.executor, self.schedule.reporter
@@ -218,8 +216,8 @@ class _Drive:
         status, summary = outcome
         job = self.jobs[digest]
         if status == "died":
-            self.deaths[digest] += 1
-            if self.deaths[digest] < LIVES:
+            given_up = self.store.count_death(job, summary)
+            if given_up == "":
                 self.reporter.message(f"{job.kind}/{job.slug}: {summary}; it is tried once more")
                 self._give_back(digest)
                 self.queue.again(digest)
@@ -227,7 +225,7 @@ class _Drive:
             if self.store.done_since(job, self.since or 0):
                 status = "reused"  # it died after the result was written
             else:
-                status = "failed" if self.store.fail(job, f"{summary}\n") else "held"
+                status, summary = ("held", summary) if given_up is None else ("failed", given_up)
         if status == "held":
             if digest not in self.told:
                 self.told.add(digest)

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from sem_bench.base import locks
+from sem_bench.base import locks, machine
 from sem_bench.base.digest import digest
 from sem_bench.base.files import JsonFiles, files_below, left_behind, lines_digest, read_json, write_atomic, write_json
 from sem_bench.base.locks import Lock
@@ -26,6 +26,7 @@ from sem_bench.errors import UserError
 from sem_bench.evaluation import Evaluation, Stage
 from sem_bench.report.file_models import SCHEMA, folder_name
 from sem_bench.report.job_folder import DIGITS, JobFolders, Look
+from sem_bench.runs import deaths
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite
 
@@ -146,10 +147,14 @@ class Store:
         return None
 
     def error_file(self, job: Stored) -> Path:
-        """Where it stands why a job failed: in the folder that was worked in last, beside a result that stays."""
+        """Where it stands why a job failed."""
+        return self._place(job) / "error.txt"
+
+    def _place(self, job: Stored) -> Path:
+        """The folder that was worked in last, perhaps beside a result that stays."""
         folder = self.folder(job)
         beside = folder.with_name(f"{folder.name}.rerun")
-        return (beside if (folder / "result.json").exists() and beside.is_dir() else folder) / "error.txt"
+        return beside if (folder / "result.json").exists() and beside.is_dir() else folder
 
     @contextmanager
     def workplace(self, job: Stored, *, afresh: bool, since: int = 0) -> Iterator[Path]:
@@ -184,8 +189,8 @@ class Store:
 
         Nothing that lies there is read again, and nothing is deleted.
         """
-        name = "-".join(path.relative_to(self.root).parts[1:])
-        target = self.root / SET_ASIDE / f"{path.relative_to(self.root).parts[0]}-{name}-{uuid.uuid4().hex[:6]}"
+        name = "-".join(path.absolute().relative_to(self.root.absolute()).parts)
+        target = self.root / SET_ASIDE / f"{name}-{uuid.uuid4().hex[:6]}"
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.rename(target)
@@ -206,17 +211,49 @@ class Store:
         finally:
             lock.release()
 
-    def fail(self, job: Stored, text: str) -> bool:
-        """Note why a job failed whose worker could not; False where another process works on it now."""
+    def count_death(self, job: Stored, why: str) -> str | None:
+        """Note that a worker died of a job; returns why it is given up, "" while it may be tried again.
+
+        None where another process works on it now.
+        """
         claim = self.claim(job)
         if not claim.take():
-            return False
+            return None
         try:
-            self.write_failure(self.error_file(job).parent, text)
-            self.write_state(self.error_file(job).parent, "failed")
+            deaths.note(self._place(job), why)
+            self.write_state(self._place(job), "died")
+            return self.given_up(job)
         finally:
             claim.release()
-        return True
+
+    def count_unseen_death(self, job: Stored) -> bool:
+        """The same, for who holds the claim, where the process that worked on it before died and nobody saw it."""
+        if found := deaths.died_unseen(self._place(job)):
+            deaths.note(self._place(job), deaths.UNSEEN)
+            self.write_state(self._place(job), "died")
+        return found
+
+    def given_up(self, job: Stored) -> str:
+        """Why a job is not tried any more, for who holds the claim; it is noted where it was not. "": it may be."""
+        folder = self._place(job)
+        if (why := deaths.verdict(folder)) and not (folder / "error.txt").exists():
+            self.write_failure(folder, f"{why}\n")
+            self.write_state(folder, "failed")
+        return why
+
+    def suspect(self, job: Stored) -> bool:
+        """Whether a process died of a job that may be tried again, and nobody works on it."""
+        folder = self._place(job)
+        if not (deaths.died_unseen(folder) or deaths.said_by(folder)) or deaths.verdict(folder):
+            return False
+        claim = self.claim(job)
+        if free := claim.take():
+            claim.release()
+        return free
+
+    def forgive(self, job: Stored) -> None:
+        """Try a job again, whoever died of it."""
+        (self._place(job) / deaths.FILE).unlink(missing_ok=True)
 
     def _recover(self, folder: Path) -> None:
         """Finish an exchange of folders in whose middle a run was killed."""
@@ -228,8 +265,9 @@ class Store:
             shutil.rmtree(old)
 
     def write_state(self, folder: Path, state: str, **details: object) -> None:
-        """state.json: for people who look into the folder; nothing depends on it."""
-        write_json(folder / "state.json", {"state": state, "pid": os.getpid(), "at": now(), **details})
+        """state.json: what becomes of the job. Who is "running" and is gone has died (sem_bench.runs.deaths)."""
+        said = {"state": state, "pid": os.getpid(), "boot": machine.boot(), "at": now()}
+        write_json(folder / "state.json", said | details)
 
     def write_failure(self, folder: Path, text: str) -> None:
         """error.txt: why the job failed. A failure is never taken for a result."""

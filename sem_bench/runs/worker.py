@@ -4,14 +4,15 @@ A worker knows an order and the results folder, and no plan: it can be any proce
 """
 
 import json
+import os
 import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from sem_bench.base import interrupts, locks, world
+from sem_bench.base import interrupts, locks, process_state, world
 from sem_bench.base.companions import DeathError, together
 from sem_bench.base.device import choose_device
 from sem_bench.base.digest import digest
@@ -24,6 +25,7 @@ from sem_bench.errors import UserError, described
 from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA, ResultFile, validated
 from sem_bench.report.job_folder import files_left
+from sem_bench.runs.deaths import UNSEEN
 from sem_bench.runs.job import Job, data_of, job_digest
 from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Started, Tell
 from sem_bench.runs.provenance import Meter
@@ -49,8 +51,13 @@ def work(order: Order, tell: Tell, store: Store | None = None) -> Outcome:
     try:
         if (not order.afresh or order.since) and store.done_since(order, order.since):
             return Outcome("reused", "done by another process")
+        died = store.count_unseen_death(order)
+        if why := store.given_up(order):
+            return Outcome("failed", why)
+        if died:
+            tell(Message(f"{order.kind}/{order.slug}: its process died ({UNSEEN}); it is tried once more"))
         tell(Started())
-        with store.workplace(order, afresh=order.afresh, since=order.since) as folder:
+        with store.workplace(order, afresh=order.afresh, since=order.since) as folder, _noted(folder, store):
             return _do(order, folder, device, tell, store)
     except locks.LostError:
         return Outcome("held", claim.holder)
@@ -58,28 +65,60 @@ def work(order: Order, tell: Tell, store: Store | None = None) -> Outcome:
         claim.release()
 
 
+@contextmanager
+def _noted(folder: Path, store: Store) -> Iterator[None]:
+    """A job that is neither done nor failed was interrupted: nobody shall think that its process died of it."""
+    try:
+        yield
+    except locks.LostError:  # the folder is another's
+        raise
+    except BaseException:
+        try:
+            store.write_state(folder, "interrupted")
+        except OSError:  # a full disk
+            (folder / "state.json").unlink(missing_ok=True)
+        except Exception:  # the claim is lost, or its code has broken what writes
+            pass
+        raise
+
+
+@contextmanager
+def _one_process() -> Iterator[None]:
+    """A process that its code forked, and that comes back from there, ends: the job is done once."""
+    own = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != own:
+            os._exit(0)
+
+
 def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Store) -> Outcome:
     """The job in its folder."""
     meter = Meter(device)
     try:
-        _check(order)
-        workspace = _workspace(order, folder, device, tell, store)
-        given = _bits_of(workspace.inputs)
-        settings = order.config.model_dump(mode="json")
-        write_json(folder / "config.json", settings)
         store.write_state(folder, "running")
-        with together(
-            order.need.devices,
-            accompany,
-            order.as_json(),
-            str(folder),
-            environments=_environments(order),
-            on_gpu=device.type == "cuda",
-        ):
-            metrics = order.stage.run(order.config, workspace)
-        json.dumps(metrics, allow_nan=False)  # what cannot be written is this job's failure
-        if isinstance(order.stage, Evaluation):
-            order.stage.check(metrics)
+        with process_state.kept() as changed:
+            _check(order)
+            workspace = _workspace(order, folder, device, tell, store)
+            given = _bits_of(workspace.inputs)
+            settings = order.config.model_dump(mode="json")
+            write_json(folder / "config.json", settings)
+            with (
+                together(
+                    order.need.devices,
+                    accompany,
+                    order.as_json(),
+                    str(folder),
+                    environments=_environments(order),
+                    on_gpu=device.type == "cuda",
+                ),
+                _one_process(),
+            ):
+                metrics = order.stage.run(order.config, workspace)
+            json.dumps(metrics, allow_nan=False)  # what cannot be written is this job's failure
+            if isinstance(order.stage, Evaluation):
+                order.stage.check(metrics)
     except PrunedError:
         store.write_state(folder, "pruned")
         return Outcome("pruned", "worse than others at this epoch; its checkpoint stays")
@@ -91,20 +130,19 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     except DeathError as error:
         store.write_state(folder, "interrupted")
         return Outcome("died", str(error))
-    except (Exception, SystemExit) as error:  # a method's code may call sys.exit
+    except BaseException as error:  # a method's code may call sys.exit, and raise what it likes
         if interrupts.asked():  # torch.save, for one, makes another error of an interrupt
-            store.write_state(folder, "interrupted")
             raise KeyboardInterrupt from error
         return _failure(error, folder, store)
-    except BaseException:
-        with suppress(Exception):  # what interrupts counts, and no full disk or lost claim
-            store.write_state(folder, "interrupted")
-        raise
+    if changed:
+        name = f"{order.kind}/{order.slug}"
+        tell(Message(f"{name}: its code changed {', '.join(changed)} of the process; put back"))
     if absent := [name for name in order.stage.outputs if not (folder / name).is_file()]:
         return _failure(UserError(f"{order.kind}: run left no {absent[0]}"), folder, store)
     if _bits_of(workspace.inputs) != given:
         return _failure(UserError("an input was made again meanwhile; the next run does this job"), folder, store)
     store.write_state(folder, "done")
+    store.forgive(order)
     _tell_other_data(order, workspace, tell, store)
     sums = {path.name: file_digest(path) for path in files_left(folder)}
     outputs = {name: sums[name] for name in order.stage.outputs}
@@ -168,7 +206,11 @@ def _check(order: Order) -> None:
 def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, store: Store) -> Workspace:
     """What the stage is given. Raises UserError where an input has no result any more."""
 
+    own = os.getpid()
+
     def progress(done: int, total: int, note: str) -> None:
+        if os.getpid() != own:  # see _one_process
+            os._exit(0)
         interrupts.check()
         locks.check()
         tell(Progress(done, total, note))
@@ -179,7 +221,7 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
     def distrust(path: Path, why: str) -> None:
         if world.rank() > 0:
             return
-        if path.is_relative_to(store.root / "cache"):
+        if path.is_relative_to((store.root / "cache").absolute()):
             path.unlink(missing_ok=True)
         else:
             store.move_aside(path, why)
@@ -194,7 +236,7 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
             raise UserError(f"{order.kind}/{order.slug}: its {role} cannot be believed ({look.why or look.absence})")
         inputs[role] = look.result.folder
     return Workspace(
-        folder=folder,
+        folder=folder.absolute(),  # a method may change the working folder
         inputs=inputs,
         digest=order.digest,
         distrust=distrust,
@@ -202,7 +244,7 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
         place=order.place,
         weights=order.weights,
         parts=order.parts,
-        cache=store.root / "cache",
+        cache=(store.root / "cache").absolute(),
         device=device,
         memory=order.limits.memory,
         workers=order.limits.workers,

@@ -15,6 +15,7 @@ from sem_bench.backbone import Backbone
 from sem_bench.base import world
 from sem_bench.base.device import at_least_float32, precision
 from sem_bench.base.randomness import derived_seed
+from sem_bench.method import Method
 from sem_bench.training import learning_rates, parameter_groups
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.job import PretrainJob
@@ -39,6 +40,24 @@ def strides_over_points(backbone: Backbone, image_size: int) -> bool:
             module.register_forward_pre_hook(look)
     copied(torch.zeros(1, 3, image_size, image_size))
     return any(seen)
+
+
+def _tensors(outputs: object, method: Method) -> Sequence[Tensor]:
+    """What forward gave. Raises TypeError where these are no tensors in a tuple."""
+    if not isinstance(outputs, tuple | list):
+        raise TypeError(f"{_name(method)}.forward gives {_kind(outputs)}, not a tuple of tensors")
+    for output in outputs:
+        if not isinstance(output, Tensor):
+            raise TypeError(f"{_name(method)}.forward gives {_kind(output)} among its outputs, not tensors alone")
+    return outputs
+
+
+def _name(method: Method) -> str:
+    return type(getattr(method, "method", method)).__name__  # of the one within IP-IRM
+
+
+def _kind(value: object) -> str:
+    return f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _of_all_processes(outputs: Sequence[Tensor], *, rows: int) -> list[Tensor]:
@@ -87,8 +106,10 @@ class Step:
         batch = self.views.batch(number)
         state.augmenting += time.perf_counter() - began
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
-            outputs = state.method(batch)
+            outputs = _tensors(state.method(batch), state.method)
         loss = state.method.loss(*_of_all_processes(outputs, rows=len(batch.indices)))
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            raise TypeError(f"{_name(state.method)}.loss gives {_kind(loss)}, not a tensor of one number")
         (loss / self.job.training.accumulate).backward()
         state.method.after_batch()
-        return loss.detach()
+        return loss.detach().reshape(())

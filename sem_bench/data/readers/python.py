@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sem_bench.base import process_state
 from sem_bench.base.digest import digest
 from sem_bench.base.files import shown
 from sem_bench.config.cards import load_code
@@ -30,7 +31,8 @@ def open_python(source: PythonSource, data: Data, split: SplitName, place: Place
         load = load_code(place.code).load
         offered = {"root": place.root, "classes": place.classes}
         taken = inspect.signature(load).parameters
-        images, labels = load(split, **arguments, **{key: value for key, value in offered.items() if key in taken})
+        with process_state.kept():
+            images, labels = load(split, **arguments, **{key: value for key, value in offered.items() if key in taken})
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # its errors are the user's, so they come with its own line

@@ -1,9 +1,14 @@
-"""In this process, one job after the other."""
+"""In this process, one job after the other; a job of which a process died, in one of its own."""
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sem_bench.runs.order import Need, Order, Outcome, Tell
 from sem_bench.runs.store import Store
+
+if TYPE_CHECKING:
+    from sem_bench.runs.executors.processes import Processes
 
 
 class Here:
@@ -32,8 +37,21 @@ class Here:
 
         while self._taken:
             order, tell = self._taken.pop(0)
-            yield order.digest, work(order, tell, self._store)
+            if self._store.suspect(order):
+                self._apart.start(order, tell)
+                yield from self._apart.wait()
+            else:
+                yield order.digest, work(order, tell, self._store)
+
+    @cached_property
+    def _apart(self) -> "Processes":
+        """A worker that may die: its death says that the job was the cause, and the others go on."""
+        from sem_bench.runs.executors.processes import Processes
+
+        return Processes(1, threads=None)
 
     def stop(self) -> None:
         """Nothing goes on by itself."""
         self._taken.clear()
+        if "_apart" in vars(self):
+            self._apart.stop()

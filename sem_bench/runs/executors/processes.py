@@ -57,7 +57,7 @@ class _Worker:
 
 
 class Processes:
-    """`slots` workers with `threads` threads each, which live until `stop`.
+    """`slots` workers with `threads` threads each (None: as many as torch takes), which live until `stop`.
 
     They share the `gpus` (as CUDA_VISIBLE_DEVICES names them) evenly; with none they see those that this process sees.
     An order of several devices takes as many slots, with their GPUs.
@@ -68,7 +68,7 @@ class Processes:
         self,
         slots: int,
         *,
-        threads: int,
+        threads: int | None,
         gpus: Sequence[str] = (),
         shared: SharedFolder | None = None,
     ) -> None:
@@ -167,7 +167,7 @@ class Processes:
             self._shared.make()
         taken = {worker.number for worker in [*self._free, *self._busy.values()]}
         number = next(number for number in free if number not in taken)
-        environment = {"OMP_NUM_THREADS": str(self._threads)}
+        environment = {} if self._threads is None else {"OMP_NUM_THREADS": str(self._threads)}
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu(number)
         mine, its = SPAWN.Pipe()
@@ -272,6 +272,7 @@ def _tell(event: Event) -> bool:
         _send(type(event).__name__, *event)
         return bool(json.loads(_pipe.recv_bytes())) if isinstance(event, Figure) else True
     except (OSError, EOFError):  # no driver any more; anything but an interrupt would count as the job's failure
+        interrupts.interrupt()
         raise KeyboardInterrupt from None
 
 
