@@ -272,7 +272,7 @@ def _tell(event: Event) -> bool:
         _send(type(event).__name__, *event)
         return bool(json.loads(_pipe.recv_bytes())) if isinstance(event, Figure) else True
     except (OSError, EOFError):  # no driver any more; anything but an interrupt would count as the job's failure
-        interrupts.interrupt()
+        interrupts.interrupt(signal.SIGTERM)
         raise KeyboardInterrupt from None
 
 

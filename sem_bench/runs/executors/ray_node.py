@@ -94,7 +94,7 @@ def do(text: str, home: dict[str, Any], mailbox: Any) -> tuple[str, list[Any]]:
         try:
             return name == "Progress" or bool(ray.get(told))
         except ray.exceptions.RayError:  # no mailbox any more; all but an interrupt would count as the job's failure
-            interrupts.interrupt()
+            interrupts.interrupt(signal.SIGTERM)
             raise KeyboardInterrupt from None
 
     with signals_kept():
