@@ -34,7 +34,9 @@ def test_a_death_costs_one_retry_and_an_error_none(folder: Path, capsys: pytest.
     assert errors.count("its worker died (killed; was memory short?); it is tried once more") == 2
     assert "1 done, 0 reused, 2 failed, 0 blocked" in errors and "Traceback" not in errors
     texts = {path.parent.name.split("-")[1]: path.read_text() for path in folder.glob("results/pretrain/*/error.txt")}
-    assert texts["none"] == "its worker died (killed; was memory short?)\n"
+    assert texts["none"] == (
+        "its process died twice (its worker died (killed; was memory short?)); --rerun failed tries it again\n"
+    )
     assert "RuntimeError: it broke" in texts["sem2x3"] and len(texts) == 2
     assert not list(folder.glob("results/cache/shared/*")) and not children(os.getpid())
 

@@ -203,7 +203,7 @@ def test_deaths_are_tried_again_and_errors_are_not(
     assert found.err.count("its worker died; it is tried once more") == 2
     assert "4 done, 0 reused, 2 failed, 6 blocked" in found.err and "Traceback" not in found.err
     texts = {path.parent.name.split("-")[1]: path.read_text() for path in folder.glob("results/pretrain/*/error.txt")}
-    assert texts["none"] == "its worker died\n"
+    assert texts["none"] == "its process died twice (its worker died); --rerun failed tries it again\n"
     assert "RuntimeError: it broke" in texts["sem2x3"] and len(texts) == 2
     assert "raylet" not in found.out  # Ray's own words about deaths would stand among the tables
 
