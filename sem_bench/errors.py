@@ -26,13 +26,15 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
 
 
+def _shortened(text: str) -> str:
+    """Its beginning and its end, which mostly says what is wrong."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
 class UserError(Exception):
     """A mistake in what the user gave us (file, option, data). The command line prints its lines and exits with 2."""
 
     def __init__(self, problems: str | Iterable[str]) -> None:
         texts = [problems] if isinstance(problems, str) else problems
-        self.problems = [
-            printable(text if len(text) <= LONGEST else f"{text[:LONGEST]} ... ({len(text):,} characters)")
-            for text in texts
-        ]
+        self.problems = [printable(_shortened(text)) for text in texts]
         super().__init__("\n".join(self.problems))

@@ -26,6 +26,12 @@ def _increasing(values: tuple[float, float]) -> tuple[float, float]:
     return values
 
 
+def _computable(value: float) -> float:
+    if not 1e-30 <= value <= 1e30:  # far beyond what single precision tells apart
+        raise ValueError(f"should be from 1e-30 to 1e30, found {value:g}")
+    return value
+
+
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -63,7 +69,7 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$", max
 # Where files lie on this machine: from the data folder, "~" is the home. It enters no digest and no result.
 Where = Annotated[str, Field(exclude=True)]
 ImageSize = Annotated[int, Field(ge=8, le=4096)]
-Penalty = Annotated[float, Field(ge=1e-30, le=1e30)]  # far beyond what single precision tells apart
+Penalty = Annotated[float, AfterValidator(_computable)]
 Penalties = Annotated[list[Penalty], Field(min_length=1), AfterValidator(unique), AfterValidator(sorted)]
 
 

@@ -16,6 +16,8 @@ from typing import Any
 from sem_bench.config.validation import Document, Location, at, did_you_mean
 from sem_bench.errors import UserError
 
+MOST_PROFILES = 1000
+
 
 @dataclass(frozen=True)
 class Profiled:
@@ -60,6 +62,8 @@ def with_profile(document: Document, chosen: str | None = None) -> Profiled:
     profiles = data["profiles"]
     if not isinstance(profiles, dict) or not all(isinstance(values, dict) for values in profiles.values()):
         raise UserError(at(document, ("profiles",), "profiles: expected names, and below each the values it sets"))
+    if len(profiles) > MOST_PROFILES:  # each is checked whenever the file is read
+        raise UserError(at(document, ("profiles",), f"{len(profiles):,} profiles; a file holds {MOST_PROFILES:,} at most"))
     name = data.get("profile") if chosen is None else chosen
     if not isinstance(name, str) or name not in profiles:
         where = ("profile",) if chosen is None and "profile" in data else ("profiles",)

@@ -126,11 +126,11 @@ def _checked(members: Iterator[_Member], archive: Path, place: Path) -> dict[tup
         if problem:
             raise UserError(f"{shown(archive)}: member {member.name!r} {problem}")
         total += member.size + tarfile.BLOCKSIZE  # an empty file takes room, too
+        if total > free:  # now, not after the loop: the end of a bomb is far
+            raise UserError(f"{shown(archive)}: larger than the {free / 1e9:.1f} GB that are free in {shown(place)}")
         if total > max(BOMB, RATIO * packed):
             times = total / max(1, packed)
             raise UserError(f"{shown(archive)}: unpacks to more than {times:,.0f} times its size, as no images do")
-        if total > free:  # now, not after the loop: the end of a bomb is far
-            raise UserError(f"{shown(archive)}: larger than the {free / 1e9:.1f} GB that are free in {shown(place)}")
         if parts and parts[0] != "__MACOSX" and parts[-1] != ".DS_Store":
             entries[parts] = member
     for above, below in pairwise(sorted(entries)):  # what lies below a path comes right after it

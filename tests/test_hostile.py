@@ -1,0 +1,170 @@
+"""Input that was made to hurt: fuzzed files and options, floods, pipes, links that lead round, names that are code.
+
+The answer is a line and exit code 2, or it works: never a traceback, never code run from data, never a file elsewhere.
+docs/reliability.md has a line for each; `make faults` runs 40 times as many cases.
+"""
+
+import contextlib
+import csv
+import html.parser
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sem_bench.cli import main
+from tests.helpers.commands import fragile
+from tests.helpers.results import SEM, Tree, figure
+from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, method_card, write, write_toy
+
+CASES = 20_000 if os.environ.get("SEM_BENCH_FAULTS") else 500
+Json = dict[str, Any]
+
+# --- any YAML in any place -------------------------------------------------------------------------------------------
+
+BACKBONE = """
+build: narrow_resnet
+code: mine.py
+summary: a backbone of the user's
+arguments: {stride: 2}
+features: 128
+"""
+BACKBONE_PY = "def narrow_resnet(*, stride, image_size, zero_init_residual):\n    raise NotImplementedError\n"
+FILES = {
+    "suite.yaml": SUITE.replace("[simclr]", "[mine]").replace("resnet10w16s2", "mine")
+    + "  relevance: {top_k: [1]}\nsweeps: [{use: mine}]\nprofile: a\nprofiles: {a: {pretrain: {epochs: 1}}, b: {}}\n",
+    "methods/mine.yaml": method_card("Fragile"),
+    "datasets/toy.yaml": TOY_YAML,
+    "backbones/mine.yaml": BACKBONE,
+    "sweeps/mine.yaml": TAU.replace("[simclr]", "[mine]"),
+}
+CODE = {"methods/mine.py": fragile(), "datasets/toy.py": TOY_PY, "backbones/mine.py": BACKBONE_PY}
+SCALARS: st.SearchStrategy[Any] = st.one_of(
+    st.sampled_from([None, True, False, 0, -1, 2, 10**20, -(10**300), 1e-320, 1e308, float("inf"), float("nan"), ""]),
+    st.sampled_from(["../x", "/etc/passwd", "a\0b", "\x1b[2J", "x\ny", "=cmd|' /C calc'!A0", "!!python/name:os.system"]),
+    st.sampled_from(["sem", "none", "simclr", "toy", "mine", "quick", "python", "folder", "~", "$HOME", "%s", "{}"]),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.dictionaries(st.one_of(st.sampled_from(["type", "name", "L"]), SCALARS), inner)
+    ),
+    max_leaves=6,
+)
+
+
+def places(value: Any, *keys: Any) -> Iterator[tuple[Any, ...]]:
+    """The keys of every place in a value."""
+    yield keys
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield from places(part, *keys, key)
+
+
+PLACES = [(name, keys) for name, text in FILES.items() for keys in places(yaml.safe_load(text))]
+SUITE_KEYS = [".".join(map(str, keys)) for name, keys in PLACES if name == "suite.yaml" and keys]
+
+
+def changed(value: Any, keys: tuple[Any, ...], new: Any, way: str) -> Any:
+    """A value with another in a place: instead of what stands there, inside of it, or nothing there at all."""
+    if keys:
+        value = value.copy()
+        if way == "gone" and len(keys) == 1:
+            value.pop(keys[0])
+        else:
+            value[keys[0]] = changed(value[keys[0]], keys[1:], new, way)
+        return value
+    if way == "inside" and isinstance(value, list):
+        return [*value, new]
+    if way == "inside" and isinstance(value, dict):
+        return {**value, new if isinstance(new, str) else "more": new}
+    return None if way == "gone" else new
+
+
+@st.composite
+def hostile(draw: st.DrawFn) -> tuple[dict[str, str], list[str]]:
+    """Files of which one is not what it should be, and options."""
+    files = {}
+    name, keys = draw(st.sampled_from(PLACES))
+    content = changed(yaml.safe_load(FILES[name]), keys, draw(VALUES), draw(st.sampled_from(["here", "inside", "gone"])))
+    text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+    if draw(st.integers(0, 3)) == 0:  # no YAML of anybody's
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(st.text(st.sampled_from("{}[]:,-&*!|>%@`'\"#?~\t\n \0\x85\u2028é"), max_size=5)) + text[at:]
+    files[name] = text
+    options = []
+    if draw(st.booleans()):
+        value = draw(st.one_of(SCALARS.map(str), VALUES.map(lambda v: yaml.safe_dump(v, default_flow_style=True))))
+        key = draw(st.one_of(st.sampled_from(SUITE_KEYS), st.text(max_size=8)))
+        options = ["--set", f"{key}={value}".replace("\0", "")]
+    return files, options
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder with an own part of every kind."""
+    folder = tmp_path_factory.mktemp("user")
+    for name, text in (FILES | CODE).items():
+        write(folder, name, text)
+    return folder
+
+
+def said(*arguments: str) -> tuple[int, str, str]:
+    """Exit code and output of a command; a mistake in its options counts, too."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(arguments)
+        except SystemExit as ended:
+            code = int(str(ended.code))
+    return code, out.getvalue(), err.getvalue()
+
+
+def answer(*arguments: str, seconds: float = 10.0) -> str:
+    """What a command says that must refuse or succeed, in time and in few lines that obey no terminal."""
+    begun = time.monotonic()
+    code, out, err = said(*arguments)
+    assert time.monotonic() - begun < seconds
+    assert code in (0, 2) and (code == 2) is bool(err.strip()) and not (code == 2 and out), err[:500]
+    assert len(err) < 10**6 and err.count("\n") <= 101 and err.replace("\n", "").isprintable()
+    return err
+
+
+def test_files_and_options_of_any_content(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(user)
+    assert answer("plan", "suite.yaml") == ""
+    before = sorted(user.parent.rglob("*"))
+    refused = 0
+
+    @settings(max_examples=CASES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(hostile())
+    def each(case: tuple[dict[str, str], list[str]]) -> None:
+        nonlocal refused
+        files, options = case
+        for name, text in files.items():
+            (user / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+        try:
+            refused += answer("plan", "suite.yaml", *options) != ""
+        finally:
+            for name in files:
+                write(user, name, FILES[name])
+
+    each()
+    assert refused > CASES / 3 and sorted(user.parent.rglob("*")) == before
