@@ -5,31 +5,21 @@ docs/reliability.md has a line for each; `make faults` runs 40 times as many cas
 """
 
 import contextlib
-import csv
-import html.parser
 import io
-import json
 import os
-import pickle
-import re
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
-import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sem_bench.cli import main
 from tests.helpers.commands import fragile
-from tests.helpers.results import SEM, Tree, figure
-from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, method_card, write, write_toy
+from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, method_card, write
 
 CASES = 20_000 if os.environ.get("SEM_BENCH_FAULTS") else 500
 Json = dict[str, Any]
@@ -55,7 +45,9 @@ FILES = {
 CODE = {"methods/mine.py": fragile(), "datasets/toy.py": TOY_PY, "backbones/mine.py": BACKBONE_PY}
 SCALARS: st.SearchStrategy[Any] = st.one_of(
     st.sampled_from([None, True, False, 0, -1, 2, 10**20, -(10**300), 1e-320, 1e308, float("inf"), float("nan"), ""]),
-    st.sampled_from(["../x", "/etc/passwd", "a\0b", "\x1b[2J", "x\ny", "=cmd|' /C calc'!A0", "!!python/name:os.system"]),
+    st.sampled_from(
+        ["../x", "/etc/passwd", "a\0b", "\x1b[2J", "x\ny", "=cmd|' /C calc'!A0", "!!python/name:os.system"]
+    ),
     st.sampled_from(["sem", "none", "simclr", "toy", "mine", "quick", "python", "folder", "~", "$HOME", "%s", "{}"]),
     st.integers(),
     st.floats(),
@@ -103,11 +95,17 @@ def hostile(draw: st.DrawFn) -> tuple[dict[str, str], list[str]]:
     """Files of which one is not what it should be, and options."""
     files = {}
     name, keys = draw(st.sampled_from(PLACES))
-    content = changed(yaml.safe_load(FILES[name]), keys, draw(VALUES), draw(st.sampled_from(["here", "inside", "gone"])))
+    content = changed(
+        yaml.safe_load(FILES[name]), keys, draw(VALUES), draw(st.sampled_from(["here", "inside", "gone"]))
+    )
     text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
     if draw(st.integers(0, 3)) == 0:  # no YAML of anybody's
         at = draw(st.integers(0, len(text)))
-        text = text[:at] + draw(st.text(st.sampled_from("{}[]:,-&*!|>%@`'\"#?~\t\n \0\x85\u2028é"), max_size=5)) + text[at:]
+        text = (
+            text[:at]
+            + draw(st.text(st.sampled_from("{}[]:,-&*!|>%@`'\"#?~\t\n \0\x85\u2028é"), max_size=5))
+            + text[at:]
+        )
     files[name] = text
     options = []
     if draw(st.booleans()):

@@ -63,7 +63,9 @@ def with_profile(document: Document, chosen: str | None = None) -> Profiled:
     if not isinstance(profiles, dict) or not all(isinstance(values, dict) for values in profiles.values()):
         raise UserError(at(document, ("profiles",), "profiles: expected names, and below each the values it sets"))
     if len(profiles) > MOST_PROFILES:  # each is checked whenever the file is read
-        raise UserError(at(document, ("profiles",), f"{len(profiles):,} profiles; a file holds {MOST_PROFILES:,} at most"))
+        raise UserError(
+            at(document, ("profiles",), f"{len(profiles):,} profiles; a file holds {MOST_PROFILES:,} at most")
+        )
     name = data.get("profile") if chosen is None else chosen
     if not isinstance(name, str) or name not in profiles:
         where = ("profile",) if chosen is None and "profile" in data else ("profiles",)

@@ -10,7 +10,7 @@ from pydantic import Field
 from sem_bench.base.limits import FLOAT
 from sem_bench.config.fields import Model, Seed, Temperature
 from sem_bench.data.described import LabelledData
-from sem_bench.evaluation import Arm, Asking, Before, Cost, Evaluation, NetCost, Planned, Problem
+from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations.comparison import COMPARISON
 from sem_bench.evaluations.measures.memory_sizes import NEIGHBOURS
 from sem_bench.report.row import FigureKey
@@ -44,12 +44,6 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
 
     name, summary, order = "knn", "accuracy of weighted nearest neighbours", 20
     Settings, Job, table = KnnSettings, KnnJob, COMPARISON
-
-    def problems(self, asked: KnnSettings, asking: Asking) -> Iterator[Problem]:
-        """More neighbours than there are images."""
-        for name, images in asking.evaluated.items():
-            if asked.k > images:
-                yield ("k",), f"k: {asked.k} neighbours, but {name!r} has {images} training images in use"
 
     def jobs(
         self, asked: KnnSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
