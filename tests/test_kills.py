@@ -81,7 +81,7 @@ VARIANTS = {
     "serial": Variant(
         [*RUN, *SERIAL],
         [*RUN, *SERIAL],
-        0.5,
+        0.6,
         [
             Moment(KILL, "half checkpoint.pt", 300),
             Moment(TERM, "rename result.json", 1),
@@ -93,14 +93,14 @@ VARIANTS = {
         [*RUN, *SERIAL], [*RUN, *SERIAL], 0.1, [Moment(KILL, "rename state.json", 2)], beside=True, like="serial"
     ),
     "jobs": Variant(
-        [*RUN, "--jobs", "2"], [*RUN, *SERIAL], 0.1, [Moment(KILL, "half head.pt", 2, in_worker=True)], like="serial"
+        [*RUN, "--jobs", "2"], [*RUN, *SERIAL], 1 / 30, [Moment(KILL, "half head.pt", 2, in_worker=True)], like="serial"
     ),
-    "devices": Variant([*RUN, *DEVICES], [*RUN, *DEVICES], 1 / 15),
+    "devices": Variant([*RUN, *DEVICES], [*RUN, *DEVICES], 1 / 30),
     "sweep": Variant(["sweep", "tau"], ["sweep", "tau"], 2 / 15, [Moment(KILL, "fsync sweeps journal", 3)]),
 }
 if os.environ.get("SEM_BENCH_TEST_RAY"):
     ray = [*RUN, "--executor", "ray", "--device", "cpu"]
-    VARIANTS["ray"] = Variant(ray, [*RUN, *SERIAL], 1 / 15, [Moment(TERM, after=8.0)], like="serial")
+    VARIANTS["ray"] = Variant(ray, [*RUN, *SERIAL], 1 / 50, [Moment(TERM, after=8.0)], like="serial")
 
 
 def prepare(folder: Path) -> Path:
@@ -162,6 +162,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Who
     @cache
     def of(name: str) -> Whole:
         before = prepare(tmp_path_factory.mktemp(name))
+        Command(before, "list", "methods").end()  # the first waits until all is imported
         if name == "rerun":
             assert Command(before, *RUN, *SERIAL).end().code == 0
         folder = before.with_name(f"{before.name}-whole")
