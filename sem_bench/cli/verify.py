@@ -6,6 +6,7 @@ is computed again, and what no job needs is found.
 
 import argparse
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,8 @@ from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
 from sem_bench.sweep.summary_file import load
 from sem_bench.training.job import PRETRAIN
+
+JOB = re.compile(rf"[^.].*-[0-9a-f]{{{DIGITS}}}")  # what runs call the folder of a job; another is never deleted
 
 
 class Finding(NamedTuple):
@@ -167,8 +170,8 @@ class Verifier:
             return  # who knows what they name
         for kind in self.kinds:
             for path in sorted((self.root / kind).iterdir()):
-                named = (kind, path.name[-DIGITS:]) in listed or path.name.endswith(ASIDE)
-                if path.is_dir() and path.name[0] != "." and not named:
+                named = (kind, path.name[-DIGITS:]) in listed or not JOB.fullmatch(path.name)
+                if path.is_dir() and not named:
                     yield Finding(f"{path}: no suite or sweep here names this job", wrong=False, orphan=path)
 
     def data(self, suite: Path, data: Path) -> Iterator[Finding]:

@@ -152,7 +152,9 @@ def test_a_job_outlives_one_worker(folder: Path) -> None:
     outcomes, said = drive(executor, store, jobs)
     assert Counter(outcomes.values()) == {"failed": 2, "blocked": 6} and len(executor.started) == 4
     assert [store.status(job) for job in jobs if job.kind == "pretrain"] == ["failed", "failed"]
-    assert {path.read_text() for path in Path("elsewhere").glob("pretrain/*/error.txt")} == {"why\n"}
+    assert {path.read_text() for path in Path("elsewhere").glob("pretrain/*/error.txt")} == {
+        "its process died twice (why); --rerun failed tries it again\n"
+    }
 
 
 def test_jobs_start_only_where_their_memory_fits(folder: Path) -> None:

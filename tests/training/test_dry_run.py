@@ -100,7 +100,7 @@ CARD = method_card("Mine", parameters="width: 8")
             "self.centre = torch.zeros(width)",
             "it goes on otherwise",
         ),
-        ("second) ** 2).mean() +", "second) ** 2).mean(1) +", "it fails in its first steps: RuntimeError: "),
+        ("second) ** 2).mean() +", "second) ** 2).mean(1) +", "it fails in its first steps: TypeError: "),
         ("self.encoder(view)", "self.encoder(view).detach()", "no gradient reaches encoder.backbone."),
         ("return ((first", "return torch.inf * ((first", "the loss is inf"),
         (
