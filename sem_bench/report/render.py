@@ -38,8 +38,8 @@ def write_tables(
     not be drawn.
     """
     texts = files(folder, rows, tables)
-    changed = [path for path, text in texts.items() if not path.is_file() or path.read_bytes() != text.encode()]
-    for path in texts:
-        write_atomic(path, texts[path])
-    write.refresh(rows, folder, drawers, changed=bool(changed))
+    changed = any(not path.is_file() or path.read_bytes() != text.encode() for path, text in texts.items())
+    for path, text in texts.items():
+        write_atomic(path, text)
+    write.refresh(rows, folder, drawers, changed=changed)
     return list(texts)
