@@ -73,8 +73,22 @@ def rough_products(device: torch.device) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
+_wanted = "auto"  # what the user says, of this process
+
+
+def compute_in(wanted: str) -> None:
+    """Set what `precision` says of every device: "fp32", "bf16", or "auto", what suits the device."""
+    global _wanted  # noqa: PLW0603
+    _wanted = wanted
+
+
 def precision(device: torch.device) -> str:
-    """What to compute in: "bf16" where the hardware multiplies bfloat16 faster than float32, else "fp32"."""
+    """What to compute in: what the user says, else "bf16" where the hardware multiplies it faster than float32.
+
+    A processor without such products computes in bfloat16 all the same, with the same roundings, but slower.
+    """
+    if _wanted != "auto":
+        return _wanted
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     able = torch.cpu.get_capabilities()

@@ -16,3 +16,4 @@ class Limits(NamedTuple):
     threads: int | None = None  # that compute, of a worker's own process; None: as torch has it
     share: Path | None = None  # where images lie that several processes use
     devices: int = 1  # of a pretraining, a process each
+    precision: str = "auto"  # to train in: "fp32", "bf16", or what suits the device

@@ -112,6 +112,12 @@ def _suite_arguments(parser: argparse.ArgumentParser) -> None:
 def _machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="of pretraining; auto (default): bf16 where the hardware multiplies it faster than fp32",
+    )
+    parser.add_argument(
         "--executor",
         choices=("processes", "ray"),
         default="processes",

@@ -116,6 +116,7 @@ def asked_of(options: argparse.Namespace) -> Asked:
         devices=options.devices,
         memory=int(options.memory * 2**30),
         workers=options.workers,
+        precision=options.precision,
         executor=options.executor,
         address=options.address,
     )

@@ -30,6 +30,7 @@ class Asked(NamedTuple):
     devices: int = 1  # of a pretraining
     memory: int = Limits().memory  # bytes of images of a split
     workers: int | None = None
+    precision: str = "auto"
     executor: str = "processes"  # or "ray"
     address: str | None = None  # of a Ray cluster that runs
 
@@ -73,6 +74,7 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
         workers=asked.workers or max(1, machine.cores() // slots),
         threads=threads,
         devices=asked.devices,
+        precision=asked.precision,
     )
     per_device = -(-slots // len(gpus)) if gpus else asked.jobs_per_device
     if slots == 1:
@@ -110,7 +112,13 @@ def _on_ray(store: Store, asked: Asked, *, serial: bool) -> Crew:
         jobs_per_device=asked.jobs_per_device,
         devices=asked.devices,
     )
-    limits = Limits(memory=asked.memory, workers=asked.workers or threads, threads=threads, devices=asked.devices)
+    limits = Limits(
+        memory=asked.memory,
+        workers=asked.workers or threads,
+        threads=threads,
+        devices=asked.devices,
+        precision=asked.precision,
+    )
     return Crew(executor, limits, asked.jobs_per_device, executor.gpus > 0)
 
 

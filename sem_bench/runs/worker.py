@@ -14,7 +14,7 @@ import torch
 
 from sem_bench.base import interrupts, locks, process_state, world
 from sem_bench.base.companions import DeathError, together
-from sem_bench.base.device import choose_device
+from sem_bench.base.device import choose_device, compute_in
 from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest, read_json, write_json
 from sem_bench.base.limits import Limits
@@ -40,10 +40,7 @@ def work(order: Order, tell: Tell, store: Store | None = None) -> Outcome:
     `store` is that of the order's results folder, from a caller who has looked around there already. Raises UserError
     where the device is not there.
     """
-    device = choose_device(order.device)
-    if order.limits.threads is not None:
-        torch.set_num_threads(order.limits.threads)
-    share_in(order.limits.share)
+    device = _settled(order)
     store = store or Store(order.root)
     claim = store.claim(order)
     if not claim.take():
@@ -177,13 +174,21 @@ def _set_aside(error: DamagedError, workspace: Workspace, order: Order, store: S
     return ""
 
 
+def _settled(order: Order) -> torch.device:
+    """The device of an order; this process keeps to its limits from here on."""
+    limits = order.limits
+    device = choose_device(order.device)
+    compute_in(limits.precision)
+    if limits.threads is not None:
+        torch.set_num_threads(limits.threads)
+    share_in(limits.share)
+    return device
+
+
 def accompany(text: str, folder: str) -> None:
     """Take part in an order as one process of several: compute with the others, and keep and tell nothing."""
     order = Order.from_json(text)
-    device = choose_device(order.device)
-    if order.limits.threads is not None:
-        torch.set_num_threads(order.limits.threads)
-    share_in(order.limits.share)
+    device = _settled(order)
     _check(order)
     workspace = _workspace(order, Path(folder), device, lambda event: True, Store(order.root))
     order.stage.run(order.config, workspace)

@@ -90,6 +90,19 @@ def test_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--only 'byol': no job's name contains it" in capsys.readouterr().err
 
 
+def test_precision(folder: Path) -> None:
+    losses = {}
+    for precision in ("fp32", "bf16"):
+        only = ["--only", "pretrain/simclr-none", "--results", precision, "--precision", precision]
+        assert main(["run", "suite.yaml", *only]) == 0
+        (path,) = (folder / precision).glob("pretrain/*/result.json")
+        found = json.loads(path.read_text())
+        assert found["provenance"]["precision"] == precision
+        losses[precision] = found["metrics"]["loss"]
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.05)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_device_that_is_not_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "suite.yaml", "--device", "cuda"]) == 2
