@@ -78,7 +78,7 @@ _wanted = "auto"  # what the user says, of this process
 
 def compute_in(wanted: str) -> None:
     """Set what `precision` says of every device: "fp32", "bf16", or "auto", what suits the device."""
-    global _wanted  # noqa: PLW0603
+    global _wanted
     _wanted = wanted
 
 
