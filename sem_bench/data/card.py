@@ -51,7 +51,7 @@ class DatasetCard(CardModel):
     resize: ImageSize | None = None  # evaluation: the shorter side before the central crop; None: image_size
     reduce: ImageSize | None = None  # every image is reduced to this square once, when it is read
     classes: Classes | None = None
-    classes_of: Name | None = None  # the classes of another card, in its order
+    classes_of: Name | None = None  # the classes of another card, in its order, with its superclasses
     superclasses: dict[ClassName, Members] = {}
     metric: Literal["top1", "mean_per_class"] = "top1"  # what transfer reports on it
     reference_errors: dict[Name, Fraction] = {}  # of a corrupted set: mean error of AlexNet on each corruption, for mCE
@@ -139,7 +139,7 @@ def dataset_card(library: Library, name: str) -> Card[DatasetCard]:
 
 
 def _with_classes(card: Card[DatasetCard], library: Library) -> Card[DatasetCard]:
-    """The card with the classes of the one that it names."""
+    """The card with the classes, and the superclasses if it has none, of the one that it names."""
     name, here = card.content.classes_of, ("classes_of",)
     if name is None:
         return card
@@ -155,7 +155,8 @@ def _with_classes(card: Card[DatasetCard], library: Library) -> Card[DatasetCard
             check_superclasses(card.content.superclasses, other.content.classes)
     except ValueError as error:
         raise UserError(at(card.document, ("superclasses",), str(error))) from None
-    return replace(card, content=card.content.model_copy(update={"classes": other.content.classes}))
+    own = {"classes": other.content.classes, "superclasses": card.content.superclasses or other.content.superclasses}
+    return replace(card, content=card.content.model_copy(update=own))
 
 
 def _check(card: Card[DatasetCard], library: Library) -> None:
