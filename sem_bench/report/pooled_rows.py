@@ -3,10 +3,12 @@
 Nothing is averaged over a hole.
 """
 
+import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
@@ -91,6 +93,8 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
         marker=job.marker,
         apart=(key.tau_d,) if table.every else (),
         choices=choices,
+        setting="" if pools else next(iter(settings.values()), ""),
+        guess=_guess(config) if table.headline else None,
     )
     single = {seed: run.figures[key][0].predictions for seed, run in used.items() if len(run.figures[key]) == 1}
     if counterpart := published.match(row, metric):
@@ -109,6 +113,14 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
         attached=bool(job.baseline),
         pretrained={seed: run.job.pretrained for seed, run in used.items()},
     )
+
+
+@cache
+def _guess(config: str) -> float | None:
+    """What guessing among the classes gives, in percent, by the configuration of an evaluation."""
+    data = json.loads(config or "{}").get("data")
+    classes = data.get("classes") if isinstance(data, dict) else None
+    return 100 / len(classes) if isinstance(classes, list) and classes else None
 
 
 def _choices(chosen: Mapping[float | None, int]) -> str:
