@@ -119,7 +119,8 @@ class _Layout:
         digits = self.layout.digits
         spread = "" if row.std is None else f" ± {row.std:.{digits}f}"
         chance = row.get(self.layout.chance)
-        beside = "" if chance is None else self.layout.aside.format_map(row.as_json())
+        aside = self.layout.metric(row.metric).aside or self.layout.aside
+        beside = "" if chance is None else aside.format_map(_Known(row.as_json()))
         return TextCell(f"{row.mean:.{digits}f}{spread}{beside}", marks=marks)
 
     def _gain(self, row: Row | None) -> TextCell:
@@ -291,6 +292,18 @@ class _Layout:
             "; 95 % interval for new seeds and methods of this kind (both random, crossed), not for new data; "
             f"bold from {ENOUGH} methods and seeds on"
         )
+
+
+class _Known(dict[str, Any]):
+    """The fields of a row; a dash for one that results of before do not have."""
+
+    def __missing__(self, name: str) -> "_Absent":
+        return _Absent()
+
+
+class _Absent:
+    def __format__(self, form: str) -> str:
+        return HOLE
 
 
 class _Pool(NamedTuple):
