@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sem_bench.base.digest import canonical_json
-from sem_bench.report.layout import FIXED_TAU, Metric
+from sem_bench.report.layout import FIXED_TAU, PRIMARY, Metric
 from sem_bench.report.results import UNKNOWN
-from sem_bench.report.row import BASELINE, FLOOR, METHOD, Predictions, Row
+from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, Predictions, Row
 
 NO_BETTER = "no better than the random backbone"
 
@@ -146,20 +146,39 @@ def with_gains(cells: Sequence[Cell]) -> list[Row]:
 
     Figures that do not beat the random backbone say so, and so do gains over such a baseline.
     """
-    baselines: dict[str, dict[str, Cell]] = {}
+    baselines = _baselines(cells)
     floors = {cell.floor: cell for cell in cells if cell.row.method == FLOOR}
     low = {id(cell) for cell in cells if _at_the_floor(cell, floors.get(cell.floor))}
-    for cell in cells:
-        if cell.row.baseline and cell.metric.gain:
-            baselines.setdefault(cell.place, {})[canonical_json(cell.row.digests)] = cell
     rows = []
     for cell in cells:
         row = cell.row
         if not (row.baseline or not cell.metric.gain):
-            own = list(baselines.get(cell.place, {}).values())
+            own = baselines.get(cell.place, [])
             row = _with_gain(cell, own, floored=any(id(base) in low for base in own))
         rows.append(replace(row, notes=[*row.notes, NO_BETTER]) if id(cell) in low else row)
     return rows
+
+
+def spreads(cells: Sequence[Cell]) -> list[float]:
+    """The standard deviation over seeds of each arm's gain in the primary contrast, in points; of three seeds or more.
+
+    The contrast is at tau_d = tau, where an arm has a temperature.
+    """
+    baselines, by_arm = _baselines(cells), dict[str, list[float]]()
+    for cell in sorted(cells, key=lambda cell: cell.row.metric.endswith(FIXED_TAU)):  # the last one counts
+        row = cell.row
+        if row.column == PRIMARY and cell.metric.gain and not row.baseline and row.representation == row.main:
+            by_arm[row.key(ARM)] = list(_gains(cell, baselines.get(cell.place, []))[0].values())
+    return [statistics.stdev(gains) for gains in by_arm.values() if len(gains) >= 3]
+
+
+def _baselines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """The baselines of each place, each once."""
+    found: dict[str, dict[str, Cell]] = {}
+    for cell in cells:
+        if cell.row.baseline and cell.metric.gain:
+            found.setdefault(cell.place, {})[canonical_json(cell.row.digests)] = cell
+    return {place: list(own.values()) for place, own in found.items()}
 
 
 def _at_the_floor(cell: Cell, floor: Cell | None) -> bool:

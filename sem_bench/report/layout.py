@@ -9,6 +9,8 @@ from sem_bench.config.fields import Model, Name
 
 FIXED_TAU = "_fixed_tau"  # ends a metric that is also reported at the temperature of pretraining, without search
 
+PRIMARY = "100%"  # the column of the suite's first table whose gain at the fixed temperature is the primary contrast
+
 
 def _filled_with(**example: object) -> AfterValidator:
     def check(text: str) -> str:

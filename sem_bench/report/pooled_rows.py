@@ -13,7 +13,7 @@ from typing import Any
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report import published
-from sem_bench.report.gains import Cell, seeds_text, with_gains
+from sem_bench.report.gains import Cell, seeds_text, spreads, with_gains
 from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.layout import Table
 from sem_bench.report.results import Evaluated, Key, Manifest, Measurement, evaluated
@@ -26,6 +26,16 @@ def evaluation_rows(found: Sequence[Manifest], folders: JobFolders) -> list[Row]
     Accuracies and gains are in percent, unrounded; None is a hole. A result that cannot be read counts as missing.
     """
     return [row for manifest in found for row in with_gains(_cells(manifest, folders))]
+
+
+def gain_spreads(manifest: Manifest, folders: JobFolders) -> list[float]:
+    """`spreads` of what is there of the suite's first table, at all labels."""
+    arms = {
+        arm: own
+        for arm, jobs in manifest.arms.items()
+        if manifest.tables[jobs[0].kind].headline and (own := [job for job in jobs if job.fraction == 1])
+    }
+    return spreads(_cells(replace(manifest, arms=arms), folders))
 
 
 def _cells(manifest: Manifest, folders: JobFolders) -> list[Cell]:

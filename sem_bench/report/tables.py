@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.gains import Pooled, holm, pooled
-from sem_bench.report.layout import Table
+from sem_bench.report.layout import PRIMARY, Table
 from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, TABLE, Row, embedding_key, grouped
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
 
@@ -55,7 +55,7 @@ class _Layout:
         first = list(dict.fromkeys(column for column, _ in found))
         self.columns = sorted(found, key=lambda at: (first.index(at[0]), order.index(at[1])))
         self.lines = _lines(rows, every=self.layout.every)
-        whole = ("100%", order[0])
+        whole = (PRIMARY, order[0])
         self.reference = whole if whole in self.columns else self.columns[0]
         self.embedded = any(not row.baseline for row in rows)
         self.published = {(row.column, row.metric) for row in rows if row.published}
@@ -242,7 +242,7 @@ class _Layout:
             f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds",
             *filter(None, [self.layout.legend]),
         ]
-        if self.embedded and self.layout.gains:
+        if any(self._has_gains(metric) for _, metric in self.columns):
             several = any(row.gain_low is not None for row in self.rows)
             legend.append(GAIN + (INTERVAL if several else "; one seed has no interval, and nothing is bold"))
             legend += self._statistics()
@@ -272,8 +272,8 @@ class _Layout:
     def _statistics(self) -> list[str]:
         """Which gain is the primary one, how many there are, and which of them survive the correction for it."""
         lines = []
-        if self.layout.headline and ("100%" in {column for column, _ in self.columns}):
-            lines.append("primary: the gain at 100% of the labels with tau_d = tau; all others are secondary")
+        if self.layout.headline and PRIMARY in {column for column, _ in self.columns}:
+            lines.append(f"primary: the gain at {PRIMARY} of the labels with tau_d = tau; all others are secondary")
         elif self.gains:
             lines.append("all gains here are secondary")
         tested = sum(p is not None for p in self.gains)
