@@ -30,9 +30,8 @@ def sight(seeds: int, own: Sequence[float]) -> str:
     least, most = (f"{half_width(spread, enough):.1f}" for spread in (low, high))
     points = least if least == most else f"{least} to {most}"
     spread = f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
-    begin = (
-        f"{seeds} seeds see" if seeds == enough else f"{seeds} seed{'s' * (seeds > 1)}: nothing to test; 3 would see"
-    )
+    few = f"{seeds} seed{'s' * (seeds > 1)}: nothing is bold; {enough} would see"
+    begin = few if seeds < enough else f"{seeds} seeds see"
     return f"{begin} a gain of about {points} points (95 % interval; spread of paired seeds {spread}, {where})"
 
 
