@@ -76,16 +76,14 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
                 header="K = {column}",
                 gain=False,
                 aside=" ({connected:.3f}; {isolated:.0%})",
-                legend="K: of the classes that share one of the K largest weights with a class, the share with its "
-                "superclass; mean over all classes, 0 for those without a neighbour; in brackets the mean among those "
-                "that have one, and the share of classes that have none",
+                legend="K: share of the classes with a common feature (of the K largest) that have the same superclass; "
+                "in brackets its mean over classes that have a neighbour, and the share that have none and count as 0",
             ),
             Metric(
                 name="relevance_matched",
                 aside=" ({null:.3f}; {top_k:.3g})",
-                legend="neighbours: the mean among classes that have one, at the K that gives a class so many; in "
-                "brackets chance (classes permuted among superclasses) and K; gains are of what lies above chance, at "
-                "equal numbers of neighbours",
+                legend="neighbours: its mean over classes that have one, at the K that gives a class so many; "
+                "in brackets chance (classes permuted) and K; gains are of what lies above chance",
             ),
         ],
         hidden=[Metric(name="relevance", gain=False)],

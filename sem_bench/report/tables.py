@@ -16,7 +16,8 @@ from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, TABLE, Row, embed
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
 
 GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
-INTERVAL = ", with its 95 % t-interval; bold where this excludes 0, n >= 3 and the baseline beats the random backbone"
+INTERVAL = ", with its 95 % t-interval"
+BOLD = "bold: this excludes 0, n >= 3, and the baseline beats the random backbone where there is one"
 ENOUGH = 3  # seeds, and methods of a pooled line, from which on a gain can be bold
 SURVIVES = "*"
 
@@ -134,7 +135,7 @@ class _Layout:
             text += self._braces(*row.bootstrap[0][2:])
         # A note beside a gain says that only some seeds were paired, or that the baseline is no better than chance.
         bold = row.n >= ENOUGH and not row.gain_notes and _excludes_zero(row.gain_low, row.gain_high)
-        return TextCell(text + self._mark(row.gain_p), bold=bold, marks=marks)
+        return TextCell(text + self._mark(None if row.gain_notes else row.gain_p), bold=bold, marks=marks)
 
     def _braces(self, low: float, high: float) -> str:
         self.bootstrapped = True
@@ -244,7 +245,7 @@ class _Layout:
         ]
         if any(self._has_gains(metric) for _, metric in self.columns):
             several = any(row.gain_low is not None for row in self.rows)
-            legend.append(GAIN + (INTERVAL if several else "; one seed has no interval, and nothing is bold"))
+            legend += [GAIN + INTERVAL, BOLD] if several else [GAIN + "; one seed has no interval, and nothing is bold"]
             legend += self._statistics()
         for remark in self.layout.remarks:
             values = {value for row in self.rows if isinstance(value := _field(row, remark.field), int | float)}
@@ -258,7 +259,7 @@ class _Layout:
         if any(row.choices for row in self.rows):
             legend.append("tau_d is chosen for each seed and draw; the choices are in the notes of the JSON")
         if self.pools:
-            legend.append(self._of_pools())
+            legend += self._of_pools()
         if any(row.guess is not None for row in self.rows):
             legend.append("chance: a guess among the classes")
         if any(row.method == FLOOR for row in self.rows):
@@ -284,14 +285,14 @@ class _Layout:
             lines.append(text + (test if tested else ", none of them tested: that takes seeds"))
         return lines
 
-    def _of_pools(self) -> str:
+    def _of_pools(self) -> list[str]:
         text = "pooled (k): mean gain of k methods"
         if not any(gain.low is not None for pool in self.pools for gain in pool.gains.values()):
-            return text + "; without several seeds there is no interval, for methods share data, seed and images"
-        return text + (
-            "; 95 % interval for new seeds and methods of this kind (both random, crossed), not for new data; "
-            f"bold from {ENOUGH} methods and seeds on"
-        )
+            return [text + "; methods share data, seed and images, so one seed gives no interval"]
+        return [
+            f"{text}; bold from {ENOUGH} methods and seeds on",
+            "its 95 % interval is for new seeds and methods of this kind (both random, crossed), not for new data",
+        ]
 
 
 class _Known(dict[str, Any]):

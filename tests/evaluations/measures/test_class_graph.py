@@ -187,11 +187,13 @@ def test_the_order_of_features_does_not_matter(head: tuple[Weight, list[int], in
 
 
 def test_classes_without_neighbours_do_not_count_among_the_connected() -> None:
-    # 0 and 1 are neighbours, and so are 1 and 2; 3 is alone. Shares 1, 1/2, 0: their mean is 1/2, over all four 3/8.
-    relevance = found(CHAIN, GROUPS)
+    own = np.array([[-10.0], [-10.0], [-10.0], [9.0]])
+    weight = np.hstack([CHAIN, own])  # 0 and 1 are neighbours, and so are 1 and 2; 3 is alone
+    # Shares 1, 1/2, 0: their mean is 1/2, over all four 3/8.
+    relevance = found(weight, GROUPS)
     assert (relevance.connected, relevance.per_class) == (0.5, 0.375)
     assert (relevance.without_neighbours, relevance.neighbours_per_class) == (0.25, 1.0)
-    alone = found(CHAIN, GROUPS, top_k=1)
+    alone = found(weight, GROUPS, top_k=1)
     assert (alone.connected, alone.per_class, alone.without_neighbours) == (0.0, 0.0, 1.0)
 
 
