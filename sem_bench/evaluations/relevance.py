@@ -76,7 +76,7 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
                 header="K = {column}",
                 gain=False,
                 aside=" ({connected:.3f}; {isolated:.0%})",
-                legend="K: share of the classes with a common feature (of the K largest) that have the same superclass; "
+                legend="K: share of the classes with a common feature (of the K largest) that have its superclass; "
                 "in brackets its mean over classes that have a neighbour, and the share that have none and count as 0",
             ),
             Metric(
