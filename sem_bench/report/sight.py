@@ -25,14 +25,14 @@ def sight(seeds: int, own: Sequence[float]) -> str:
     `own` are those of earlier runs of the suite; without them it goes by those of this project.
     """
     low, high = (min(own), max(own)) if own else MEASURED
-    where = "in these results" if own else "on photographs"
+    where = "measured here" if own else "on photographs"
     enough = max(seeds, 3)
     least, most = (f"{half_width(spread, enough):.1f}" for spread in (low, high))
     points = least if least == most else f"{least} to {most}"
     spread = f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
-    few = f"{seeds} seed{'s' * (seeds > 1)}: nothing is bold; {enough} would see"
+    few = f"{seeds} seed{'s' * (seeds > 1)}: nothing bold; {enough} seeds see"
     begin = few if seeds < enough else f"{seeds} seeds see"
-    return f"{begin} a gain of about {points} points (95 % interval; spread of paired seeds {spread}, {where})"
+    return f"{begin} a gain of {points} points (95 % interval; spread of seeds {spread}, {where})"
 
 
 def spreads_in(results: Path, suite: str, known: Mapping[str, Kind]) -> list[float]:

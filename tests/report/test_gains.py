@@ -198,9 +198,9 @@ def test_chance_has_a_line_where_the_classes_are_known(tree: Tree) -> None:
 
 def test_what_seeds_can_see() -> None:
     assert half_width(0.55, 3) == pytest.approx(4.302653 * 0.55 / 3**0.5, rel=1e-6)
-    assert "3 seeds see a gain of about 1.4 to 3.5 points" in sight(3, [])
-    assert "1 seed: nothing is bold; 3 would see a gain of about 1.2 points" in sight(1, [0.5])
-    assert "spread of paired seeds 0.5 to 2, in these results" in sight(5, [2.0, 0.5, 1.0])
+    assert "3 seeds see a gain of 1.4 to 3.5 points" in sight(3, [])
+    assert "1 seed: nothing bold; 3 seeds see a gain of 1.2 points" in sight(1, [0.5])
+    assert "spread of seeds 0.5 to 2, measured here" in sight(5, [2.0, 0.5, 1.0])
 
 
 def test_the_spread_is_that_of_the_primary_contrast(tree: Tree) -> None:
