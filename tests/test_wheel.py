@@ -91,7 +91,7 @@ def test_the_default_suite_in_an_empty_folder(installed: Installed, tmp_path: Pa
     assert "untrained" in installed.python("-m", "sem_bench", "list", "embeddings", cwd=tmp_path).stdout
     assert "timm/NAME" in installed.python("-m", "sem_bench", "list", "backbones", cwd=tmp_path).stdout
     short = ("suite.yaml", "--set", "seeds=[0]", "--set", "pretrain.epochs=0")
-    assert "188 jobs: 188 missing" in installed.python("-m", "sem_bench", "plan", *short, cwd=tmp_path).stdout
+    assert "192 jobs: 192 missing" in installed.python("-m", "sem_bench", "plan", *short, cwd=tmp_path).stdout
     assert not list(tmp_path.iterdir())
     done = installed.python("-m", "sem_bench", "run", *short, "--only", "knn/simclr-none", cwd=tmp_path)
     assert "### quick: shapes" in done.stdout and "2 done, 0 reused, 0 failed, 0 blocked" in done.stderr

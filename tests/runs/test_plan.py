@@ -25,6 +25,7 @@ from sem_bench.runs.estimate import DECODED
 from sem_bench.runs.job import Job
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
+from sem_bench.training.job import PretrainJob
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
 
@@ -321,7 +322,7 @@ def test_ten_thousand_jobs_are_a_page_within_seconds(tmp_path: Path) -> None:
     began = os.times()
     lines = printed("plan", "suite.yaml", "--set", f"seeds={list(range(54))}", "--results", str(tmp_path)).splitlines()
     assert os.times().children_user - began.children_user < 10  # of computing, for the machine may be busy
-    assert "quick: 10152 jobs: 10152 missing; about" in lines[-3]
+    assert "quick: 10368 jobs: 10368 missing; about" in lines[-4]
     assert len(lines) < 70 and max(map(len, lines)) <= 120
 
 
@@ -392,3 +393,30 @@ def test_the_order_of_grids_and_what_an_arm_does_not_read_do_not_enter(folder: P
 def test_text_and_number_are_different_code(folder: Path) -> None:
     number, text = write(folder, "number.py", "x = 1.5"), write(folder, "text.py", 'x = "1.5"')
     assert code_digest(number) != code_digest(text)
+
+
+def test_the_random_backbone_is_made_once_for_each_table(folder: Path) -> None:
+    """Nothing trains it; it is in the table's place, in each seed, and all methods share it."""
+    before = digests("grid.methods=[simclr, byol]", "seeds=[0, 1]")
+    found = read_plan(Path("suite.yaml"), ["grid.methods=[simclr, byol]", "seeds=[0, 1]", "floor=true"])
+    floors = [job for job in found.jobs if job.cell.method == "random_backbone"]
+    assert Counter((job.kind, job.cell.seed) for job in floors) == {
+        (kind, seed): 2 if kind == "probe" else 1 for kind in ("pretrain", "probe", "knn") for seed in (0, 1)
+    }
+    assert {job.digest for job in found.jobs} - {job.digest for job in floors} == before
+    assert not before & {job.digest for job in floors}
+    assert {(job.cell.recipe, job.cell.epochs, job.cell.embedding, job.cell.external) for job in floors} == {
+        ("quick", 2, "none", False)
+    }
+    trained = [job.config.training.epochs for job in floors if isinstance(job.config, PretrainJob)]
+    assert trained == [0, 0]
+    assert {arm.method.name for arm in found.arms} == {"simclr", "byol"}  # of which sweeps know
+
+
+def test_plan_says_which_gains_its_seeds_can_see(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "suite.yaml", "--set", "seeds=[0, 1, 2]"]) == 0
+    assert "3 seeds see a gain of 1.4 to 3.5 points" in capsys.readouterr().out
+    assert main(["plan", "suite.yaml"]) == 0
+    assert "1 seed: nothing bold; 3 seeds see a gain" in capsys.readouterr().out
+    assert main(["plan", "suite.yaml", "--set", "grid.embeddings={none: {}}"]) == 0
+    assert "see a gain" not in capsys.readouterr().out
