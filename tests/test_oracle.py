@@ -301,7 +301,7 @@ def test_heads_are_the_optimum_on_their_labels(run: Run, fraction: float) -> Non
         for heads in run.heads("probe", arm, fraction=fraction).values():
             for head in heads:
                 x = arm.represent(h, head.representation, head.tau_d)
-                assert head.scale == pytest.approx(1 / np.sqrt((x**2).sum(1).mean()), rel=1e-5)
+                assert head.scale == pytest.approx(1 / np.sqrt(x.var(0).sum()), rel=1e-5)
                 rows = labelled(labels, fraction, head.draw)
                 error = softmax(head.scores(arm, h[rows])) - np.eye(6)[labels[rows]]
                 gradient = error.T @ (x[rows] * head.scale) / len(rows) + head.l2 * head.weight
@@ -514,7 +514,7 @@ def test_expressivity(run: Run) -> None:
         for job in found:
             name, tau = job["representation"].split()[0], job["tau_d"]
             x = arm.represent(arm.h("base", "train"), name, tau)
-            scale = 1 / np.sqrt((x**2).sum(1).mean())
+            scale = 1 / np.sqrt(x.var(0).sum())
             head = LogisticRegression(C=1 / (len(rows) * job["l2"]), tol=1e-10, max_iter=5000)
             head.fit(scale * x[rows], labels[rows])
             test = scale * arm.represent(arm.h("base"), name, tau)

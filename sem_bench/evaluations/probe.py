@@ -73,6 +73,7 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
     """Logistic regression; other evaluations read its heads."""
 
     name, summary, order = "probe", "accuracy of a linear probe on frozen features", 10
+    version = 2
     Settings, Job, table, figure = ProbeSettings, ProbeJob, comparison.COMPARISON, "gains"
     outputs = ("head.pt", "predictions.bin")
     shared_from = 60.0  # to start a process takes some four

@@ -53,7 +53,7 @@ def test_parity_with_scikit_learn(folder: Path) -> None:
     for split in described.counts:
         labels[split] = loading.load(described, split, shapes.place).labels.numpy()
         h[split] = np.load(next((folder / "results/cache/features").glob(f"*-{split}-*.npy"))).astype(np.float64)
-    scale = np.sqrt(len(h["train"]) / (h["train"] ** 2).sum())
+    scale = 1 / np.sqrt(h["train"].var(0).sum())
     reference = LogisticRegression(C=1 / (len(h["train"]) * l2), tol=1e-8, max_iter=5000)
     reference.fit(scale * h["train"], labels["train"])
     accuracy = 100 * reference.score(scale * h["test"], labels["test"])

@@ -29,7 +29,7 @@ Rows = npt.NDArray[np.int64]
 ValidationSplit = tuple[Rows, Rows]
 """Positions among the labelled rows: those to fit on, and those to validate on."""
 FeatureReader = Callable[[Rows], Tensor]
-"""Gives the features (n, d) of rows, already divided by their RMS norm."""
+"""Gives the features (n, d) of rows, already divided by their centred RMS norm."""
 KeyedFeatures = tuple[float | None, FeatureReader]
 """A representation to choose among: its key (tau_d, or None where it has none) and its features."""
 HOLDOUT = 0.1  # of the labels, for validation
