@@ -289,7 +289,8 @@ def test_probe(run: Run, fraction: float, column: str, draws: int) -> None:
             agrees(row.mean, np.concatenate([margins(head.scores(arm, arm.h("base")), truth) for head in heads]))
             assert len(heads) == draws
             if name == "sem":
-                assert {head.tau_d for head in heads} <= ({0.7} if metric == "top1_fixed_tau" else {0.3, 2.0})
+                fixed = {0.7} == {head.tau_d for head in heads}
+                assert fixed == (metric == "top1_fixed_tau")
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.09])

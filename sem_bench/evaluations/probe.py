@@ -51,9 +51,10 @@ class ProbeJob(Model):
 
 
 class ProbeSettings(Model):
-    """Linear probes on frozen features, docs/protocol.md. `l2` and `tau` (of tau_d) are the grids that a search begins with.
+    """Linear probes on frozen features, docs/protocol.md. A search begins with the grids `l2` and `tau`, of tau_d.
 
-    Without `tau`: a third of the temperature of pretraining, itself, and three times as much. Candidates with more than 4096 numbers, on as many images, are judged on a sketch of `sketch` numbers; 0: never.
+    Without `tau`: at 0.3, 1 and 3 times the temperature of pretraining. Candidates with more than 4096 numbers, on as
+    many images, are judged on a sketch of `sketch` numbers; 0: never.
     """
 
     fractions: Fractions = [1.0, 0.01]
@@ -122,7 +123,7 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
 def probe_job(
     asked: ProbeSettings, arm: Arm, fraction: float, seed: int, *, other: LabelledData | None = None
 ) -> ProbeJob:
-    """The probe of an arm, perhaps on other data. All representations begin with as many candidates (docs/protocol.md)."""
+    """The probe of an arm, perhaps on other data. All begin with as many candidates (docs/protocol.md)."""
     search, data = arm.search(asked.tau, asked.l2), other or arm.labelled()
     wide = (arm.width or 0) > WIDEST_GRAM and fraction * data.used("train") > WIDEST_GRAM
     return ProbeJob(

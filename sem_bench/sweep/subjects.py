@@ -25,6 +25,7 @@ from sem_bench.sweep.objectives import OBJECTIVES, Objective
 TRIAL_SEED = 0
 SEEDS = (0, 1, 2)  # of the best setting: the trial's own and two more
 HEATED = ("tau", "tau_target")
+TAU_D = [0.1, 0.3, 1.0, 3.0, 10.0]  # where neither sweep nor suite names any: not about a tau that is itself tried
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Subject:
         """The temperatures among which each trial's value is the best; empty where the arm has none."""
         if not (self.arm.embedding.heated and self.objective.heated):
             return []
-        return self.sweep.tau_d or self.probe.tau or []
+        return self.sweep.tau_d or self.probe.tau or TAU_D
 
     @property
     def own(self) -> Params | None:

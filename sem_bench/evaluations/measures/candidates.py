@@ -33,7 +33,7 @@ def reported(
     grid: list[float],
     fixed_grid: list[float],
 ) -> list[Contest]:
-    """What SGD's heads report of an arm: h; z of a linear embedding; SEM with tau_d searched and, apart, as in pretraining.
+    """What SGD's heads report of an arm: h; z of a linear embedding; SEM with tau_d searched and, apart, fixed.
 
     `grid` goes with each of `tau`, `fixed_grid` with representations that have no temperature to search.
     """
@@ -52,8 +52,8 @@ def probed(
 ) -> list[Contest]:
     """What probes report of an arm: each representation at the temperature of pretraining, then with the search.
 
-    In the first every representation has the same penalties. In the search SEM has each of `tau` with each penalty; what
-    has no temperature has `between` times as many penalties instead, so that both have as many candidates.
+    In the first every representation has the same penalties. In the search SEM has each of `tau` with each penalty;
+    what has no temperature has `between` times as many penalties instead, so that both have as many candidates.
     """
     plain = [found.h] if tau else found.representations(None)
     contests = [

@@ -1,6 +1,6 @@
 """A linear probe: choose a head on the labels it may read, refit, read the test images once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -206,12 +206,10 @@ def probe(
 
 
 def searched(choice: selection.Choice) -> list[dict[str, float | None]]:
-    """The best of each representation: its tau_d, l2 and validation accuracy in percent; the strongest of equal l2."""
-    found = []
-    for tau_d, accuracies in choice.tried.items():
-        accuracy, l2 = max((accuracy, l2) for l2, accuracy in accuracies.items())
-        found.append({"tau_d": tau_d, "l2": l2, "validation": 100 * accuracy})
-    return found
+    """The best of each representation: its tau_d, l2 and validation accuracy in percent."""
+    return [
+        {"tau_d": tau_d, "l2": l2, "validation": 100 * choice.tried[tau_d][l2]} for tau_d, l2 in choice.best.items()
+    ]
 
 
 def _reader(representation: Representation, scale: float, h: Tensor) -> selection.FeatureReader:

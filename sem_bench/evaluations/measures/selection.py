@@ -52,6 +52,7 @@ class Choice:
     l2: float
     accuracy: float | None  # on the validation rows; None where nothing could be validated
     tried: dict[float | None, dict[float, float]]  # accuracies of all candidates, by key and penalty, both sorted
+    best: dict[float | None, float]  # the best penalty of each key
     l2_on_edge: bool  # the best l2 still lies on an edge of its grid, which may not be extended further
     key_on_edge: bool  # likewise the best representation
     head: Head
@@ -226,6 +227,7 @@ class Selection:
                 one: {value: right / total for value, right in lines[one].right.items()}
                 for one in sorted(lines, key=lambda one: one or 0.0)
             },
+            best={one: lines[one].best for one in sorted(lines, key=lambda one: one or 0.0)},
             l2_on_edge=bool(lines) and lines[key].on_edge,
             key_on_edge=key_on_edge,
             head=final.heads[0],
