@@ -1,0 +1,235 @@
+"""Of SEM's gain, how much is pretraining, and how much the layer that the probe reads (docs/protocol.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from sem_bench.config.fields import Fractions, Model, percent
+from sem_bench.data.described import LabelledData
+from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
+from sem_bench.evaluations.probe import Probe, ProbeJob, ProbeSettings, probe_job
+from sem_bench.nets.card import EmbeddingSettings
+from sem_bench.report.figures import waterfall
+from sem_bench.report.layout import Contrast, Metric, Table
+from sem_bench.report.layout import Reading as Read
+from sem_bench.report.row import FigureKey
+
+if TYPE_CHECKING:
+    from sem_bench.data.dataset import Place
+    from sem_bench.evaluations.measures.features import Features
+    from sem_bench.evaluations.measures.readings import Reading
+    from sem_bench.report.figures.look import Look
+    from sem_bench.report.figures.panels import Drawn
+    from sem_bench.report.row import Row
+    from sem_bench.workspace import Workspace
+
+H, FRESH, OWN = Read(reads="h", arm="baseline"), Read(reads="fresh", arm="baseline"), Read(reads="own")
+GRAFTED = Read(reads="fresh")  # on the network that was pretrained with a layer
+CONTRASTS = [
+    Contrast(name="gain", of=OWN, less=H, role="total", legend="own layer on its network - h of the baseline"),
+    Contrast(
+        name="layer", of=FRESH, less=H, role="part", legend="fresh layer on the baseline - h of the baseline"
+    ),
+    Contrast(
+        name="pretraining",
+        of=GRAFTED,
+        less=FRESH,
+        role="part",
+        legend="fresh layer on the arm's network - the same on the baseline",
+    ),
+    Contrast(
+        name="trained layer", of=OWN, less=GRAFTED, role="part", legend="own layer - fresh layer, both on its network"
+    ),
+    Contrast(name="h to h", of=Read(reads="h"), less=H, legend="h of the arm's network - h of the baseline"),
+    Contrast(
+        name="width",
+        of=Read(reads="own", arm="control"),
+        less=H,
+        legend="z of the arm of the same L and V without a softmax - h of the baseline",
+    ),
+    Contrast(name="search", of=Read(reads="own searched"), less=OWN, legend="own layer: tau_d searched - tau_d = tau"),
+    Contrast(
+        name="fresh search",
+        of=Read(reads="fresh searched", arm="baseline"),
+        less=FRESH,
+        legend="likewise of the fresh layer on the baseline",
+    ),
+    Contrast(name="softmax", of=OWN, less=Read(reads="own z"), legend="own layer - its z, before the softmax"),
+    Contrast(
+        name="fresh softmax",
+        of=FRESH,
+        less=Read(reads="fresh z", arm="baseline"),
+        legend="likewise of the fresh layer on the baseline",
+    ),
+    Contrast(
+        name="relu",
+        of=Read(reads="relu", arm="baseline"),
+        less=H,
+        legend="random ReLU layer of the same width on the baseline - h of the baseline",
+    ),
+    Contrast(
+        name="over relu",
+        of=FRESH,
+        less=Read(reads="relu", arm="baseline"),
+        legend="fresh layer - random ReLU layer of the same weights, both on the baseline",
+    ),
+]
+
+
+class Layer(Model):
+    """A layer to put on the network, and how the arm that was trained with one probes it."""
+
+    embedding: EmbeddingSettings
+    width: int
+    probe: ProbeJob
+
+
+class DecompositionJob(Model):
+    """Everything that the readings of a network depend on, beside the pretrained encoder."""
+
+    probe: ProbeJob  # of the arm itself
+    layers: list[Layer]
+    draws: int
+
+    @property
+    def data(self) -> LabelledData:
+        """The images that it reads."""
+        return self.probe.data
+
+    @property
+    def fraction(self) -> float:
+        """Of the labels."""
+        return self.probe.fraction
+
+
+class DecompositionSettings(Model):
+    """Fresh layers on finished networks, `draws` of their weights averaged. Candidates are those of the probe."""
+
+    fractions: Fractions = [1.0]
+    draws: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
+    """The network's pretraining crossed with what the probe reads."""
+
+    name, summary, order = "decomposition", "how much of a gain is pretraining, how much the layer that is read", 15
+    Settings, Job, figure = DecompositionSettings, DecompositionJob, "decomposition"
+    table = Table(
+        name="decomposition",
+        metrics=[Metric(name="top1", gain=False)],
+        order=15,
+        legend="gain = layer + pretraining + trained layer, in the printed digits too; the other differences stand apart",
+        unit="points of top-1",
+        digits=2,
+        group=["fraction"],
+        extras=["reads", "layer"],
+        contrasts=CONTRASTS,
+    )
+
+    def jobs(
+        self, asked: DecompositionSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
+    ) -> Iterator[Planned[DecompositionJob]]:
+        """A job a fraction of the labels; none of a layer that was never trained: the baseline has it."""
+        probe, arms = arm.asked_of("probe") or ProbeSettings(), arm.layers()
+        if arm.embedding.heated and not arms:
+            return
+        for fraction in asked.fractions:
+            layers: list[Layer] = []
+            for one in arms:
+                layer = _layer(one, probe_job(probe, one, fraction, seed))
+                layers += [layer] if layer not in layers else []
+            job = DecompositionJob(probe=probe_job(probe, arm, fraction, seed), layers=layers, draws=asked.draws)
+            yield Planned(job, suffix=f"-{fraction * 100:g}pc")
+
+    def needs(self, job: DecompositionJob, place: Place) -> Iterator[Path]:
+        """As the probe."""
+        return Probe().needs(job.probe, place)
+
+    def owes(self, entry: Mapping[str, Any]) -> list[FigureKey]:
+        """Of h, and of the arm's own layer."""
+        fraction, main = float(entry["fraction"]), entry["representation"]
+        return [(percent(fraction), fraction, "top1", name) for name in ("h", *["own"] * (main != "h"))]
+
+    def run(self, job: DecompositionJob, workspace: Workspace) -> dict[str, Any]:
+        """A row for each reading and draw, at each subset of the labels."""
+        from sem_bench.evaluations.measures import features, probing
+
+        found = features.load(job.data, workspace)
+        readings = list(_readings(job, found))
+        subsets = list(probing.subsets(found, job.probe, workspace))
+        rows: list[dict[str, Any]] = []
+        for draw, labelled in enumerate(subsets):
+            for one, shown, layer in readings:
+                report = probing.ProbeReport(percent(job.fraction))
+                row, _, _ = probing.probe(one.probe, one.found, one.contest, labelled, draw, report)
+                row |= {"metric": "top1", "representation": shown, "reads": one.reads, "layer": layer}
+                rows.append(row)
+                workspace.progress(len(rows), len(readings) * len(subsets), f"{shown} {row['value']:.1f} %")
+        return {"rows": rows}
+
+    def cost(self, job: DecompositionJob, net: NetCost) -> Cost:
+        """A probe of the arm, and of each layer one and a half for each draw: z and ReLU come on top."""
+        own, seconds, needed = Probe().cost(job.probe, net), 0.0, 0.0
+        for layer in job.layers:
+            wide = replace(net, width=max(net.width, layer.width), embedding=layer.width)
+            each = Probe().cost(layer.probe, wide)
+            seconds += 1.5 * job.draws * each.seconds
+            needed = max(needed, each.bytes)
+        return Cost(own.seconds + seconds, max(own.bytes, needed))
+
+    def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
+        """From h of the baseline to the own layer, step by step."""
+        return waterfall.draw(rows, look, self.table)
+
+
+def _layer(arm: Arm, probe: ProbeJob) -> Layer:
+    """What no fresh layer depends on is left out."""
+    settings = arm.embedding.model_copy(update={"tau_target": None})
+    return Layer(embedding=settings, width=arm.width or 0, probe=probe)
+
+
+def layer_name(settings: EmbeddingSettings) -> str:
+    """A layer in a word or two: "sem L=64 V=8 tau=1"."""
+    return " ".join([settings.type, *(f"{name}={value}" for name, value in _said(settings).items())])
+
+
+def _said(settings: EmbeddingSettings) -> dict[str, Any]:
+    return settings.parameters | {"tau": f"{settings.tau:g}"}
+
+
+def _readings(job: DecompositionJob, found: Features) -> Iterator[tuple[Reading, str, str | None]]:
+    """Each with its name in rows, and the layer that it belongs to."""
+    from sem_bench.evaluations.measures import readings
+
+    baseline = found.encoder.embedding.representation == "h"
+    own = layer_name(job.layers[0].embedding) if job.layers and not baseline else None
+    for one in readings.of_network(job.probe, found):
+        yield one, one.reads, own
+    for layer in job.layers:
+        name = layer_name(layer.embedding)
+        for draw in range(job.draws):
+            seed = job.probe.seed
+            fresh = readings.fresh_layer(layer.embedding, found, seed=seed, draw=draw)
+            for one in readings.of_layer(readings.FRESH, layer.probe, found, fresh):
+                yield one, _shown(one.reads, layer, job) if baseline else one.reads, name
+            if baseline:
+                relu = readings.fresh_relu(layer.width, found, seed=seed, draw=draw)
+                for one in readings.without_temperature(readings.RELU, layer.probe, found, relu):
+                    yield one, _shown(one.reads, layer, job), name
+
+
+def _shown(reads: str, layer: Layer, job: DecompositionJob) -> str:
+    """A reading of one of several layers.
+
+    Methods have temperatures of their own, so one is said only where it tells layers apart: the same arm of another
+    method has the same readings.
+    """
+    alike = [one for one in job.layers if one.embedding.parameters == layer.embedding.parameters]
+    size = layer.embedding.model_copy(update={"tau": None})
+    plain = " ".join([size.type, *(f"{name}={value}" for name, value in size.parameters.items())])
+    return f"{reads}: {layer_name(layer.embedding) if len(alike) > 1 else plain}"
