@@ -32,9 +32,7 @@ H, FRESH, OWN = Read(reads="h", arm="baseline"), Read(reads="fresh", arm="baseli
 GRAFTED = Read(reads="fresh")  # on the network that was pretrained with a layer
 CONTRASTS = [
     Contrast(name="gain", of=OWN, less=H, role="total", legend="own layer on its network - h of the baseline"),
-    Contrast(
-        name="layer", of=FRESH, less=H, role="part", legend="fresh layer on the baseline - h of the baseline"
-    ),
+    Contrast(name="layer", of=FRESH, less=H, role="part", legend="fresh layer on the baseline - h of the baseline"),
     Contrast(
         name="pretraining",
         of=GRAFTED,
@@ -123,7 +121,7 @@ class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
         name="decomposition",
         metrics=[Metric(name="top1", gain=False)],
         order=15,
-        legend="gain = layer + pretraining + trained layer, in the printed digits too; the other differences stand apart",
+        legend="gain = layer + pretraining + trained layer, to the last digit; the other columns stand apart",
         unit="points of top-1",
         digits=2,
         group=["fraction"],
@@ -157,19 +155,18 @@ class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
 
     def run(self, job: DecompositionJob, workspace: Workspace) -> dict[str, Any]:
         """A row for each reading and draw, at each subset of the labels."""
-        from sem_bench.evaluations.measures import features, probing
+        from sem_bench.evaluations.measures import features, probing, readings
 
         found = features.load(job.data, workspace)
-        readings = list(_readings(job, found))
-        subsets = list(probing.subsets(found, job.probe, workspace))
+        each, subsets = list(_readings(job, found)), readings.subsets(job.probe, found, workspace)
         rows: list[dict[str, Any]] = []
         for draw, labelled in enumerate(subsets):
-            for one, shown, layer in readings:
+            for one, shown, layer in each:
                 report = probing.ProbeReport(percent(job.fraction))
                 row, _, _ = probing.probe(one.probe, one.found, one.contest, labelled, draw, report)
                 row |= {"metric": "top1", "representation": shown, "reads": one.reads, "layer": layer}
                 rows.append(row)
-                workspace.progress(len(rows), len(readings) * len(subsets), f"{shown} {row['value']:.1f} %")
+                workspace.progress(len(rows), len(each) * len(subsets), f"{shown} {row['value']:.1f} %")
         return {"rows": rows}
 
     def cost(self, job: DecompositionJob, net: NetCost) -> Cost:
@@ -195,11 +192,8 @@ def _layer(arm: Arm, probe: ProbeJob) -> Layer:
 
 def layer_name(settings: EmbeddingSettings) -> str:
     """A layer in a word or two: "sem L=64 V=8 tau=1"."""
-    return " ".join([settings.type, *(f"{name}={value}" for name, value in _said(settings).items())])
-
-
-def _said(settings: EmbeddingSettings) -> dict[str, Any]:
-    return settings.parameters | {"tau": f"{settings.tau:g}"}
+    said = settings.parameters | ({"tau": f"{settings.tau:g}"} if settings.heated else {})
+    return " ".join([settings.type, *(f"{name}={value}" for name, value in said.items())])
 
 
 def _readings(job: DecompositionJob, found: Features) -> Iterator[tuple[Reading, str, str | None]]:
@@ -212,24 +206,22 @@ def _readings(job: DecompositionJob, found: Features) -> Iterator[tuple[Reading,
         yield one, one.reads, own
     for layer in job.layers:
         name = layer_name(layer.embedding)
+        behind = f": {_short(layer, job)}" * baseline
         for draw in range(job.draws):
             seed = job.probe.seed
             fresh = readings.fresh_layer(layer.embedding, found, seed=seed, draw=draw)
             for one in readings.of_layer(readings.FRESH, layer.probe, found, fresh):
-                yield one, _shown(one.reads, layer, job) if baseline else one.reads, name
+                yield one, one.reads + behind, name
             if baseline:
                 relu = readings.fresh_relu(layer.width, found, seed=seed, draw=draw)
                 for one in readings.without_temperature(readings.RELU, layer.probe, found, relu):
-                    yield one, _shown(one.reads, layer, job), name
+                    yield one, one.reads + behind, name
 
 
-def _shown(reads: str, layer: Layer, job: DecompositionJob) -> str:
-    """A reading of one of several layers.
+def _short(layer: Layer, job: DecompositionJob) -> str:
+    """The name of one of several layers, with its temperature only where that tells them apart.
 
-    Methods have temperatures of their own, so one is said only where it tells layers apart: the same arm of another
-    method has the same readings.
+    For methods have temperatures of their own, and arms alike have the same readings.
     """
     alike = [one for one in job.layers if one.embedding.parameters == layer.embedding.parameters]
-    size = layer.embedding.model_copy(update={"tau": None})
-    plain = " ".join([size.type, *(f"{name}={value}" for name, value in size.parameters.items())])
-    return f"{reads}: {layer_name(layer.embedding) if len(alike) > 1 else plain}"
+    return layer_name(layer.embedding if len(alike) > 1 else layer.embedding.model_copy(update={"tau": None}))

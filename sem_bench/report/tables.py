@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
+from sem_bench.report.contrasts import contrast_table
 from sem_bench.report.gains import Interval, pooled
 from sem_bench.report.layout import Table
 from sem_bench.report.row import ARM, BASELINE, METHOD, TABLE, Row, embedding_key, grouped
@@ -31,7 +32,7 @@ def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = 
 
 def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
     place = (*TABLE, *layout.group)
-    metrics = [metric.name for metric in layout.metrics]
+    metrics = [one.name for one in layout.contrasts or layout.metrics]
     own = (row for row in rows if row.table == layout.name and row.metric in metrics)
     parts = grouped(own, lambda row: row.key(place))
     if beside := layout.beside:
@@ -63,6 +64,8 @@ class _Layout:
         self.bootstrapped = False
 
     def table(self) -> TextTable:
+        if self.layout.contrasts:
+            return contrast_table(self.layout, self.rows, self._title())
         gains = self.embedded and self.layout.gains
         columns, groups = ["method", "embedding"], [0, 0]
         for group, (column, metric) in enumerate(self.columns, 1):

@@ -39,22 +39,23 @@ def evaluate(job: ProbeJob, workspace: Workspace, report: ProbeReport) -> dict[s
     """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
     found = features.load(job.data, workspace)
     wanted = contests(job, found)
-    labels = subsets(found, job, workspace)
+    draws = DRAWS if job.fraction < FEW_LABELS and job.subset is None else 1
     rows: list[dict[str, Any]] = []
     heads: list[dict[str, Any]] = []
     packed: list[bytes] = []
-    for draw, labelled in enumerate(labels):
+    for draw in range(draws):
+        labelled = labelled_rows(found, job, draw) if job.subset is None else listed_rows(found, job, workspace)
         for contest in wanted:
             row, head, right = probe(job, found, contest, labelled, draw, report)
             rows.append(row)
             heads.append(head)
             packed.append(np.packbits(right).tobytes())
-            workspace.progress(len(rows), len(labels) * len(wanted), f"{row['representation']} {row['value']:.1f} %")
+            workspace.progress(len(rows), draws * len(wanted), f"{row['representation']} {row['value']:.1f} %")
     if world.rank() == 0:
         write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
         write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
     layout = f"{len(rows)} rows of {len(found.test)} bits, each row padded to bytes"
-    return {"rows": rows, "labels": len(labels[-1]), "predictions": layout}
+    return {"rows": rows, "labels": len(labelled), "predictions": layout}
 
 
 def load_heads(folder: Path, device: torch.device | str) -> list[dict[str, Any]]:
@@ -68,13 +69,6 @@ def load_heads(folder: Path, device: torch.device | str) -> list[dict[str, Any]]
 def contests(job: ProbeJob, found: Features) -> list[Contest]:
     """What the arm reports, and the penalties it chooses among."""
     return reported(found, tau=job.tau, fixed_tau=job.fixed_tau, grid=job.l2, fixed_grid=job.fixed_l2)
-
-
-def subsets(found: Features, job: ProbeJob, workspace: Workspace) -> list[selection.Rows]:
-    """The training rows whose labels the probe may read: as the card's list has them, or some draws."""
-    if job.subset is not None:
-        return [listed_rows(found, job, workspace)]
-    return [labelled_rows(found, job, draw) for draw in range(DRAWS if job.fraction < FEW_LABELS else 1)]
 
 
 def labelled_rows(found: Features, job: ProbeJob, draw: int) -> selection.Rows:

@@ -1,8 +1,8 @@
 """What a probe may read on one network: h, its own layer, and layers that were put on after training.
 
-A fresh layer has weights of a stream of its own, which knows the seed, the draw and the layer's two widths, and no arm:
-so every network of a seed gets the same ones. BatchNorm of every layer, the trained one too, is settled on the training
-features of its network. A layer stands in the encoder in the place of its embedding, so the probe reads it as any other.
+A fresh layer has weights of a stream of its own, which knows the seed, the draw and the layer's two widths, and no
+arm: so every network of a seed gets the same ones. BatchNorm of every layer, the trained one too, is settled on the
+training features of its network. A layer stands in the place of the encoder's embedding, so the probe reads it as any.
 """
 
 from collections.abc import Iterator
@@ -18,12 +18,14 @@ from sem_bench.encoder import Encoder
 from sem_bench.evaluations.measures import probing
 from sem_bench.evaluations.measures.candidates import Contest
 from sem_bench.evaluations.measures.features import Features
+from sem_bench.evaluations.measures.selection import Rows
 from sem_bench.evaluations.probe import ProbeJob
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.embeddings.linear import LinearEmbedding
 from sem_bench.nets.encoder_parts import built_in_embedding
 from sem_bench.report.layout import FIXED_TAU
 from sem_bench.training.attach_embedding import settle
+from sem_bench.workspace import Workspace
 
 OWN, FRESH, RELU = "own", "fresh", "relu"
 
@@ -55,6 +57,14 @@ def of_layer(reads: str, probe: ProbeJob, found: Features, layer: Embedding) -> 
 def without_temperature(reads: str, probe: ProbeJob, found: Features, layer: Embedding) -> Iterator[Reading]:
     """A layer that has none."""
     yield from _readings(reads, probe.model_copy(update={"tau": [], "fixed_tau": None, "l2": []}), found, layer)
+
+
+def subsets(probe: ProbeJob, found: Features, workspace: Workspace) -> list[Rows]:
+    """The training rows whose labels are read: those of the probe, draw by draw."""
+    if probe.subset is not None:
+        return [probing.listed_rows(found, probe, workspace)]
+    draws = probing.DRAWS if probe.fraction < probing.FEW_LABELS else 1
+    return [probing.labelled_rows(found, probe, draw) for draw in range(draws)]
 
 
 def _readings(
