@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from sem_bench.config.fields import Fractions, Model, percent
-from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations.probe import Probe, ProbeJob, ProbeSettings, probe_job
 from sem_bench.nets.card import EmbeddingSettings
@@ -50,7 +49,9 @@ CONTRASTS = [
         less=H,
         legend="z of the arm of the same L and V without a softmax - h of the baseline",
     ),
-    Contrast(name="search", of=Read(reads="own searched"), less=OWN, legend="own layer: tau_d searched - tau_d = tau"),
+    Contrast(
+        name="search", of=Read(reads="own searched"), less=OWN, legend="tau_d of the own layer searched - fixed at tau"
+    ),
     Contrast(
         name="fresh search",
         of=Read(reads="fresh searched", arm="baseline"),
@@ -80,29 +81,22 @@ CONTRASTS = [
 
 
 class Layer(Model):
-    """A layer to put on the network, and how the arm that was trained with one probes it."""
+    """A layer to put on the network."""
 
     embedding: EmbeddingSettings
     width: int
-    probe: ProbeJob
+    candidates: dict[str, Any]  # the fields in which the probe of the arm that has such a layer is another
 
 
-class DecompositionJob(Model):
-    """Everything that the readings of a network depend on, beside the pretrained encoder."""
+class DecompositionJob(ProbeJob):
+    """Everything that the readings of a network depend on, beside the pretrained encoder: a probe's job, and layers."""
 
-    probe: ProbeJob  # of the arm itself
     layers: list[Layer]
     draws: int
 
-    @property
-    def data(self) -> LabelledData:
-        """The images that it reads."""
-        return self.probe.data
-
-    @property
-    def fraction(self) -> float:
-        """Of the labels."""
-        return self.probe.fraction
+    def probe(self, layer: Layer) -> ProbeJob:
+        """That of an arm with such a layer."""
+        return self.model_copy(update=layer.candidates)
 
 
 class DecompositionSettings(Model):
@@ -137,16 +131,16 @@ class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
         if arm.embedding.heated and not arms:
             return
         for fraction in asked.fractions:
-            layers: list[Layer] = []
-            for one in arms:
-                layer = _layer(one, probe_job(probe, one, fraction, seed))
-                layers += [layer] if layer not in layers else []
-            job = DecompositionJob(probe=probe_job(probe, arm, fraction, seed), layers=layers, draws=asked.draws)
+            own = _fields(probe_job(probe, arm, fraction, seed))
+            layers = {
+                layer_name(one.embedding): _layer(one, own, probe_job(probe, one, fraction, seed)) for one in arms
+            }
+            job = DecompositionJob(**own, layers=list(layers.values()), draws=asked.draws)
             yield Planned(job, suffix=f"-{fraction * 100:g}pc")
 
     def needs(self, job: DecompositionJob, place: Place) -> Iterator[Path]:
         """As the probe."""
-        return Probe().needs(job.probe, place)
+        return Probe().needs(job, place)
 
     def owes(self, entry: Mapping[str, Any]) -> list[FigureKey]:
         """Of h, and of the arm's own layer."""
@@ -158,7 +152,7 @@ class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
         from sem_bench.evaluations.measures import features, probing, readings
 
         found = features.load(job.data, workspace)
-        each, subsets = list(_readings(job, found)), readings.subsets(job.probe, found, workspace)
+        each, subsets = list(_readings(job, found)), readings.subsets(job, found, workspace)
         rows: list[dict[str, Any]] = []
         for draw, labelled in enumerate(subsets):
             for one, shown, layer in each:
@@ -171,10 +165,10 @@ class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
 
     def cost(self, job: DecompositionJob, net: NetCost) -> Cost:
         """A probe of the arm, and of each layer one and a half for each draw: z and ReLU come on top."""
-        own, seconds, needed = Probe().cost(job.probe, net), 0.0, 0.0
+        own, seconds, needed = Probe().cost(job, net), 0.0, 0.0
         for layer in job.layers:
             wide = replace(net, width=max(net.width, layer.width), embedding=layer.width)
-            each = Probe().cost(layer.probe, wide)
+            each = Probe().cost(job.probe(layer), wide)
             seconds += 1.5 * job.draws * each.seconds
             needed = max(needed, each.bytes)
         return Cost(own.seconds + seconds, max(own.bytes, needed))
@@ -184,10 +178,15 @@ class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
         return waterfall.draw(rows, look, self.table)
 
 
-def _layer(arm: Arm, probe: ProbeJob) -> Layer:
+def _fields(job: ProbeJob) -> dict[str, Any]:
+    return {name: getattr(job, name) for name in ProbeJob.model_fields}
+
+
+def _layer(arm: Arm, own: Mapping[str, Any], probe: ProbeJob) -> Layer:
     """What no fresh layer depends on is left out."""
     settings = arm.embedding.model_copy(update={"tau_target": None})
-    return Layer(embedding=settings, width=arm.width or 0, probe=probe)
+    others = {name: value for name, value in _fields(probe).items() if value != own[name]}
+    return Layer(embedding=settings, width=arm.width or 0, candidates=others)
 
 
 def layer_name(settings: EmbeddingSettings) -> str:
@@ -202,19 +201,18 @@ def _readings(job: DecompositionJob, found: Features) -> Iterator[tuple[Reading,
 
     baseline = found.encoder.embedding.representation == "h"
     own = layer_name(job.layers[0].embedding) if job.layers and not baseline else None
-    for one in readings.of_network(job.probe, found):
+    for one in readings.of_network(job, found):
         yield one, one.reads, own
     for layer in job.layers:
         name = layer_name(layer.embedding)
         behind = f": {_short(layer, job)}" * baseline
         for draw in range(job.draws):
-            seed = job.probe.seed
-            fresh = readings.fresh_layer(layer.embedding, found, seed=seed, draw=draw)
-            for one in readings.of_layer(readings.FRESH, layer.probe, found, fresh):
+            fresh = readings.fresh_layer(layer.embedding, found, seed=job.seed, draw=draw)
+            for one in readings.of_layer(readings.FRESH, job.probe(layer), found, fresh):
                 yield one, one.reads + behind, name
             if baseline:
-                relu = readings.fresh_relu(layer.width, found, seed=seed, draw=draw)
-                for one in readings.without_temperature(readings.RELU, layer.probe, found, relu):
+                relu = readings.fresh_relu(layer.width, found, seed=job.seed, draw=draw)
+                for one in readings.without_temperature(readings.RELU, job.probe(layer), found, relu):
                     yield one, one.reads + behind, name
 
 

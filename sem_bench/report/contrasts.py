@@ -1,7 +1,7 @@
 """Differences between readings of the same seed, in parts that add up exactly: rows and text of a table of contrasts.
 
-The arithmetic is that of fractions, in which differences and means are not rounded: so the parts of a line add up to its
-total. In print each part is the difference of two rounded sums, and they add up too.
+The arithmetic is that of fractions, in which differences and means are not rounded: so the parts of a line add up to
+its total. In print each part is the difference of two rounded sums, and they add up too.
 """
 
 import math
@@ -134,7 +134,10 @@ def _difference(of: Cell | str, less: Cell | str) -> Difference:
         {seed: Fraction(of.values[seed]) - Fraction(less.values[seed]) for seed in common},
         of=statistics.fmean(of.values[seed] for seed in common),
         less=statistics.fmean(less.values[seed] for seed in common),
-        notes=(*dict.fromkeys(of.row.notes + less.row.notes), *[f"only {seeds_text(common)} paired"] * (not whole)),
+        notes=(
+            *dict.fromkeys(of.row.figure_notes + less.row.figure_notes),
+            *[f"only {seeds_text(common)} paired"] * (not whole),
+        ),
     )
 
 

@@ -39,7 +39,15 @@ def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
         clean = [row for row in rows if (row.table, row.metric) == (beside.table, beside.metric)]
         for key, part in parts.items():
             parts[key] = [replace(row, column=beside.column) for row in clean if row.key(place) == key] + part
+    if layout.contrasts:
+        return [contrast_table(layout, part, _title(layout, part)) for part in parts.values()]
     return [_Layout(layout, part).table() for part in parts.values()]
+
+
+def _title(layout: Table, rows: Sequence[Row]) -> str:
+    row = rows[-1]
+    probe = f", probe at {100 * row.fraction:g} %" if "fraction" in layout.group else ""
+    return row.heading if layout.headline else f"{row.heading}: {layout.name}{probe}"
 
 
 ColumnKey = tuple[str, str, str]  # column, metric, representation
@@ -64,8 +72,6 @@ class _Layout:
         self.bootstrapped = False
 
     def table(self) -> TextTable:
-        if self.layout.contrasts:
-            return contrast_table(self.layout, self.rows, self._title())
         gains = self.embedded and self.layout.gains
         columns, groups = ["method", "embedding"], [0, 0]
         for group, (column, metric) in enumerate(self.columns, 1):
@@ -77,7 +83,7 @@ class _Layout:
         body = [self._arm(line) for line in self.lines]
         pooled_lines = self._pooled(width=len(columns) + len(last)) if gains else []
         return TextTable(
-            title=self._title(),
+            title=_title(self.layout, self.rows),
             columns=columns + last,
             groups=groups + [len(self.columns) + 1] * len(last),
             body=body + pooled_lines,
@@ -85,11 +91,6 @@ class _Layout:
             notes=list(self.footnotes),
             name=self.layout.name,
         )
-
-    def _title(self) -> str:
-        row = self.rows[-1]
-        probe = f", probe at {100 * row.fraction:g} %" if "fraction" in self.layout.group else ""
-        return row.heading if self.layout.headline else f"{row.heading}: {self.layout.name}{probe}"
 
     def _arm(self, line: Line) -> list[TextCell]:
         row = next(iter(line.values()))
