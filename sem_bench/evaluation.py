@@ -145,8 +145,8 @@ class Arm(Protocol):
     def other(self, dataset: str) -> tuple[LabelledData, Literal["top1", "mean_per_class"], Place]:
         """Another labelled data set, likewise; what its card measures; where it is."""
 
-    def search(self, tau: Sequence[float], grid: Sequence[float]) -> Search:
-        """Candidates, equally many for each arm."""
+    def search(self, tau: Sequence[float] | None, grid: Sequence[float]) -> Search:
+        """Candidates, equally many for each arm. Without `tau`: those around the temperature of pretraining."""
 
     def layers(self) -> Sequence[Arm]:
         """The arms whose layer is worth a fresh copy on this network: itself, or those that the baseline is for.
@@ -281,12 +281,16 @@ def finer(grid: Sequence[float], count: int) -> list[float]:
     return [float(f"{low * (high / low) ** (i / (count - 1)):.6g}") for i in range(count)]
 
 
-def search(temperature: float | None, tau: Sequence[float], grid: Sequence[float]) -> Search:
+FACTORS = 0.3, 1.0, 3.0  # of the temperature of pretraining: where a search begins that names none
+
+
+def search(temperature: float | None, tau: Sequence[float] | None, grid: Sequence[float]) -> Search:
     """The candidates of an arm with that temperature, or with none."""
-    fixed = finer(grid, len(tau) * len(grid))
+    fixed = finer(grid, len(tau or FACTORS) * len(grid))
     if temperature is None:
         return Search([], None, [], fixed)
-    return Search(list(tau), temperature, list(grid), fixed)
+    around = [float(f"{factor * temperature:.6g}") for factor in FACTORS]
+    return Search(list(tau or around), temperature, list(grid), fixed)
 
 
 AnyEvaluation = Evaluation[Any, Any]

@@ -67,6 +67,7 @@ class Expressivity(Evaluation[ExpressivitySettings, ExpressivityJob]):
     """Of h and of the embedding at each temperature."""
 
     name, summary, order = "expressivity", "accuracy on train and test against the number of labels", 80
+    version = 2
     Settings, Job, figure = ExpressivitySettings, ExpressivityJob, "expressivity"
     table = Table(
         name="expressivity",

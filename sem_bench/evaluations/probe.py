@@ -14,14 +14,13 @@ from sem_bench.config.fields import (
     Fractions,
     Model,
     Penalties,
-    Positive,
     Seed,
     Temperature,
     Temperatures,
     percent,
 )
 from sem_bench.data.described import LabelledData
-from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
+from sem_bench.evaluation import FACTORS, Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations import comparison
 from sem_bench.evaluations.measures.memory_sizes import COPIES, KEPT, SOLVER, WIDEST_GRAM
 from sem_bench.report.row import FigureKey
@@ -44,27 +43,28 @@ class ProbeJob(Model):
     fraction: Fraction
     tau: list[Temperature]  # empty: the representation has no temperature
     fixed_tau: Temperature | None  # also reported: tau_d at the pretraining tau, without search
-    l2: list[Positive]  # for each of `tau`
-    fixed_l2: Penalties  # as many candidates for representations without a temperature
+    l2: Penalties  # of every representation; where the best lies on an edge they go on
+    between: Annotated[int, Field(ge=1)]  # in the search: penalties for each of l2, where there is no temperature
     seed: Seed
     subset: str | None = None  # digest of the list that names the labelled images; None: they are drawn
     sketch: int | None = None  # numbers of the sketch on which candidates are judged; None: all numbers
 
 
 class ProbeSettings(Model):
-    """Linear probes on frozen features, docs/protocol.md. `tau` is the grid of tau_d, `l2` its partner.
+    """Linear probes on frozen features, docs/protocol.md. A search begins with the grids `l2` and `tau`, of tau_d.
 
-    Candidates with more than 4096 numbers, on as many images, are judged on a sketch of `sketch` numbers; 0: never.
+    Without `tau`: at 0.3, 1 and 3 times the temperature of pretraining. Candidates with more than 4096 numbers, on as
+    many images, are judged on a sketch of `sketch` numbers; 0: never.
     """
 
     fractions: Fractions = [1.0, 0.01]
-    tau: Temperatures = [0.1, 0.3, 1.0, 3.0, 10.0]
-    l2: Penalties = [1e-7, 2e-6, 3e-5, 5e-4, 1e-2]
+    tau: Temperatures | None = None
+    l2: Penalties = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
     sketch: Annotated[int, Field(ge=0, le=WIDEST_GRAM)] = 2048
 
     @model_validator(mode="after")
     def _equal_search(self) -> Self:
-        if len(self.tau) > 1 and len(self.l2) < 2:
+        if len(self.tau or FACTORS) > 1 and len(self.l2) < 2:
             raise ValueError("l2 needs two values, or arms without a temperature could not search as many")
         return self
 
@@ -73,6 +73,7 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
     """Logistic regression; other evaluations read its heads."""
 
     name, summary, order = "probe", "accuracy of a linear probe on frozen features", 10
+    version = 2
     Settings, Job, table, figure = ProbeSettings, ProbeJob, comparison.COMPARISON, "gains"
     outputs = ("head.pt", "predictions.bin")
     shared_from = 60.0  # to start a process takes some four
@@ -110,7 +111,7 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
             kept = min(KEPT, FLOAT / 2 * net.width * images)
             seconds = SKETCHED * images * net.width * (len(job.tau) + 1)
             return Cost(seconds, max(SOLVER, head) + sketch + kept + net.chunk_bytes())
-        penalties = max(len(job.l2), len(job.fixed_l2))
+        penalties = len(job.l2) * job.between
         together = min(penalties, max(1, SOLVER // head))
         return Cost(net.fit_seconds(job.data), head * together + net.chunk_bytes())
 
@@ -122,7 +123,7 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
 def probe_job(
     asked: ProbeSettings, arm: Arm, fraction: float, seed: int, *, other: LabelledData | None = None
 ) -> ProbeJob:
-    """The probe of an arm, perhaps on other data. All representations get as many candidates (docs/protocol.md)."""
+    """The probe of an arm, perhaps on other data. All begin with as many candidates (docs/protocol.md)."""
     search, data = arm.search(asked.tau, asked.l2), other or arm.labelled()
     wide = (arm.width or 0) > WIDEST_GRAM and fraction * data.used("train") > WIDEST_GRAM
     return ProbeJob(
@@ -130,8 +131,8 @@ def probe_job(
         fraction=fraction,
         tau=search.tau,
         fixed_tau=search.fixed_tau,
-        l2=search.grid,
-        fixed_l2=search.fixed_grid,
+        l2=asked.l2,
+        between=len(asked.tau or FACTORS),
         seed=seed,
         subset=None if other else arm.subset(fraction),
         sketch=asked.sketch or None if wide else None,

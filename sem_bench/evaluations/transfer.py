@@ -35,6 +35,7 @@ class Transfer(Evaluation[TransferSettings, TransferJob]):
     """The probe's search, on other data."""
 
     name, summary, order = "transfer", "accuracy of a linear probe on other data sets", 50
+    version = 2
     Settings, Job = TransferSettings, TransferJob
     outputs, shared_from = Probe.outputs, Probe.shared_from
     names = {"datasets": "dataset"}

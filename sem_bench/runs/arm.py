@@ -200,7 +200,7 @@ class Arm:
         data = other.labelled().model_copy(update=self._as_pretrained | {"superclasses": {}})
         return data, other.card.metric, other.place
 
-    def search(self, tau: Sequence[float], grid: Sequence[float]) -> Search:
+    def search(self, tau: Sequence[float] | None, grid: Sequence[float]) -> Search:
         """Both kinds of representation get the same number of candidates (docs/protocol.md)."""
         return search(self.embedding.tau if self.embedding.heated else None, tau, grid)
 

@@ -71,7 +71,15 @@ class Probe(Objective):
             return []
         # A probe of an earlier version tells its choice alone.
         tried = row.get("search") or [{name: row[name] for name in ("tau_d", "l2", "validation")}]
-        return [{"tau_d": one["tau_d"], "l2": one["l2"], "value": one["validation"]} for one in tried]
+        return [
+            {
+                "tau_d": one["tau_d"],
+                "l2": one["l2"],
+                "value": one["validation"],
+                "chosen": one["tau_d"] == row["tau_d"],
+            }
+            for one in tried
+        ]
 
 
 class Knn(Objective):

@@ -25,6 +25,7 @@ from sem_bench.sweep.objectives import OBJECTIVES, Objective
 TRIAL_SEED = 0
 SEEDS = (0, 1, 2)  # of the best setting: the trial's own and two more
 HEATED = ("tau", "tau_target")
+TAU_D = [0.1, 0.3, 1.0, 3.0, 10.0]  # where neither sweep nor suite names any: not about a tau that is itself tried
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Subject:
         """The temperatures among which each trial's value is the best; empty where the arm has none."""
         if not (self.arm.embedding.heated and self.objective.heated):
             return []
-        return self.sweep.tau_d or self.probe.tau
+        return self.sweep.tau_d or self.probe.tau or TAU_D
 
     @property
     def own(self) -> Params | None:
@@ -137,7 +138,7 @@ class Subject:
     def probe(self) -> ProbeSettings:
         """At all labels, with the sweep's temperatures. Raises UserError where the suite's settings forbid these."""
         settings = self.arm.suite.asked(Probe.name) or ProbeSettings()
-        changes = {"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau}
+        changes = {"fractions": [1.0], "tau": self.sweep.tau_d or settings.tau or TAU_D}
         try:
             return ProbeSettings.model_validate(settings.model_dump() | changes)
         except ValidationError as error:

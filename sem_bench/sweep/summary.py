@@ -34,8 +34,8 @@ def searched(subject: Subject, jobs: Sequence[Job], store: Store) -> list[Tried]
 
 
 def best_of(found: Sequence[Tried]) -> Tried | None:
-    """The one of the highest value, as the probe breaks ties: the strongest penalty, then the first."""
-    return max(found, key=lambda one: (one["value"], one.get("l2", 0.0)), default=None)
+    """The one of the highest value; of equal ones that which the probe has chosen, else the first."""
+    return max(found, key=lambda one: (one["value"], one.get("chosen", False)), default=None)
 
 
 def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Store) -> None:

@@ -35,7 +35,8 @@ def _row(sweep: SweepFile, study: Study, trial: Trial, one: Found) -> Row:
     best = chosen is not None and trial.number == chosen.number and one.tau_d == trial.tau_d
     test = chosen.test if chosen and best else []
     searched = len(study.tau_d) > 1 and one.tau_d is not None and one.tau_d == trial.tau_d
-    on_edge = searched and one.tau_d in (min(study.tau_d), max(study.tau_d))
+    tried = [each.tau_d for each in trial.tried if each.tau_d is not None]  # a probe goes on beyond the edges of tau_d
+    on_edge = searched and one.tau_d in (min(tried), max(tried))
     return Row(
         table="sweep",
         suite=sweep.suite,

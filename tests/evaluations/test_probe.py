@@ -25,7 +25,7 @@ from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
 from sem_bench.workspace import Workspace
 from tests.helpers.places import REPOSITORY
-from tests.helpers.toy import SUITE, overlap, write
+from tests.helpers.toy import SUITE, overlap, replace_text, write
 
 BUILTIN = Library(REPOSITORY)
 REPORT = probing.ProbeReport("100%")
@@ -43,8 +43,8 @@ def test_parity_with_scikit_learn(folder: Path) -> None:
     changes += [f"evaluate={{probe: {{fractions: [1.0], tau: [1.0], l2: [{l2}]}}}}"]
     assert main(["run", "suite.yaml", *(word for change in changes for word in ("--set", change))]) == 0
     found = result(folder, "*100pc*")
-    (row,) = found["metrics"]["rows"]
-    assert row["l2"] == l2
+    fixed, row = found["metrics"]["rows"]
+    assert row["l2"] == l2 and fixed == row | {"metric": "top1_fixed_tau"}  # a single candidate
 
     shapes = DataSet(dataset_card(BUILTIN, "shapes"), BUILTIN, Path("data"))
     described = shapes.labelled()
@@ -53,13 +53,13 @@ def test_parity_with_scikit_learn(folder: Path) -> None:
     for split in described.counts:
         labels[split] = loading.load(described, split, shapes.place).labels.numpy()
         h[split] = np.load(next((folder / "results/cache/features").glob(f"*-{split}-*.npy"))).astype(np.float64)
-    scale = np.sqrt(len(h["train"]) / (h["train"] ** 2).sum())
+    scale = 1 / np.sqrt(h["train"].var(0).sum())
     reference = LogisticRegression(C=1 / (len(h["train"]) * l2), tol=1e-8, max_iter=5000)
     reference.fit(scale * h["train"], labels["train"])
     accuracy = 100 * reference.score(scale * h["test"], labels["test"])
     assert row["value"] == pytest.approx(accuracy, abs=0.5)
 
-    (head,) = torch.load(found["folder"] / "head.pt", weights_only=True)
+    _, head = torch.load(found["folder"] / "head.pt", weights_only=True)
     assert head["scale"] == pytest.approx(scale, rel=1e-6)
     mine = (torch.from_numpy(h["test"]).float() * head["scale"]) @ head["weight"].T + head["bias"]
     right = mine.argmax(1).numpy() == labels["test"]
@@ -92,9 +92,9 @@ def done(folder: Path) -> Callable[[str], tuple[Job, Features]]:
 
 def chosen(job: ProbeJob, found: Features, rows: np.ndarray[Any, Any]) -> list[tuple[Any, ...]]:
     """What the probe decides with these labelled rows: temperature, penalty, validation accuracy and head."""
-    decisions = []
+    decisions, prober = [], probing.prober_of(job, found, rows, 0)
     for contest in probing.contests(job, found):
-        row, head, _ = probing.probe(job, found, contest, rows, 0, REPORT)
+        row, head, _ = probing.probe(job, prober, contest, REPORT)
         decisions.append((row["tau_d"], row["l2"], row["validation"], head["weight"].tolist(), head["bias"].tolist()))
     return decisions
 
@@ -126,24 +126,45 @@ def test_test_labels_change_no_selection(done: Callable[[str], tuple[Job, Featur
     assert chosen(job.config, corrupted, rows) == chosen(job.config, found, rows)
     for contest in probing.contests(job.config, found):
         before, after = (
-            probing.probe(job.config, one, contest, rows, 0, REPORT)[0]["value"] for one in (found, corrupted)
+            probing.probe(job.config, probing.prober_of(job.config, one, rows, 0), contest, REPORT)[0]["value"]
+            for one in (found, corrupted)
         )
         assert 0 < before < 100 and before != after  # only the reported number
 
 
-def test_every_arm_searches_equally_many_candidates(folder: Path) -> None:
+def test_every_arm_has_the_same_budget(folder: Path) -> None:
     embeddings = "grid.embeddings={none: {}, linear: {L: 4, V: 3}, sem: {L: 4, V: 3}}"
     assert main(["run", "suite.yaml", "--set", embeddings, "--set", "evaluate.probe.fractions=[1.0]"]) == 0
     representations = {}
     for name, pattern in (("none", "*none*"), ("linear", "*linear*"), ("sem", "*sem4x3*")):
         rows = result(folder, pattern)["metrics"]["rows"]
-        assert {row["candidates"] for row in rows} == {4}
+        for row in rows:
+            start = 2 if row["metric"] == "top1_fixed_tau" else 4
+            assert start <= row["candidates"] <= 3 * start
+            if "l2 on the edge of its grid" in row["notes"]:
+                assert row["candidates"] > start
         representations[name] = [(row["metric"], row["representation"]) for row in rows]
+    h = [("top1_fixed_tau", "h"), ("top1", "h")]
     assert representations == {
-        "none": [("top1", "h")],
-        "linear": [("top1", "h"), ("top1", "z")],
-        "sem": [("top1", "h"), ("top1", "sem"), ("top1_fixed_tau", "sem")],
+        "none": h,
+        "linear": [*h, ("top1_fixed_tau", "z"), ("top1", "z")],
+        "sem": [*h, ("top1_fixed_tau", "sem"), ("top1", "sem")],
     }
+
+
+def test_the_search_begins_around_the_temperature_of_pretraining(folder: Path) -> None:
+    replace_text(folder / "suite.yaml", "tau: [0.3, 1.0], l2: [1e-4, 1e-2]", "sketch: 0")
+    changes = ["--set", "grid.embeddings.sem.tau=0.2", "--set", "evaluate.probe.fractions=[1.0]"]
+    jobs = [job.config for job in read_plan(Path("suite.yaml"), changes[1::2]).jobs if job.kind == "probe"]
+    assert all(isinstance(job, ProbeJob) for job in jobs)
+    assert [job.tau for job in jobs] == [[], [0.06, 0.2, 0.6]]  # type: ignore[attr-defined]
+    assert [(len(job.l2), job.between) for job in jobs] == [(7, 3)] * 2  # type: ignore[attr-defined]
+    assert main(["run", "suite.yaml", *changes]) == 0
+    rows = {row["metric"]: row for row in result(folder, "*sem4x3*")["metrics"]["rows"] if row["tau_d"] is not None}
+    searched = {one["tau_d"]: one for one in rows["top1"]["search"]}
+    assert {0.06, 0.2, 0.6} <= searched.keys() and rows["top1_fixed_tau"]["tau_d"] == 0.2
+    assert [searched[0.2]] == rows["top1_fixed_tau"]["search"]
+    assert rows["top1"]["validation"] >= rows["top1_fixed_tau"]["validation"]
 
 
 def test_superclass_accuracy_by_hand() -> None:

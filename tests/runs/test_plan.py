@@ -154,7 +154,7 @@ def test_temperatures(folder: Path) -> None:
 
 def test_both_arms_get_the_same_number_of_candidates(folder: Path) -> None:
     jobs = [job.config.model_dump() for job in plan().values() if job.kind == "probe"]
-    assert {max(len(job["tau"]), 1) * len(job["l2"]) if job["tau"] else len(job["fixed_l2"]) for job in jobs} == {4}
+    assert {len(job["tau"] or range(job["between"])) * len(job["l2"]) for job in jobs} == {4}
 
 
 @given(st.lists(st.floats(1e-8, 1e3), min_size=2, max_size=9, unique=True), st.integers(2, 40))

@@ -146,7 +146,7 @@ def _untrained(job: AugmentedJob, found: Features, reported: list[Contest]) -> d
         lr = sorted({value for grid in wanted for value in grid})
         width = one.of(found.h_train[:1]).shape[1]
         heads = Heads(lr + lr, width=width, classes=len(job.data.classes), device=found.h_train.device)
-        trained[key] = Trained(one, one.scale(found.h_train), lr, heads)
+        trained[key] = Trained(one, one.length_scale(found.h_train), lr, heads)
     return trained
 
 

@@ -33,6 +33,7 @@ from sem_bench.nets.frozen import backbone_features
 from sem_bench.training.pretrained import load_encoder
 from sem_bench.workspace import Workspace
 
+ROUNDING = 1e-6  # relative to their norm, by which features that are all alike may differ
 _MADE: set[Path] = set()  # by this process: good enough for `--rerun all`
 _CHECKED: dict[Path, tuple[int, int, int]] = {}  # files whose seal this process has seen whole, as they were then
 
@@ -46,7 +47,24 @@ class Representation:
     of: Callable[[Tensor], Tensor]  # from h (n, d), of any precision, to float32 (n, width), unscaled
 
     def scale(self, h: Tensor) -> float:
-        """1 / the RMS norm over the rows of h (n, d)."""
+        """1 / the RMS norm over the rows of h (n, d), centred; 1 where they are all alike, but for rounding.
+
+        Centred, since a classifier's bias is free: what all images share would only move the scale of the penalty. In
+        one pass, relative to the first row, so that a large mean costs no digits. Several devices share the rows.
+        """
+        first = self.of(h[:1])
+        total, squares = torch.zeros_like(first[0], dtype=torch.float64), 0.0
+        for part in h[world.share(len(h))].split(CHUNK):
+            moved = self.of(part) - first
+            total += moved.sum(0, dtype=torch.float64)
+            squares += float(torch.linalg.vector_norm(moved, dtype=torch.float64)) ** 2
+        mean = world.total(total) / len(h)
+        spread = float(world.total(torch.tensor(squares, dtype=torch.float64))) / len(h) - float(mean.square().sum())
+        whole = spread + float((first[0] + mean).square().sum())
+        return spread**-0.5 if spread > ROUNDING**2 * whole else 1.0
+
+    def length_scale(self, h: Tensor) -> float:
+        """1 / the RMS norm over the rows of h (n, d), not centred: for SGD, whose steps the mean limits, too."""
         total = math.fsum(float(self.of(part).double().square().sum()) for part in h.split(CHUNK))
         return (len(h) / total) ** 0.5 if total > 0 else 1.0
 

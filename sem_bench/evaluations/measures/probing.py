@@ -1,6 +1,6 @@
 """A linear probe: choose a head on the labels it may read, refit, read the test images once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from sem_bench.base.randomness import derived_seed
 from sem_bench.data import labelled_lists
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluations.measures import features, selection
-from sem_bench.evaluations.measures.candidates import Contest, reported
+from sem_bench.evaluations.measures.candidates import Contest, probed
 from sem_bench.evaluations.measures.features import Features, Representation
 from sem_bench.evaluations.probe import ProbeJob
 from sem_bench.report.job_folder import read
@@ -45,8 +45,9 @@ def evaluate(job: ProbeJob, workspace: Workspace, report: ProbeReport) -> dict[s
     packed: list[bytes] = []
     for draw in range(draws):
         labelled = labelled_rows(found, job, draw) if job.subset is None else listed_rows(found, job, workspace)
+        prober = prober_of(job, found, labelled, draw)
         for contest in wanted:
-            row, head, right = probe(job, found, contest, labelled, draw, report)
+            row, head, right = probe(job, prober, contest, report)
             rows.append(row)
             heads.append(head)
             packed.append(np.packbits(right).tobytes())
@@ -68,7 +69,7 @@ def load_heads(folder: Path, device: torch.device | str) -> list[dict[str, Any]]
 
 def contests(job: ProbeJob, found: Features) -> list[Contest]:
     """What the arm reports, and the penalties it chooses among."""
-    return reported(found, tau=job.tau, fixed_tau=job.fixed_tau, grid=job.l2, fixed_grid=job.fixed_l2)
+    return probed(found, tau=job.tau, fixed_tau=job.fixed_tau, l2=job.l2, between=job.between)
 
 
 def labelled_rows(found: Features, job: ProbeJob, draw: int) -> selection.Rows:
@@ -108,6 +109,53 @@ class Fitted:
         return notes + ([] if choice.converged else ["the probe did not converge"])
 
 
+class Prober:
+    """Chooses and refits on the same labels for several contests; what two have in common is computed once."""
+
+    def __init__(
+        self,
+        found: Features,
+        labelled: selection.Rows,
+        fraction: float,
+        seed: int,
+        *,
+        draw: int,
+        classes: int,
+        sketched: int | None = None,
+    ) -> None:
+        self.found, self.labelled, self.draw = found, labelled, draw
+        self._known: dict[tuple[str, float | None], tuple[Representation, float, selection.FeatureReader]] = {}
+        self._selection = selection.Selection(
+            lambda rows: found.train.labels[torch.from_numpy(rows)].numpy(),
+            labelled,
+            classes=classes,
+            validation="holdout" if fraction == 1 else "folds",
+            seed=derived_seed(seed, "split", "validation", draw),
+            sketched=sketched,
+        )
+
+    def fit(self, contest: Contest) -> Fitted:
+        """The chosen head of a contest."""
+        name = contest.representations[0].name
+        more = contest.more
+        choice = self._selection.choose(
+            [(one.tau_d, self._reader(one)) for one in contest.representations],
+            contest.grid,
+            between=contest.between,
+            preferred=contest.preferred,
+            more=None if more is None else lambda tau_d: self._reader(more(tau_d)),
+        )
+        chosen, scale, _ = self._known[name, choice.key]
+        return Fitted(choice, chosen, scale)
+
+    def _reader(self, one: Representation) -> selection.FeatureReader:
+        """The scaled features of a representation; the same reader each time."""
+        if (one.name, one.tau_d) not in self._known:
+            scale = one.scale(self.found.h_train)
+            self._known[one.name, one.tau_d] = one, scale, _reader(one, scale, self.found.h_train)
+        return self._known[one.name, one.tau_d][2]
+
+
 def fit(
     found: Features,
     contest: Contest,
@@ -120,46 +168,34 @@ def fit(
     sketched: int | None = None,
 ) -> Fitted:
     """Choose and refit, on the labels of `labelled` alone."""
-    scales = {one.tau_d: one.scale(found.h_train) for one in contest.representations}
-    choice = selection.select(
-        [(one.tau_d, _reader(one, scales[one.tau_d], found.h_train)) for one in contest.representations],
-        lambda rows: found.train.labels[torch.from_numpy(rows)].numpy(),
-        labelled,
-        classes=classes,
-        l2=contest.grid,
-        validation="holdout" if fraction == 1 else "folds",
-        seed=derived_seed(seed, "split", "validation", draw),
-        sketched=sketched,
-    )
-    chosen = next(one for one in contest.representations if one.tau_d == choice.key)
-    return Fitted(choice, chosen, scales[choice.key])
+    return Prober(found, labelled, fraction, seed, draw=draw, classes=classes, sketched=sketched).fit(contest)
+
+
+def prober_of(job: ProbeJob, found: Features, labelled: selection.Rows, draw: int) -> Prober:
+    """The choices of a job on one subset of the labels."""
+    classes = len(job.data.classes)
+    return Prober(found, labelled, job.fraction, job.seed, draw=draw, classes=classes, sketched=job.sketch)
 
 
 def probe(
-    job: ProbeJob,
-    found: Features,
-    contest: Contest,
-    labelled: selection.Rows,
-    draw: int,
-    report: ProbeReport,
+    job: ProbeJob, prober: Prober, contest: Contest, report: ProbeReport
 ) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.bool_]]:
     """Choose, refit, and read the test images once: the row, the head, and which test images it gets right."""
-    classes = len(job.data.classes)
-    fitted = fit(found, contest, labelled, job.fraction, job.seed, draw=draw, classes=classes, sketched=job.sketch)
+    found, fitted = prober.found, prober.fit(contest)
     choice, chosen = fitted.choice, fitted.chosen
     predicted = fitted.predict(found.h_test)
     right = (predicted == found.test.labels).numpy()
     row = {
         "column": report.column,
         "fraction": job.fraction,
-        "draw": draw,
+        "draw": prober.draw,
         "metric": contest.metric.replace("top1", report.metric),
         "representation": chosen.name,
         "tau_d": choice.key,
         "l2": choice.l2,
-        "candidates": len(contest.representations) * len(contest.grid),
+        "candidates": choice.candidates,
         "validation": None if choice.accuracy is None else 100 * choice.accuracy,
-        "search": searched(contest, choice),
+        "search": searched(choice),
         "value": 100 * _accuracy(right, found.test.labels, report.metric),
         "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
         "notes": fitted.notes,
@@ -169,16 +205,14 @@ def probe(
     return row, head, right
 
 
-def searched(contest: Contest, choice: selection.Choice) -> list[dict[str, float | None]]:
-    """The best of each representation: its tau_d, l2 and validation accuracy in percent; the strongest of equal l2."""
-    found = []
-    for one, accuracies in zip(contest.representations, choice.accuracies, strict=bool(choice.accuracies)):
-        accuracy, l2 = max(zip(accuracies, contest.grid, strict=True))
-        found.append({"tau_d": one.tau_d, "l2": l2, "validation": 100 * accuracy})
-    return found
+def searched(choice: selection.Choice) -> list[dict[str, float | None]]:
+    """The best of each representation: its tau_d, l2 and validation accuracy in percent."""
+    return [
+        {"tau_d": tau_d, "l2": l2, "validation": 100 * choice.tried[tau_d][l2]} for tau_d, l2 in choice.best.items()
+    ]
 
 
-def _reader(representation: Representation, scale: float, h: Tensor) -> Callable[[selection.Rows], Tensor]:
+def _reader(representation: Representation, scale: float, h: Tensor) -> selection.FeatureReader:
     return lambda rows: representation.of(h[torch.from_numpy(rows).to(h.device)]) * scale
 
 

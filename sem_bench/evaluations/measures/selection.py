@@ -4,9 +4,12 @@ A candidate is a representation with a penalty. All of train: a stratified hold-
 labelled fraction: stratified k-fold inside it, k = min(5, labels per class). Then a refit on every labelled row. Labels
 are read through an accessor that sees row numbers, so a test can prove that no others are. The subset itself is drawn
 with the labels of all rows, as any stratified draw is.
+
+A grid has no edge that decides: while the best candidate lies on one, the grid goes on there (`grids`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
@@ -21,6 +24,7 @@ from sem_bench.base import world
 from sem_bench.base.device import rough_products
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.machine import free_memory
+from sem_bench.evaluations.measures import grids
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
 from sem_bench.evaluations.measures.memory_sizes import KEPT, WIDEST_GRAM
 from sem_bench.evaluations.measures.sketch import Sketch, sketch
@@ -29,7 +33,7 @@ Rows = npt.NDArray[np.int64]
 ValidationSplit = tuple[Rows, Rows]
 """Positions among the labelled rows: those to fit on, and those to validate on."""
 FeatureReader = Callable[[Rows], Tensor]
-"""Gives the features (n, d) of rows, already divided by their RMS norm."""
+"""Gives the features (n, d) of rows, already divided by their centred RMS norm."""
 KeyedFeatures = tuple[float | None, FeatureReader]
 """A representation to choose among: its key (tau_d, or None where it has none) and its features."""
 HOLDOUT = 0.1  # of the labels, for validation
@@ -47,12 +51,27 @@ class Choice:
     key: float | None
     l2: float
     accuracy: float | None  # on the validation rows; None where nothing could be validated
-    accuracies: list[list[float]]  # of all candidates: [representation][penalty]; empty where accuracy is None
-    l2_on_edge: bool  # the smallest or largest of at least two penalties
-    key_on_edge: bool  # the first or last of at least two representations
+    tried: dict[float | None, dict[float, float]]  # accuracies of all candidates, by key and penalty, both sorted
+    best: dict[float | None, float]  # the best penalty of each key
+    l2_on_edge: bool  # the best l2 still lies on an edge of its grid, which may not be extended further
+    key_on_edge: bool  # likewise the best representation
     head: Head
     converged: bool  # of the head's fit
     notes: list[str]
+
+    @property
+    def candidates(self) -> int:
+        """How many were judged."""
+        return sum(map(len, self.tried.values()))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The penalties of one representation, judged."""
+
+    right: dict[float, int]  # answers on the validation rows
+    best: float
+    on_edge: bool
 
 
 def stratified_subset(labels: npt.ArrayLike, fraction: float, *, seed: int) -> Rows:
@@ -95,41 +114,216 @@ def select(
     seed: int,
     sketched: int | None = None,
 ) -> Choice:
-    """Choose among representations x penalties by validation inside `rows`, then refit the choice on all of `rows`.
+    """Choose once among representations x penalties inside `rows`: `Selection`, `Selection.choose`."""
+    selection = Selection(labels_of, rows, classes=classes, validation=validation, seed=seed, sketched=sketched)
+    return selection.choose(representations, l2)
 
-    Where features and rows are more than 4096, candidates are judged on a sketch of `sketched` numbers, and the chosen
-    head is fitted on features rounded to bfloat16; None: candidates and head are fitted on the features as they are.
-    Of equally accurate candidates: the strongest penalty, then the first representation. Where most classes have a
-    single label nothing can be validated: the middle of both grids is taken, with a note.
+
+class Selection:
+    """Choices on the same labels: what two of them have in common is fitted once.
+
+    The same reader stands for the same representation. Where features and rows are more than 4096, candidates are
+    judged on a sketch of `sketched` numbers, and the chosen head is fitted on features rounded to bfloat16; None:
+    candidates and head are fitted on the features as they are.
     """
-    labels = np.asarray(labels_of(rows), dtype=np.int64)
-    splits, notes = _splits(labels, validation, seed)
-    best, strength = len(representations) // 2, sorted(l2)[len(l2) // 2]
-    accuracies: list[list[float]] = []
-    readers = [_of_rows(of, rows) for _, of in representations]
-    sketches = _Sketches(readers, len(rows), sketched, seed)
-    if splits:
-        right, unfinished = _validate(readers, sketches, labels, splits, classes, l2)
-        notes += [f"{unfinished} candidate fits did not converge"] if unfinished else []
-        accuracies = (right / sum(len(held) for _, held in splits)).tolist()
-        best, column = min(np.argwhere(right == right.max()).tolist(), key=lambda at: (-l2[at[1]], at[0]))
-        strength = l2[column]
-    key, everyone = representations[best][0], np.arange(len(rows))
-    if sketches.wanted(best):
-        final = _fit_wide(readers[best], sketches.of(best), labels, classes, strength)
-    else:
-        final = next(_solve([(readers[best], everyone)], labels, classes, [strength], EXACT))
-    return Choice(
-        key=key,
-        l2=strength,
-        accuracy=max(map(max, accuracies)) if accuracies else None,
-        accuracies=accuracies,
-        l2_on_edge=bool(accuracies) and min(l2) < max(l2) and strength in (min(l2), max(l2)),
-        key_on_edge=bool(accuracies) and len(representations) > 1 and best in (0, len(representations) - 1),
-        head=final.heads[0],
-        converged=final.converged[0],
-        notes=notes,
-    )
+
+    def __init__(
+        self,
+        labels_of: Callable[[Rows], npt.ArrayLike],
+        rows: Rows,
+        *,
+        classes: int,
+        validation: Literal["holdout", "folds"],
+        seed: int,
+        sketched: int | None = None,
+    ) -> None:
+        self.rows, self.classes, self.seed = rows, classes, seed
+        self.labels = np.asarray(labels_of(rows), dtype=np.int64)
+        self.splits, self.notes = _splits(self.labels, validation, seed)
+        self.sketched = sketched if len(rows) > WIDEST_GRAM else None
+        self._sketch = lru_cache(maxsize=1)(self._make_sketch)  # made as it is asked for; the last one stays in memory
+        self._right: dict[tuple[FeatureReader, float], int] = {}
+        self._unfinished: set[tuple[FeatureReader, float]] = set()
+        self._compressed: dict[FeatureReader, FeatureReader] = {}
+        self._finals: dict[tuple[FeatureReader, float], Fit] = {}
+
+    def choose(
+        self,
+        representations: Sequence[KeyedFeatures],
+        l2: Sequence[float],
+        *,
+        between: int = 1,
+        preferred: float | None = None,
+        more: Callable[[float], FeatureReader] | None = None,
+    ) -> Choice:
+        """Choose a representation and a penalty by validation, then refit the choice on all rows.
+
+        Each representation's penalties are searched to the end, with `between` of them to each step of `l2`; then the
+        best are compared, and `more` gives representations with other keys while the best lies on an edge. A choice
+        judges at most `grids.MOST` times as many candidates as it begins with.
+
+        Of equally accurate penalties: none on an edge, then the strongest. Of representations: the nearest to the
+        `preferred` key, then the first. Where most classes have a single label nothing can be validated: the preferred
+        key, or the middle one, and the middle penalty are taken, with a note.
+        """
+        readers = dict(representations)
+        start = grids.points(l2, between)
+        if not self.splits:
+            keys = list(readers)
+            key = keys[len(keys) // 2] if preferred is None else min(keys, key=partial(_distance, preferred))
+            return self._choice(readers, key, sorted(l2)[len(l2) // 2], {}, key_on_edge=False)
+        if len(self.rows) <= FEW_ROWS:
+            self._judge(list(readers.values()), start)  # side by side; below, nothing but what is added
+        left = (grids.MOST - 1) * len(start) * len(readers)  # candidates that may be added
+        lines: dict[float | None, _Line] = {}
+        waiting: list[float | None] = list(readers)
+        while waiting:
+            for key in waiting:
+                lines[key] = self._line(readers[key], l2, between, left)
+                left -= len(lines[key].right) - len(start)
+            key = min(lines, key=lambda key: (-_most(lines[key]), _distance(preferred, key)))
+            beyond = _beyond({key: _most(line) for key, line in lines.items()}, grids.TAU_D)
+            waiting = [beyond] if more is not None and beyond is not None and left >= len(start) else []
+            for new in waiting:
+                assert more is not None and new is not None
+                readers[new] = more(new)
+                left -= len(start)
+        edges = _edge({key: _most(line) for key, line in lines.items()}) is not None
+        return self._choice(readers, key, lines[key].best, lines, key_on_edge=edges)
+
+    def _line(self, of: FeatureReader, l2: Sequence[float], between: int, left: int) -> _Line:
+        """One representation's penalties, which go on beyond an edge where the best lies there."""
+        steps, most = list(l2), grids.MOST * len(grids.points(l2, between))
+        while True:
+            points = grids.points(steps, between)
+            right = dict(zip(points, self._judge([of], points)[0], strict=True))
+            beyond = _beyond(right, grids.L2, steps)
+            added = len(points) + between - len(grids.points(l2, between))
+            if beyond is None or added > left or len(points) + between > most:
+                break
+            steps = sorted([*steps, beyond])
+        edge = _edge(right)
+        best = max(right, key=lambda value: (right[value], value not in (points[0], points[-1]), value))
+        return _Line(right, best, edge is not None)
+
+    def _choice(
+        self,
+        readers: dict[float | None, FeatureReader],
+        key: float | None,
+        l2: float,
+        lines: dict[float | None, _Line],
+        *,
+        key_on_edge: bool,
+    ) -> Choice:
+        final, total = self._final(readers[key], l2), sum(len(held) for _, held in self.splits)
+        unfinished = sum(
+            (readers[one], value) in self._unfinished for one, line in lines.items() for value in line.right
+        )
+        return Choice(
+            key=key,
+            l2=l2,
+            accuracy=lines[key].right[l2] / total if lines else None,
+            tried={
+                one: {value: right / total for value, right in lines[one].right.items()}
+                for one in sorted(lines, key=lambda one: one or 0.0)
+            },
+            best={one: lines[one].best for one in sorted(lines, key=lambda one: one or 0.0)},
+            l2_on_edge=bool(lines) and lines[key].on_edge,
+            key_on_edge=key_on_edge,
+            head=final.heads[0],
+            converged=final.converged[0],
+            notes=self.notes + ([f"{unfinished} candidate fits did not converge"] if unfinished else []),
+        )
+
+    def _final(self, of: FeatureReader, l2: float) -> Fit:
+        if (of, l2) not in self._finals:
+            if self._is_sketched(of):
+                self._finals[of, l2] = _fit_wide(self._of_rows(of), self._sketch(of), self.labels, self.classes, l2)
+            else:
+                task = (self._of_rows(of), np.arange(len(self.rows)))
+                self._finals[of, l2] = next(_solve([task], self.labels, self.classes, [l2], EXACT))
+        return self._finals[of, l2]
+
+    def _judge(self, readers: Sequence[FeatureReader], l2: Sequence[float]) -> list[list[int]]:
+        """Right answers on all validation rows, [representation][penalty]; fits what has not been fitted."""
+        new = [value for value in l2 if any((of, value) not in self._right for of in readers)]
+        if new:
+            features = [self._features(of) for of in readers]
+            right = np.zeros((len(readers), len(new)), dtype=np.int64)
+            tasks = list(product(range(len(readers)), self.splits))
+            fits = _solve([(features[i], fitted) for i, (fitted, _) in tasks], self.labels, self.classes, new, ROUGH)
+            for (i, (_, held)), fit in zip(tasks, fits, strict=True):
+                self._unfinished |= {
+                    (readers[i], value) for value, good in zip(new, fit.converged, strict=True) if not good
+                }
+                for part in _parts(held):
+                    x = features[i](part)
+                    truth = torch.from_numpy(self.labels[part]).to(x.device)
+                    right[i] += [int((head.predict(x).argmax(1) == truth).sum()) for head in fit.heads]
+            world.from_first(torch.from_numpy(right))  # devices that round differently must not choose differently
+            self._right |= {
+                (of, value): int(right[i, j]) for i, of in enumerate(readers) for j, value in enumerate(new)
+            }
+        return [[self._right[of, value] for value in l2] for of in readers]
+
+    def _features(self, of: FeatureReader) -> FeatureReader:
+        """The features that judge, by positions in the rows; those of few rows are computed once, and compressed."""
+        if self._is_sketched(of):
+            return partial(self._scores, of)
+        if len(self.rows) > FEW_ROWS:
+            return self._of_rows(of)
+        if of not in self._compressed:
+            small = compress(of(self.rows))
+            self._compressed[of] = lambda at: small[torch.from_numpy(at).to(small.device)]
+        return self._compressed[of]
+
+    def _of_rows(self, of: FeatureReader) -> FeatureReader:
+        """A reader by positions in the rows."""
+        return lambda at: of(self.rows[at])
+
+    def _is_sketched(self, of: FeatureReader) -> bool:
+        """Whether a representation is too wide to be fitted for each candidate."""
+        return self.sketched is not None and of(self.rows[:1]).shape[1] > WIDEST_GRAM
+
+    def _scores(self, of: FeatureReader, at: Rows) -> Tensor:
+        found = self._sketch(of).scores
+        return found[torch.from_numpy(at).to(found.device)]
+
+    def _make_sketch(self, of: FeatureReader) -> Sketch:
+        assert self.sketched is not None
+        return sketch(lambda at: of(self.rows[at.numpy()]), len(self.rows), self.sketched, seed=self.seed)
+
+
+def _most(line: _Line) -> int:
+    return line.right[line.best]
+
+
+def _distance(preferred: float | None, key: float | None) -> float:
+    """Of two temperatures, in factors; 0 where one has none."""
+    return 0.0 if preferred is None or key is None else abs(math.log(key / preferred))
+
+
+def _edge(right: Mapping[float | None, int] | Mapping[float, int]) -> Literal["low", "high"] | None:
+    """On which edge of a grid the best lies: where it is better than all that is inside."""
+    if len(right) < 2:
+        return None
+    low, *inside, high = (count for _, count in sorted(right.items(), key=lambda item: item[0] or 0.0))
+    if max(low, high) <= max(inside, default=-1):
+        return None
+    return "high" if high >= low else "low"
+
+
+def _beyond(
+    right: Mapping[float | None, int] | Mapping[float, int],
+    bounds: tuple[float, float],
+    steps: Sequence[float] | None = None,
+) -> float | None:
+    """The next value of the grid beyond the edge where the best lies, inside bounds."""
+    edge = _edge(right)
+    if edge is None:
+        return None
+    new = grids.beyond(steps or sorted(value for value in right if value is not None), edge)
+    return new if bounds[0] <= new <= bounds[1] else None
 
 
 def _splits(
@@ -144,68 +338,6 @@ def _splits(
     if validation == "holdout":
         return [stratified_holdout(labels, HOLDOUT, seed=seed)], notes
     return stratified_folds(labels, min(MOST_FOLDS, int(counts[counts > 1].min())), seed=seed), notes
-
-
-class _Sketches:
-    """Sketches of representations that are too wide, made as they are asked for; the last one stays in memory."""
-
-    def __init__(self, readers: Sequence[FeatureReader], rows: int, size: int | None, seed: int) -> None:
-        self.readers, self.rows, self.size, self.seed = readers, rows, size, seed
-        self.of = lru_cache(maxsize=1)(self._make)
-
-    def wanted(self, number: int) -> bool:
-        """Whether a representation is too wide to be fitted for each candidate."""
-        if self.size is None or self.rows <= WIDEST_GRAM:
-            return False
-        return self.readers[number](np.arange(1)).shape[1] > WIDEST_GRAM
-
-    def scores(self, number: int, at: Rows) -> Tensor:
-        """Of rows `at`, on the sketch."""
-        found = self.of(number).scores
-        return found[torch.from_numpy(at).to(found.device)]
-
-    def _make(self, number: int) -> Sketch:
-        assert self.size is not None
-        return sketch(lambda at: self.readers[number](at.numpy()), self.rows, self.size, seed=self.seed)
-
-
-def _of_rows(of: FeatureReader, rows: Rows) -> FeatureReader:
-    """A reader by positions in `rows`."""
-    return lambda at: of(rows[at])
-
-
-def _validate(
-    readers: Sequence[FeatureReader],
-    sketches: _Sketches,
-    labels: Rows,
-    splits: Sequence[ValidationSplit],
-    classes: int,
-    l2: Sequence[float],
-) -> tuple[npt.NDArray[np.int64], int]:
-    """Right answers on all validation rows (representations, penalties), and the fits that did not converge."""
-    right, unfinished = np.zeros((len(readers), len(l2)), dtype=np.int64), 0
-    features = [
-        partial(sketches.scores, i) if sketches.wanted(i) else _features(of, len(labels))
-        for i, of in enumerate(readers)
-    ]
-    tasks = list(product(range(len(features)), splits))
-    fits = _solve([(features[i], fitted) for i, (fitted, _) in tasks], labels, classes, l2, ROUGH)
-    for (i, (_, held)), fit in zip(tasks, fits, strict=True):
-        unfinished += fit.converged.count(False)
-        for part in _parts(held):
-            x = features[i](part)
-            truth = torch.from_numpy(labels[part]).to(x.device)
-            right[i] += [int((head.predict(x).argmax(1) == truth).sum()) for head in fit.heads]
-    world.from_first(torch.from_numpy(right))  # devices that round differently must not choose differently
-    return right, unfinished
-
-
-def _features(of: FeatureReader, rows: int) -> FeatureReader:
-    """The same features; those of few rows are computed once, and compressed."""
-    if rows > FEW_ROWS:
-        return of
-    small = compress(of(np.arange(rows)))
-    return lambda at: small[torch.from_numpy(at).to(small.device)]
 
 
 def _solve(

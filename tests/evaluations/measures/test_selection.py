@@ -1,8 +1,9 @@
 """The probe's selection: splits that are stratified and seeded, and no label read that must not be."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,9 @@ from sem_bench.evaluations.measures import logistic, selection
 from sem_bench.evaluations.measures.logistic import fit, fit_many
 from sem_bench.evaluations.measures.selection import (
     Choice,
+    FeatureReader,
     Rows,
+    Selection,
     select,
     stratified_folds,
     stratified_holdout,
@@ -119,7 +122,7 @@ class World:
 
 def equal(one: Choice, other: Choice) -> bool:
     return (
-        (one.key, one.l2, one.accuracy, one.accuracies) == (other.key, other.l2, other.accuracy, other.accuracies)
+        (one.key, one.l2, one.accuracy, one.tried) == (other.key, other.l2, other.accuracy, other.tried)
         and torch.equal(one.head.weight, other.head.weight)
         and torch.equal(one.head.bias, other.head.bias)
     )
@@ -134,34 +137,170 @@ def test_the_best_on_validation_is_chosen_and_refitted_on_all(validation: Litera
     splits = (
         [stratified_holdout(labels, 0.1, seed=5)] if validation == "holdout" else stratified_folds(labels, 5, seed=5)
     )
-    expected = []
-    for x in world.features.values():
-        right, total = np.zeros(len(PENALTIES)), 0
+    for key, x in world.features.items():
+        tried = list(choice.tried[key])
+        assert set(PENALTIES) <= set(tried)
+        right, total = np.zeros(len(tried)), 0
         for fitted, held in splits:
             y = torch.from_numpy(labels)
-            found = fit(x[rows[fitted]], y[fitted], classes=CLASSES, l2=PENALTIES, tolerance=selection.ROUGH)
+            found = fit(x[rows[fitted]], y[fitted], classes=CLASSES, l2=tried, tolerance=selection.ROUGH)
             right += [(head.predict(x[rows[held]]).argmax(1) == y[held]).sum().item() for head in found.heads]
             total += len(held)
-        expected.append((right / total).tolist())
-    assert choice.accuracies == expected
+        assert list(choice.tried[key].values()) == (right / total).tolist()
     assert choice.key == 1.0
-    assert choice.accuracy == max(map(max, expected)) == expected[1][PENALTIES.index(choice.l2)]
+    assert choice.accuracy == max(max(one.values()) for one in choice.tried.values()) == choice.tried[1.0][choice.l2]
+    assert choice.candidates == sum(map(len, choice.tried.values())) and choice.best[1.0] == choice.l2
     refit = fit(world.features[1.0][rows], torch.from_numpy(labels), classes=CLASSES, l2=[choice.l2]).heads[0]
     torch.testing.assert_close(choice.head.weight, refit.weight)
     assert (choice.key_on_edge, choice.converged, choice.notes) == (False, True, [])
 
 
-def test_of_equals_the_strongest_penalty_then_the_first_representation() -> None:
+def test_of_equals_the_strongest_penalty_inside_the_grid_and_the_preferred_representation() -> None:
     world = World(80)
     world.features = {tau: torch.from_numpy(np.eye(4)[world.labels]).float() for tau in (0.1, 1.0, 10.0)}
     choice = world.select(np.arange(80))
-    assert choice.accuracies == [[1.0] * 4] * 3
-    assert (choice.key, choice.l2, choice.key_on_edge, choice.l2_on_edge) == (0.1, 1e2, True, True)
-    world.labels[:60] = 0  # now small features under a strong penalty leave the decision to the bias
-    world.features = {tau: scale * torch.from_numpy(np.eye(4)[world.labels]) for tau, scale in ((0.1, 1), (1.0, 1e3))}
-    choice = world.select(np.arange(80))
-    assert choice.accuracies == [[1.0, 1.0, 1.0, 0.8125], [1.0] * 4]
-    assert (choice.key, choice.l2, choice.key_on_edge, choice.l2_on_edge) == (1.0, 1e2, True, True)
+    assert choice.tried == {tau: dict.fromkeys(PENALTIES, 1.0) for tau in (0.1, 1.0, 10.0)}
+    assert (choice.key, choice.l2, choice.key_on_edge, choice.l2_on_edge) == (0.1, 1e-2, False, False)
+    readers = [(tau, world.features_of(tau)) for tau in world.features]
+    for preferred, key in ((0.2, 0.1), (0.9, 1.0), (50.0, 10.0), (10**-0.5, 0.1)):
+        choice = selecting(world).choose(readers, PENALTIES, preferred=preferred, more=refused)
+        assert (choice.key, choice.key_on_edge) == (key, False)
+
+
+def selecting(world: World, count: int = 80) -> Selection:
+    return Selection(world.labels_of, np.arange(count), classes=CLASSES, validation="folds", seed=0)
+
+
+def refused(tau_d: float) -> FeatureReader:
+    raise AssertionError(tau_d)
+
+
+class Judged(Selection):
+    """A selection whose candidates have the accuracies that a test says; notes what is asked."""
+
+    def __init__(self, right: Callable[[float | None, float], int], *, rows: int = 80) -> None:
+        self.world = World(rows)
+        super().__init__(self.world.labels_of, np.arange(rows), classes=CLASSES, validation="folds", seed=0)
+        self.answer, self.asked = right, list[tuple[float | None, float]]()
+        self.keys: dict[FeatureReader, float | None] = {}
+
+    def reader(self, key: float | None) -> FeatureReader:
+        found = next((of for of, known in self.keys.items() if known == key), None)
+        if found is None:
+            found = self.world.features_of(1.0)
+            self.keys[found] = key
+        return found
+
+    def _judge(self, readers: Sequence[FeatureReader], l2: Sequence[float]) -> list[list[int]]:
+        asked = [[(self.keys[of], value) for value in l2] for of in readers]
+        self.asked += [one for line in asked for one in line if one not in self.asked]
+        return [[self.answer(*one) for one in line] for line in asked]
+
+    def chosen(self, keys: Sequence[float | None], l2: Sequence[float], **options: Any) -> Choice:
+        more = self.reader if keys[0] is not None else None
+        choice = self.choose([(key, self.reader(key)) for key in keys], l2, more=more, **options)
+        assert {(key, value) for key, line in choice.tried.items() for value in line} == set(self.asked)
+        assert choice.candidates == len(self.asked)
+        return choice
+
+
+HALF_DECADES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+
+
+def distance(value: float, best: float) -> int:
+    """Fewer right answers the farther from the best, in tenths of a decade."""
+    return 80 - round(10 * abs(math.log10(value / best)))
+
+
+@pytest.mark.parametrize(
+    ("best", "added"),
+    [
+        (1e-3, []),
+        (3e-5, []),
+        (1e-5, [3e-6]),  # one more shows that it is the best
+        (3e-2, [3e-2, 1e-1]),
+        (1e-7, [3e-6, 1e-6, 3e-7, 1e-7, 3e-8]),
+    ],
+)
+def test_l2_goes_on_until_the_best_lies_inside(best: float, added: list[float]) -> None:
+    judged = Judged(lambda _, l2: distance(l2, best))
+    choice = judged.chosen([None], HALF_DECADES)
+    assert [l2 for _, l2 in judged.asked] == pytest.approx(HALF_DECADES + added)
+    assert choice.l2 == pytest.approx(best) and not choice.l2_on_edge
+    assert judged.sketched is None
+
+
+def test_l2_stops_at_its_bounds_and_says_so() -> None:
+    for best, last in ((1e-30, 1e-9), (1e30, 10)):
+        choice = Judged(lambda _, l2, best=best: distance(l2, best) + 400).chosen([None], HALF_DECADES)  # type: ignore[misc]
+        assert choice.l2 == pytest.approx(last) and choice.l2_on_edge and choice.candidates <= 21
+    choice = Judged(lambda _, l2: -round(math.log10(l2))).chosen([None], [1e-3, 1e-2])
+    assert choice.candidates == 6 and choice.l2 == pytest.approx(1e-7) and choice.l2_on_edge  # three times two
+
+
+def test_what_no_longer_changes_is_no_edge() -> None:
+    """With few labels accuracy is the same beyond some penalty."""
+    choice = Judged(lambda _, l2: min(60, distance(l2, 1e-1))).chosen([None], HALF_DECADES)
+    assert (choice.candidates, choice.l2, choice.l2_on_edge) == (7, 3e-3, False)
+
+
+def test_the_search_of_what_has_no_temperature_has_as_many_candidates() -> None:
+    fine = Judged(lambda _, l2: distance(l2, 3e-2))
+    choice = fine.chosen([None], HALF_DECADES, between=3)
+    assert set(HALF_DECADES) <= set(choice.tried[None]) and choice.candidates == 3 * 7 + 3
+    assert choice.l2 == pytest.approx(3e-2)
+    steps = np.diff(np.log10(list(choice.tried[None])))
+    assert steps.max() < 0.2 and steps.min() > 0.15
+    heated = Judged(lambda _, l2: distance(l2, 1e-3)).chosen([0.3, 1.0, 3.0], HALF_DECADES, preferred=1.0)
+    assert heated.candidates == 3 * 7
+    everywhere = Judged(lambda key, l2: distance(l2, 1e-30) + 400 - round(10 * math.log10(key or 1)))
+    unheated = Judged(lambda _, l2: distance(l2, 1e-30) + 400)
+    most = everywhere.chosen([0.3, 1.0, 3.0], HALF_DECADES, preferred=1.0)
+    assert most.candidates <= 63 >= unheated.chosen([None], HALF_DECADES, between=3).candidates
+    assert most.l2_on_edge and most.key_on_edge
+
+
+@pytest.mark.parametrize(
+    ("best", "added"), [(1.0, []), (0.3, [0.1]), (3.0, [10]), (30.0, [10, 30, 100]), (0.08, [0.1, 0.03])]
+)
+def test_tau_d_goes_on_with_a_search_of_l2_of_its_own(best: float, added: list[float]) -> None:
+    judged = Judged(lambda key, l2: distance(key or 0, best) + distance(l2, 1e-3 if key != 10 else 1e-6))
+    choice = judged.chosen([0.3, 1.0, 3.0], HALF_DECADES, preferred=1.0)
+    assert list(choice.tried) == pytest.approx(sorted([0.3, 1.0, 3.0, *added]))
+    assert choice.key is not None and abs(math.log(choice.key / best)) < 0.6 and not choice.key_on_edge
+    assert choice.l2 == 1e-3 and not choice.l2_on_edge
+    if 10 in choice.tried:
+        assert choice.best[10] == pytest.approx(1e-6)
+
+
+def test_a_line_of_the_search_is_the_search_at_fixed_tau_d() -> None:
+    world = World()
+    one = selecting(world, 200)
+    readers = {tau: world.features_of(tau) for tau in world.features}
+    choice = one.choose(list(readers.items()), [1e-4, 1e-3, 1e-2])
+    world.seen.clear()
+    for tau, reader in readers.items():
+        fixed = one.choose([(tau, reader)], [1e-4, 1e-3, 1e-2])
+        assert fixed.tried == {tau: choice.tried[tau]} and fixed.l2 == choice.best[tau]
+        assert equal(fixed, selecting(world, 200).choose([(tau, reader)], [1e-4, 1e-3, 1e-2]))
+
+
+def test_what_two_choices_have_in_common_is_fitted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Sequence[float]] = []
+
+    def counted(problems: Any, *, l2: Sequence[float], **options: Any) -> Any:
+        calls.append(l2)
+        return fit_many(problems, l2=l2, **options)
+
+    monkeypatch.setattr(selection, "fit_many", counted)
+    world = World()
+    one, reader = selecting(world, 200), world.features_of(1.0)
+    choice = one.choose([(None, reader)], PENALTIES)
+    fitted = len(calls)
+    assert equal(one.choose([(None, reader)], PENALTIES), choice) and len(calls) == fitted
+    finer = one.choose([(None, reader)], PENALTIES, between=2)
+    assert not set(choice.tried[None]) & {l2 for some in calls[fitted:] if len(some) > 1 for l2 in some}
+    assert choice.tried[None].items() <= finer.tried[None].items()
 
 
 def test_a_grid_of_one_has_no_edge() -> None:
@@ -193,7 +332,7 @@ def test_a_label_inside_the_subset_counts() -> None:
 def test_where_nothing_can_be_validated_the_middle_is_taken() -> None:
     world = World()
     choice = world.select(stratified_subset(world.labels, 0.01, seed=0))
-    assert (choice.key, choice.l2, choice.accuracy, choice.accuracies) == (1.0, 1e-2, None, [])
+    assert (choice.key, choice.l2, choice.accuracy, choice.tried) == (1.0, 1e-2, None, {})
     assert (choice.key_on_edge, choice.l2_on_edge) == (False, False)
     assert choice.notes == ["no selection: 4 of 4 classes have a single label; middle of the grids"]
 
@@ -216,7 +355,7 @@ def test_large_data_give_the_same_choice(setting: dict[str, int], monkeypatch: p
     for name, value in setting.items():
         monkeypatch.setattr(selection, name, value)
     after = world.select(rows, "holdout")
-    assert (after.key, after.l2, after.accuracies) == (before.key, before.l2, before.accuracies)
+    assert (after.key, after.l2, after.tried) == (before.key, before.l2, before.tried)
     torch.testing.assert_close(after.head.weight, before.head.weight, rtol=0.02, atol=0.02)
 
 
@@ -226,7 +365,7 @@ def test_wide_features_of_few_rows_give_the_choice_of_the_plain_way(monkeypatch:
     before = world.select(rows)
     monkeypatch.setattr(selection, "compress", lambda x: x)
     after = world.select(rows)
-    assert (after.key, after.l2, after.accuracies) == (before.key, before.l2, before.accuracies)
+    assert (after.key, after.l2, after.tried) == (before.key, before.l2, before.tried)
 
 
 def test_fits_that_did_not_converge_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +424,8 @@ def test_wide_candidates_are_judged_on_a_sketch(monkeypatch: pytest.MonkeyPatch)
         exact, sketch = chosen(x, None), chosen(x, 256)
         assert sketch.l2 == exact.l2
         assert sketch.converged
-        assert np.abs(np.array(sketch.accuracies) - np.array(exact.accuracies)).max() < 0.01
+        assert sketch.tried[None].keys() == exact.tried[None].keys()
+        assert max(abs(sketch.tried[None][l2] - accuracy) for l2, accuracy in exact.tried[None].items()) < 0.01
         assert objective(sketch, x, labels) < (1 + 1e-4) * objective(exact, x, labels)
 
 
