@@ -457,6 +457,23 @@ def test_relevance(run: Run) -> None:
                     first, last = np.quantile(every, [lowest, highest], method="inverted_cdf")
                     assert first - 1e-9 <= row.extra[end] <= last + 1e-9
                 told += 0 < relevance(near, GROUP) < 1 and every.std() > 0
+
+            # At equal numbers of neighbours: the smallest K that gives a class two, and no class without any counts.
+            for k in range(1, weight.shape[1] + 1):
+                kept = [np.lexsort((np.arange(len(row)), -row))[:k].tolist() for row in weight]
+                near = [[j for j in range(6) if j != i and {*kept[i]} & {*kept[j]}] for i in range(6)]
+                if np.mean([len(others) for others in near]) >= 2:
+                    break
+            graph = next(graphs)
+            assert (graph["features"], graph["neighbours"]) == (kept, near)
+            at = {"column": "2 neighbours", "representation": name, "embedding": arm.label}
+            row = run.row("relevance", metric=metric.replace("top1", "relevance_matched"), **at)
+            linked = np.mean([bool(others) for others in near])
+            assert row.extra["top_k"] == k
+            assert row.mean == pytest.approx(relevance(near, GROUP) / linked)
+            every = np.array([relevance(near, deal) for deal in deals]) / linked
+            assert row.extra["null"] == pytest.approx(every.mean(), abs=4 * every.std() / np.sqrt(200) + 1e-9)
+        assert next(graphs, None) is None
     assert told >= 4
 
 

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from sem_bench.base import machine
+from sem_bench.report.row import BASELINE
+from sem_bench.report.sight import sight, spreads_in
 from sem_bench.runs.crew import Asked, check_devices, foreseen
 from sem_bench.runs.estimate import decoded, estimated, memory, streamed, taken, trains
 from sem_bench.runs.job import Job
@@ -54,6 +56,8 @@ def as_text(plan: Plan, store: Store, asked: Asked, *, every: bool = False) -> s
     looks = look_at(plan.unique(), store)
     page = len(looks) > EACH and not every
     text = f"{_page(looks) if page else _lines(looks)}\n\n{_totals(plan.suite.name, looks, asked, page=page)}"
+    if seen := _sight(plan, store):
+        text += f"\n{seen}"
     for sweep in of_suite(plan):
         text += f"\n{_sweep(sweep, store)}"
     lacks = lacking([look.job for look in looks if look.state == "no data"])
@@ -61,6 +65,14 @@ def as_text(plan: Plan, store: Store, asked: Asked, *, every: bool = False) -> s
     said = [text, *(f"no data: {line}" for line in absent)]
     said += [f"void: {line}" for line in void([look.job for look in looks if look.state != "done"], store)]
     return "\n".join(said + ["--all prints every job"] * page)
+
+
+def _sight(plan: Plan, store: Store) -> str:
+    """Which gains its seeds can see; nothing where it compares none."""
+    compares = any(one.table.headline and plan.suite.asked(name) for name, one in plan.evaluations.items())
+    if not compares or all(arm.asked.type == BASELINE for arm in plan.arms):
+        return ""
+    return sight(len(plan.suite.seeds), spreads_in(store.root, plan.suite.name, plan.evaluations))
 
 
 def _lines(looks: Sequence[Look]) -> str:

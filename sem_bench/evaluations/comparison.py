@@ -75,7 +75,7 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
     texts = (
         "bars: 95 % t-interval of the gain, paired by seed" * bars,
         "arrows: the interval goes on" * cut,
-        "pooled: mean of the methods, the methods as units" * (len(shown) > len(drawn)),
+        "pooled: mean of the methods; bars: new seeds and methods of this kind" * (len(shown) > len(drawn)),
     )
     footnote(figure, arms + means, look, shown, *texts)
     yield "", figure
@@ -100,7 +100,7 @@ def _pooled(arms: Sequence[Row], look: Look) -> Iterator[Row]:
     for part in grouped(arms, lambda row: (look.embedding(row), canonical_json(row.ip))).values():
         methods = list(grouped(part, look.method))
         for same in grouped(part, lambda row: row.column).values() if len(methods) > 1 else ():
-            gains = {look.method(row): row.gain for row in same}
-            mean, low, high = pooled([gains.get(method) for method in methods])
+            by_method = {look.method(row): row for row in same}
+            gain = pooled([by_method.get(method) for method in methods])
             line = replace(same[0], method=f"pooled ({len(methods)})", twin=-1, notes=[], gain_notes=[], choices="")
-            yield replace(line, gain=mean, gain_low=low, gain_high=high, n=max(row.n for row in same))
+            yield replace(line, gain=gain.mean, gain_low=gain.low, gain_high=gain.high, n=max(row.n for row in same))

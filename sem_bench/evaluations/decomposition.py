@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +52,12 @@ CONTRASTS = [
     ),
     Contrast(
         name="search", of=Read(reads="own searched"), less=OWN, legend="tau_d of the own layer searched - fixed at tau"
+    ),
+    Contrast(
+        name="searched gain",
+        of=Read(reads="own searched"),
+        less=Read(reads="h searched", arm="baseline"),
+        legend="gain with the search of the probe on both sides, equal candidates",
     ),
     Contrast(
         name="fresh search",
@@ -153,14 +160,17 @@ class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
 
         found = features.load(job.data, workspace)
         each, subsets = list(_readings(job, found)), readings.subsets(job, found, workspace)
+        report = probing.ProbeReport(percent(job.fraction))
         rows: list[dict[str, Any]] = []
         for draw, labelled in enumerate(subsets):
-            for one, shown, layer in each:
-                report = probing.ProbeReport(percent(job.fraction))
-                row, _, _ = probing.probe(one.probe, one.found, one.contest, labelled, draw, report)
-                row |= {"metric": "top1", "representation": shown, "reads": one.reads, "layer": layer}
-                rows.append(row)
-                workspace.progress(len(rows), len(each) * len(subsets), f"{shown} {row['value']:.1f} %")
+            for _, alike in groupby(each, key=lambda reading: id(reading[0].found)):
+                same = list(alike)
+                prober = probing.prober_of(same[0][0].probe, same[0][0].found, labelled, draw)
+                for one, shown, layer in same:
+                    row, _, _ = probing.probe(one.probe, prober, one.contest, report)
+                    row |= {"metric": "top1", "representation": shown, "reads": one.reads, "layer": layer}
+                    rows.append(row)
+                    workspace.progress(len(rows), len(each) * len(subsets), f"{shown} {row['value']:.1f} %")
         return {"rows": rows}
 
     def cost(self, job: DecompositionJob, net: NetCost) -> Cost:

@@ -25,12 +25,13 @@ from sem_bench.report.figures.panels import (
     rows_of,
 )
 from sem_bench.report.layout import Metric, Remark, Table
-from sem_bench.report.row import Row, grouped
+from sem_bench.report.row import FigureKey, Row, grouped
 
 if TYPE_CHECKING:
     from sem_bench.workspace import Workspace
 
 
+NEIGHBOURS = " neighbours"  # ends the columns of equal numbers of neighbours
 K = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 
 
@@ -39,19 +40,24 @@ class RelevanceJob(Model):
 
     data: LabelledData
     top_k: list[int]
+    neighbours: list[int]  # of a class on average, for each of which K is found
     permutations: int
     seed: Seed
 
     @property
     def columns(self) -> list[str]:
         """Of the table."""
-        return [str(k) for k in self.top_k]
+        return [str(k) for k in self.top_k] + [f"{count}{NEIGHBOURS}" for count in self.neighbours]
 
 
 class RelevanceSettings(Model):
-    """Semantic relevance of the probe's head at all labels, for the top_k features of each class."""
+    """Semantic relevance of the probe's head at all labels, for the top_k features of each class.
+
+    And for as many as give a class `neighbours` on average, of those that are at most half of the other classes.
+    """
 
     top_k: Annotated[list[K], Field(min_length=1), AfterValidator(unique)] = [1, 2, 5, 10]
+    neighbours: Annotated[list[K], AfterValidator(unique)] = [2, 4, 8]
     permutations: Annotated[int, Field(ge=1, le=10**5)] = 200  # for the null
 
 
@@ -59,20 +65,45 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
     """Do classes that share features share a superclass?"""
 
     name, summary, order, reads = "relevance", "do classes that share features share a superclass?", 40, ("probe",)
+    version = 2  # relevance among the classes that have neighbours, and at equal numbers of neighbours
     gpu = 0.0  # it reads the weights of heads
     Settings, Job, figure = RelevanceSettings, RelevanceJob, "relevance"
     table = Table(
         name="relevance",
-        metrics=[Metric(name="relevance_per_class", header="K = {column}")],
+        metrics=[
+            Metric(
+                name="relevance_per_class",
+                header="K = {column}",
+                gain=False,
+                aside=" ({connected:.3f}; {isolated:.0%})",
+                legend="K: of the classes that share one of the K largest weights with a class, the share with its "
+                "superclass; mean over all classes, 0 for those without a neighbour; in brackets the mean among those "
+                "that have one, and the share of classes that have none",
+            ),
+            Metric(
+                name="relevance_matched",
+                aside=" ({null:.3f}; {top_k:.3g})",
+                legend="neighbours: the mean among classes that have one, at the K that gives a class so many; in "
+                "brackets chance (classes permuted among superclasses) and K; gains are of what lies above chance, at "
+                "equal numbers of neighbours",
+            ),
+        ],
+        hidden=[Metric(name="relevance", gain=False)],
         order=40,
-        legend="relevance: share of the classes with a common feature that have the same superclass, mean over "
-        "classes, for the K largest weights of each class; in brackets chance (classes permuted among superclasses) "
-        "and the neighbours of a class; gains are of what lies above chance",
         unit="",
         digits=3,
-        aside=" ({null:.3f}; {neighbours:.1f})",
         chance="null",
-        extras=["null", "null_low", "null_high", "base_rate", "neighbours", "features", "isolated"],
+        extras=[
+            "null",
+            "null_low",
+            "null_high",
+            "base_rate",
+            "neighbours",
+            "features",
+            "isolated",
+            "connected",
+            "top_k",
+        ],
         remarks=[
             Remark(field="base_rate", text="base rate: {value:.3f} of the other classes lie in a class's superclass")
         ],
@@ -95,8 +126,17 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
     ) -> Iterator[Planned[RelevanceJob]]:
         """One job, on the head at all labels."""
         (probe,) = (job for job in before["probe"] if job.config.fraction == 1)
-        job = RelevanceJob(data=arm.labelled(), seed=seed, **asked.model_dump())
+        data = arm.labelled()
+        counts = [count for count in asked.neighbours if 2 * count < len(data.classes)]
+        job = RelevanceJob(data=data, seed=seed, **asked.model_dump() | {"neighbours": counts})
         yield Planned(job, inputs={"probe": probe.digest})
+
+    def owes(self, entry: Mapping[str, Any]) -> list[FigureKey]:
+        """For each K, and for each number of neighbours."""
+        known = {True: "relevance_matched", False: "relevance_per_class"}
+        return [
+            (column, 1.0, known[column.endswith(NEIGHBOURS)], entry["representation"]) for column in entry["columns"]
+        ]
 
     def run(self, job: RelevanceJob, workspace: Workspace) -> dict[str, Any]:
         """Two rows for each head and K; the features and neighbours of each class stand in `graphs`."""
@@ -114,12 +154,15 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
             if head["representation"] != "h" and workspace.parts.groups is not None:
                 L, V = workspace.parts.groups  # features in the paper's order: number v of group l is l*V + v
                 weight = sem.to_group_major(weight, L=L, V=V)
-            for k in job.top_k:
-                found = class_graph.measure(
-                    weight.numpy(), superclass, top_k=k, permutations=job.permutations, seed=seed
-                )
+            weight = weight.numpy()
+            found_k = [(f"{count}{NEIGHBOURS}", class_graph.least_k(weight, count)) for count in job.neighbours]
+            for column, k in [*((str(k), k) for k in job.top_k), *found_k]:
+                found = class_graph.measure(weight, superclass, top_k=k, permutations=job.permutations, seed=seed)
+                matched = column.endswith(NEIGHBOURS)
+                # Classes without neighbours count in neither relevance nor chance where arms are compared.
+                share = max(1 - found.without_neighbours, 1 / len(superclass)) if matched else 1.0
                 shared = {
-                    "column": str(k),
+                    "column": column,
                     "fraction": 1.0,
                     "representation": head["representation"],
                     "tau_d": head["tau_d"],
@@ -128,15 +171,23 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
                     "neighbours": found.neighbours_per_class,
                     "features": found.distinct_features,
                     "isolated": found.without_neighbours,
+                    "connected": found.connected,
+                    "top_k": k,
                     "notes": [],
                 }
                 null = {"null": found.null.mean, "null_low": found.null.low, "null_high": found.null.high}
-                per_class = head["metric"].replace("top1", "relevance_per_class")
-                rows.append(shared | null | {"metric": per_class, "value": found.per_class})
-                rows.append(shared | {"metric": head["metric"].replace("top1", "relevance"), "value": found.relevance})
-                graphs.append({"column": str(k), "metric": per_class, "representation": head["representation"]}
+                null = {name: value / share for name, value in null.items()}
+                main = "relevance_matched" if matched else "relevance_per_class"
+                metric = head["metric"].replace("top1", main)
+                value = found.connected if matched else found.per_class
+                rows.append(shared | null | {"metric": metric, "value": value})
+                if not matched:
+                    whole = head["metric"].replace("top1", "relevance")
+                    rows.append(shared | {"metric": whole, "value": found.relevance})
+                graphs.append({"column": column, "metric": metric, "representation": head["representation"]}
                               | {"features": found.features, "neighbours": found.neighbours})  # fmt: skip
-                workspace.progress(len(graphs), len(heads) * len(job.top_k), f"{found.per_class:.3f}")
+                total = len(heads) * (len(job.top_k) + len(job.neighbours))
+                workspace.progress(len(graphs), total, f"{found.per_class:.3f}")
         return {"rows": rows, "classes": job.data.classes, "graphs": graphs}
 
     def draw(self, rows: Sequence[Row], look: Look) -> Drawn:

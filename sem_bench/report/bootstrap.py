@@ -3,10 +3,13 @@
 It says how much the difference depends on which images are in the test set, and nothing about seeds.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
+from sem_bench.report.row import Predictions
 
 Right = npt.NDArray[np.bool_]
 
@@ -18,17 +21,38 @@ def paired(right_a: Right, right_b: Right, *, resamples: int = 2000, seed: int) 
     """
     if right_a.shape != right_b.shape or right_a.ndim != 1 or not len(right_a):
         raise ValueError(f"two answers for each image expected, not {right_a.shape} and {right_b.shape}")
+    return averaged(right_a[None], right_b[None], resamples=resamples, seed=seed)
+
+
+def averaged(right_a: Right, right_b: Right, *, resamples: int = 2000, seed: int) -> tuple[float, float, float]:
+    """The mean difference of R pairs of heads, likewise: all of them on the same resampled images.
+
+    right_a and right_b (R, N). ValueError as above.
+    """
+    if right_a.shape != right_b.shape or right_a.ndim != 2 or not right_a.size:
+        raise ValueError(f"two answers for each image expected, not {right_a.shape} and {right_b.shape}")
     if right_a.dtype != np.bool_ or right_b.dtype != np.bool_:
         raise ValueError(f"right or wrong expected, not {right_a.dtype} and {right_b.dtype}")
     if resamples < 1:
         raise ValueError(f"at least 1 resample, not {resamples}")
-    n = len(right_a)
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    # Images that both get right, or neither, cancel out: of a resample only these counts matter.
-    counts = np.array([only_a, only_b, n - only_a - only_b])
+    pairs, n = right_a.shape
+    # Images with the same difference are alike: of a resample only the counts of each difference matter.
+    values, counts = np.unique(right_a.sum(0, dtype=np.int64) - right_b.sum(0, dtype=np.int64), return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
-    low, high = np.percentile(100 * (drawn[:, 0] - drawn[:, 1]) / n, [2.5, 97.5])
-    return 100 * (only_a - only_b) / n, float(low), float(high)
+    low, high = np.percentile(100 * (drawn @ values) / (n * pairs), [2.5, 97.5])
+    return 100 * int(counts @ values) / (n * pairs), float(low), float(high)
+
+
+def of_pairs(pairs: Sequence[tuple[Predictions, Predictions]], *, seed: int) -> tuple[float, float, float] | None:
+    """`averaged` over the predictions of arms and their baselines.
+
+    None where there are none, where one cannot be read, or where they are not of the same number of images.
+    """
+    try:
+        right = [[read_predictions(at.path, rows=at.rows, images=at.images)[at.row] for at in pair] for pair in pairs]
+        return averaged(np.array([a for a, _ in right]), np.array([b for _, b in right]), seed=seed)
+    except (OSError, ValueError):
+        return None
 
 
 def read_predictions(path: Path, *, rows: int, images: int) -> Right:

@@ -4,7 +4,6 @@ The arithmetic is that of fractions, in which differences and means are not roun
 its total. In print each part is the difference of two rounded sums, and they add up too.
 """
 
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
-from sem_bench.report.gains import Cell, Interval, interval, seeds_text
+from sem_bench.report.gains import Cell, Pooled, crossed, holm, interval, p_value, seeds_text
 from sem_bench.report.layout import Contrast, Reading, Table
 from sem_bench.report.results import UNKNOWN
 from sem_bench.report.row import ARM, METHOD, TABLE, Row, embedding_key, grouped
@@ -39,8 +38,8 @@ Line = list[tuple[Row, Seeds]]  # the contrasts of an arm
 def contrast_rows(cells: Sequence[Cell], tables: Mapping[str, Table]) -> list[Row]:
     """A row for each contrast of each arm that has a temperature, and of several methods together; in points.
 
-    `mean` is the difference, paired by seed, and `gain` the same with its interval; `by_seed` has each seed's. A
-    contrast whose arms the suite lacks has no row; one of missing results is a hole.
+    `mean` is the difference, paired by seed, and `gain` the same with its interval. A contrast whose arms the suite
+    lacks has no row; one of missing results is a hole.
     """
     found: list[Row] = []
     for table in {table.name: table for table in tables.values() if table.contrasts}.values():
@@ -52,28 +51,6 @@ def contrast_rows(cells: Sequence[Cell], tables: Mapping[str, Table]) -> list[Ro
                 lines += filter(None, (list(_line(table, arm, part)) for arm in arms))
             found += [row for line in [*lines, *_pooled(lines)] for row, _ in line]
     return found
-
-
-def crossed(values: Sequence[Sequence[float]]) -> Interval:
-    """Mean and 95 % interval of methods x seeds, for new methods and new seeds of their kind.
-
-    All methods share what a seed draws, and all seeds share the methods: both spreads count. The variance of the mean
-    is the sum of that of the methods' means and that of the seeds' means, which counts what is left twice and so errs
-    to the wide side; degrees of freedom after Satterthwaite (1946). One seed, or one method: no interval.
-    """
-    from scipy.special import stdtrit
-
-    methods, seeds = [statistics.fmean(line) for line in values], list(map(statistics.fmean, zip(*values, strict=True)))
-    mean = statistics.fmean(methods)
-    if len(methods) < 2 or len(seeds) < 2:
-        return mean, None, None
-    parts = [(statistics.variance(means) / len(means), len(means) - 1) for means in (methods, seeds)]
-    total = sum(variance for variance, _ in parts)
-    if total == 0:
-        return mean, mean, mean
-    freedom = total**2 / sum(variance**2 / degrees for variance, degrees in parts)
-    half = float(stdtrit(freedom, 0.975)) * math.sqrt(total)
-    return mean, mean - half, mean + half
 
 
 def _parted(cells: Sequence[Cell], names: Sequence[str]) -> list[list[Cell]]:
@@ -143,7 +120,8 @@ def _difference(of: Cell | str, less: Cell | str) -> Difference:
 
 def _row(arm: Row, contrast: Contrast, one: Difference) -> Row:
     plain = replace(arm, metric=contrast.name, representation=DIFFERENCE, main=DIFFERENCE, tau_d=None, choices="")
-    around = interval([float(value) for value in one.seeds.values()])
+    values = [float(value) for value in one.seeds.values()]
+    around = Pooled(*interval(values), p_value(values), len(values))
     notes = [one.why] if one.why else list(one.notes)
     return _filled(plain, one.seeds, around, notes=notes, of=one.of, less=one.less)
 
@@ -168,7 +146,8 @@ def _pooled_row(found: Line, methods: int) -> tuple[Row, Seeds]:
     first = found[0][0]
     common = set.intersection(*(set(seeds) for _, seeds in found)) if len(found) == methods else set()
     seeds = {seed: sum((one[seed] for _, one in found), Fraction(0)) / methods for seed in sorted(common)}
-    around = crossed([[float(one[seed]) for seed in seeds] for _, one in found]) if seeds else (None, None, None)
+    values = [[float(one[seed]) for seed in seeds] for _, one in found]
+    around = crossed(values) if len(seeds) > 1 else Pooled()
     alike = len({row.key(["embedding_config"]) for row, _ in found}) == 1
     notes = [] if alike else ["temperatures as each method's recipe has them"]
     notes += [] if seeds else ["results are missing"]
@@ -179,23 +158,22 @@ def _pooled_row(found: Line, methods: int) -> tuple[Row, Seeds]:
     return _filled(row, seeds, around, notes=notes, **sides), seeds
 
 
-def _filled(row: Row, seeds: Seeds, around: Interval, *, notes: list[str], of: float | None, less: float | None) -> Row:
+def _filled(row: Row, seeds: Seeds, around: Pooled, *, notes: list[str], of: float | None, less: float | None) -> Row:
     """A row with its numbers: the mean is exact until it becomes a float."""
-    extra: dict[str, Any] = {"of": of, "less": less, "by_seed": {str(seed): float(at) for seed, at in seeds.items()}}
-    if not seeds:
-        none: dict[str, Any] = dict.fromkeys(("mean", "std", "gain", "gain_low", "gain_high"))
-        return replace(row, **none, n=0, notes=notes, extra=extra)
-    mean, several = float(mean_of(seeds)), len(seeds) > 1
+    values = [float(value) for value in seeds.values()]
+    mean = float(mean_of(seeds)) if seeds else None
     return replace(
         row,
         mean=mean,
-        std=statistics.stdev(map(float, seeds.values())) if several else None,
-        n=len(seeds),
+        std=statistics.stdev(values) if len(values) > 1 else None,
+        n=len(values),
         gain=mean,
-        gain_low=around[1],
-        gain_high=around[2],
+        gain_low=around.low,
+        gain_high=around.high,
+        gain_p=around.p,
+        gain_by_seed=[[seed, float(value)] for seed, value in seeds.items()],
         notes=notes,
-        extra=extra,
+        extra={"of": of, "less": less},
     )
 
 
@@ -212,13 +190,15 @@ def contrast_table(layout: Table, rows: Sequence[Row], title: str) -> TextTable:
     lines = grouped(rows, lambda row: row.key(ARM))
     there = {row.metric for row in rows}
     shown = [contrast for contrast in layout.contrasts if contrast.name in there]
+    tested = [row.gain_p for row in rows if row.gain_p is not None]
+    survives = holm(tested)
     notes: dict[str, int] = {}
     body = []
     for line in lines.values():
         found = {row.metric: row for row in line}
         printed = printed_means(layout, found)
         cells = [TextCell(line[0].method_label), TextCell(line[0].embedding_label)]
-        cells += [_cell(found.get(contrast.name), printed, layout.digits, notes) for contrast in shown]
+        cells += [_cell(found.get(contrast.name), printed, layout.digits, notes, survives) for contrast in shown]
         body.append(cells)
     counts = sorted({row.n for row in rows if row.mean is not None})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
@@ -227,7 +207,9 @@ def contrast_table(layout: Table, rows: Sequence[Row], title: str) -> TextTable:
         layout.legend,
     ]
     legend += [f"{contrast.name}: {contrast.legend}" for contrast in shown]
-    legend += ["bold: the interval excludes 0, and there are at least 3 seeds"] if counts and counts[-1] > 2 else []
+    if tested:
+        legend.append("bold: the interval excludes 0, and there are at least 3 seeds")
+        legend.append(f"{len(tested)} comparisons; *: survives Holm's correction over all of them at 5 %")
     if any(line[0].method.startswith("pooled") for line in lines.values()):
         legend.append("pooled (k): mean of k methods; its interval is for new methods and new seeds of their kind")
     if any(row.mean is None for row in rows):
@@ -262,7 +244,9 @@ def printed_means(layout: Table, found: Mapping[str, Row]) -> dict[str, float]:
     return rounded
 
 
-def _cell(row: Row | None, printed: Mapping[str, float], digits: int, notes: dict[str, int]) -> TextCell:
+def _cell(
+    row: Row | None, printed: Mapping[str, float], digits: int, notes: dict[str, int], survives: float
+) -> TextCell:
     if row is None:
         return TextCell()
     marks = tuple(notes.setdefault(note, len(notes) + 1) for note in row.notes)
@@ -271,6 +255,6 @@ def _cell(row: Row | None, printed: Mapping[str, float], digits: int, notes: dic
     low, high, text = row.gain_low, row.gain_high, f"{printed[row.metric]:+.{digits}f}"
     if low is None or high is None:
         return TextCell(text, marks=marks)
-    return TextCell(
-        f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]", bold=row.n >= 3 and (low > 0 or high < 0), marks=marks
-    )
+    star = "*" * (row.gain_p is not None and row.gain_p <= survives)
+    bold = row.n >= 3 and (low > 0 or high < 0)
+    return TextCell(f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]{star}", bold=bold, marks=marks)

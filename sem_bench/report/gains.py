@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sem_bench.base.digest import canonical_json
-from sem_bench.report.layout import FIXED_TAU, Metric
-from sem_bench.report.results import UNKNOWN, Predictions
-from sem_bench.report.row import BASELINE, METHOD, Row
+from sem_bench.report.layout import FIXED_TAU, PRIMARY, Metric
+from sem_bench.report.results import UNKNOWN
+from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, Predictions, Row
+
+NO_BETTER = "no better than the random backbone"
 
 Interval = tuple[float | None, float | None, float | None]  # mean, low, high
 
@@ -24,10 +26,87 @@ def interval(values: Sequence[float]) -> Interval:
     return mean, mean - half, mean + half
 
 
-def pooled(gains: Sequence[float | None]) -> Interval:
-    """The `interval` over methods' mean gains, the methods as units; a hole among them makes it a hole."""
-    there = [gain for gain in gains if gain is not None]
-    return interval(there) if len(there) == len(gains) else (None, None, None)
+def p_value(values: Sequence[float]) -> float | None:
+    """Of the two-sided t-test that their mean is 0; below two values there is none."""
+    mean, low, high = interval(values)
+    if mean is None or low is None or high is None:
+        return None
+    return _two_sided(mean, statistics.stdev(values) / math.sqrt(len(values)), len(values) - 1)
+
+
+def _two_sided(mean: float, error: float, df: float) -> float:
+    """The p-value of a mean with this standard error and these degrees of freedom."""
+    from scipy.special import stdtr
+
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    return 2 * float(stdtr(df, -abs(mean) / error))
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """The mean gain of several methods; an interval and its p-value from two seeds on that all of them share."""
+
+    mean: float | None = None  # None: a hole among them
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    seeds: int = 0
+
+
+def pooled(rows: Sequence[Row | None]) -> Pooled:
+    """Over the gains of methods on the same data; a hole among them makes it a hole."""
+    gains = [row.gain for row in rows if row is not None and row.gain is not None]
+    if not gains or len(gains) < len(rows):
+        return Pooled()
+    by_method = [{int(seed): gain for seed, gain in row.gain_by_seed} for row in rows if row is not None]
+    seeds = [seed for seed in by_method[0] if all(seed in own for own in by_method)]
+    if len(rows) < 2 or len(seeds) < 2 or any(len(own) > len(seeds) for own in by_method):
+        return Pooled(statistics.fmean(gains), seeds=len(seeds))  # seeds that only some methods have pair with nothing
+    return crossed([[own[seed] for seed in seeds] for own in by_method])
+
+
+def crossed(gains: Sequence[Sequence[float]]) -> Pooled:
+    """The mean of gains (methods, seeds) with a 95 % interval for other methods of this kind and other seeds.
+
+    Both are random and crossed (Searle, Casella and McCulloch, 1992, chapter 4): methods share the draw of a seed, so
+    neither are methods independent of each other nor seeds. The variance of the mean is estimated from the mean
+    squares of methods, seeds and rest as (methods + seeds - rest) / (number of gains), and never below what methods or
+    seeds alone give; the degrees of freedom are Satterthwaite's. Two of each are needed.
+    """
+    from scipy.special import stdtrit
+
+    m, s = len(gains), len(gains[0])
+    mean = statistics.fmean(value for own in gains for value in own)
+    methods = [statistics.fmean(own) - mean for own in gains]
+    seeds = [statistics.fmean(column) - mean for column in zip(*gains, strict=True)]
+    rest = [
+        value - mean - method - seed
+        for own, method in zip(gains, methods, strict=True)
+        for value, seed in zip(own, seeds, strict=True)
+    ]
+    of_methods = s * math.fsum(d * d for d in methods) / (m - 1)
+    of_seeds = m * math.fsum(d * d for d in seeds) / (s - 1)
+    of_rest = math.fsum(d * d for d in rest) / ((m - 1) * (s - 1))
+    variance, df = of_methods + of_seeds - of_rest, 1.0
+    if variance <= max(of_methods, of_seeds):
+        variance, df = max((of_methods, m - 1), (of_seeds, s - 1))
+    else:
+        parts = (of_methods, m - 1), (of_seeds, s - 1), (of_rest, (m - 1) * (s - 1))
+        df = variance**2 / math.fsum(square**2 / own for square, own in parts)
+    error = math.sqrt(variance / (m * s))
+    half = float(stdtrit(df, 0.975)) * error
+    return Pooled(mean, mean - half, mean + half, _two_sided(mean, error, df), s)
+
+
+def holm(p_values: Sequence[float], level: float = 0.05) -> float:
+    """The largest of the p-values that survives Holm's correction (1979) over all of them; below 0 if none does."""
+    largest = -1.0
+    for number, p in enumerate(sorted(p_values)):
+        if p * (len(p_values) - number) > level:
+            break
+        largest = p
+    return largest
 
 
 @dataclass(frozen=True)
@@ -45,6 +124,12 @@ class Cell:
     pretrained: dict[int, str]  # digest of what made the backbone
 
     @property
+    def floor(self) -> str:
+        """What a figure and that of the random backbone have in common."""
+        names = ("table", "backbone", "dataset", "recipe", "epochs", "column", "fraction")
+        return canonical_json([*map(self.row.get, names), self.row.metric.replace(FIXED_TAU, "")])
+
+    @property
     def place(self) -> str:
         """What an arm's row and its `none` row have in common."""
         names = ("table", *METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
@@ -57,68 +142,114 @@ def seeds_text(seeds: Sequence[int]) -> str:
 
 
 def with_gains(cells: Sequence[Cell]) -> list[Row]:
-    """The rows of cells; those of arms with an embedding with their gain over the baseline, but of errors."""
-    baselines: dict[str, dict[str, Cell]] = {}
+    """The rows of cells; those of arms with an embedding with their gain over the baseline, but of errors.
+
+    Figures that do not beat the random backbone say so, and so do gains over such a baseline.
+    """
+    baselines = _baselines(cells)
+    floors = {cell.floor: cell for cell in cells if cell.row.method == FLOOR}
+    low = {id(cell) for cell in cells if _at_the_floor(cell, floors.get(cell.floor))}
+    rows = []
+    for cell in cells:
+        row = cell.row
+        if not (row.baseline or not cell.metric.gain):
+            own = baselines.get(cell.place, [])
+            row = _with_gain(cell, own, floored=any(id(base) in low for base in own))
+        rows.append(replace(row, notes=[*row.notes, NO_BETTER]) if id(cell) in low else row)
+    return rows
+
+
+def spreads(cells: Sequence[Cell]) -> list[float]:
+    """The standard deviation over seeds of each arm's gain in the primary contrast, in points; of three seeds or more.
+
+    The contrast is at tau_d = tau, where an arm has a temperature.
+    """
+    baselines, by_arm = _baselines(cells), dict[str, list[float]]()
+    for cell in sorted(cells, key=lambda cell: cell.row.metric.endswith(FIXED_TAU)):  # the last one counts
+        row = cell.row
+        if row.column == PRIMARY and cell.metric.gain and not row.baseline and row.representation == row.main:
+            by_arm[row.key(ARM)] = list(_gains(cell, baselines.get(cell.place, []))[0].values())
+    return [statistics.stdev(gains) for gains in by_arm.values() if len(gains) >= 3]
+
+
+def _baselines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """The baselines of each place, each once."""
+    found: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         if cell.row.baseline and cell.metric.gain:
-            baselines.setdefault(cell.place, {})[canonical_json(cell.row.digests)] = cell
-    return [
-        cell.row
-        if cell.row.baseline or not cell.metric.gain
-        else _with_gain(cell, list(baselines.get(cell.place, {}).values()))
-        for cell in cells
-    ]
+            found.setdefault(cell.place, {})[canonical_json(cell.row.digests)] = cell
+    return {place: list(own.values()) for place, own in found.items()}
 
 
-def _with_gain(cell: Cell, baselines: Sequence[Cell]) -> Row:
-    (gain, low, high), note = _gain(cell, baselines)
+def _at_the_floor(cell: Cell, floor: Cell | None) -> bool:
+    """Whether a figure does not beat that of a random backbone.
+
+    From three paired seeds on the interval of the difference decides, below it each seed's test images, where it is
+    known which of them are right.
+    """
+    if floor is None or floor is cell or not cell.metric.gain or cell.absent or floor.absent:
+        return False
+    common = [seed for seed in cell.values if seed in floor.values]
+    differences = [cell.values[seed] - floor.values[seed] for seed in common]
+    if len(common) >= 3:
+        return (interval(differences)[1] or 0.0) <= 0
+    low = {int(seed): least for seed, _, least, _ in _bootstrap(cell, floor)} if cell.metric.images else {}
+    return any(low.get(seed, difference) <= 0 for seed, difference in zip(common, differences, strict=True))
+
+
+def _with_gain(cell: Cell, baselines: Sequence[Cell], *, floored: bool) -> Row:
+    gains, note = _gains(cell, baselines)
     notes = [note] if note else []
-    bootstrap = _bootstrap(cell, baselines[0]) if gain is not None and cell.metric.images else []
+    notes += [f"{BASELINE} is {NO_BETTER}"] * (floored and bool(gains))
+    gain, low, high = interval(list(gains.values()))
+    pairs = _pairs(cell, baselines[0]) if gains and cell.metric.images else {}
     return replace(
         cell.row,
         gain=gain,
         gain_low=low,
         gain_high=high,
-        bootstrap=bootstrap,
+        gain_p=p_value(list(gains.values())),
+        gain_by_seed=[[seed, value] for seed, value in gains.items()],
+        bootstrap=_bootstrap(cell, baselines[0]) if pairs else [],
+        pairs=tuple(pairs.values()),
         notes=cell.row.notes + notes,
         gain_notes=notes,
     )
 
 
-def _gain(cell: Cell, baselines: Sequence[Cell]) -> tuple[Interval, str]:
-    hole: Interval = (None, None, None)
+def _gains(cell: Cell, baselines: Sequence[Cell]) -> tuple[dict[int, float], str]:
+    """The gain of each seed that both have, and what is to be said of them, or why there are none."""
     if cell.external:
-        return hole, "external encoders are no pair: no gain"
+        return {}, "external encoders are no pair: no gain"
     if len(baselines) != 1:
-        return hole, f"{'several' if baselines else 'no'} {BASELINE} arms to compare with: no gain"
+        return {}, f"{'several' if baselines else 'no'} {BASELINE} arms to compare with: no gain"
     (base,) = baselines
     if cell.absent:
-        return hole, ""  # the cell's own note says why
+        return {}, ""  # the cell's own note says why
     if base.absent:
-        return hole, f"the {BASELINE} arm has holes ({base.absent}): no gain"
+        return {}, f"the {BASELINE} arm has holes ({base.absent}): no gain"
     common = [seed for seed in cell.values if seed in base.values]
     if cell.attached and any(cell.pretrained[s] != base.pretrained[s] for s in common):
-        return hole, f"stands on another pretraining than {BASELINE}: no gain"
+        return {}, f"stands on another pretraining than {BASELINE}: no gain"
     for here, there in ((cell.settings[seed], base.settings[seed]) for seed in common):
         if here != there or here == UNKNOWN:
-            return hole, f"{here} against {there}: no gain"
-    gain = interval([cell.values[seed] - base.values[seed] for seed in common])
+            return {}, f"{here} against {there}: no gain"
+    gains = {seed: cell.values[seed] - base.values[seed] for seed in common}
     whole = len(common) == len(cell.values) == len(base.values)
-    return gain, "" if whole else f"only {seeds_text(common) if common else 'no seed'} paired in the gain"
+    return gains, "" if whole else f"only {seeds_text(common) if common else 'no seed'} paired in the gain"
+
+
+def _pairs(cell: Cell, base: Cell) -> dict[int, tuple[Predictions, Predictions]]:
+    """Where it stands, seed by seed, which test images the two get right."""
+    return {
+        seed: (cell.predictions[seed], base.predictions[seed])
+        for seed in sorted(cell.predictions.keys() & base.predictions.keys())
+    }
 
 
 def _bootstrap(cell: Cell, base: Cell) -> list[list[float]]:
     """[seed, gain, low, high] of each seed's own run: a paired 95 % bootstrap over its test images, not over seeds."""
-    from sem_bench.report.bootstrap import paired, read_predictions
+    from sem_bench.report.bootstrap import of_pairs
 
-    found = []
-    for seed in sorted(cell.predictions.keys() & base.predictions.keys()):
-        right = []
-        for at in (cell.predictions[seed], base.predictions[seed]):
-            try:
-                right.append(read_predictions(at.path, rows=at.rows, images=at.images)[at.row])
-            except (OSError, ValueError):
-                break
-        if len(right) == 2 and len(right[0]) == len(right[1]):
-            found.append([seed, *paired(right[0], right[1], seed=seed)])
-    return found
+    found = ((seed, of_pairs([pair], seed=seed)) for seed, pair in _pairs(cell, base).items())
+    return [[seed, *one] for seed, one in found if one]

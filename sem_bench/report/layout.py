@@ -9,6 +9,8 @@ from sem_bench.config.fields import Model, Name
 
 FIXED_TAU = "_fixed_tau"  # ends a metric that is also reported at the temperature of pretraining, without search
 
+PRIMARY = "100%"  # the column of the suite's first table whose gain at the fixed temperature is the primary contrast
+
 
 def _filled_with(**example: object) -> AfterValidator:
     def check(text: str) -> str:
@@ -30,6 +32,7 @@ class Metric(Model):
     images: bool = False  # predictions.bin counts it image by image, so a bootstrap over images applies
     published: bool = False  # whether the numbers of results/published are this one
     legend: str = ""  # a line below tables that have it
+    aside: str = ""  # behind its means instead of the table's
 
 
 class Remark(Model):
@@ -87,7 +90,8 @@ class Table(Model):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        named = {name for _, name, *_ in Formatter().parse(self.aside) if name} | ({self.chance} - {""})
+        asides = [self.aside, *(metric.aside for metric in (*self.metrics, *self.hidden))]
+        named = {name for text in asides for _, name, *_ in Formatter().parse(text) if name} | ({self.chance} - {""})
         if unknown := sorted(named - set(self.extras)):
             raise ValueError(f"chance and aside name fields of `extras`, and {unknown[0]!r} is none")
         return self

@@ -3,16 +3,18 @@
 Nothing is averaged over a hole.
 """
 
+import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report import published
 from sem_bench.report.contrasts import contrast_rows
-from sem_bench.report.gains import Cell, seeds_text, with_gains
+from sem_bench.report.gains import Cell, seeds_text, spreads, with_gains
 from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.layout import Table
 from sem_bench.report.results import Evaluated, Key, Manifest, Measurement, evaluated
@@ -29,6 +31,16 @@ def evaluation_rows(found: Sequence[Manifest], folders: JobFolders) -> list[Row]
         cells = _cells(manifest, folders)
         rows += with_gains(cells) + contrast_rows(cells, manifest.tables)
     return rows
+
+
+def gain_spreads(manifest: Manifest, folders: JobFolders) -> list[float]:
+    """`spreads` of what is there of the suite's first table, at all labels."""
+    arms = {
+        arm: own
+        for arm, jobs in manifest.arms.items()
+        if manifest.tables[jobs[0].kind].headline and (own := [job for job in jobs if job.fraction == 1])
+    }
+    return spreads(_cells(replace(manifest, arms=arms), folders))
 
 
 def _cells(manifest: Manifest, folders: JobFolders) -> list[Cell]:
@@ -96,6 +108,8 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
         marker=job.marker,
         apart=(key.tau_d,) if table.every else (),
         choices=choices,
+        setting="" if pools else next(iter(settings.values()), ""),
+        guess=_guess(config) if table.headline else None,
     )
     single = {seed: run.figures[key][0].predictions for seed, run in used.items() if len(run.figures[key]) == 1}
     if counterpart := published.match(row, metric):
@@ -114,6 +128,14 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
         attached=bool(job.baseline),
         pretrained={seed: run.job.pretrained for seed, run in used.items()},
     )
+
+
+@cache
+def _guess(config: str) -> float | None:
+    """What guessing among the classes gives, in percent, by the configuration of an evaluation."""
+    data = json.loads(config or "{}").get("data")
+    classes = data.get("classes") if isinstance(data, dict) else None
+    return 100 / len(classes) if isinstance(classes, list) and classes else None
 
 
 def _choices(chosen: Mapping[float | None, int]) -> str:

@@ -20,7 +20,7 @@ from sem_bench.errors import UserError
 from sem_bench.report.file_models import FigureRow, JobEntry, ManifestFile
 from sem_bench.report.job_folder import READ_BY_TABLES, JobFolders, Look, Result
 from sem_bench.report.layout import Table
-from sem_bench.report.row import FigureKey, main_representation
+from sem_bench.report.row import FigureKey, Predictions, main_representation
 
 UNKNOWN = "unknown"
 
@@ -33,16 +33,6 @@ class Key(NamedTuple):
     metric: str
     representation: str
     tau_d: float | None = None  # in tables that have a line for each
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Where it stands which test images a figure counts as right: a row of a predictions.bin."""
-
-    path: Path
-    row: int
-    rows: int
-    images: int
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sem_bench.base.digest import canonical_json
@@ -12,8 +13,19 @@ TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")  # what the rows of
 BASELINE = "none"  # the type of embedding that gains are counted from, a method without any
 K = TypeVar("K")
 FigureKey = tuple[str, float, str, str]  # column, fraction, metric, representation
+FLOOR = "random_backbone"  # the method of the arm that nobody trained: what every other one has to beat
 # For manifests that do not say which representation stands for a job's arm.
 _MAIN = {"none": "h", "linear": "z", "sem": "sem", "gumbel": "sem", "untrained": "sem"}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Where it stands which test images a figure counts as right: a row of a predictions.bin."""
+
+    path: Path
+    row: int
+    rows: int
+    images: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +53,8 @@ class Row:
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None
+    gain_p: float | None = None  # of the paired t-test that the interval belongs to
+    gain_by_seed: list[list[float]] = field(default_factory=list)  # [seed, gain] of the seeds that are paired
     bootstrap: list[list[float]] = field(default_factory=list)  # [seed, gain, low, high] over the test images
     published: dict[str, Any] | None = None
     digests: list[str]
@@ -52,6 +66,9 @@ class Row:
     apart: tuple[Any, ...] = ()  # what else tells it from the rows of its arm, column, metric and representation
     twin: int = 0  # its number among rows alike, whose results differ in configuration
     gain_notes: list[str] = field(default_factory=list)  # those of `notes` that are about the gain alone
+    pairs: tuple[tuple[Predictions, Predictions], ...] = ()  # of the arm and its baseline, seed by seed
+    setting: str = ""  # device kind and precision, where all seeds agree in it
+    guess: float | None = None  # what guessing gives, in percent, where the number of classes is known
     choices: str = ""  # the one of `notes` that says which temperatures the seeds chose, where they differ
 
     @property
@@ -72,7 +89,11 @@ class Row:
     @property
     def method_label(self) -> str:
         """The method as tables and figures say it."""
-        return self.method + (" + IP" if self.ip is not None else "")
+        return (
+            self.method.replace("_", " ")
+            if self.method == FLOOR
+            else self.method + (" + IP" if self.ip is not None else "")
+        )
 
     @property
     def embedding_label(self) -> str:

@@ -7,19 +7,19 @@ format is the business of sem_bench.report.formats.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.contrasts import contrast_table
-from sem_bench.report.gains import Interval, pooled
-from sem_bench.report.layout import Table
-from sem_bench.report.row import ARM, BASELINE, METHOD, TABLE, Row, embedding_key, grouped
+from sem_bench.report.gains import Pooled, holm, pooled
+from sem_bench.report.layout import PRIMARY, Table
+from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, TABLE, Row, embedding_key, grouped
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
 
-GAIN = (
-    f"gain: arm - {BASELINE} of the same method, paired by seed, with its 95 % t-interval; "
-    "bold where this excludes 0 and n >= 3"
-)
+GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
+INTERVAL = ", with its 95 % t-interval; bold where this excludes 0, n >= 3 and the baseline beats the random backbone"
+ENOUGH = 3  # seeds, and methods of a pooled line, from which on a gain can be bold
+SURVIVES = "*"
 
 
 def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
@@ -64,30 +64,33 @@ class _Layout:
         first = list(dict.fromkeys(column for column, _ in found))
         self.columns = sorted(found, key=lambda at: (first.index(at[0]), order.index(at[1])))
         self.lines = _lines(rows, every=self.layout.every)
-        whole = ("100%", order[0])
+        whole = (PRIMARY, order[0])
         self.reference = whole if whole in self.columns else self.columns[0]
         self.embedded = any(not row.baseline for row in rows)
         self.published = {(row.column, row.metric) for row in rows if row.published}
         self.footnotes: dict[str, int] = {}
         self.bootstrapped = False
+        self.pools = [_Pool(lines, self._gained(lines)) for lines in self._alike()]
+        self.gains = self._compared()
+        self.bound = holm([p for p in self.gains if p is not None])
 
     def table(self) -> TextTable:
-        gains = self.embedded and self.layout.gains
         columns, groups = ["method", "embedding"], [0, 0]
         for group, (column, metric) in enumerate(self.columns, 1):
             known = self.layout.metric(metric)
-            columns += [known.header.format(column=column), *["gain"] * (gains and known.gain)]
+            columns += [known.header.format(column=column), *["gain"] * self._has_gains(metric)]
             columns += ["published"] * ((column, metric) in self.published)
             groups += [group] * (len(columns) - len(groups))
         last = [f"h {self.reference[0]}"] * (self.embedded and self.layout.headline)
         body = [self._arm(line) for line in self.lines]
-        pooled_lines = self._pooled(width=len(columns) + len(last)) if gains else []
+        body += self._guess(width=len(columns) + len(last))
+        pooled_lines = [self._pooled_line(pool, len(columns) + len(last)) for pool in self.pools]
         return TextTable(
             title=_title(self.layout, self.rows),
             columns=columns + last,
             groups=groups + [len(self.columns) + 1] * len(last),
             body=body + pooled_lines,
-            legend=self._legend(pools=bool(pooled_lines)),
+            legend=self._legend(),
             notes=list(self.footnotes),
             name=self.layout.name,
         )
@@ -101,9 +104,9 @@ class _Layout:
             TextCell(row.embedding_label + (f": {main}{temperature}" if self.layout.every else "")),
         ]
         for column, metric in self.columns:
-            shown = line.get((column, metric, main))
+            shown = self._shown(line, column, metric)
             cells.append(self._figure(shown or _hole(line, column)))
-            if self.embedded and self.layout.gains and self.layout.metric(metric).gain:
+            if self._has_gains(metric):
                 cells.append(self._gain(shown))
             if (column, metric) in self.published:
                 cells.append(self._published(shown))
@@ -120,20 +123,59 @@ class _Layout:
         digits = self.layout.digits
         spread = "" if row.std is None else f" ± {row.std:.{digits}f}"
         chance = row.get(self.layout.chance)
-        beside = "" if chance is None else self.layout.aside.format_map(row.as_json())
+        aside = self.layout.metric(row.metric).aside or self.layout.aside
+        beside = "" if chance is None else aside.format_map(_Known(row.as_json()))
         return TextCell(f"{row.mean:.{digits}f}{spread}{beside}", marks=marks)
 
     def _gain(self, row: Row | None) -> TextCell:
         if row is None or row.baseline:
             return TextCell()
-        marks = self._marks(row.gain_notes)
-        if row.n == 1 and row.gain is not None and len(row.bootstrap) == 1:
-            _, _, low, high = row.bootstrap[0]
-            self.bootstrapped = True
-            return TextCell(f"{row.gain:+.1f} {{{low:+.1f}, {high:+.1f}}}", marks=marks)
-        # A note beside a gain says that only some seeds were paired: the row's n does not hold. Never bold.
-        n = 0 if row.gain_notes else row.n
-        return _gain((row.gain, row.gain_low, row.gain_high), n=n, digits=self.layout.digits, marks=marks)
+        marks, digits = self._marks(row.gain_notes), self.layout.digits
+        if row.gain is None:
+            return TextCell(HOLE, marks=marks)
+        text = _signed(row.gain, row.gain_low, row.gain_high, digits)
+        if row.n == 1 and len(row.bootstrap) == 1:
+            text += self._braces(*row.bootstrap[0][2:])
+        # A note beside a gain says that only some seeds were paired, or that the baseline is no better than chance.
+        bold = row.n >= ENOUGH and not row.gain_notes and _excludes_zero(row.gain_low, row.gain_high)
+        return TextCell(text + self._mark(row.gain_p), bold=bold, marks=marks)
+
+    def _braces(self, low: float, high: float) -> str:
+        self.bootstrapped = True
+        return f" {{{low:+.{self.layout.digits}f}, {high:+.{self.layout.digits}f}}}"
+
+    def _mark(self, p: float | None) -> str:
+        """Behind a gain that survives the correction for the others of the table."""
+        return SURVIVES if p is not None and p <= self.bound else ""
+
+    def _compared(self) -> list[float | None]:
+        """The p-value of each gain that the table shows; None where it has none."""
+        of_arms = [
+            row.gain_p
+            for line in self.lines
+            for column, metric in self.columns
+            if self._has_gains(metric) and (row := self._shown(line, column, metric)) and row.gain is not None
+        ]
+        return of_arms + [gain.p for pool in self.pools for gain in pool.gains.values() if gain.mean is not None]
+
+    def _has_gains(self, metric: str) -> bool:
+        return self.embedded and self.layout.gains and self.layout.metric(metric).gain
+
+    def _shown(self, line: Line, column: str, metric: str) -> Row | None:
+        """The row of a line that stands in a column."""
+        row = next(iter(line.values()))
+        return line.get((column, metric, row.representation if self.layout.every else row.main))
+
+    def _guess(self, *, width: int) -> list[list[TextCell]]:
+        """A line of what guessing gives, where the number of classes is known."""
+        found = {row.guess for row in self.rows if row.guess is not None}
+        if len(found) != 1:
+            return []
+        line = [TextCell("chance"), TextCell("")]
+        for column, metric in self.columns:
+            line.append(TextCell(f"{next(iter(found)):.{self.layout.digits}f}"))
+            line += [TextCell()] * (self._has_gains(metric) + ((column, metric) in self.published))
+        return [line + [TextCell()] * (width - len(line))]
 
     def _published(self, row: Row | None) -> TextCell:
         found = row and row.published
@@ -144,35 +186,58 @@ class _Layout:
             marks=self._marks([found["note"]] if found["note"] else []),
         )
 
-    def _pooled(self, *, width: int) -> list[list[TextCell]]:
-        """A line for each embedding that several methods have."""
+    def _alike(self) -> list[list[Line]]:
+        """The lines of each embedding that several methods have."""
+        if not (self.embedded and self.layout.gains):
+            return []
         key = embedding_key(self.rows)
         labels: dict[str, list[Line]] = {}
         for line in self.lines:
             row = next(iter(line.values()))
             if not row.baseline:
                 labels.setdefault(canonical_json([key(row), row.ip]), []).append(line)
-        return [self._pooled_line(lines, width) for lines in labels.values() if len(lines) > 1]
+        return [lines for lines in labels.values() if len(lines) > 1]
 
-    def _pooled_line(self, lines: Sequence[Line], width: int) -> list[TextCell]:
-        row = next(iter(lines[0].values()))
-        alike = len({next(iter(line.values())).key(["embedding_config"]) for line in lines}) == 1
+    def _gained(self, lines: Sequence[Line]) -> dict[tuple[str, str], Pooled]:
+        """The pooled gain of each column."""
+        main = next(iter(lines[0].values())).main
+        return {
+            (column, metric): pooled([line.get((column, metric, main)) for line in lines])
+            for column, metric in self.columns
+            if self._has_gains(metric)
+        }
+
+    def _pooled_line(self, pool: "_Pool", width: int) -> list[TextCell]:
+        row = next(iter(pool.lines[0].values()))
+        alike = len({next(iter(line.values())).key(["embedding_config"]) for line in pool.lines}) == 1
         marks = () if alike else self._marks(["temperatures as each method's recipe has them"])
-        name = replace(row, method=f"pooled ({len(lines)})").method_label
+        name = replace(row, method=f"pooled ({len(pool.lines)})").method_label
         cells = [TextCell(name), TextCell(row.embedding_label, marks=marks)]
-        for column, metric in self.columns:
-            shown = [line.get((column, metric, row.main)) for line in lines]
-            gains = pooled([one.gain if one else None for one in shown])
+        for at in self.columns:
             cells.append(TextCell())
-            if self.layout.metric(metric).gain:
-                cells.append(_gain(gains, n=len(lines), digits=self.layout.digits))
-            cells += [TextCell()] * ((column, metric) in self.published)
+            if at in pool.gains:
+                cells.append(self._pooled_gain(pool.gains[at], [line.get((*at, row.main)) for line in pool.lines]))
+            cells += [TextCell()] * (at in self.published)
         return cells + [TextCell()] * (width - len(cells))
+
+    def _pooled_gain(self, gain: Pooled, rows: Sequence[Row | None]) -> TextCell:
+        if gain.mean is None:
+            return TextCell(HOLE)
+        there = [row for row in rows if row is not None]
+        settings = sorted({row.setting for row in there})
+        notes = [f"pools {' and '.join(settings)}"] * (len(settings) > 1)
+        notes += [note for row in there for note in row.gain_notes]
+        text = _signed(gain.mean, gain.low, gain.high, self.layout.digits)
+        if images := _over_images(there):
+            text += self._braces(*images)
+        enough = min(gain.seeds, len(rows)) >= ENOUGH
+        bold = enough and not any(row.gain_notes for row in there) and _excludes_zero(gain.low, gain.high)
+        return TextCell(text + self._mark(gain.p), bold=bold, marks=self._marks(notes))
 
     def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes))
 
-    def _legend(self, *, pools: bool) -> list[str]:
+    def _legend(self) -> list[str]:
         counts = sorted({row.n for row in self.rows if row.mean is not None})
         seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
         plural = "" if seeds == "1" else "s"
@@ -181,28 +246,86 @@ class _Layout:
             f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds",
             *filter(None, [self.layout.legend]),
         ]
-        if self.embedded and self.layout.gains:
-            legend.append(GAIN)
+        if any(self._has_gains(metric) for _, metric in self.columns):
+            several = any(row.gain_low is not None for row in self.rows)
+            legend.append(GAIN + (INTERVAL if several else "; one seed has no interval, and nothing is bold"))
+            legend += self._statistics()
         for remark in self.layout.remarks:
             values = {value for row in self.rows if isinstance(value := _field(row, remark.field), int | float)}
             legend += [remark.text.format(value=value) for value in sorted(values)]
         shown = {metric for _, metric in self.columns}
         legend += [metric.legend for metric in self.layout.metrics if metric.legend and metric.name in shown]
         if self.bootstrapped:
-            legend.append(
-                "in braces: one seed has no interval; how much hangs on its test images (paired 95 % bootstrap)"
-            )
+            legend.append("in braces: how much hangs on the test images alone, none on seeds (paired 95 % bootstrap)")
         if self.embedded and self.layout.headline:
             legend.append("h: the backbone feature of the same network")
         if any(row.choices for row in self.rows):
             legend.append("tau_d is chosen for each seed and draw; the choices are in the notes of the JSON")
-        if pools:
-            legend.append("pooled (k): mean gain of k methods, the methods as units; bold from k = 3 on")
+        if self.pools:
+            legend.append(self._of_pools())
+        if any(row.guess is not None for row in self.rows):
+            legend.append("chance: a guess among the classes")
+        if any(row.method == FLOOR for row in self.rows):
+            legend.append("random backbone: the same network as nobody trained it, with the same probe")
         if self.published:
             legend.append("published: Lavoie et al. (arXiv 2204.00616), with the number of the table")
         if any(row.mean is None for row in self.rows):
             legend.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
         return legend
+
+    def _statistics(self) -> list[str]:
+        """Which gain is the primary one, how many there are, and which of them survive the correction for it."""
+        lines = []
+        if self.layout.headline and PRIMARY in {column for column, _ in self.columns}:
+            lines.append(f"primary: the gain at {PRIMARY} of the labels with tau_d = tau; all others are secondary")
+        elif self.gains:
+            lines.append("all gains here are secondary")
+        tested = sum(p is not None for p in self.gains)
+        if self.gains:
+            text = f"{len(self.gains)} gain{'s' * (len(self.gains) > 1)} in this table"
+            over = "all" if tested == len(self.gains) else f"the {tested} with an interval"
+            test = f"; {SURVIVES}: p < 0.05 after Holm's correction for {over}"
+            lines.append(text + (test if tested else ", none of them tested: that takes seeds"))
+        return lines
+
+    def _of_pools(self) -> str:
+        text = "pooled (k): mean gain of k methods"
+        if not any(gain.low is not None for pool in self.pools for gain in pool.gains.values()):
+            return text + "; without several seeds there is no interval, for methods share data, seed and images"
+        return text + (
+            "; 95 % interval for new seeds and methods of this kind (both random, crossed), not for new data; "
+            f"bold from {ENOUGH} methods and seeds on"
+        )
+
+
+class _Known(dict[str, Any]):
+    """The fields of a row; a dash for one that results of before do not have."""
+
+    def __missing__(self, name: str) -> "_Absent":
+        return _Absent()
+
+
+class _Absent:
+    def __format__(self, form: str) -> str:
+        return HOLE
+
+
+class _Pool(NamedTuple):
+    """The lines of an embedding, and their pooled gain in each column (column, metric)."""
+
+    lines: list[Line]
+    gains: dict[tuple[str, str], Pooled]
+
+
+def _over_images(rows: Sequence[Row]) -> tuple[float, float] | None:
+    """What a pooled gain hangs on its test images: the ends of the paired bootstrap over all runs' predictions."""
+    pairs = [pair for row in rows for pair in row.pairs]
+    if not pairs or any(len(row.pairs) != len(row.gain_by_seed) for row in rows):
+        return None
+    from sem_bench.report.bootstrap import of_pairs
+
+    found = of_pairs(pairs, seed=0)
+    return found and found[1:]
 
 
 def _field(row: Row, path: str) -> Any:
@@ -234,11 +357,11 @@ def _lines(rows: Iterable[Row], *, every: bool) -> list[Line]:
     return [line for arms in methods.values() for line in arms.values()]
 
 
-def _gain(gain: Interval, *, n: int, digits: int = 1, marks: tuple[int, ...] = ()) -> TextCell:
-    mean, low, high = gain
-    if mean is None:
-        return TextCell(HOLE, marks=marks)
-    if low is None or high is None:
-        return TextCell(f"{mean:+.{digits}f}", marks=marks)
-    text = f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
-    return TextCell(text, bold=n >= 3 and (low > 0 or high < 0), marks=marks)
+def _signed(mean: float, low: float | None, high: float | None, digits: int) -> str:
+    """ "+4.3 [+0.5, +8.1]"."""
+    interval = "" if low is None or high is None else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{mean:+.{digits}f}{interval}"
+
+
+def _excludes_zero(low: float | None, high: float | None) -> bool:
+    return low is not None and high is not None and (low > 0 or high < 0)

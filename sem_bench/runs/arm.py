@@ -17,9 +17,9 @@ from sem_bench.evaluation import AnyEvaluation, Planned, Search, Stage, search
 from sem_bench.evaluations.registry import builtin
 from sem_bench.nets.card import EmbeddingCard, EmbeddingSettings, embedding_card
 from sem_bench.nets.encoder_parts import EncoderParts, encoder_parts, own_code
-from sem_bench.report.row import BASELINE
+from sem_bench.report.row import BASELINE, FLOOR
 from sem_bench.runs.job import Cell, Job
-from sem_bench.runs.suite import Grid, Images, Pretrain, Suite
+from sem_bench.runs.suite import Changes, Grid, Images, Pretrain, Suite
 from sem_bench.training.card import MethodCard, Recipe, Training
 from sem_bench.training.job import PRETRAIN, MethodRef, PretrainJob
 
@@ -57,6 +57,24 @@ class Arm:
     weights_digest: str | None = None  # of its bytes
     others: Mapping[str, DataSet] = field(default_factory=dict)  # all data sets of the suite, by name
     evaluations: Mapping[str, AnyEvaluation] = field(default_factory=builtin)  # in their order
+    below: "Arm | None" = None  # the random backbone below another arm: it stands in the same table
+
+    def floor(self, nothing: Card[MethodCard]) -> "Arm":
+        """The random backbone of its comparison: its network as nobody trained it, with the method that trains nothing.
+
+        It has the evaluations of the comparison alone, and all arms with this network and data share its jobs.
+        """
+        return replace(
+            self,
+            method=nothing,
+            label=BASELINE,
+            asked=EmbeddingSettings(type=BASELINE),
+            grid=self.grid.model_copy(update={"ip": None, "prefix": None, "pretrain": Changes()}),
+            weights=None,
+            weights_digest=None,
+            evaluations={name: one for name, one in self.evaluations.items() if one.table.headline},
+            below=self,
+        )
 
     def jobs(self, seed: int) -> Iterator[Job]:
         """Pretraining, then what follows it."""
@@ -216,12 +234,8 @@ class Arm:
             sets = self.dataset.name in grid.datasets
             if named and sets and (grid.evaluate_on or self.dataset.name) == self.evaluated.name:
                 arms = (replace(self, grid=grid, label=label, asked=asked) for label, asked in grid.embeddings.items())
-                yield from (arm for arm in arms if arm._beside == self._beside)
-
-    @cached_property
-    def _beside(self) -> tuple[object, ...]:
-        """What arms that are compared have in common, beside method, backbone and data sets."""
-        return self.grid.ip, self.data_label, self._pretrain.recipe, self.training.epochs
+                same = grid.ip == self.grid.ip
+                yield from (arm for arm in arms if same and arm.comparison == self.comparison)
 
     @cached_property
     def _limits(self) -> Images:
@@ -249,26 +263,32 @@ class Arm:
         return f"{text} ({said})" if said else text
 
     @cached_property
+    def comparison(self) -> tuple[str, str, str, int]:
+        """What the arms of one table of comparison share."""
+        return self.data_label, self.backbone, self._pretrain.recipe, self.training.epochs
+
+    @cached_property
     def _slug(self) -> str:
         """How the names of its jobs begin."""
         seen = re.sub(r"[^A-Za-z0-9._]+", "-", self.data_label).strip("-")
-        method = self.method.name + ("" if self.grid.ip is None else "-ip")
+        method = FLOOR if self.below else self.method.name + ("" if self.grid.ip is None else "-ip")
         built = f"{_short(self.embedding, self.card)}-{self.backbone.replace('/', '-')}"
         return f"{method}-{built}-{seen}-e{self.training.epochs}"
 
     @_once
     def _cell(self, seed: int) -> Cell:
+        shown = self.below or self
         return Cell(
-            method=self.method.name,
+            method=FLOOR if self.below else self.method.name,
             embedding=self.label,
             embedding_config=self.embedding.model_dump(exclude_none=True),
             ip=None if self.grid.ip is None else self.grid.ip.model_dump(),
             backbone=self.backbone,
             dataset=self.data_label,
-            recipe=self._pretrain.recipe,
-            epochs=self.training.epochs,
+            recipe=shown._pretrain.recipe,
+            epochs=shown.training.epochs,
             seed=seed,
-            external=self.method.content.external,
+            external=self.method.content.external and self.below is None,  # its weights come from the seed
         )
 
     def _job(self, stage: Stage[Any], planned: Planned[Any], seed: int) -> Job:

@@ -22,6 +22,7 @@ from sem_bench.runs.job import Job, named
 from sem_bench.runs.suite import Grid, Suite
 from sem_bench.training.card import method_card
 
+EXTERNAL = "external"  # the method that trains nothing
 MOST_JOBS = 50_000  # of a suite: planning that many takes some seconds
 
 
@@ -84,7 +85,7 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     arms: list[tuple[int, Arm]] = []
     if not (large := cells * len(suite.seeds) > MOST_JOBS):
         arms = list(_arms(suite, library, datasets, known, data))
-        for seed, (number, arm) in product(suite.seeds, arms):
+        for seed, (number, arm) in product(suite.seeds, arms + _floors(suite, library, arms)):
             jobs += ((number, job) for job in arm.jobs(seed))
             if large := len(jobs) > MOST_JOBS:
                 break
@@ -116,6 +117,16 @@ def _checkpoint(grid: Grid, data: Path) -> tuple[Path | None, str | None]:
         return None, None
     path = located(data, grid.checkpoint)
     return path, file_digest(path) if path.is_file() else ""
+
+
+def _floors(suite: Suite, library: Library, arms: Sequence[tuple[int, Arm]]) -> list[tuple[int, Arm]]:
+    """The random backbone of each table of comparison, where the suite wants it and compares."""
+    if not suite.floor:
+        return []
+    nothing = method_card(library, EXTERNAL)
+    first = {arm.comparison: (number, arm) for number, arm in reversed(arms)}
+    floors = [(number, arm.floor(nothing)) for number, arm in reversed(first.values())]
+    return [(number, arm) for number, arm in floors if any(suite.asked(name) is not None for name in arm.evaluations)]
 
 
 def _arms(

@@ -102,6 +102,8 @@ class Suite(Model):
     grid: Annotated[list[Grid], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)]
     pretrain: Pretrain
     evaluate: Evaluate = Evaluate()
+    # The random backbone stands in every table of comparison. Sweeps, which compare dumps, do not know it.
+    floor: Annotated[bool, Field(exclude_if=lambda floor: floor)] = True
     sweeps: list[SweepUse] = []  # done last
 
     def pretraining(self, grid: Grid) -> Pretrain:

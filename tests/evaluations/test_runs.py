@@ -31,7 +31,7 @@ evaluate:
   probe: {fractions: [1.0, 0.1], tau: [0.3, 1.0], l2: [1e-4, 1e-2]}
   robustness: {shifts: [v2, r, c], images: 20}
   transfer: {datasets: [other]}
-  relevance: {top_k: [1, 2], permutations: 20}
+  relevance: {top_k: [1, 2], neighbours: [1, 2], permutations: 20}
   entropy: {bins: 5}
   expressivity: {tau: [0.1, 1.0], fractions: [0.1, 1.0]}
 """
@@ -124,7 +124,10 @@ def test_all_stages(six: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {row.metric for row in rows("transfer", column="other")} == {
         "mean_per_class", "mean_per_class_fixed_tau"
     }  # fmt: skip
-    assert {row.column for row in rows("relevance")} == {"1", "2"}
+    # Two neighbours are more than half of three other classes.
+    assert {row.column for row in rows("relevance")} == {"1", "2", "1 neighbours"}
+    for row in rows("relevance", metric="relevance_matched"):
+        assert row.mean == row.extra["connected"] and row.extra["neighbours"] >= 1
     for row in rows("relevance", metric="relevance_per_class"):
         assert row.mean is not None and 0 <= row.extra["null_low"] <= row.extra["null_high"] <= 1
         assert row.extra["base_rate"] == pytest.approx(1 / 3)

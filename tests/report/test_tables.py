@@ -25,7 +25,7 @@ from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report import formats
 from sem_bench.report.formats._parts import WIDTH
-from sem_bench.report.gains import interval, pooled
+from sem_bench.report.gains import interval
 from sem_bench.report.render import render
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextCell, TextTable
@@ -55,7 +55,7 @@ KEYS = [
         "epochs",
     ),
     *("fraction", "column", "metric", "representation", "tau_d", "mean", "std", "n"),
-    *("gain", "gain_low", "gain_high", "bootstrap", "published", "digests", "notes"),
+    *("gain", "gain_low", "gain_high", "gain_p", "gain_by_seed", "bootstrap", "published", "digests", "notes"),
 ]
 
 
@@ -507,7 +507,8 @@ def test_the_layout(tree: Tree) -> None:
         ["simclr", "sem (L=64, V=8)", "56.3 ± 3.5", "*+4.3 [+0.5, +8.1]*", "55.3 ± 3.5"],
         ["byol", "none", "61.0 ± 1.0", "", "61.0 ± 1.0"],
         ["byol", "sem (L=64, V=8)", "62.0 ± 1.0", "+1.0 [-1.5, +3.5]", "61.0 ± 1.0"],
-        # Gains 13/3 and 1: mean 8/3, standard error 5/3, t(1) = 12.7062.
+        # Gains 3, 4, 6 and 2, 0, 1: mean squares 50/3 of methods, 7/6 of seeds, 13/6 of the rest: that of the methods
+        # stands for all. Standard error 5/3, t(1) = 12.7062.
         ["pooled (2)", "sem (L=64, V=8)", "", "+2.7 [-18.5, +23.8]", ""],
     ]
     assert table.legend[0] == "n = 3 seeds; top-1 in percent, mean ± standard deviation over seeds"
@@ -535,18 +536,52 @@ def test_a_gain_of_some_seeds_is_never_bold(tree: Tree) -> None:
     assert table.notes == ["only seeds 0, 1, 2 paired in the gain"]
 
 
-def test_pooled_lines_take_methods_as_units(tree: Tree) -> None:
+def test_pooled_lines_take_methods_and_seeds_as_random(tree: Tree) -> None:
     for method, gain in (("simclr", 3.0), ("byol", 4.0), ("dino", 5.0)):
-        tree.arm([50, 60], method=method)
-        tree.arm([50 + gain, 60 + gain], "sem", method=method)
-        tree.arm([51, 61], "linear", method=method)
+        tree.arm([50, 60, 70], method=method)
+        tree.arm([50 + gain, 60 + gain, 70 + gain], "sem", method=method)
+        tree.arm([51, 61, 71], "linear", method=method)
     tree.arm([50], method="byol", ip={})
     (table,) = comparison(rows(tree.write()))
-    # Gains 3, 4, 5: standard error 1/sqrt(3), t(2) = 4.302653.
+    # Gains 3, 4, 5, alike in each seed: standard error 1/sqrt(3), t(2) = 4.302653.
     assert texts(table)[-2:] == [
-        ["pooled (3)", "sem (L=64, V=8)", "", "*+4.0 [+1.5, +6.5]*", ""],
-        ["pooled (3)", "linear (L=64, V=8)", "", "*+1.0 [+1.0, +1.0]*", ""],
+        ["pooled (3)", "sem (L=64, V=8)", "", "*+4.0 [+1.5, +6.5]**", ""],
+        ["pooled (3)", "linear (L=64, V=8)", "", "*+1.0 [+1.0, +1.0]**", ""],
     ]
+    assert any("new seeds and methods of this kind" in line for line in table.legend)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_few_seeds_make_nothing_bold(tree: Tree, seeds: int) -> None:
+    for method in ("simclr", "byol", "dino", "moco"):
+        tree.arm([50.0, 60.0][:seeds], method=method)
+        tree.arm([54.0, 64.0][:seeds], "sem", method=method)
+    (table,) = comparison(rows(tree.write()))
+    assert not any(cell.bold for line in table.body for cell in line)
+    assert texts(table)[-1][3] == ("+4.0" if seeds == 1 else "+4.0 [+4.0, +4.0]*")
+    assert any("nothing is bold" in line for line in table.legend) is (seeds == 1)
+    assert ("5 gains in this table, none of them tested: that takes seeds" in table.legend) is (seeds == 1)
+
+
+def test_what_survives_the_correction_is_marked(tree: Tree) -> None:
+    for method, gains in (("byol", [4.0, 4.01, 3.99]), ("simclr", [3.0, 4.0, 6.0]), ("dino", [1.0, -1.0, 0.5])):
+        tree.arm([50, 50, 50], method=method)
+        tree.arm([50 + gain for gain in gains], "sem", method=method)
+    (table,) = comparison(rows(tree.write()))
+    marked = [line[0].text for line in table.body if line[3].text.endswith("*")]
+    bold = [line[0].text for line in table.body if line[3].bold]
+    assert (marked, bold) == (["byol"], ["byol", "simclr"])
+    assert "4 gains in this table; *: p < 0.05 after Holm's correction for all" in table.legend
+    primary = "primary: the gain at 100% of the labels with tau_d = tau; all others are secondary"
+    assert primary in table.legend
+
+
+def test_a_pooled_line_says_where_precisions_differ(tree: Tree) -> None:
+    for method, device in (("byol", "cpu"), ("simclr", "cuda")):
+        tree.arm([50, 51], method=method, device=device)
+        tree.arm([52, 52], "sem", method=method, device=device)
+    (table,) = comparison(rows(tree.write()))
+    assert [table.notes[mark - 1] for mark in table.body[-1][3].marks] == ["pools cpu bf16 and cuda bf16"]
 
 
 def test_a_hole_makes_the_pooled_line_a_hole(tree: Tree) -> None:
@@ -558,7 +593,6 @@ def test_a_hole_makes_the_pooled_line_a_hole(tree: Tree) -> None:
     assert texts(table)[5][2:4] == ["—", "—"]
     assert table.body[5][2].marks == (1,)
     assert table.notes == ["missing: seed 1"]
-    assert pooled([1.0, None, 2.0]) == (None, None, None)
 
 
 def test_one_label_is_pooled_over_recipes_with_temperatures_of_their_own(tree: Tree) -> None:
@@ -594,17 +628,25 @@ def test_a_shift_without_results_is_a_hole_in_all_its_columns(tree: Tree) -> Non
     assert [cell.text for cell in table.body[1]][2::2] == ["—", "—"]
 
 
-def test_gains_of_relevance_are_above_chance(tree: Tree) -> None:
+def test_gains_of_relevance_are_at_equal_numbers_of_neighbours(tree: Tree) -> None:
+    columns = {"1": "relevance_per_class", "2 neighbours": "relevance_matched"}
     for embedding, value, null in (("none", 0.5, 0.3), ("sem", 0.4, 0.05)):
-        line = figure(value, MAIN[embedding], column="1", metric="relevance_per_class")
-        line |= {"null": null, "neighbours": 2.5, "base_rate": 0.25}
-        tree.job([line], seed=0, embedding=embedding, kind="relevance", columns=["1"])
+        beside = {"null": null, "neighbours": 2.5, "base_rate": 0.25, "isolated": 0.93, "connected": 1.0, "top_k": 17}
+        lines = [figure(value, MAIN[embedding], column=at, metric=metric) | beside for at, metric in columns.items()]
+        tree.job(lines, seed=0, embedding=embedding, kind="relevance", columns=[*columns])
     found = rows(tree.write())
-    assert [row.mean for row in found] == [0.5, 0.4]
-    assert found[1].gain == pytest.approx(0.15)
+    assert [row.gain for row in found] == [None, None, None, pytest.approx(0.15)]
     (table,) = tables(found, only="relevance")
-    assert [cell.text for cell in table.body[1]][2:] == ["0.400 (0.050; 2.5)", "+0.150"]
+    assert table.columns == ["method", "embedding", "K = 1", "2 neighbours", "gain"]
+    assert [cell.text for cell in table.body[1]][2:] == ["0.400 (1.000; 93%)", "0.400 (0.050; 17)", "+0.150"]
     assert "base rate: 0.250 of the other classes lie in a class's superclass" in table.legend
+
+
+def test_an_older_result_has_a_dash_for_what_it_does_not_say(tree: Tree) -> None:
+    line = figure(0.5, "h", column="1", metric="relevance_per_class") | {"null": 0.3, "isolated": 0.2}
+    tree.job([line], seed=0, kind="relevance", columns=["1"])
+    (table,) = tables(rows(tree.write()), only="relevance")
+    assert table.body[0][2].text == "0.500 (—; 20%)"
 
 
 def test_ip_stands_apart_with_its_own_baseline(tree: Tree) -> None:

@@ -31,8 +31,9 @@ class Relevance:
 
     relevance: float  # 0 to C; a class without neighbours adds 0
     per_class: float  # relevance / C
+    connected: float  # mean over the classes that have a neighbour; 0 where none has
     base_rate: float  # mean over classes of the share of all other classes that lie in the superclass
-    null: Null
+    null: Null  # of per_class
     neighbours_per_class: float
     without_neighbours: float  # share of the classes
     distinct_features: int  # kept by at least one class
@@ -61,6 +62,7 @@ def measure(weight: Weight, superclass: Sequence[int], *, top_k: int, permutatio
     return Relevance(
         relevance=float(found.sum()),
         per_class=float(found.mean()),
+        connected=float(found.sum() / max(relation.any(1).sum(), 1)),
         base_rate=float(shares(everyone, of).mean()),
         null=Null(float(np.mean(null)), float(low), float(high)),
         neighbours_per_class=float(relation.sum(1).mean()),
@@ -69,6 +71,27 @@ def measure(weight: Weight, superclass: Sequence[int], *, top_k: int, permutatio
         features=kept.tolist(),
         neighbours=[np.flatnonzero(row).tolist() for row in relation],
     )
+
+
+def least_k(weight: Weight, neighbours_per_class: int) -> int:
+    """The smallest K with which a class has so many neighbours on average, so that graphs can be compared.
+
+    Without it wide features look incoherent: with the same K their classes seldom share one. ValueError where
+    there are not so many other classes.
+    """
+    if not 0 < neighbours_per_class < len(weight):
+        raise ValueError(f"{neighbours_per_class} neighbours of each of {len(weight)} classes")
+
+    def enough(k: int) -> bool:
+        return bool(neighbours(graph(weight, top_k=k)).sum(1).mean() >= neighbours_per_class)
+
+    low, high = 0, 1  # too few, perhaps enough: more features make more neighbours
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def graph(weight: Weight, *, top_k: int) -> BoundedCache:

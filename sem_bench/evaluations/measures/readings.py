@@ -34,7 +34,7 @@ OWN, FRESH, RELU = "own", "fresh", "relu"
 class Reading:
     """A representation of a network, with the candidates among which its head is chosen."""
 
-    reads: str  # "h", "own", "fresh", "relu"; " z" without the softmax, " searched" with tau_d searched
+    reads: str  # "h", "own", "fresh", "relu"; " z" without the softmax, " searched" with the search of the probe
     found: Features
     contest: Contest
     probe: ProbeJob
@@ -42,7 +42,7 @@ class Reading:
 
 def of_network(probe: ProbeJob, found: Features) -> Iterator[Reading]:
     """h, and the trained layer where the network has one."""
-    yield from _readings("", probe, found, found.encoder.embedding, only_h=True)
+    yield from _readings("h", probe, found, found.encoder.embedding, only_h=True)
     if found.encoder.embedding.representation != "h":
         yield from of_layer(OWN, probe, found, settled(deepcopy(found.encoder.embedding), found))
 
@@ -55,8 +55,9 @@ def of_layer(reads: str, probe: ProbeJob, found: Features, layer: Embedding) -> 
 
 
 def without_temperature(reads: str, probe: ProbeJob, found: Features, layer: Embedding) -> Iterator[Reading]:
-    """A layer that has none."""
-    yield from _readings(reads, probe.model_copy(update={"tau": [], "fixed_tau": None, "l2": []}), found, layer)
+    """A layer that has none; nothing is searched for it but the penalty."""
+    plain = probe.model_copy(update={"tau": [], "fixed_tau": None})
+    yield from (one for one in _readings(reads, plain, found, layer) if one.reads == reads)
 
 
 def subsets(probe: ProbeJob, found: Features, workspace: Workspace) -> list[Rows]:
@@ -73,10 +74,8 @@ def _readings(
     """The probe's own contests, with the layer in the place of the embedding."""
     there = replace(found, encoder=Encoder(found.encoder.backbone, layer))
     for contest in probing.contests(probe, there):
-        at_h = contest.representations[0].name == "h"
-        if at_h == only_h:
-            searched = bool(probe.tau) and not at_h and not contest.metric.endswith(FIXED_TAU)
-            yield Reading("h" if at_h else reads + " searched" * searched, there, contest, probe)
+        if (contest.representations[0].name == "h") == only_h:
+            yield Reading(reads + " searched" * (not contest.metric.endswith(FIXED_TAU)), there, contest, probe)
 
 
 def fresh_layer(settings: EmbeddingSettings, found: Features, *, seed: int, draw: int) -> Embedding:

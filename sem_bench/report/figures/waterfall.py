@@ -52,7 +52,7 @@ def _waterfall(axis: "Axes", line: Mapping[str, Row], parts: Sequence[Contrast],
         axis.plot([x - 1, x + 0.3], [level, level], color=PALE, linewidth=0.8, zorder=1)
         if one.gain_low is not None and one.gain_high is not None:
             axis.plot([x + 0.15] * 2, [level + one.gain_low, level + one.gain_high], color=INK, linewidth=1, zorder=3)
-        dots = [level + value for value in one.extra["by_seed"].values()]
+        dots = [level + value for _, value in one.gain_by_seed]
         axis.plot([x - 0.15] * len(dots), dots, "o", color=INK, markersize=3, mfc="white", zorder=4)
         axis.annotate(
             f"{size:+.1f}",

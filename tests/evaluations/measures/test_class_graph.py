@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sem_bench.evaluations.measures.class_graph import Relevance, Weight, graph, measure, neighbours
+from sem_bench.evaluations.measures.class_graph import Relevance, Weight, graph, least_k, measure, neighbours
 
 # Which features each of four classes keeps at K = 2: 0 and 1 share feature 1, 1 and 2 share feature 2, 3 is alone.
 CHAIN = np.array(
@@ -184,6 +184,32 @@ def test_the_order_of_features_does_not_matter(head: tuple[Weight, list[int], in
     first, second = (found(w, superclass, top_k=k, permutations=3) for w in (weight, weight[:, order]))
     assert [[order[i] for i in row] for row in second.features] == first.features
     assert (second.relevance, second.neighbours, second.null) == (first.relevance, first.neighbours, first.null)
+
+
+def test_classes_without_neighbours_do_not_count_among_the_connected() -> None:
+    # 0 and 1 are neighbours, and so are 1 and 2; 3 is alone. Shares 1, 1/2, 0: their mean is 1/2, over all four 3/8.
+    relevance = found(CHAIN, GROUPS)
+    assert (relevance.connected, relevance.per_class) == (0.5, 0.375)
+    assert (relevance.without_neighbours, relevance.neighbours_per_class) == (0.25, 1.0)
+    alone = found(CHAIN, GROUPS, top_k=1)
+    assert (alone.connected, alone.per_class, alone.without_neighbours) == (0.0, 0.0, 1.0)
+
+
+@given(heads(), st.integers(1, 7))
+def test_k_is_the_smallest_with_so_many_neighbours(head: tuple[Weight, list[int], int], count: int) -> None:
+    weight, _, _ = head
+    if count >= len(weight):
+        with pytest.raises(ValueError, match=f"{count} neighbours of each of {len(weight)} classes"):
+            least_k(weight, count)
+        return
+    means = [neighbours(graph(weight, top_k=k)).sum(1).mean() for k in range(weight.shape[1] + 1)]
+    assert least_k(weight, count) == next(k for k, mean in enumerate(means) if mean >= count)
+
+
+def test_wide_features_are_compared_at_equal_numbers_of_neighbours() -> None:
+    random = np.random.default_rng(0)
+    ks = [least_k(random.normal(size=(20, width)), 4) for width in (64, 512, 4096)]
+    assert ks[0] < ks[1] < ks[2]
 
 
 def test_senseless_input_is_refused() -> None:
