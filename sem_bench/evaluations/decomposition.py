@@ -54,16 +54,16 @@ CONTRASTS = [
         name="search", of=Read(reads="own searched"), less=OWN, legend="tau_d of the own layer searched - fixed at tau"
     ),
     Contrast(
-        name="searched gain",
-        of=Read(reads="own searched"),
-        less=Read(reads="h searched", arm="baseline"),
-        legend="gain with the search of the probe on both sides, equal candidates",
-    ),
-    Contrast(
         name="fresh search",
         of=Read(reads="fresh searched", arm="baseline"),
         less=FRESH,
         legend="likewise of the fresh layer on the baseline",
+    ),
+    Contrast(
+        name="searched gain",
+        of=Read(reads="own searched"),
+        less=Read(reads="h searched", arm="baseline"),
+        legend="gain with the search of the probe on both sides, equal candidates",
     ),
     Contrast(name="softmax", of=OWN, less=Read(reads="own z"), legend="own layer - its z, before the softmax"),
     Contrast(
