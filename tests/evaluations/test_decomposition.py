@@ -20,7 +20,7 @@ from tests.helpers.toy import overlap, write
 
 SUITE = """
 name: parts
-seeds: [0, 1]
+seeds: [0]
 grid:
   methods: [simclr, byol]
   embeddings: {none: {}, linear: {L: 4, V: 3}, sem: {L: 4, V: 3, tau: 1.0}}
@@ -66,7 +66,7 @@ def test_a_run_prints_each_part_of_each_method_and_of_all(folder: Path, capsys: 
     for method in ("simclr", "byol", "pooled (2)"):
         own = {row["metric"]: row for row in rows if row["method"] == method and row["representation"] == "difference"}
         assert own.keys() == {"gain", *PARTS, *APART, "fresh search", "searched gain"}
-        assert all(row["n"] == 2 and row["gain_low"] <= row["gain"] <= row["gain_high"] for row in own.values())
+        assert all((row["n"], row["gain_low"]) == (1, None) for row in own.values())
         assert sum(own[name]["gain"] for name in PARTS) == pytest.approx(own["gain"]["gain"], abs=1e-10)
 
     # Differences are those of the rows that were measured.
@@ -100,9 +100,9 @@ def test_a_run_prints_each_part_of_each_method_and_of_all(folder: Path, capsys: 
     trained = networks["sem"].encoder.embedding
     for layer, network in [*((layers[name], networks[name]) for name in ("none", "sem")), (trained, networks["sem"])]:
         z = readings.settled(layer, network).raw(network.h_train).double()
-        of = dict(layer.named_parameters())
-        assert torch.allclose(z.mean(0), of["norm.bias"].double(), atol=1e-4)
-        assert torch.allclose(z.std(0), of["norm.weight"].abs().double(), atol=1e-2)
+        norm = dict(layer.named_parameters())
+        assert torch.allclose(z.mean(0), norm["norm.bias"].double(), atol=1e-4)
+        assert torch.allclose(z.std(0), norm["norm.weight"].abs().double(), atol=1e-2)
     relu = readings.fresh_relu(12, networks["none"], seed=0, draw=0)(networks["none"].h_train)
     assert torch.allclose(relu, layers["none"].raw(networks["none"].h_train).relu(), atol=1e-5)
 
