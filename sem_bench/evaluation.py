@@ -148,6 +148,12 @@ class Arm(Protocol):
     def search(self, tau: Sequence[float] | None, grid: Sequence[float]) -> Search:
         """Candidates, equally many for each arm. Without `tau`: those around the temperature of pretraining."""
 
+    def layers(self) -> Sequence[Arm]:
+        """The arms whose layer is worth a fresh copy on this network: itself, or those that the baseline is for.
+
+        Their embedding is of the package, has a temperature and is trained.
+        """
+
 
 @dataclass(frozen=True)
 class Asking:

@@ -62,6 +62,11 @@ def built_in(embedding: EmbeddingSettings, backbone: str) -> EncoderParts:
     return encoder_parts(Library(PACKAGE), embedding, backbone)
 
 
+def built_in_embedding(embedding: EmbeddingSettings) -> Part:
+    """The package's own embedding of these settings."""
+    return _embedding(embedding_card(Library(PACKAGE), embedding.type), embedding)
+
+
 def own_code(library: Library, embedding: str, backbone: str) -> dict[str, str | None]:
     """What a digest sees of code and cards that are not the package's, by the names of PretrainJob's fields."""
     above, below = embedding_card(library, embedding), backbone_card(library, backbone)

@@ -50,6 +50,23 @@ class Beside(Model):
     column: str  # what they are called here
 
 
+class Reading(Model):
+    """What stands on one side of a difference: what rows of an arm say under `reads`."""
+
+    reads: str
+    arm: Literal["own", "baseline", "control"] = "own"  # control: z of a trained layer as wide, without a temperature
+
+
+class Contrast(Model):
+    """A difference between two readings of the same seed, with a column of its own."""
+
+    name: str  # as rows and JSON have it
+    of: Reading
+    less: Reading
+    role: Literal["total", "part", "apart"] = "apart"  # the parts, in their order, lead from one end of the total on
+    legend: str
+
+
 class Table(Model):
     """How the rows of a table are laid out."""
 
@@ -69,6 +86,7 @@ class Table(Model):
     aside: str = ""  # behind a mean whose row has it, from the row's fields: " ({null:.3f})"
     extras: list[str] = []  # further fields of a row that tables and figures read
     remarks: list[Remark] = []
+    contrasts: list[Contrast] = []  # of the rows, which say in `reads` and `layer` what they hold; shown in their place
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report import published
+from sem_bench.report.contrasts import contrast_rows
 from sem_bench.report.gains import Cell, seeds_text, spreads, with_gains
 from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.layout import Table
@@ -25,7 +26,11 @@ def evaluation_rows(found: Sequence[Manifest], folders: JobFolders) -> list[Row]
 
     Accuracies and gains are in percent, unrounded; None is a hole. A result that cannot be read counts as missing.
     """
-    return [row for manifest in found for row in with_gains(_cells(manifest, folders))]
+    rows: list[Row] = []
+    for manifest in found:
+        cells = _cells(manifest, folders)
+        rows += with_gains(cells) + contrast_rows(cells, manifest.tables)
+    return rows
 
 
 def gain_spreads(manifest: Manifest, folders: JobFolders) -> list[float]:

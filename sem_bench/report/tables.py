@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sem_bench.base.digest import canonical_json
+from sem_bench.report.contrasts import contrast_table
 from sem_bench.report.gains import Pooled, holm, pooled
 from sem_bench.report.layout import PRIMARY, Table
 from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, TABLE, Row, embedding_key, grouped
@@ -32,14 +33,22 @@ def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = 
 
 def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
     place = (*TABLE, *layout.group)
-    metrics = [metric.name for metric in layout.metrics]
+    metrics = [one.name for one in layout.contrasts or layout.metrics]
     own = (row for row in rows if row.table == layout.name and row.metric in metrics)
     parts = grouped(own, lambda row: row.key(place))
     if beside := layout.beside:
         clean = [row for row in rows if (row.table, row.metric) == (beside.table, beside.metric)]
         for key, part in parts.items():
             parts[key] = [replace(row, column=beside.column) for row in clean if row.key(place) == key] + part
+    if layout.contrasts:
+        return [contrast_table(layout, part, _title(layout, part)) for part in parts.values()]
     return [_Layout(layout, part).table() for part in parts.values()]
+
+
+def _title(layout: Table, rows: Sequence[Row]) -> str:
+    row = rows[-1]
+    probe = f", probe at {100 * row.fraction:g} %" if "fraction" in layout.group else ""
+    return row.heading if layout.headline else f"{row.heading}: {layout.name}{probe}"
 
 
 ColumnKey = tuple[str, str, str]  # column, metric, representation
@@ -78,7 +87,7 @@ class _Layout:
         body += self._guess(width=len(columns) + len(last))
         pooled_lines = [self._pooled_line(pool, len(columns) + len(last)) for pool in self.pools]
         return TextTable(
-            title=self._title(),
+            title=_title(self.layout, self.rows),
             columns=columns + last,
             groups=groups + [len(self.columns) + 1] * len(last),
             body=body + pooled_lines,
@@ -86,11 +95,6 @@ class _Layout:
             notes=list(self.footnotes),
             name=self.layout.name,
         )
-
-    def _title(self) -> str:
-        row = self.rows[-1]
-        probe = f", probe at {100 * row.fraction:g} %" if "fraction" in self.layout.group else ""
-        return row.heading if self.layout.headline else f"{row.heading}: {self.layout.name}{probe}"
 
     def _arm(self, line: Line) -> list[TextCell]:
         row = next(iter(line.values()))

@@ -222,6 +222,21 @@ class Arm:
         """Both kinds of representation get the same number of candidates (docs/protocol.md)."""
         return search(self.embedding.tau if self.embedding.heated else None, tau, grid)
 
+    def layers(self) -> list["Arm"]:
+        """Itself, or the arms that the baseline is for, as far as their embedding is ours, heated and trained."""
+        arms = self._compared() if self.embedding.type == BASELINE else [self]
+        return [arm for arm in arms if arm.embedding.heated and arm.card.trained and not arm.parts.embedding.own]
+
+    def _compared(self) -> Iterator["Arm"]:
+        """The arms of the suite, of any grid, that stand beside this one in the tables."""
+        for grid in self.suite.grid:
+            named = self.method.name in grid.methods and self.backbone in grid.backbones
+            sets = self.dataset.name in grid.datasets
+            if named and sets and (grid.evaluate_on or self.dataset.name) == self.evaluated.name:
+                arms = (replace(self, grid=grid, label=label, asked=asked) for label, asked in grid.embeddings.items())
+                same = grid.ip == self.grid.ip
+                yield from (arm for arm in arms if same and arm.comparison == self.comparison)
+
     @cached_property
     def _limits(self) -> Images:
         """How many images each stage uses."""

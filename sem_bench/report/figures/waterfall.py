@@ -1,0 +1,75 @@
+"""A waterfall: from one end of a total to the other, part by part, with the seeds as dots."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sem_bench.report.figures.look import INK, PALE, Look, printable
+from sem_bench.report.figures.panels import Drawn, footnote, panels_of, rows_of
+from sem_bench.report.layout import Contrast, Table
+from sem_bench.report.row import ARM, Row, grouped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+UP, DOWN = "#0072B2", "#D55E00"  # Okabe and Ito's
+
+
+def draw(rows: Sequence[Row], look: Look, table: Table) -> Drawn:
+    """A panel for each arm, and for the methods together, at each fraction of the labels."""
+    shown = [contrast for contrast in table.contrasts if contrast.role != "apart"]
+    parts = [contrast for contrast in shown if contrast.role == "part"]
+    total = next((contrast for contrast in shown if contrast.role == "total"), None)
+    if total is None:
+        return
+    own = rows_of(rows, table.name, *(contrast.name for contrast in shown))
+    for column, same in grouped(own, lambda row: row.column).items():
+        lines = [{row.metric: row for row in line} for line in grouped(same, lambda row: row.key(ARM)).values()]
+        whole = [line for line in lines if all(c.name in line and line[c.name].mean is not None for c in shown)]
+        if not whole:
+            continue
+        first = whole[0][total.name]
+        size = (0.75 * (len(parts) + 2), 2.6)
+        figure, panels = panels_of(first, f"Parts of the gain, {column} of labels", grid=(1, len(whole)), size=size)
+        for axis, line in zip(panels[0], whole, strict=True):
+            _waterfall(axis, line, parts, total)
+        panels[0, 0].set_ylabel("top-1 [%]")
+        drawn = [row for line in whole for row in line.values()]
+        bars = any(row.gain_low is not None for row in drawn)
+        texts = ("dots: seeds, from where a part begins", "bars: 95 % interval of the part" * bars)
+        footnote(figure, [row for row in same if row.metric == total.name], look, drawn, *texts)
+        yield column.replace("%", "pc"), figure
+
+
+def _waterfall(axis: "Axes", line: Mapping[str, Row], parts: Sequence[Contrast], total: Contrast) -> None:
+    """From the level that the total begins at to the one where it ends."""
+    row = line[total.name]
+    start, end = row.extra["less"], row.extra["of"]
+    level, seen = start, [start, end]
+    for x, part in enumerate(parts, 1):
+        one = line[part.name]
+        size = one.mean or 0.0
+        axis.bar(x, size, bottom=level, width=0.6, color=UP if size >= 0 else DOWN, alpha=0.75, zorder=2)
+        axis.plot([x - 1, x + 0.3], [level, level], color=PALE, linewidth=0.8, zorder=1)
+        if one.gain_low is not None and one.gain_high is not None:
+            axis.plot([x + 0.15] * 2, [level + one.gain_low, level + one.gain_high], color=INK, linewidth=1, zorder=3)
+        dots = [level + value for _, value in one.gain_by_seed]
+        axis.plot([x - 0.15] * len(dots), dots, "o", color=INK, markersize=3, mfc="white", zorder=4)
+        axis.annotate(
+            f"{size:+.1f}",
+            (x, level + max(size, 0)),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7,
+            zorder=5,
+        )
+        seen += [level, level + size, *dots]
+        level += size
+    for x, value in ((0, start), (len(parts) + 1, end)):
+        axis.bar(x, value, width=0.6, color=PALE, zorder=2)
+    margin = 0.3 * max(max(seen) - min(seen), 1.0)
+    axis.set_ylim(max(0.0, min(seen) - margin), max(seen) + margin)  # bars of levels are cut: the steps matter
+    names = [total.less.reads, *(part.name for part in parts), total.of.reads]
+    axis.set_xticks(range(len(names)), [printable(name) for name in names], rotation=45, ha="right")
+    axis.grid(visible=False, axis="x")
+    axis.set_title(printable(f"{row.method_label}, {row.embedding_label}"))
