@@ -11,7 +11,7 @@ SMALL = 64  # pixels: up to these a patch has 4, above 16
 def vit_tiny(*, image_size: int, zero_init_residual: bool) -> Backbone:
     """192 numbers an image, those of the class token after the last LayerNorm; blocks start as timm has them.
 
-    DeiT-Ti (Touvron et al., ICML 2021, table 1). With patches of 4 pixels an image of 32 is 64 tokens and a class token.
+    DeiT-Ti (Touvron et al., ICML 2021, table 1). Patches of 4 pixels make 64 tokens of an image of 32.
     """
     if not timm_names.installed():
         raise ValueError(f"vit_tiny: {timm_names.problem('vit_tiny_patch16_224')}")
