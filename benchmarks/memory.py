@@ -13,7 +13,7 @@ from sem_bench.nets.card import Cost, EmbeddingSettings
 from sem_bench.nets.encoder_parts import built_in
 from sem_bench.report.row import BASELINE
 
-SIZES = {"resnet10w16s2": (32,), "resnet10w16": (32,), "resnet18": (32, 224), "resnet50": (32, 224)}
+SIZES = {"vit_tiny": (32,), "resnet10w16s2": (32,), "resnet10w16": (32,), "resnet18": (32, 224), "resnet50": (32, 224)}
 
 
 def kept(name: str, size: int, *, batch: int = 2) -> tuple[float, float, Cost]:

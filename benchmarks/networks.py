@@ -15,7 +15,7 @@ from sem_bench.data.split import Split, reader
 from sem_bench.method import Batch
 from sem_bench.nets.build import build_backbone
 from sem_bench.nets.card import EmbeddingSettings
-from sem_bench.nets.encoder_parts import EncoderParts, Part, built_in
+from sem_bench.nets.encoder_parts import EncoderParts, built_in
 from sem_bench.report.row import BASELINE
 from sem_bench.runs.job import Job
 from sem_bench.runs.plan import read_plan
@@ -51,11 +51,7 @@ class Shape:
     @property
     def parts(self) -> EncoderParts:
         """What an encoder with it is built of."""
-        if self.backbone != VIT:
-            return built_in(EmbeddingSettings(type=BASELINE), self.backbone)
-        parts = built_in(EmbeddingSettings(type=BASELINE), "resnet18")
-        own = Part(code=str(Path(__file__).with_name("vit_tiny.py")), name="vit_tiny", out_dim=192)
-        return parts.model_copy(update={"backbone": own})
+        return built_in(EmbeddingSettings(type=BASELINE), self.backbone)
 
     def build(self) -> Backbone:
         """The network alone."""
@@ -150,6 +146,6 @@ def _split(images: Tensor) -> Split:
 def _job(method: str, embedding: str, backbone: str) -> Job:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "suite.yaml"
-        path.write_text(SUITE.format(backbone="resnet18" if backbone == VIT else backbone))
+        path.write_text(SUITE.format(backbone=backbone))
         wanted = (method, embedding)
         return next(job for job in read_plan(path).jobs if (job.cell.method, job.cell.embedding) == wanted)

@@ -21,6 +21,13 @@ class Embedding(nn.Module):
         z: Tensor = self(h)
         return z
 
+    def log_probabilities(self, z: Tensor, temperature: float) -> Tensor:
+        """log p (B, V, L) of the probability vectors that z (B, V, L) of `raw` becomes: where there are groups.
+
+        Those of a softmax, as in SEM; an embedding with other vectors says its own, finite also where p is 0.
+        """
+        return (z.float() / temperature).log_softmax(1)
+
     def forward(self, h: Tensor, temperature: float | None = None) -> Tensor:
         """h (B, d) -> (B, out_dim), at `temperature` or else at that of training."""
         raise NotImplementedError

@@ -67,7 +67,7 @@ def test_the_readme_shows_the_main_things() -> None:
 def test_the_method_in_the_docs_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parts = ("methods/repel", "embeddings/sparsemax", "backbones/conv")
+    parts = ("methods/repel", "embeddings/entmax", "backbones/conv")
     own = {f"{name}.{end}" for name in parts for end in ("py", "yaml")}
     assert written("extending.md", tmp_path) == own | {"evaluations/nmi.py", "suite.yaml", "mine.yaml", "own.yaml"}
     monkeypatch.chdir(tmp_path)

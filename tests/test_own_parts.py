@@ -40,24 +40,24 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_own_parts_are_treated_as_built_in_ones(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "sparsemax  sparsemax in the place of SEM's softmax" in said(capsys, "list", "embeddings")
+    assert "entmax     1.5-entmax in the place of SEM's softmax" in said(capsys, "list", "embeddings")
     assert "conv           two convolutions" in said(capsys, "list", "backbones")
     assert "nmi           k-means clusters" in said(capsys, "list", "evaluations")
     text = said(capsys, "doctor", "own.yaml")
-    assert "simclr sparsemax: well" in text and "conv, 32 px" in text
+    assert "simclr entmax: well" in text and "conv, 32 px" in text
     assert "nmi" in said(capsys, "plan", "own.yaml", *FEW)
     planned = json.loads(said(capsys, "plan", "own.yaml", *FEW, "--format", "json"))
     assert [job["kind"] for job in planned] == ["pretrain", "probe", "nmi"] * 2
-    assert {(job["embedding"], job["backbone"]) for job in planned} == {("none", "conv"), ("sparsemax", "conv")}
+    assert {(job["embedding"], job["backbone"]) for job in planned} == {("none", "conv"), ("entmax", "conv")}
     table = said(capsys, "run", "own.yaml", *FEW)
     assert "own: shapes (400 train, 100 test), conv, recipe quick, 2 epochs: clusters" in table
-    assert "NMI, test" in table and "NMI in percent" in table and "sparsemax (L=16, V=8)" in table
+    assert "NMI, test" in table and "NMI in percent" in table and "entmax (L=16, V=8)" in table
     rows = {(row.table, row.embedding): row for row in sem_bench.load("results") if row.representation != "h"}
-    row = rows["clusters", "sparsemax"]
-    assert (row.metric, row.representation, row.n) == ("nmi", "sparsemax", 1)
+    row = rows["clusters", "entmax"]
+    assert (row.metric, row.representation, row.n) == ("nmi", "entmax", 1)
     assert row.mean is not None and row.gain is not None
     figures = own / "results/tables/own"
-    assert (figures / "clusters.md").exists() and "sparsemax (L=16, V=8)" in (figures / "gains.svg").read_text()
+    assert (figures / "clusters.md").exists() and "entmax (L=16, V=8)" in (figures / "gains.svg").read_text()
     assert {job["status"] for job in json.loads(said(capsys, "plan", "own.yaml", *FEW, "--format", "json"))} == {"done"}
 
     said(capsys, "record", "results", "kept")
@@ -82,9 +82,9 @@ def test_code_and_digests(own: Path) -> None:
     assert not set(digests()) & set(before)  # the baseline too
 
 
-def test_sparsemax_rows_are_sparse_probability_vectors(own: Path) -> None:
+def test_entmax_rows_are_sparse_probability_vectors(own: Path) -> None:
     torch.manual_seed(0)
-    embedding = load_code(own / "embeddings/sparsemax.py").Sparsemax(12, L=4, V=6, tau=0.5)
+    embedding = load_code(own / "embeddings/entmax.py").Entmax(12, L=4, V=6, tau=0.5)
     parts = embedding(torch.randn(32, 12)).unflatten(1, (6, 4))
     assert torch.allclose(parts.sum(1), torch.ones(32, 4), atol=1e-5)
     assert (parts >= 0).all() and (parts == 0).float().mean() > 0.3
@@ -197,7 +197,7 @@ def test_an_evaluation_must_fit_the_others(mistake: str, own: Path, capsys: pyte
 
 
 def test_none_is_our_embedding(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copy(own / "embeddings/sparsemax.yaml", own / "embeddings/none.yaml")
+    shutil.copy(own / "embeddings/entmax.yaml", own / "embeddings/none.yaml")
     (line,) = set(problems(capsys, "own.yaml"))
     assert line.startswith("embeddings/none.yaml") and "'none'" in line
 
@@ -241,7 +241,7 @@ def test_an_installed_package_provides_parts(package: Path, capsys: pytest.Captu
     for folder in ("methods", "embeddings", "backbones", "evaluations"):
         shutil.rmtree(package / folder, ignore_errors=True)
     assert {"repel", "byol"} <= set(Library(package).names("method"))
-    assert "sparsemax" in Library(package).names("embedding") and "conv" in Library(package).names("backbone")
+    assert "entmax" in Library(package).names("embedding") and "conv" in Library(package).names("backbone")
     assert "nmi" in evaluations(Library(package))
     planned = read_plan(Path("own.yaml"))
     assert [job.kind for job in planned.jobs] == ["pretrain", "probe", "nmi"] * 2

@@ -87,7 +87,7 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
         assert embedding.groups is not None
         shape = embedding.groups[::-1]
         chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in found.h_train.split(CHUNK))
-        measured = simplices.measure(chunks, tau=job.tau, bins=job.bins)
+        measured = simplices.measure(chunks, tau=job.tau, bins=job.bins, log_probabilities=embedding.log_probabilities)
         shared = {
             "column": "train",
             "fraction": 1.0,

@@ -95,5 +95,5 @@ def simplex_entropy(embedding: Embedding, h: Tensor) -> float:
     """Mean entropy of the simplices of h (N, d) in training, as a share of log V: 0 is one-hot, 1 is uniform."""
     assert embedding.temperature is not None and embedding.groups is not None
     L, V = embedding.groups
-    logs = (embedding.raw(h).float().unflatten(1, (V, L)) / embedding.temperature).log_softmax(1)
+    logs = embedding.log_probabilities(embedding.raw(h).unflatten(1, (V, L)), embedding.temperature)
     return float(-(logs.exp() * logs).sum(1).mean()) / math.log(V)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,12 @@ from torch import Tensor, nn
 
 from sem_bench.backbone import Backbone
 from sem_bench.base.randomness import initialisation
+from sem_bench.cli import main
+from sem_bench.config.cards import Library
 from sem_bench.nets.backbones import timm_names
+from sem_bench.training.card import method_card
 from tests.helpers.nets import build_backbone
+from tests.helpers.places import REPOSITORY
 
 TIMM = [("timm/resnet10t", 64, 512), ("timm/vit_tiny_patch16_224", 32, 192), ("timm/test_efficientnet", 48, 256)]
 
@@ -144,3 +149,38 @@ def test_problems_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timm_names.names() == [] and not timm_names.installed()
     assert timm_names.problem("resnet50") == "needs timm: pip install 'sem-bench[timm]'"
     timm_names.names.cache_clear()
+
+
+def test_the_small_vision_transformer() -> None:
+    """Patches of 4 pixels up to 64 px; otherwise timm's own, number for number."""
+    timm = pytest.importorskip("timm")
+    ours = build_backbone("vit_tiny", image_size=32).eval()
+    network: Any = ours.network
+    assert network.pos_embed.shape == (1, 1 + 8 * 8, 192) and len(network.blocks) == 12
+    theirs = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=4, num_classes=0).eval()
+    theirs.load_state_dict(network.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    features = theirs.forward_features(images)[:, 0]  # the class token
+    torch.testing.assert_close(ours(images), features)
+    assert ours.out_dim == 192 and ours(images).shape == (2, 192)
+    large: Any = build_backbone("vit_tiny", image_size=96).network
+    assert large.pos_embed.shape == (1, 1 + 6 * 6, 192)
+    with pytest.raises(ValueError, match=r"^vit_tiny cuts images into patches of 4 px: 30 px is no multiple of it$"):
+        build_backbone("vit_tiny", image_size=30)
+
+
+def test_the_small_vision_transformer_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its recipe and codes of the size that discrete latent codes have, cut to fit: twelve steps."""
+    pytest.importorskip("timm")
+    few = ["grid.backbones=[vit_tiny]", "grid.embeddings={none: {}, argmax: {L: 8, V: 4}}", "pretrain.recipe=small_vit"]
+    sets = [word for one in [*few, "evaluate={knn: {k: 5}}"] for word in ("--set", one)]
+    assert main(["run", "suite.yaml", *sets]) == 0
+    assert "argmax (L=8, V=4)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["simclr", "moco", "byol", "dino"])
+def test_the_recipe_of_the_small_vision_transformer(name: str) -> None:
+    recipes = method_card(Library(REPOSITORY), name).content.recipes
+    small, vit = recipes["small"], recipes["small_vit"]
+    assert (vit.optimizer.name, vit.optimizer.gradient_norm) == ("adamw", 3.0)
+    assert (vit.views, vit.parameters, vit.sem) == (small.views, small.parameters, small.sem)

@@ -18,6 +18,9 @@ EMBEDDINGS = {
     "linear": "{L: 4, V: 3}",
     "sem": "{L: 4, V: 3, tau: 1.0, tau_target: 0.5}",
     "gumbel": "{L: 4, V: 3, tau: 1.0}",
+    "sparsemax": "{L: 4, V: 3, tau: 1.0}",
+    "argmax": "{L: 4, V: 3, tau: 1.0}",
+    "fsq": "{L: 4, V: 3}",
 }
 
 

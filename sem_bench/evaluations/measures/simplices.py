@@ -1,7 +1,7 @@
 """Statistics of simplices over many images, in one pass: how far from one-hot and from uniform they are."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +27,14 @@ class Simplices:
 
 
 @torch.no_grad()
-def measure(chunks: Iterable[Tensor], *, tau: float, bins: int) -> Simplices:
+def measure(
+    chunks: Iterable[Tensor], *, tau: float, bins: int, log_probabilities: Callable[[Tensor, float], Tensor]
+) -> Simplices:
     """The statistics at temperature tau of logits that come in chunks (n, V, L), the modules' own order.
 
-    It keeps a few numbers for each simplex and none for each image. ValueError for V < 2, chunks that differ in V or L,
-    no images, and logits that are not finite or overflow when divided by tau.
+    `log_probabilities` is that of their embedding, which keeps the order of the V numbers. A few numbers are kept for
+    each simplex and none for each image. ValueError for V < 2, chunks that differ in V or L, no images, and logits
+    that are not finite or overflow when divided by tau.
     """
     if not 0 < tau < float("inf") or bins < 1:
         raise ValueError(f"0 < tau and at least 1 bin expected, not {tau}, {bins}")
@@ -40,7 +43,7 @@ def measure(chunks: Iterable[Tensor], *, tau: float, bins: int) -> Simplices:
         if not len(z):
             continue
         if total is None:
-            total = _Total(z, tau, bins)
+            total = _Total(z, tau, bins, log_probabilities)
         total.add(z)
     if total is None:
         raise ValueError("no images")
@@ -50,10 +53,10 @@ def measure(chunks: Iterable[Tensor], *, tau: float, bins: int) -> Simplices:
 class _Total:
     """Sums so far, started with the first images z (n, V, L), which are not yet in them."""
 
-    def __init__(self, z: Tensor, tau: float, bins: int) -> None:
+    def __init__(self, z: Tensor, tau: float, bins: int, logs: Callable[[Tensor, float], Tensor]) -> None:
         if z.ndim != 3 or z.shape[1] < 2 or not z.shape[2]:
             raise ValueError(f"logits have the shape (images, V >= 2, L >= 1), not {tuple(z.shape)}")
-        self.shape, self.tau, self.bins = z.shape[1:], tau, bins
+        self.shape, self.tau, self.bins, self.logs = z.shape[1:], tau, bins, logs
         self.log_V = math.log(z.shape[1])
         self.images, self.squares, self.largest = 0, 0.0, 0.0
         self.entropy = z.new_zeros(z.shape[2], dtype=torch.float64)
@@ -67,7 +70,7 @@ class _Total:
             self._add(part)
 
     def _add(self, z: Tensor) -> None:
-        logs = (z.float() / self.tau).log_softmax(1)
+        logs = self.logs(z, self.tau)
         entropy = -logs.exp().mul_(logs).sum(1).double().clamp(-self.log_V)
         if not torch.isfinite(entropy).all():
             raise ValueError(f"logits must be finite, also when divided by tau = {self.tau}")

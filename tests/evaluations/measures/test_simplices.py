@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sem_bench.embedding import Embedding
 from sem_bench.evaluations.measures import simplices
 from sem_bench.evaluations.measures.simplices import Simplices, measure
 from sem_bench.nets.embeddings.sem import SimplicialEmbedding
@@ -25,7 +26,7 @@ def logits(*simplices: list[float]) -> Tensor:
 
 
 def found(*chunks: Tensor, tau: float = 1.0, bins: int = 4) -> Simplices:
-    return measure(chunks, tau=tau, bins=bins)
+    return measure(chunks, tau=tau, bins=bins, log_probabilities=Embedding().log_probabilities)
 
 
 def test_one_hot() -> None:
@@ -152,7 +153,7 @@ def test_chunks_are_taken_one_at_a_time() -> None:
             yield z
             assert len(alive) == i + 1
 
-    assert measure(chunks(), tau=1.0, bins=2).images == 6
+    assert measure(chunks(), tau=1.0, bins=2, log_probabilities=Embedding().log_probabilities).images == 6
 
 
 def test_half_precision_is_measured_in_single() -> None:
