@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sem_bench.base.digest import digest
-from sem_bench.base.files import files_below, lines_digest, shown
+from sem_bench.base.files import files_below, lines_digest, no_file, shown
 from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.archives import sweep, unpack
@@ -94,8 +94,8 @@ def _image_files(folder: Path) -> Iterator[tuple[str, int]]:
             continue
         if stat.S_ISLNK(status.st_mode):
             raise UserError(f"{shown(Path(path))}: a link to nothing")
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{shown(Path(path))}: no file, but a pipe or device")
+        if why := no_file(Path(path), status):
+            raise UserError(f"{shown(Path(path))}: {why}")
         yield name.as_posix(), status.st_size
 
 
