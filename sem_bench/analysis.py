@@ -56,7 +56,9 @@ def read(
     sweeps = dict.fromkeys(name for manifest in found for name in manifest.sweeps)
     folders = folders or JobFolders(results)
     rows = told_apart(evaluation_rows(found, folders), found, folders)
-    return Found(rows + sweep_rows(results, sweeps, say), [table for manifest in found for table in manifest.tables.values()])
+    return Found(
+        rows + sweep_rows(results, sweeps, say), [table for manifest in found for table in manifest.tables.values()]
+    )
 
 
 def text_tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:

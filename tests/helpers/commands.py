@@ -32,7 +32,7 @@ def process(
 
     Of the environment other values are set, and None is taken away.
     """
-    run = ["-c", f"{code}\nimport sys; from sem_bench.cli import main; sys.exit(main(sys.argv[1:]))"]
+    run = ["-c", f"{code}\nfrom sem_bench.cli import script; script()"]
     command = [sys.executable, *(run if code else ["-m", "sem_bench"]), *arguments]
     known: dict[str, str | None] = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
     return subprocess.Popen(

@@ -17,6 +17,7 @@ from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.readers.opened import Opened, said
 from sem_bench.data.sources.folder import FolderSource
+from sem_bench.data.threads import reading
 from sem_bench.errors import UserError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
@@ -120,7 +121,7 @@ def _similar(name: str, found: Sequence[str]) -> str:
 def read_image(path: Path) -> Image.Image:
     """An image file in RGB. Raises UserError where it is absent, no image, or damaged."""
     try:
-        with Image.open(path) as image:
+        with reading(path), Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
                 raise UserError(f"{shown(path)}: more than 8 bits a channel (mode {image.mode}); convert it first")
             if image.mode == "P" and "transparency" in image.info:
