@@ -5,10 +5,12 @@ docs/reliability.md has a line for each case; `make faults` runs them.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -500,6 +502,78 @@ def test_lines_name_the_file_and_the_reason(copy: Path, capsys: pytest.CaptureFi
     full = subprocess.run(arguments, check=False, capture_output=True, text=True)
     assert full.returncode in (1, 2) and "Traceback" not in full.stderr
     assert "results/suites/tiny.json: File too large" in full.stderr
+
+
+def test_a_figure_that_fails_keeps_no_table_back(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value that JSON holds and matplotlib does not: of a result whose sum is right."""
+    path = of("relevance")
+    content = json.loads((path / "result.json").read_text())
+    for row in content["metrics"]["rows"]:
+        row["value"] = 1e308
+    write_json(path / "result.json", with_sum(content))
+    shutil.rmtree("results/tables", ignore_errors=True)
+    code = main(["run", "suite.yaml"])
+    said = capsys.readouterr()
+    assert "tiny: toy" in said.out and list(Path("results/tables/tiny").glob("*.md"))
+    print(code, said.err)
+    assert code == 1
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
+    """A file system of that size at `place`."""
+    place.mkdir(exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], check=False)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("size", ["16k", "200k"])
+def test_a_full_disk_is_named_and_harms_nothing(copy: Path, size: str) -> None:
+    expected = figures()
+    with small_disk(copy / "small", size):
+        code, _, errors = ended(copy, "run", "suite.yaml", "--results", "small/results")
+        assert code in (1, 2) and "Traceback" not in errors
+        assert re.search(r"small/results\S*: No space left on device", errors)
+        subprocess.run(["mount", "-o", "remount,size=50m", str(copy / "small")], check=True)
+        assert main(["run", "suite.yaml", "--results", "small/results"]) == 0
+        found = {path.parent.name: json.loads(path.read_text())["metrics"] for path in _results(Path("small/results"))}
+        assert found == expected and main(["verify", "small/results"]) == 0
+
+
+def _results(root: Path) -> Iterator[Path]:
+    return root.glob("[!s]*/*/result.json")
+
+
+def test_no_home_no_temporary_folder_and_read_only(copy: Path) -> None:
+    absent: dict[str, str | None] = {"HOME": None, "TMPDIR": str(copy / "absent"), "XDG_CACHE_HOME": None}
+    shutil.rmtree("results/knn")
+    code, output, errors = ended(copy, "run", "suite.yaml", environment=absent)
+    assert code == 0 and "2 done, 6 reused" in errors and "tiny: toy" in output
+    shutil.rmtree("results/knn")
+    for path in (Path("results"), *(one for one in Path("results").rglob("*") if one.is_dir())):
+        path.chmod(0o555)
+    code, _, errors = ended(copy, "run", "suite.yaml", bound=True)
+    assert (code, errors) == (2, "--results results: cannot write there (Permission denied)\n")
+    code, output, errors = ended(copy, "table", "results", bound=True)
+    assert code == 0 and "tiny: toy" in output and not errors
+    for path in (Path("results"), *(one for one in Path("results").rglob("*") if one.is_dir())):
+        path.chmod(0o755)
+
+
+def test_rows_made_otherwise_say_so(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "results"]) == 0
+    assert "most rows of this table with" not in capsys.readouterr().out
+    more = ["run", "suite.yaml", "--rerun", "all", "--only", "pretrain/simclr-sem", "--memory", "1e-6"]
+    code, _, errors = ended(copy, *more, environment={"OMP_NUM_THREADS": "2"})
+    assert code == 0, errors
+    assert main(["run", "suite.yaml"]) == 0
+    text = "pretrained with 2 threads, images streamed; most rows of this table with 1 thread, images in memory"
+    assert text in capsys.readouterr().out
 
 
 def test_a_look_at_a_finished_folder_reads_no_weights(copy: Path) -> None:

@@ -108,7 +108,9 @@ def test_a_file_that_is_never_read_ends_the_wait(folder: Path) -> None:
     assert begin in code
     write(folder, "methods/hangs.py", code.replace(begin, f"{begin}        {swap}"))
     suite = (
-        ALONE.replace("[simclr]", "[hangs]").replace("[toy]\n  images: {train: 50, test: 20}", "[pictures]").replace("batch_size: 50", "batch_size: 20")
+        ALONE.replace("[simclr]", "[hangs]")
+        .replace("[toy]\n  images: {train: 50, test: 20}", "[pictures]")
+        .replace("batch_size: 50", "batch_size: 20")
     )
     write(folder, "suite.yaml", suite)
     began = time.time()
