@@ -515,7 +515,6 @@ def test_a_figure_that_fails_keeps_no_table_back(copy: Path, capsys: pytest.Capt
     code = main(["run", "suite.yaml"])
     said = capsys.readouterr()
     assert "tiny: toy" in said.out and list(Path("results/tables/tiny").glob("*.md"))
-    print(code, said.err)
     assert code == 1
 
 

@@ -52,7 +52,7 @@ def ended(
 ) -> tuple[int, str, str]:
     """(exit code, output, errors) of such a process."""
     run = process(folder, *arguments, bound=bound, code=code, environment=environment)
-    output, errors = run.communicate(timeout=100)
+    output, errors = run.communicate(timeout=300)
     if run.returncode == NOT_BOUND:
         pytest.skip("root, and modes of files cannot be made to hold for it")
     return run.returncode, output, errors

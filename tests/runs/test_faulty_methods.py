@@ -113,11 +113,9 @@ def test_a_file_that_is_never_read_ends_the_wait(folder: Path) -> None:
         .replace("batch_size: 50", "batch_size: 20")
     )
     write(folder, "suite.yaml", suite)
-    began = time.time()
     short = "from sem_bench.data import threads; threads.PATIENCE = 0.9"
     run = ended(folder, "run", "suite.yaml", "--memory", "1e-6", "--workers", "2", code=short)
     assert run[0] == 1 and "HungError: no image was read for 0.015 min: data/pictures/train/red/7.png" in run[2]
-    assert time.time() - began < 60
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
