@@ -557,7 +557,7 @@ def test_rows_made_otherwise_say_so(copy: Path, capsys: pytest.CaptureFixture[st
     code, _, errors = ended(copy, *more, environment={"OMP_NUM_THREADS": "2"})
     assert code == 0, errors
     assert main(["run", "suite.yaml"]) == 0
-    text = "pretrained with 2 threads, images streamed; most rows of this table with 1 thread, images in memory"
+    text = "pretrained with 1 thread, images in memory; most rows of this table with 2 threads, images streamed"
     assert text in capsys.readouterr().out
 
 
