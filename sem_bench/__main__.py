@@ -1,8 +1,6 @@
 """`python -m sem_bench`."""
 
-import sys
-
-from sem_bench.cli import main
+from sem_bench.cli import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

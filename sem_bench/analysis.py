@@ -15,6 +15,7 @@ from sem_bench.report.pooled_rows import evaluation_rows
 from sem_bench.report.results import manifests
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextTable
+from sem_bench.report.ways import told_apart
 from sem_bench.sweep.table import sweep_rows, sweep_tables
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ def read(
     """
     found = manifests(results, suite=suite, all_suites=all_suites, known=builtin(), say=say)
     sweeps = dict.fromkeys(name for manifest in found for name in manifest.sweeps)
-    rows = evaluation_rows(found, folders or JobFolders(results)) + sweep_rows(results, sweeps, say)
-    return Found(rows, [table for manifest in found for table in manifest.tables.values()])
+    folders = folders or JobFolders(results)
+    rows = told_apart(evaluation_rows(found, folders), found, folders)
+    return Found(
+        rows + sweep_rows(results, sweeps, say), [table for manifest in found for table in manifest.tables.values()]
+    )
 
 
 def text_tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:

@@ -5,10 +5,12 @@ docs/reliability.md has a line for each case; `make faults` runs them.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from sem_bench.base.files import write_json
 from sem_bench.base.seals import with_sum
 from sem_bench.cli import main
 from sem_bench.runs.store import Store
-from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, overlap, write
+from tests.helpers.commands import ended
+from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, overlap, write
 
 MICRO = SUITE.replace("[1.0, 0.05]", "[1.0]").replace("  knn: {k: 5}\n", "  knn: {k: 5}\n  relevance: {top_k: [1]}\n")
 JOBS = 8  # two pretrainings, probes, votes, relevances
@@ -286,7 +289,7 @@ def test_verify_repairs_and_prunes(copy: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert main(["verify", "results", "--prune"]) == 0
     said = capsys.readouterr().out
-    assert said.count("no suite or sweep here names this job") == 2 and "MiB in 3 folders; --yes deletes" in said
+    assert said.count("no suite or sweep here names this job") == 2 and "MiB in 4 folders; --yes deletes" in said
     assert len(list(Path("results/knn").glob("s*"))) == 2
     assert main(["verify", "results", "--prune", "--yes"]) == 0
     assert not list(Path("results/knn").glob("s*")) and not Path("results/cache/features").exists()
@@ -294,6 +297,68 @@ def test_verify_repairs_and_prunes(copy: Path, capsys: pytest.CaptureFixture[str
     assert main(["record", "results", "kept"]) == 0 and main(["verify", "kept"]) == 0
     flip(next(Path("kept/probe").glob("*/predictions.bin")))
     assert main(["verify", "kept"]) == 1
+
+
+def test_a_second_folder_is_set_aside(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One with the same figures: harmless, and in the way."""
+    whole = of("knn")
+    shutil.copytree(whole, whole.with_name(f"zzz-copy-{whole.name[-12:]}"))
+    expected = figures()
+    assert main(["verify", "results"]) == 0
+    assert f"a second folder of {whole}" in capsys.readouterr().out
+    assert main(["verify", "results", "--repair"]) == 0
+    assert f"set aside: results/knn/zzz-copy-{whole.name[-12:]} -> " in capsys.readouterr().out
+    assert whole.is_dir() and not list(Path("results/knn").glob("zzz*"))
+    assert main(["run", "suite.yaml"]) == 0 and "0 done, 8 reused" in capsys.readouterr().err
+    assert figures().items() <= expected.items()
+
+
+def test_verify_prunes_what_is_known_of_the_data(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = figures()
+    assert main(["verify", "results", "--prune", "--yes"]) == 0
+    assert "MiB in 2 folders" in capsys.readouterr().out
+    assert not Path("results/cache/data").exists() and not Path("results/cache/features").exists()
+    assert main(["run", "suite.yaml"]) == 0 and "0 done, 8 reused" in capsys.readouterr().err
+    assert figures() == expected
+
+
+def test_verify_reads_each_file_once_and_names_what_it_may_not_read(copy: Path) -> None:
+    """What may not be read is not called damaged, and not set aside."""
+    noting = (
+        "import collections, sys\n"
+        "opened = collections.Counter()\n"
+        "def note(event, found):\n"
+        "    if event == 'open' and str(found[0]).endswith(('.pt', '.npy', 'predictions.bin')): opened[found[0]] += 1\n"
+        "sys.addaudithook(note)\n"
+        "import atexit; atexit.register(lambda: print(opened.values() and max(opened.values()), 'times at most'))"
+    )
+    code, output, _ = ended(copy, "verify", "results", code=noting)
+    assert code == 0 and output.endswith("\n1 times at most\n")
+    of("pretrain").joinpath(CHECKPOINT).chmod(0)
+    of("knn", "sem").joinpath("result.json").chmod(0)
+    of("probe").chmod(0)
+    code, output, errors = ended(copy, "verify", "results", "--repair", bound=True)
+    of("probe").chmod(0o755)
+    wrong = [line for line in output.splitlines() if line.startswith("wrong")]
+    assert (code, errors, len(wrong)) == (1, "", 3)
+    assert all(line.endswith("may not be read (permission denied)") for line in wrong)
+    assert "set aside" not in output and not Path("results/set-aside").exists()
+    shutil.rmtree("results/knn")
+    code, _, errors = ended(copy, "run", "suite.yaml", bound=True)
+    assert code == 1 and f"Permission denied: '{of('pretrain') / CHECKPOINT}'" in errors
+    assert not Path("results/set-aside").exists()
+
+
+def test_verify_names_trials_that_stand_on_damage(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(copy, "sweeps/tau.yaml", TAU)
+    assert main(["sweep", "tau", "--suite", "suite.yaml"]) == 0
+    (path,) = Path("results/sweeps").glob("*.json")
+    trials = json.loads(path.read_text())["studies"][0]["trials"]
+    flip(next(Path("results/pretrain").glob(f"*-{trials[1]['digests'][0][:12]}")) / CHECKPOINT)
+    capsys.readouterr()
+    assert main(["verify", "results"]) == 1
+    said = [line for line in capsys.readouterr().out.splitlines() if ": trial " in line]
+    assert len(said) == 1 and said[0].startswith(f"wrong  {path}: trial 1 of ") and "results/pretrain/" in said[0]
 
 
 STRANGE: dict[str, tuple[Any, ...]] = {
@@ -413,7 +478,15 @@ def test_what_dead_processes_left_is_swept(copy: Path) -> None:
 
 
 def test_lines_name_the_file_and_the_reason(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in (["run", "suite.yaml", "--results", "a\0b"], ["table", "results", "--out", "a\0b"]):
+    assert main(["verify", "suite.yaml"]) == 2
+    assert capsys.readouterr().err == "suite.yaml: this is a file, not a folder\n"
+    for command in (
+        ["run", "suite.yaml", "--results", "a\0b"],
+        ["table", "results", "--out", "a\0b"],
+        ["verify", "a\0b"],
+        ["verify", "results", "--of", "a\0b"],
+        ["plan", "suite.yaml", "--data", "a\0b"],
+    ):
         with pytest.raises(SystemExit) as ended:
             main(command)
         assert ended.value.code == 2 and "no path holds a NUL byte" in capsys.readouterr().err
@@ -429,6 +502,63 @@ def test_lines_name_the_file_and_the_reason(copy: Path, capsys: pytest.CaptureFi
     full = subprocess.run(arguments, check=False, capture_output=True, text=True)
     assert full.returncode in (1, 2) and "Traceback" not in full.stderr
     assert "results/suites/tiny.json: File too large" in full.stderr
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[None]:
+    """A file system of that size at `place`."""
+    place.mkdir(exist_ok=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], check=False)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("size", ["16k", "200k"])
+def test_a_full_disk_is_named_and_harms_nothing(copy: Path, size: str) -> None:
+    expected = figures()
+    with small_disk(copy / "small", size):
+        code, _, errors = ended(copy, "run", "suite.yaml", "--results", "small/results")
+        assert code in (1, 2) and "Traceback" not in errors
+        assert re.search(r"small/results\S*: No space left on device", errors)
+        subprocess.run(["mount", "-o", "remount,size=50m", str(copy / "small")], check=True)
+        assert main(["run", "suite.yaml", "--results", "small/results"]) == 0
+        found = {path.parent.name: json.loads(path.read_text())["metrics"] for path in _results(Path("small/results"))}
+        assert found == expected and main(["verify", "small/results"]) == 0
+
+
+def _results(root: Path) -> Iterator[Path]:
+    return root.glob("[!s]*/*/result.json")
+
+
+def test_no_home_no_temporary_folder_and_read_only(copy: Path) -> None:
+    absent: dict[str, str | None] = {"HOME": None, "TMPDIR": str(copy / "absent"), "XDG_CACHE_HOME": None}
+    shutil.rmtree("results/knn")
+    code, output, errors = ended(copy, "run", "suite.yaml", environment=absent)
+    assert code == 0 and "2 done, 6 reused" in errors and "tiny: toy" in output
+    shutil.rmtree("results/knn")
+    for path in (Path("results"), *(one for one in Path("results").rglob("*") if one.is_dir())):
+        path.chmod(0o555)
+    code, _, errors = ended(copy, "run", "suite.yaml", bound=True)
+    assert (code, errors) == (2, "--results results: cannot write there (Permission denied)\n")
+    code, output, errors = ended(copy, "table", "results", bound=True)
+    assert code == 0 and "tiny: toy" in output and not errors
+    for path in (Path("results"), *(one for one in Path("results").rglob("*") if one.is_dir())):
+        path.chmod(0o755)
+
+
+def test_rows_made_otherwise_say_so(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", "results"]) == 0
+    assert "most rows of this table with" not in capsys.readouterr().out
+    more = ["run", "suite.yaml", "--rerun", "all", "--only", "pretrain/simclr-sem", "--memory", "1e-6"]
+    code, _, errors = ended(copy, *more, environment={"OMP_NUM_THREADS": "2"})
+    assert code == 0, errors
+    assert main(["run", "suite.yaml"]) == 0
+    text = "pretrained with 1 thread, images in memory; most rows of this table with 2 threads, images streamed"
+    assert text in capsys.readouterr().out
 
 
 def test_a_look_at_a_finished_folder_reads_no_weights(copy: Path) -> None:

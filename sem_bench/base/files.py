@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -29,6 +30,25 @@ def shown(path: Path) -> Path:
         return path.relative_to(Path.cwd())
     except ValueError:
         return path
+
+
+def no_file(path: Path, status: os.stat_result | None = None) -> str:
+    """Why nothing can be read of what is there: a pipe without a writer never ends. "" for files, folders and nothing.
+
+    `status` is that of the path, where it is known.
+    """
+    with suppress(OSError, ValueError):  # a NUL in the path
+        mode = (status or path.stat()).st_mode
+        return "" if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else "no file, but a pipe or device"
+    return ""
+
+
+def barred(path: Path) -> str:
+    """Why a file or folder that is there may not be read; "" where it may, or is not there."""
+    with suppress(ValueError):
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)) and os.access(path, os.F_OK):
+            return "may not be read (permission denied)"
+    return ""
 
 
 def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterator[tuple[str, os.stat_result]]:

@@ -47,12 +47,11 @@ def kept() -> Iterator[list[str]]:
 
 
 def _parts() -> list[_Part]:
+    """What is put back, in this order. The default dtype is first: what is looked at later may make a tensor."""
     parts = [*_of_python(), *_of_the_system()]
     if "numpy" in sys.modules:
         parts += _of_numpy()
-    if "torch" in sys.modules:
-        parts += _of_torch()
-    return parts
+    return [*_of_torch(), *parts] if "torch" in sys.modules else parts
 
 
 def _attribute(of: Any, name: str, said: str) -> _Part:
@@ -137,11 +136,11 @@ def _of_numpy() -> Iterator[_Part]:
 def _of_torch() -> Iterator[_Part]:
     import torch
 
+    yield _Part("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype)
     yield _names("torch", torch, torch.nn, torch.nn.functional, torch.nn.init, torch.random)
     yield _Part("torch's default device", torch.get_default_device, _set_default_device)
     yield _Part("torch's random numbers", torch.get_rng_state, torch.set_rng_state, drawn=True)
     yield _Part("torch's threads", torch.get_num_threads, torch.set_num_threads)
-    yield _Part("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype)
     yield _Part("whether torch keeps gradients", torch.is_grad_enabled, torch.set_grad_enabled)
     yield _Part("torch's check for anomalies", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly)
     yield _Part(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sem_bench.base.digest import digest
+from sem_bench.base.files import no_file
 
 MARK = b"\nsem-bench sha256 "
 SUM = "sum"
@@ -67,10 +68,12 @@ def open_summed(path: Path, expected: str | None) -> BinaryIO:
 
 def _open(path: Path, wrong: Callable[[BinaryIO], str]) -> BinaryIO:
     """Summed as it comes from the disk; who reads the file next finds it in memory."""
-    if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe without a writer would never end
-        raise DamagedError(path, "no file, but a pipe or device")
+    if why := no_file(path):
+        raise DamagedError(path, why)
     try:
         file = path.open("rb")
+    except PermissionError:  # nobody knows whether it is damaged
+        raise
     except OSError as error:
         raise DamagedError(path, error.strerror or str(error)) from None
     try:

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
-from sem_bench.base import interrupts
+from sem_bench.base import interrupts, leaving
 from sem_bench.cli.parser import parser
 from sem_bench.errors import MOST, UserError
 
@@ -32,3 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; all that is done is kept", file=sys.stderr)  # noqa: T201
         return interrupts.exit_code()
+
+
+def script() -> NoReturn:
+    """The program: a command, and the end, whatever a user's code has left behind."""
+    leaving.leave(main())

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from sem_bench.base.digest import digest
-from sem_bench.base.files import files_below, left_behind, read_json
+from sem_bench.base.files import barred, files_below, left_behind, read_json
 from sem_bench.base.limits import Limits
 from sem_bench.base.locks import Lock
 from sem_bench.base.seals import DamagedError, holds, open_sealed
@@ -24,7 +24,7 @@ from sem_bench.errors import UserError, printable
 from sem_bench.evaluation import Stage
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report.file_models import ResultFile, validated
-from sem_bench.report.job_folder import ASIDE, DIGITS, NO_JOBS, JobFolders, Result, checked, wrong_files
+from sem_bench.report.job_folder import ASIDE, DIGITS, NO_JOBS, JobFolders, Result, wrong_files
 from sem_bench.report.results import manifests
 from sem_bench.runs.pending import look_at_data
 from sem_bench.runs.plan import read_plan
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 
     text: str
     wrong: bool = True  # else only worth knowing
-    job: Path | None = None  # folder of a job that cannot be believed
+    job: Path | None = None  # folder of a job that cannot be believed, or of one that another folder holds as well
     rest: Path | None = None  # what a dead process or nobody needs
     orphan: Path | None = None  # folder of a job that no suite names
 
@@ -50,7 +50,7 @@ class Verifier:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise UserError(f"{root}: no such folder")
+            raise UserError(f"{root}: " + ("this is a file, not a folder" if root.exists() else "no such folder"))
         self.root = root
         self.kinds = sorted(
             path.name for path in root.iterdir() if path.is_dir() and path.name not in NO_JOBS and path.name[0] != "."
@@ -60,22 +60,42 @@ class Verifier:
         self.folders = JobFolders(root, whole=not self.record)
         self.stages: dict[str, Stage[Any]] = {PRETRAIN.name: PRETRAIN, **builtin()}
         self.jobs = self.unchecked = 0
+        self.barred: list[Path] = []  # nobody knows whether they are damaged
+        self.broken: dict[str, Path] = {}  # the first digits of a digest -> the folder of a job
 
     def findings(self) -> Iterator[Finding]:
         """Whatever there is to say, a line each."""
+        yield from self._barred()
         yield from self._strays()
-        for kind in self.kinds:
-            names = sorted(path.name for path in (self.root / kind).iterdir() if path.is_dir() and path.name[0] != ".")
-            for name in names:
-                if not name.endswith(ASIDE):
-                    yield from self._job(kind, self.root / kind / name)
-            yield from self._kind(kind, [name for name in names if not name.endswith(ASIDE)])
+        for finding in self._jobs():
+            if finding.wrong and finding.job is not None:
+                self.broken[finding.job.name[-DIGITS:]] = finding.job
+            yield finding
+        yield from self._trials()
         yield from self._caches()
         yield from self._orphans()
         if self.unchecked:
             yield Finding(
                 f"{self.unchecked} results are of an earlier version, without checksums: unchecked", wrong=False
             )
+
+    def _barred(self) -> Iterator[Finding]:
+        for path in sorted(self.root.rglob("*")):
+            if why := barred(path):
+                self.barred.append(path)
+                yield Finding(f"{path}: {why}")
+
+    def _closed(self, path: Path) -> bool:
+        """Whether something of it may not be read."""
+        return any(one.is_relative_to(path) or path.is_relative_to(one) for one in self.barred)
+
+    def _jobs(self) -> Iterator[Finding]:
+        for kind in (kind for kind in self.kinds if not barred(self.root / kind)):
+            names = sorted(path.name for path in (self.root / kind).iterdir() if path.is_dir() and path.name[0] != ".")
+            own = [name for name in names if not name.endswith(ASIDE) and not self._closed(self.root / kind / name)]
+            for name in own:
+                yield from self._job(kind, self.root / kind / name)
+            yield from self._kind(kind, own)
 
     def _strays(self) -> Iterator[Finding]:
         below = [self.root, *(path for path in self.root.rglob("*") if path.is_dir())]
@@ -100,9 +120,9 @@ class Verifier:
         self.jobs += 1
         file = validated(ResultFile, read_json(folder / "result.json"))
         named = file is not None and folder.name.endswith(f"-{file.digest[:DIGITS]}")
-        look = checked(folder, kind, file.digest if file is not None else "", whole=not self.record)
-        if look.result is None:
-            yield Finding(f"{folder}: {look.why}", job=folder)
+        look = self.folders.at(folder, kind, file.digest if file is not None else "")
+        if look is None or look.result is None:
+            yield Finding(f"{folder}: {look.why if look else 'gone meanwhile'}", job=folder)
             return
         self.unchecked += look.result.file.sum is None
         wrong = [*wrong_files(look.result), *self._digest(look.result)]
@@ -136,16 +156,29 @@ class Verifier:
             if look is not None and look.absence in ("doubled", "outdated"):
                 for name in alike:
                     yield Finding(f"{self.root / kind / name}: {look.why}", job=self.root / kind / name)
-            elif len(alike) > 1:
-                yield Finding(f"{self.root / kind}: one job in several folders: {', '.join(alike)}", wrong=False)
+            elif look is not None and look.result is not None:
+                for folder in (self.root / kind / name for name in alike):
+                    if folder != look.result.folder:
+                        yield Finding(f"{folder}: a second folder of {look.result.folder}", wrong=False, job=folder)
+
+    def _trials(self) -> Iterator[Finding]:
+        """Trials whose figures come from results that cannot be believed: the sweep chose among them."""
+        for path in sorted((self.root / "sweeps").glob("*.json")):
+            sweep = load(path)
+            for study in () if sweep is None else sweep.studies:
+                for trial in study.trials:
+                    if found := [self.broken[key] for one in trial.digests if (key := one[:DIGITS]) in self.broken]:
+                        text = f"trial {trial.number} of {study.name} stands on {found[0]}, which cannot be believed"
+                        yield Finding(f"{path}: {text}")
 
     def _caches(self) -> Iterator[Finding]:
-        for path in sorted((self.root / "cache" / "features").glob("*.npy")):
+        cache = self.root / "cache"
+        for path in (path for path in sorted((cache / "features").glob("*.npy")) if not self._closed(path)):
             try:
                 open_sealed(path).close()
             except DamagedError as error:
                 yield Finding(str(error), rest=path)
-        for path in sorted((self.root / "cache" / "data").glob("*.json")):
+        for path in (path for path in sorted((cache / "data").glob("*.json")) if not self._closed(path)):
             content = read_json(path)
             if not isinstance(content, dict | str) or not holds(content):
                 yield Finding(f"{path}: not what was written", rest=path)
@@ -162,14 +195,15 @@ class Verifier:
         for path in sorted((self.root / "sweeps").glob("*.json")):
             sweep = load(path)
             if sweep is None:
-                lines.append(f"{path}: damaged, or written by another version; `sweep` writes it again")
+                why = barred(path) or "damaged, or written by another version; `sweep` writes it again"
+                lines.append(f"{path}: {why}")
             else:
                 listed |= {(job.kind, job.digest[:DIGITS]) for study in sweep.studies for job in study.jobs}
         yield from (Finding(line.removeprefix("passed over: ")) for line in lines)
         if lines:
             return  # who knows what they name
         for kind in self.kinds:
-            for path in sorted((self.root / kind).iterdir()):
+            for path in [] if barred(self.root / kind) else sorted((self.root / kind).iterdir()):
                 named = (kind, path.name[-DIGITS:]) in listed or not JOB.fullmatch(path.name)
                 if path.is_dir() and not named:
                     yield Finding(f"{path}: no suite or sweep here names this job", wrong=False, orphan=path)
@@ -190,7 +224,7 @@ class Verifier:
 def command(options: argparse.Namespace) -> int:
     """Print it; returns 1 where something cannot be believed."""
     verifier = Verifier(options.results)
-    found = list(verifier.findings())
+    found = list(dict.fromkeys(verifier.findings()))
     if options.of is None:
         found.append(Finding("data: not looked at; --of SUITE says whose to hold the results against", wrong=False))
     else:
@@ -221,19 +255,19 @@ def _repair(root: Path, found: list[Finding]) -> None:
 
 
 def _prune(root: Path, orphans: list[Path], *, sure: bool) -> None:
-    """Free what can be computed again: caches and orphans."""
-    parts = [path for path in (root / "cache" / "features", *orphans) if path.is_dir()]
+    """Free what can be computed again: cached features, what is known of the data, and orphans."""
+    parts = [path for path in (root / "cache" / "features", root / "cache" / "data", *orphans) if path.is_dir()]
     size = sum(status.st_size for path in parts for _, status in files_below(path))
     _say(f"prune: {size / 2**20:,.1f} MiB in {len(parts)} folders" + ("" if sure else "; --yes deletes them"))
     for path in parts if sure else ():
-        lock = None if path.parent.name == "cache" else Lock(path.parent / ".locks" / path.name[-DIGITS:])
-        if lock is not None:
-            lock.path.parent.mkdir(exist_ok=True)
-            if not lock.take():
-                continue
+        cached = path.parent == root / "cache"
+        lock = Lock(path / "lock" if cached else path.parent / ".locks" / path.name[-DIGITS:])
+        lock.path.parent.mkdir(exist_ok=True)
+        if not lock.take():
+            _say(f"not deleted: {path}: a run works on it")
+            continue
         shutil.rmtree(path)
-        if lock is not None:
-            lock.release()
+        lock.release()
 
 
 def _say(line: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 from yaml import CSafeLoader
 
+from sem_bench.base.files import no_file
 from sem_bench.errors import UserError
 
 _Scalar = str | int | float | bool | None
@@ -65,8 +66,8 @@ class YamlDocument:
 def read(path: Path) -> YamlDocument:
     """Read and parse a file. Raises UserError with one line a problem, each `PATH:LINE: what is wrong`."""
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):  # a pipe without a writer would never end
-            raise UserError(f"{path}: no file, but a pipe or device")
+        if why := no_file(path):
+            raise UserError(f"{path}: {why}")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -118,6 +118,9 @@ class Provenance(File):
 
     device: str | None = None
     precision: str | None = None
+    threads: int | None = None  # of each process
+    devices: int | None = None  # None: one
+    images: dict[str, str] | None = None  # "in memory" or "streamed", by split
     seconds: Number | None = None
     when: str | None = None
     data: dict[str, str] | None = None  # fingerprints, by split

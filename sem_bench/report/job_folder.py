@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, BinaryIO, NamedTuple
 
-from sem_bench.base.files import file_digest, read_json, stamp
+from sem_bench.base.files import barred, file_digest, read_json, stamp
 from sem_bench.base.seals import DamagedError, holds, open_summed
 from sem_bench.report.file_models import FigureRow, Metrics, ResultFile, plain, validated
 from sem_bench.report.layout import Table
@@ -104,9 +104,9 @@ class JobFolders:
     def look(self, kind: str, digest: str, table: Table | None = None) -> Look:
         """What is known of a job, whose rows have to fit its `table`."""
         folders = self.named(kind, digest)
-        looks = [look for folder in folders if (look := self._look(folder, kind, digest)) is not None]
+        looks = [look for folder in folders if (look := self.at(folder, kind, digest)) is not None]
         if not looks:
-            failed = any((folder / "error.txt").exists() for folder in folders)
+            failed = any(_size(folder, "error.txt") is not None for folder in folders)
             return Look(absence="failed" if failed else "missing")
         sound = [look.result for look in looks if look.result is not None]
         if not sound:
@@ -130,8 +130,8 @@ class JobFolders:
         now = given.result and given.result.file.bits
         return f"stands on an earlier run of its {role}" if now not in (None, bits) else ""
 
-    def _look(self, folder: Path, kind: str, digest: str) -> Look | None:
-        """At one folder; None where it has no result."""
+    def at(self, folder: Path, kind: str, digest: str) -> Look | None:
+        """What one folder holds of a job, whatever others do; None where it has no result."""
         path = os.path.join(folder, "result.json")  # noqa: PTH118 - looked at thousands of times
         try:
             now = stamp(path)
@@ -148,7 +148,8 @@ def checked(folder: Path, kind: str, digest: str, *, whole: bool) -> Look:
     file = validated(ResultFile, content)
     metrics = None if file is None else validated(Metrics, file.metrics)
     if file is None or metrics is None:
-        return Look(absence="unreadable", why="result.json: damaged, or of another version")
+        why = barred(folder / "result.json") or "damaged, or of another version"
+        return Look(absence="unreadable", why=f"result.json: {why}")
     if not holds(content):
         return Look(absence="damaged", why="result.json: not what was written (SHA-256)")
     if (file.kind, file.digest) != (kind, digest):
@@ -175,10 +176,10 @@ def files_left(folder: Path) -> list[Path]:
 
 
 def wrong_files(result: Result) -> list[str]:
-    """Which of a job's files are there and not what was written. Reads all of them."""
+    """Which of a job's files are there and not what was written. Reads all that no look at the job has read."""
     found = []
     for name, expected in (result.file.sums or {}).items():
-        if _size(result.folder, name) is not None:
+        if name != READ_BY_TABLES and _size(result.folder, name) is not None:
             try:
                 open_summed(result.folder / name, expected).close()
             except DamagedError as error:

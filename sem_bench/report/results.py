@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 from pydantic import ValidationError
 
 from sem_bench.base.digest import canonical_json
-from sem_bench.base.files import read_json
+from sem_bench.base.files import barred, read_json
 from sem_bench.base.seals import holds
 from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
@@ -145,7 +145,8 @@ def _manifest(path: Path, known: Mapping[str, Kind]) -> Manifest:
                 job = _complete(job, known.get(job.kind))
                 arms.setdefault(job.arm, []).append(job)
     except (ValidationError, RecursionError, _Lacking):
-        raise UserError(f"{path}: damaged, or written by another version; run the suite again") from None
+        why = barred(path) or "damaged, or written by another version; run the suite again"
+        raise UserError(f"{path}: {why}") from None
     written = file.written if file.written.tzinfo else file.written.replace(tzinfo=UTC)
     return Manifest(path.stem, file.number, written, file.jobs, arms, tables, file.sweeps)
 

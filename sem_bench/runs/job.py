@@ -71,15 +71,12 @@ class Job:
     @property
     def features(self) -> int:
         """The width of h, or what it usually is."""
-        return self.parts.backbone.out_dim or FEATURES
+        return _features(self.parts)
 
     @cached_property
     def cost(self) -> Cost:
         """What it takes, as its stage counts it."""
-        features, embedding = self.features, self.parts.embedding.out_dim or 0
-        attached = not isinstance(self.stage, Evaluation) and bool(self.inputs)
-        net = NetCost(features, embedding or features, embedding, self.parts.cost, attached)
-        return self.stage.cost(self.config, net)
+        return cost(self.stage, self.config, self.parts, self.inputs)
 
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
@@ -94,6 +91,17 @@ class Job:
         if isinstance(self.stage, Evaluation):
             entry["owes"] = self.stage.owes(entry)
         return entry
+
+
+def cost(stage: Stage[Any], config: Model, parts: EncoderParts, inputs: Mapping[str, str]) -> Cost:
+    """What a job of a stage takes, as the stage counts it."""
+    features, embedding = _features(parts), parts.embedding.out_dim or 0
+    attached = not isinstance(stage, Evaluation) and bool(inputs)
+    return stage.cost(config, NetCost(features, embedding or features, embedding, parts.cost, attached))
+
+
+def _features(parts: EncoderParts) -> int:
+    return parts.backbone.out_dim or FEATURES
 
 
 def job_digest(stage: Stage[Any], config: Model, inputs: Mapping[str, str]) -> str:

@@ -25,10 +25,12 @@ from sem_bench.errors import UserError, described
 from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA, ResultFile, validated
 from sem_bench.report.job_folder import files_left
+from sem_bench.runs import shortage
 from sem_bench.runs.deaths import UNSEEN
 from sem_bench.runs.job import Job, data_of, job_digest
 from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Started, Tell
 from sem_bench.runs.provenance import Meter
+from sem_bench.runs.silence import Silence
 from sem_bench.runs.store import Store
 from sem_bench.workspace import Monitor, PrunedError, Workspace
 
@@ -95,9 +97,9 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     meter = Meter(device)
     try:
         store.write_state(folder, "running")
-        with process_state.kept() as changed:
+        with Silence(f"{order.kind}/{order.slug}") as silence, process_state.kept() as changed:
             _check(order)
-            workspace = _workspace(order, folder, device, tell, store)
+            workspace = _workspace(order, folder, device, tell, store, silence)
             given = _bits_of(workspace.inputs)
             settings = order.config.model_dump(mode="json")
             write_json(folder / "config.json", settings)
@@ -130,7 +132,7 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     except BaseException as error:  # a method's code may call sys.exit, and raise what it likes
         if interrupts.asked():  # torch.save, for one, makes another error of an interrupt
             raise KeyboardInterrupt from error
-        return _failure(error, folder, store)
+        return _failure(error, folder, store, shortage.advice(order, device) if shortage.of_memory(error) else "")
     if changed:
         name = f"{order.kind}/{order.slug}"
         tell(Message(f"{name}: its code changed {', '.join(changed)} of the process; put back"))
@@ -190,7 +192,8 @@ def accompany(text: str, folder: str) -> None:
     order = Order.from_json(text)
     device = _settled(order)
     _check(order)
-    workspace = _workspace(order, Path(folder), device, lambda event: True, Store(order.root))
+    silence = Silence(f"{order.kind}/{order.slug}")  # the first process watches
+    workspace = _workspace(order, Path(folder), device, lambda event: True, Store(order.root), silence)
     order.stage.run(order.config, workspace)
 
 
@@ -208,7 +211,9 @@ def _check(order: Order) -> None:
         raise UserError(f"{order.kind}/{order.slug}: not the job that was planned; {what}")
 
 
-def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, store: Store) -> Workspace:
+def _workspace(
+    order: Order, folder: Path, device: torch.device, tell: Tell, store: Store, silence: Silence
+) -> Workspace:
     """What the stage is given. Raises UserError where an input has no result any more."""
 
     own = os.getpid()
@@ -218,6 +223,7 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
             os._exit(0)
         interrupts.check()
         locks.check()
+        silence.heard()
         tell(Progress(done, total, note))
 
     def hopeless(epoch: int, figure: float) -> bool:
@@ -259,11 +265,12 @@ def _workspace(order: Order, folder: Path, device: torch.device, tell: Tell, sto
     )
 
 
-def _failure(error: BaseException, folder: Path, store: Store) -> Outcome:
+def _failure(error: BaseException, folder: Path, store: Store, advice: str = "") -> Outcome:
     """Why a job failed, in its folder and in a line."""
-    store.write_failure(folder, "".join(traceback.format_exception(error)))
+    store.write_failure(folder, "".join(traceback.format_exception(error)) + advice)
     store.write_state(folder, "failed")
-    return Outcome("failed", f"{described(error)} (see {folder / 'error.txt'})")
+    said = "; ".join(filter(None, [described(error), advice]))
+    return Outcome("failed", f"{said} (see {folder / 'error.txt'})")
 
 
 def _tell_other_data(order: Order, workspace: Workspace, tell: Tell, store: Store) -> None:

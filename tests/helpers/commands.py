@@ -1,8 +1,10 @@
 """The command line as users call it, and methods that fail."""
 
+import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent, indent
 
@@ -12,20 +14,48 @@ from sem_bench.cli import main
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, method_card
 
+NOT_BOUND = 99  # exit code
 
-def process(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """The command line in a process of its own."""
-    command = [sys.executable, "-m", "sem_bench", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+
+def bound_by_modes() -> None:
+    """From its next `exec` on this process obeys the modes of files, also where it is root's (Linux)."""
+    libc = ctypes.CDLL(None)
+    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+            os._exit(NOT_BOUND)
+
+
+def process(
+    folder: Path, *arguments: str, bound: bool = False, code: str = "", environment: Mapping[str, str | None] = {}
+) -> subprocess.Popen[str]:
+    """The command line in a process of its own, perhaps after some code; with `bound` modes hold for root, too.
+
+    Of the environment other values are set, and None is taken away.
+    """
+    run = ["-c", f"{code}\nfrom sem_bench.cli import script; script()"]
+    command = [sys.executable, *(run if code else ["-m", "sem_bench"]), *arguments]
+    known: dict[str, str | None] = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
     return subprocess.Popen(
         command,
         cwd=folder,
-        env=environment,
+        env={name: value for name, value in known.items() if value is not None},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=bound_by_modes if bound and os.geteuid() == 0 else None,
     )
+
+
+def ended(
+    folder: Path, *arguments: str, bound: bool = False, code: str = "", environment: Mapping[str, str | None] = {}
+) -> tuple[int, str, str]:
+    """(exit code, output, errors) of such a process."""
+    run = process(folder, *arguments, bound=bound, code=code, environment=environment)
+    output, errors = run.communicate(timeout=300)
+    if run.returncode == NOT_BOUND:
+        pytest.skip("root, and modes of files cannot be made to hold for it")
+    return run.returncode, output, errors
 
 
 FRAGILE_PY = """

@@ -27,7 +27,7 @@ from sem_bench.runs.progress import reporter
 from sem_bench.runs.schedule import Outcomes, Schedule
 from sem_bench.runs.store import Store
 from sem_bench.workspace import Monitor
-from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, fragile, process
+from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, ended, fragile, process
 from tests.helpers.places import REPOSITORY
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
@@ -331,6 +331,13 @@ def test_a_run_in_a_harsh_environment(folder: Path) -> None:
     assert any("its node ran out of memory" in text for text in texts), texts
     assert "raylet" not in run.stdout and "Token" not in run.stderr and "Traceback" not in run.stderr
     assert not (folder / ".ray").exists()  # a token there would change every cluster to come
+
+
+def test_signals_are_handled_after_a_cluster_as_before(folder: Path) -> None:
+    said = "import atexit, signal; atexit.register(lambda: print(signal.getsignal(signal.SIGTERM)))"
+    code, output, errors = ended(folder, "run", "suite.yaml", *RAY, "--only", "pretrain/simclr-none", code=said)
+    assert code == 0, errors
+    assert "listen" in output.splitlines()[-1]  # of sem_bench.base.interrupts, and not the system's
 
 
 def test_mistakes_of_options(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

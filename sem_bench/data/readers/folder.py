@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from sem_bench.base.digest import digest
-from sem_bench.base.files import files_below, lines_digest, shown
+from sem_bench.base.files import files_below, lines_digest, no_file, shown
 from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.archives import sweep, unpack
@@ -17,6 +17,7 @@ from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.readers.opened import Opened, said
 from sem_bench.data.sources.folder import FolderSource
+from sem_bench.data.threads import reading
 from sem_bench.errors import UserError
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
@@ -94,8 +95,8 @@ def _image_files(folder: Path) -> Iterator[tuple[str, int]]:
             continue
         if stat.S_ISLNK(status.st_mode):
             raise UserError(f"{shown(Path(path))}: a link to nothing")
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{shown(Path(path))}: no file, but a pipe or device")
+        if why := no_file(Path(path), status):
+            raise UserError(f"{shown(Path(path))}: {why}")
         yield name.as_posix(), status.st_size
 
 
@@ -120,7 +121,7 @@ def _similar(name: str, found: Sequence[str]) -> str:
 def read_image(path: Path) -> Image.Image:
     """An image file in RGB. Raises UserError where it is absent, no image, or damaged."""
     try:
-        with Image.open(path) as image:
+        with reading(path), Image.open(path) as image:
             if image.mode.startswith(("I", "F")):
                 raise UserError(f"{shown(path)}: more than 8 bits a channel (mode {image.mode}); convert it first")
             if image.mode == "P" and "transparency" in image.info:

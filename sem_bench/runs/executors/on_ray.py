@@ -166,7 +166,8 @@ class OnRay:
             Path(self._home["token"]).unlink(missing_ok=True)
             self._home, self._seen = {}, set()
             if self._mine:
-                ray.shutdown()
+                with ray_node.signals_kept():  # Ray leaves SIGTERM to the system, which would end the program
+                    ray.shutdown()
 
     def _asked(self, need: Need) -> Resources:
         """What a job needs, in Ray's units: of a GPU 1/10,000, and six times a sixth must fit."""

@@ -1,0 +1,129 @@
+"""Methods of a user that fail in every way: each is said in a line, the others go on, and the program ends."""
+
+import re
+import time
+from pathlib import Path
+from textwrap import dedent
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.commands import ended, fragile, process
+from tests.helpers.toy import SUITE, TOY_YAML, method_card, write
+
+IMPORTS = "import multiprocessing\nimport sys\nimport threading\nimport time\n\nimport torch\n"
+VOTES = SUITE[: SUITE.index("  probe:")] + "  knn: {k: 5}\n"
+ALONE = VOTES.replace("{none: {}, sem: {L: 4, V: 3}}", "{none: {}}").replace("epochs: 2", "epochs: 1")
+ALONE = ALONE.replace("[toy]\n", "[toy]\n  images: {train: 50, test: 20}\n")
+SHORT = "out of memory with batches of 50; by the estimate batch_size 25 fits, with accumulate 2 for as many images"
+FAILING = {  # lines of its loss -> what is said of the job
+    "raises": ('raise RuntimeError("it broke")', "RuntimeError: it broke"),
+    "own": ('raise type("Own", (BaseException,), {})("mine")', "Own: mine"),
+    "mute": (
+        'raise type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})()',
+        "Mute: an error that cannot say what it is",
+    ),
+    "exits": ("sys.exit(3)", "SystemExit: 3"),
+    "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
+    "recurses": ("self.loss(first, second)", "RecursionError: maximum recursion depth exceeded"),
+    "nan": ('return (first * float("nan")).mean()', "FloatingPointError: the loss is nan in epoch 0, step 0 of 1"),
+    "inf": ('return first.sum() * 0 + float("inf")', "FloatingPointError: the loss is inf in epoch 0, step 0"),
+    "nothing": ("return None", "gives a NoneType"),
+    "number": ("return 1.5", "gives a float"),
+    "matrix": ("return (first - second) ** 2", "gives a tensor of shape (50, "),
+    "constant": ("return torch.tensor(1.0)", "does not require grad"),
+    "cpu": ("torch.empty(10**13)", SHORT),
+    "gpu": ('raise torch.OutOfMemoryError("CUDA out of memory.")', SHORT),
+    "python": ("bytearray(10**16)", SHORT),
+}
+LEAVING = {  # what does no harm to the job
+    "prints": 'print("of mine\\n" * 1000)',
+    "forks": "os.fork()",
+    "threads": 'if not hasattr(self, "left"):\n    self.left = threading.Thread(target=time.sleep, args=(600,))\n'
+    "    self.left.start()",
+    "processes": 'if not hasattr(Fragile, "left"):\n'
+    '    Fragile.left = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,))\n'
+    "    Fragile.left.start()",
+}
+
+
+def own_method(folder: Path, name: str, loss: str, **changes: str) -> None:
+    """A user's method whose loss begins with these lines."""
+    write(folder, f"methods/{name}.py", IMPORTS + dedent(fragile(loss=loss, **changes)))
+    write(folder, f"methods/{name}.yaml", method_card("Fragile"))
+
+
+def _failed(line: str) -> str:
+    """The method whose pretraining failed, as a line says it."""
+    found = re.match(r"\[\d+/\d+\] pretrain (\w+)-none\S*: failed in", line)
+    return found[1] if found else ""
+
+
+def test_each_is_said_in_a_line_and_the_others_go_on(folder: Path) -> None:
+    for name, (loss, _) in FAILING.items():
+        own_method(folder, name, loss)
+    for name, loss in LEAVING.items():
+        own_method(folder, name, loss)
+    names = [*LEAVING, *FAILING]
+    write(folder, "suite.yaml", ALONE.replace("[simclr]", f"[{', '.join([*names, 'simclr'])}]"))
+    code, output, errors = ended(folder, "run", "suite.yaml")
+    end = time.time()
+    assert code == 1 and "Traceback" not in errors and "of mine" not in output
+    failed = {_failed(line): line for line in errors.splitlines()}
+    assert not {name: failed.get(name) for name, (_, text) in FAILING.items() if text not in failed.get(name, "")}
+    done = 2 * (len(LEAVING) + 1)
+    assert f"{done} done, 0 reused, {len(FAILING)} failed, {len(FAILING)} blocked" in errors
+    written = max(path.stat().st_mtime for path in Path("results/tables").rglob("*"))
+    assert end - written < 5, "threads and processes that are left keep the program from its end"
+
+
+def test_a_job_without_progress_is_named(folder: Path) -> None:
+    own_method(folder, "loops", 'while not Path("stop").exists():\n    time.sleep(0.05)')
+    write(folder, "suite.yaml", ALONE.replace("[simclr]", "[loops]"))
+    run = process(folder, "run", "suite.yaml", code="from sem_bench.runs import silence; silence.LONG = 0.6")
+    assert run.stderr is not None
+    said = next(line for line in run.stderr if "no progress" in line)
+    assert re.fullmatch(r"pretrain/loops-none\S*: no progress for 0\.01\d* min\n", said)
+    Path("stop").touch()
+    assert run.communicate(timeout=60) and run.returncode == 0
+
+
+def test_a_file_that_is_never_read_ends_the_wait(folder: Path) -> None:
+    """A pipe stands for a file on a drive that hangs; it appears once the images are listed."""
+    colours = np.random.default_rng(0).integers(0, 255, (4, 3))
+    for split, count in (("train", 20), ("test", 5)):
+        for name, colour in zip(("red", "green", "blue", "grey"), colours, strict=True):
+            place = folder / "data" / "pictures" / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = np.full((16, 16, 3), colour, np.uint8) + np.uint8(number)
+                Image.fromarray(pixels).save(place / f"{number}.png")
+    card = TOY_YAML.replace("type: python", "type: folder, path: pictures")
+    write(folder, "datasets/pictures.yaml", card.replace("{train: 200, test: 80}", "{train: 80, test: 20}"))
+    own_method(folder, "hangs", "", step="pass")
+    code = (folder / "methods/hangs.py").read_text()
+    swap = 'path = Path("data/pictures/train/red/7.png")\n        path.unlink()\n        os.mkfifo(path)\n'
+    begin = "super().__init__(encoder)\n"
+    assert begin in code
+    write(folder, "methods/hangs.py", code.replace(begin, f"{begin}        {swap}"))
+    suite = (
+        ALONE.replace("[simclr]", "[hangs]")
+        .replace("[toy]\n  images: {train: 50, test: 20}", "[pictures]")
+        .replace("batch_size: 50", "batch_size: 20")
+    )
+    write(folder, "suite.yaml", suite)
+    short = "from sem_bench.data import threads; threads.PATIENCE = 0.9"
+    run = ended(folder, "run", "suite.yaml", "--memory", "1e-6", "--workers", "2", code=short)
+    assert run[0] == 1 and "HungError: no image was read for 0.015 min: data/pictures/train/red/7.png" in run[2]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_worker_process_fails_alike(folder: Path, jobs: str) -> None:
+    """What is said does not depend on where a job runs."""
+    for name in ("exits", "cpu"):
+        own_method(folder, name, FAILING[name][0])
+    write(folder, "suite.yaml", ALONE.replace("[simclr]", "[exits, cpu, simclr]"))
+    code, _, errors = ended(folder, "run", "suite.yaml", "--jobs", jobs)
+    assert code == 1 and all(FAILING[name][1] in errors for name in ("exits", "cpu"))
+    assert "2 done, 0 reused, 2 failed, 2 blocked" in errors
