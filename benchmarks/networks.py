@@ -24,7 +24,7 @@ from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrain import build_method
 from sem_bench.training.step import Step
-from sem_bench.training.views import ViewPlan, Views
+from sem_bench.training.views import Prepared, ViewPlan, Views
 
 VIT = "vit_tiny"
 MANY = 10**6  # steps: no training of a benchmark ends
@@ -75,6 +75,13 @@ class ReadyViews(Views):
     @cached_property
     def _first(self) -> Batch:
         return super().batch(0)
+
+
+class ViewsInStep(Views):
+    """Views whose random numbers and operations are prepared in the step, not a batch ahead in a thread."""
+
+    def _awaited(self, number: int) -> Prepared:
+        return self._prepare(number)
 
 
 def training(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import to_pil_image
 
 from benchmarks import lightly_loop
-from benchmarks.networks import VIT, Bare, ReadyViews, Shape, photographs, steps, training
+from benchmarks.networks import VIT, Bare, ReadyViews, Shape, ViewsInStep, photographs, steps, training
 from benchmarks.paired import Case, Contestant, Options
 from sem_bench.base import machine
 from sem_bench.errors import one_line
@@ -52,6 +52,7 @@ def _case(name: str, shape: Shape, method: str, count: int, options: Options) ->
         _bare(shape, method, count, options, compiler=None),
         _bare(shape, method, count, options, compiler="aot_eager" if options.quick else "inductor"),
         ours("ours, views made before", views=ReadyViews),
+        ours("ours, views prepared in the step", views=ViewsInStep),
         ours("ours with SEM, L=256, V=8", embedding="sem"),
     ]
     return Case(name, contestants, images=shape.batch, close=loop.close)

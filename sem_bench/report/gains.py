@@ -2,14 +2,17 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.layout import FIXED_TAU, PRIMARY, Metric
 from sem_bench.report.results import UNKNOWN
 from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, Predictions, Row
 
+SETTING = ("table", "backbone", "dataset", "recipe", "epochs", "column", "fraction")
+T = TypeVar("T")
 NO_BETTER = "no better than the random backbone"
 
 Interval = tuple[float | None, float | None, float | None]  # mean, low, high
@@ -123,17 +126,22 @@ class Cell:
     attached: bool  # an embedding that stands on the finished baseline
     pretrained: dict[int, str]  # digest of what made the backbone
 
-    @property
-    def floor(self) -> str:
-        """What a figure and that of the random backbone have in common."""
-        names = ("table", "backbone", "dataset", "recipe", "epochs", "column", "fraction")
-        return canonical_json([*map(self.row.get, names), self.row.metric.replace(FIXED_TAU, "")])
+    def place(self, *names: str) -> str:
+        """What a row has in common with those that it is compared with, as far as `names` and SETTING say it."""
+        return self._alike((*names, *SETTING), self.row.metric)
 
-    @property
-    def place(self) -> str:
-        """What an arm's row and its `none` row have in common."""
-        names = ("table", *METHOD, "backbone", "dataset", "recipe", "epochs", "column", "fraction")
-        return canonical_json([*map(self.row.get, names), self.row.metric.replace(FIXED_TAU, "")])
+    def facing(self, found: Mapping[str, T], *names: str) -> T | None:
+        """What stands in the place of the cell, as far as `names` and SETTING say it.
+
+        What has no temperature may have one figure alone: it faces that at the fixed temperature, too.
+        """
+        metrics = (self.row.metric, self.row.metric.removesuffix(FIXED_TAU))
+        return next(
+            (found[at] for at in (self._alike((*names, *SETTING), one) for one in metrics) if at in found), None
+        )
+
+    def _alike(self, names: Sequence[str], metric: str) -> str:
+        return canonical_json([*map(self.row.get, names), metric])
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
@@ -147,13 +155,13 @@ def with_gains(cells: Sequence[Cell]) -> list[Row]:
     Figures that do not beat the random backbone say so, and so do gains over such a baseline.
     """
     baselines = _baselines(cells)
-    floors = {cell.floor: cell for cell in cells if cell.row.method == FLOOR}
-    low = {id(cell) for cell in cells if _at_the_floor(cell, floors.get(cell.floor))}
+    floors = {cell.place(): cell for cell in cells if cell.row.method == FLOOR}
+    low = {id(cell) for cell in cells if _at_the_floor(cell, cell.facing(floors))}
     rows = []
     for cell in cells:
         row = cell.row
         if not (row.baseline or not cell.metric.gain):
-            own = baselines.get(cell.place, [])
+            own = cell.facing(baselines, *METHOD) or []
             row = _with_gain(cell, own, floored=any(id(base) in low for base in own))
         rows.append(replace(row, notes=[*row.notes, NO_BETTER]) if id(cell) in low else row)
     return rows
@@ -168,7 +176,7 @@ def spreads(cells: Sequence[Cell]) -> list[float]:
     for cell in sorted(cells, key=lambda cell: cell.row.metric.endswith(FIXED_TAU)):  # the last one counts
         row = cell.row
         if row.column == PRIMARY and cell.metric.gain and not row.baseline and row.representation == row.main:
-            by_arm[row.key(ARM)] = list(_gains(cell, baselines.get(cell.place, []))[0].values())
+            by_arm[row.key(ARM)] = list(_gains(cell, cell.facing(baselines, *METHOD) or [])[0].values())
     return [statistics.stdev(gains) for gains in by_arm.values() if len(gains) >= 3]
 
 
@@ -177,7 +185,7 @@ def _baselines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     found: dict[str, dict[str, Cell]] = {}
     for cell in cells:
         if cell.row.baseline and cell.metric.gain:
-            found.setdefault(cell.place, {})[canonical_json(cell.row.digests)] = cell
+            found.setdefault(cell.place(*METHOD), {})[canonical_json(cell.row.digests)] = cell
     return {place: list(own.values()) for place, own in found.items()}
 
 

@@ -86,6 +86,7 @@ class Table(Model):
     aside: str = ""  # behind a mean whose row has it, from the row's fields: " ({null:.3f})"
     extras: list[str] = []  # further fields of a row that tables and figures read
     remarks: list[Remark] = []
+    by_metric: bool = False  # columns by metric, then by what was measured; else the other way round
     contrasts: list[Contrast] = []  # of the rows, which say in `reads` and `layer` what they hold; shown in their place
 
     @model_validator(mode="after")
@@ -100,4 +101,4 @@ class Table(Model):
         """What there is to say of a metric; of one that the table does not name, nothing."""
         plain = name.removesuffix(FIXED_TAU)
         known = {metric.name: metric for metric in (*self.metrics, *self.hidden)}
-        return known.get(plain, Metric(name=plain))
+        return known.get(name) or known.get(plain) or Metric(name=plain)

@@ -63,7 +63,9 @@ class _Layout:
         order = [metric.name for metric in layout.metrics]
         found = dict.fromkeys((row.column, row.metric) for row in rows)
         first = list(dict.fromkeys(column for column, _ in found))
-        self.columns = sorted(found, key=lambda at: (first.index(at[0]), order.index(at[1])))
+        by_metric = self.layout.by_metric
+        places = {at: (first.index(at[0]), order.index(at[1])) for at in found}
+        self.columns = sorted(found, key=lambda at: places[at][::-1] if by_metric else places[at])
         self.lines = _lines(rows, every=self.layout.every)
         whole = (PRIMARY, order[0])
         self.reference = whole if whole in self.columns else self.columns[0]
