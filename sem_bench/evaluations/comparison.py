@@ -20,7 +20,7 @@ from sem_bench.report.figures.panels import (
 )
 from sem_bench.report.gains import pooled
 from sem_bench.report.layout import FIXED_TAU, Metric, Table
-from sem_bench.report.row import Row, grouped
+from sem_bench.report.row import Row, at_fixed_tau, grouped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,12 +39,14 @@ COMPARISON = Table(
     headline=True,
 )
 
+METRICS = [metric.name for metric in COMPARISON.metrics]
 DRAWN = (f"top1{FIXED_TAU}", "knn_top1")
 
 
 def draw(rows: Sequence[Row], look: Look) -> Drawn:
     """Gains over none with their intervals: a panel for each column, a line for each method, the pooled ones below."""
-    arms = [row for row in main_rows(rows_of(rows, COMPARISON.name, *DRAWN)) if not row.baseline]
+    own = at_fixed_tau([row for row in rows if row.table == COMPARISON.name], METRICS)
+    arms = [row for row in main_rows(rows_of(own, COMPARISON.name, *DRAWN)) if not row.baseline]
     drawn = complete_rows(arms, "gain")
     if not drawn:
         return

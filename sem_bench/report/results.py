@@ -19,7 +19,7 @@ from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
 from sem_bench.report.file_models import FigureRow, JobEntry, ManifestFile
 from sem_bench.report.job_folder import READ_BY_TABLES, JobFolders, Look, Result
-from sem_bench.report.layout import FIXED_TAU, Table
+from sem_bench.report.layout import Table
 from sem_bench.report.row import FigureKey, Predictions, main_representation
 
 UNKNOWN = "unknown"
@@ -183,23 +183,11 @@ def evaluated(job: JobEntry, folders: JobFolders, table: Table) -> Evaluated:
         extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
         figure = Measurement(row.value, row.tau_d, tuple(row.notes or ()), extra, _predictions(result, number))
         figures.setdefault(_key(row, table), []).append(figure)
-    figures |= _also_fixed(figures, table)
     config = canonical_json({name: value for name, value in result.file.config.items() if name != "seed"})
     pretraining = folders.look("pretrain", job.inputs["pretrain"])
     notes = [note for one in (pretraining.result, result) if one is not None for note in one.metrics.notes or ()]
     notes += [f"its pretraining is {pretraining.absence}"] * pretraining.void
     return Evaluated(job, "", config, figures, tuple(notes), _setting(pretraining))
-
-
-def _also_fixed(figures: Mapping[Key, list[Measurement]], table: Table) -> dict[Key, list[Measurement]]:
-    """The figures at the fixed temperature of what has none, where results say a figure once.
-
-    Those of before do: it was searched among as many penalties as SEM at its fixed temperature.
-    """
-    named = {metric.name for metric in table.metrics}
-    plain = ((key, found) for key, found in figures.items() if all(one.tau_d is None for one in found))
-    twins = ((key._replace(metric=f"{key.metric}{FIXED_TAU}"), found) for key, found in plain)
-    return {twin: found for twin, found in twins if twin.metric in named and twin not in figures}
 
 
 def _key(row: FigureRow, table: Table) -> Key:

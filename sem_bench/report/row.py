@@ -1,11 +1,12 @@
 """A row of the tables: one figure, pooled over seeds, and what it says of its arm."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sem_bench.base.digest import canonical_json
+from sem_bench.report.layout import FIXED_TAU
 
 METHOD = ("method", "ip")
 ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "recipe", "epochs")
@@ -129,6 +130,28 @@ def grouped(rows: Iterable[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
     for row in rows:
         found.setdefault(key(row), []).append(row)
     return found
+
+
+def at_fixed_tau(rows: Sequence[Row], metrics: Iterable[str]) -> list[Row]:
+    """Rows of one table, of which those that have no temperature stand at the fixed one, too.
+
+    Results of before say the figure of what has no temperature once: it was chosen among as many candidates as SEM's at
+    its fixed temperature. Where nothing was searched beyond that, the figures of the search are left out.
+    """
+    names = set(metrics)
+    there = {_place(row, row.metric) for row in rows}
+    twins = {}
+    for number, row in enumerate(rows):
+        fixed = f"{row.metric}{FIXED_TAU}"
+        if row.tau_d is None and fixed in names and _place(row, fixed) not in there:
+            twins[number] = replace(row, metric=fixed)
+    searched = {row.metric for number, row in enumerate(rows) if number not in twins}
+    plain = [row for row in rows if row.metric in searched or f"{row.metric}{FIXED_TAU}" not in names]
+    return [*twins.values(), *plain]
+
+
+def _place(row: Row, metric: str) -> str:
+    return canonical_json([row.key((*ARM, "column", "fraction", "representation")), metric])
 
 
 def embedding_key(rows: Iterable[Row]) -> Callable[[Row], str]:

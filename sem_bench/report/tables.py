@@ -13,7 +13,7 @@ from sem_bench.base.digest import canonical_json
 from sem_bench.report.contrasts import contrast_table
 from sem_bench.report.gains import Pooled, holm, pooled
 from sem_bench.report.layout import PRIMARY, Table
-from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, TABLE, Row, embedding_key, grouped
+from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, TABLE, Row, at_fixed_tau, embedding_key, grouped
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
 
 GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
@@ -42,7 +42,7 @@ def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
             parts[key] = [replace(row, column=beside.column) for row in clean if row.key(place) == key] + part
     if layout.contrasts:
         return [contrast_table(layout, part, _title(layout, part)) for part in parts.values()]
-    return [_Layout(layout, part).table() for part in parts.values()]
+    return [_Layout(layout, at_fixed_tau(part, metrics)).table() for part in parts.values()]
 
 
 def _title(layout: Table, rows: Sequence[Row]) -> str:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from sem_bench.base.digest import digest
 from sem_bench.cli import main
+from sem_bench.config.fields import Model, resolved
 from sem_bench.evaluation import Stage
 from sem_bench.evaluations.registry import builtin
-from sem_bench.runs.job import job_digest
 from sem_bench.training.job import PRETRAIN
 from tests.helpers.documents import DOCUMENTS, shown
 from tests.helpers.places import REPOSITORY
@@ -38,6 +40,11 @@ def test_a_record_reprints_the_table(folder: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("nowhere: no such folder")
 
 
+def _digest(stage: Stage[Any], version: int, config: Model, inputs: dict[str, str]) -> str:
+    """That of a version of a stage."""
+    return digest({"kind": stage.name, "version": version, "config": resolved(config), "inputs": inputs})
+
+
 @pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.name)
 def test_the_records_of_the_docs_are_whole(record: Path) -> None:
     """Only manifests and results, a few kilobytes each; every job there, and its digest that of its configuration."""
@@ -55,7 +62,13 @@ def test_the_records_of_the_docs_are_whole(record: Path) -> None:
         found[result["kind"], result["digest"]] = result
         assert path.parent.parent.name == result["kind"] and path.parent.name.endswith(result["digest"][:12])
         stage = stages[result["kind"]]
-        assert job_digest(stage, stage.Job.model_validate(result["config"]), result["inputs"]) == result["digest"], path
+        try:
+            config = stage.Job.model_validate(result["config"])
+        except ValidationError:
+            assert stage.version > 1, path  # its fields were others
+            continue
+        digests = {_digest(stage, version, config, result["inputs"]) for version in range(1, stage.version + 1)}
+        assert result["digest"] in digests, path
     assert found.keys() == wanted
 
 
