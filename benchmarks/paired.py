@@ -128,8 +128,9 @@ def _best(contestants: Sequence[Contestant], role: str, found: dict[str, list[fl
     return min(rivals, key=median) if rivals else None
 
 
-def _spread(values: Sequence[float]) -> float:
+def _spread(values: Sequence[float]) -> float | None:
+    """None of one turn."""
     if len(values) < 2:
-        return 0.0
+        return None
     low, _, high = quantiles(values, n=4, method="inclusive")
     return (high - low) / median(values)

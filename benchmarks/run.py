@@ -88,14 +88,33 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def _count(text: str) -> int:
+    """At least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
+def _kept(path: Path) -> list[dict[str, Any]]:
+    """The rows of a list. Raises UserError where the file is none."""
+    try:
+        rows = json.loads(path.read_text())
+        lines(rows)
+        assert all("name" in row for row in rows)
+    except (OSError, ValueError, TypeError, KeyError, AssertionError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not what --json wrote"
+        raise UserError(f"--show {path}: {why}") from None
+    return list(rows)
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Measure, or show what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=NAMES, default=list(NAMES))
     parser.add_argument("--case", metavar="TEXT", default="", help="only cases whose name contains it")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--repeats", type=int, metavar="N", help="turns of each case; default: 5")
-    parser.add_argument("--threads", type=int, metavar="N", help="that compute; default: as torch has them")
+    parser.add_argument("--repeats", type=_count, metavar="N", help="turns of each case; default: 5")
+    parser.add_argument("--threads", type=_count, metavar="N", help="that compute; default: as torch has them")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, two turns: does it run?")
     parser.add_argument("--json", action="store_true", help="a list of rows instead of tables")
     parser.add_argument(
@@ -103,15 +122,17 @@ def main(given: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(given)
     names = [name for name in NAMES if name in arguments.only]
-    if arguments.show:
-        known = [row for path in arguments.show for row in json.loads(path.read_text())]
-        rows = [row for name in names for row in known if row["name"] == name and arguments.case in row["case"]]
-    else:
-        warnings.filterwarnings("ignore", module="lightly|sklearn|torch")
-        try:
+    warnings.filterwarnings("ignore", module="lightly|sklearn|torch")
+    try:
+        if arguments.show:
+            known = [row for path in arguments.show for row in _kept(path)]
+            rows = [row for name in names for row in known if row["name"] == name and arguments.case in row["case"]]
+        else:
             rows = measured(names, arguments)
-        except UserError as error:
-            parser.error(str(error))
+        if not rows:
+            raise UserError(f"--case {arguments.case!r}: no case of {', '.join(names)} has it in its name")
+    except UserError as error:
+        parser.error(str(error))
     print(json.dumps(rows, indent=1) if arguments.json else table(rows))
     return 0
 

@@ -16,7 +16,7 @@ from sem_bench.evaluations.measures import logistic, selection
 from sem_bench.evaluations.probe import ProbeSettings
 from sem_bench.nets.embeddings.sem import SimplicialEmbedding
 
-L2 = [1e-2, 5e-4, 3e-5, 2e-6, 1e-7]  # the default grid, from strong to weak
+L2 = [1e-2, 5e-4, 3e-5, 2e-6, 1e-7]  # from strong to weak
 TAU = [0.1, 0.3, 1.0, 3.0, 10.0]
 SKETCHED = ProbeSettings().sketch
 APART, OVERLAPPING = 1.5, 7.0  # noise with which all and about half of the images are recognised

@@ -22,7 +22,7 @@ from sem_bench.config.fields import (
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import FACTORS, Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations import comparison
-from sem_bench.evaluations.measures.memory_sizes import COPIES, KEPT, SOLVER, WIDEST_GRAM
+from sem_bench.evaluations.measures.memory_sizes import COPIES, KEPT, SOLVER, WIDEST_EXACT, WIDEST_GRAM
 from sem_bench.report.row import FigureKey
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 
 SKETCHED = 5e-8  # seconds a number of the features, for each sketch with its candidates and each head, on two cores
+LEAST_SKETCH = 64  # numbers
+SKETCHED_CLASSES = 100  # with which that was measured
 
 
 class ProbeJob(Model):
@@ -53,8 +55,8 @@ class ProbeJob(Model):
 class ProbeSettings(Model):
     """Linear probes on frozen features, docs/protocol.md. A search begins with the grids `l2` and `tau`, of tau_d.
 
-    Without `tau`: at 0.3, 1 and 3 times the temperature of pretraining. Candidates with more than 4096 numbers, on as
-    many images, are judged on a sketch of `sketch` numbers; 0: never.
+    Without `tau`: at 0.3, 1 and 3 times the temperature of pretraining. Candidates with more than
+    16,384 numbers, on more than 4,096 images, are judged on a sketch of `sketch` numbers; 0: never.
     """
 
     fractions: Fractions = [1.0, 0.01]
@@ -64,6 +66,8 @@ class ProbeSettings(Model):
 
     @model_validator(mode="after")
     def _equal_search(self) -> Self:
+        if 0 < self.sketch < LEAST_SKETCH:
+            raise ValueError(f"sketch is 0, or at least {LEAST_SKETCH} numbers")
         if len(self.tau or FACTORS) > 1 and len(self.l2) < 2:
             raise ValueError("l2 needs two values, or arms without a temperature could not search as many")
         return self
@@ -108,8 +112,10 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
         if job.sketch is not None:
             images = job.fraction * job.data.used("train")
             sketch = FLOAT * job.sketch * (3 * net.width + 2 * images)
-            kept = min(KEPT, FLOAT / 2 * net.width * images)
-            seconds = SKETCHED * images * net.width * (len(job.tau) + 1)
+            rounded = FLOAT / 2 * net.width * images
+            kept = rounded if rounded <= KEPT else 0
+            heads = max(1, len(job.data.classes) / SKETCHED_CLASSES)
+            seconds = SKETCHED * images * net.width * (len(job.tau) + 1) * heads
             return Cost(seconds, max(SOLVER, head) + sketch + kept + net.chunk_bytes())
         penalties = len(job.l2) * job.between
         together = min(penalties, max(1, SOLVER // head))
@@ -125,7 +131,7 @@ def probe_job(
 ) -> ProbeJob:
     """The probe of an arm, perhaps on other data. All begin with as many candidates (docs/protocol.md)."""
     search, data = arm.search(asked.tau, asked.l2), other or arm.labelled()
-    wide = (arm.width or 0) > WIDEST_GRAM and fraction * data.used("train") > WIDEST_GRAM
+    wide = (arm.width or 0) > WIDEST_EXACT and fraction * data.used("train") > WIDEST_GRAM
     return ProbeJob(
         data=data,
         fraction=fraction,

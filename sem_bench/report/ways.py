@@ -1,6 +1,7 @@
-"""Rows of one table that were made in different ways: with other threads, devices or precision, or images streamed.
+"""Rows of one table that were made in different ways: with other threads or devices, or with images streamed.
 
-Each of these rounds otherwise, so that the rows are not quite alike, and a footnote says so.
+Each of these rounds otherwise, so that the rows are not quite alike, and a footnote says so. Of a precision or a kind of
+device that differs, the gain says more: there is none.
 """
 
 from collections import Counter
@@ -53,8 +54,6 @@ def _said(made: Provenance) -> Iterator[tuple[str, str]]:
     if made.threads is not None:
         yield "threads", f"{made.threads} thread{'s' if made.threads != 1 else ''}"
         yield "devices", f"{made.devices or 1} device{'s' if (made.devices or 1) != 1 else ''}"
-    if made.device and made.precision:
-        yield "precision", f"{made.device.split(':')[0]} {made.precision}"
     if made.images:
         yield "images", "images streamed" if "streamed" in made.images.values() else "images in memory"
 

@@ -69,3 +69,21 @@ def test_what_was_kept_is_shown(rows: list[dict[str, Any]], tmp_path: Any, capsy
 def test_without_a_gpu() -> None:
     done = run("--device", "cuda", "--only", "sem")
     assert done.returncode == 2 and "torch finds no CUDA device" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--repeats", "-1"], "'-1' is no number from 1 on"),
+        (["--repeats", "0"], "'0' is no number from 1 on"),
+        (["--threads", "-3"], "'-3' is no number from 1 on"),
+        (["--show", "absent.json"], "--show absent.json: No such file or directory"),
+        (["--show", "README.md"], "--show README.md: not what --json wrote"),
+        (["--only", "sem", "--case", "zzz"], "--case 'zzz': no case of sem has it in its name"),
+    ],
+)
+def test_mistakes(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(expected)

@@ -26,7 +26,7 @@ from sem_bench.base.limits import CHUNK
 from sem_bench.base.machine import free_memory
 from sem_bench.evaluations.measures import grids
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
-from sem_bench.evaluations.measures.memory_sizes import KEPT, WIDEST_GRAM
+from sem_bench.evaluations.measures.memory_sizes import KEPT, WIDEST_EXACT, WIDEST_GRAM
 from sem_bench.evaluations.measures.sketch import Sketch, sketch
 
 Rows = npt.NDArray[np.int64]
@@ -283,7 +283,7 @@ class Selection:
 
     def _is_sketched(self, of: FeatureReader) -> bool:
         """Whether a representation is too wide to be fitted for each candidate."""
-        return self.sketched is not None and of(self.rows[:1]).shape[1] > WIDEST_GRAM
+        return self.sketched is not None and of(self.rows[:1]).shape[1] > WIDEST_EXACT
 
     def _scores(self, of: FeatureReader, at: Rows) -> Tensor:
         found = self._sketch(of).scores

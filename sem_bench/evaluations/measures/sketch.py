@@ -67,6 +67,8 @@ def _principal(x: Tensor) -> tuple[Tensor, Tensor]:
     x -= mean
     variances, directions = torch.linalg.eigh((x @ x.T).double())
     kept = variances > NOTHING * variances[-1]
+    if not kept.any():  # rows all alike, as a collapsed network gives them: an axis on which all are 0
+        return mean, torch.eye(x.shape[1], 1, device=x.device)
     return mean, x.T @ (directions[:, kept] / variances[kept].sqrt()).float()
 
 

@@ -396,10 +396,34 @@ def test_features_that_are_all_alike_give_chance(validation: Literal["holdout", 
     assert choice.accuracy == pytest.approx(1 / CLASSES)
 
 
+def sketched_from(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and numbers beyond which candidates are judged on a sketch."""
+    for module in (logistic, selection):
+        monkeypatch.setattr(module, "WIDEST_GRAM", size)
+    monkeypatch.setattr(selection, "WIDEST_EXACT", size)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.125])
+def test_wide_features_that_are_all_alike_give_chance(value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    sketched_from(200, monkeypatch)
+    labels = np.arange(300) % 3
+    choice = select(
+        [(None, lambda rows: torch.full((len(rows), 250), value))],
+        lambda rows: labels[rows],
+        np.arange(300),
+        classes=3,
+        l2=[1e-3, 1e-1],
+        validation="holdout",
+        seed=0,
+        sketched=64,
+    )
+    assert choice.accuracy == pytest.approx(1 / 3)
+    assert torch.isfinite(choice.head.weight).all()
+
+
 def test_wide_candidates_are_judged_on_a_sketch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Features of low rank lose nothing; others nearly the same head and choice as without a sketch."""
-    for module in (logistic, selection):
-        monkeypatch.setattr(module, "WIDEST_GRAM", 1000)
+    sketched_from(1000, monkeypatch)
     random = torch.Generator().manual_seed(0)
     count, width, classes = 1500, 1200, 3
     labels = torch.arange(count) % classes
