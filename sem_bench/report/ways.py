@@ -1,7 +1,7 @@
 """Rows of one table that were made in different ways: with other threads or devices, or with images streamed.
 
-Each of these rounds otherwise, so that the rows are not quite alike, and a footnote says so. Of a precision or a kind of
-device that differs, the gain says more: there is none.
+Each of these rounds otherwise, so that the rows are not quite alike, and a footnote says so. Where the precision or
+the kind of device differs, the gain says more: there is none.
 """
 
 from collections import Counter
