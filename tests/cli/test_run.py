@@ -77,9 +77,9 @@ def test_the_files_of_a_job(folder: Path) -> None:
     assert json.loads((pretrain / "state.json").read_text())["state"] == "done"
     probe = next((folder / "results/probe").glob("*sem*"))
     rows = json.loads((probe / "result.json").read_text())["metrics"]["rows"]
-    # 5 draws of (h, sem, sem at the pretraining temperature), 80 test images each, 8 to a byte
-    assert len(rows) == 15 and (probe / "predictions.bin").stat().st_size == 15 * 10
-    assert len(torch.load(probe / "head.pt", weights_only=True)) == 15
+    # 5 draws of h and sem, each at the temperature of pretraining and with the search, 80 test images each, 8 to a byte
+    assert len(rows) == 20 and (probe / "predictions.bin").stat().st_size == 20 * 10
+    assert len(torch.load(probe / "head.pt", weights_only=True)) == 20
 
 
 def test_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
