@@ -3,6 +3,7 @@
 docs/reliability.md has a line for each case; `make faults` runs them.
 """
 
+import io
 import json
 import os
 import re
@@ -15,11 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from sem_bench.base.files import write_json
-from sem_bench.base.seals import with_sum
+from sem_bench.base.files import write_atomic, write_json
+from sem_bench.base.seals import sealed, with_sum
 from sem_bench.cli import main
 from sem_bench.runs.store import Store
 from tests.helpers.commands import ended
@@ -77,6 +79,12 @@ def flip_digit(path: Path) -> None:
     text = path.read_text()
     at = text.index('"value": ') + len('"value": ')
     path.write_text(text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :])
+
+
+def npy(array: Any) -> bytes:
+    """An array as an .npy file."""
+    np.save(file := io.BytesIO(), array)
+    return file.getvalue()
 
 
 def as_folder(path: Path) -> None:
@@ -209,6 +217,32 @@ def test_a_cached_feature(copy: Path, capsys: pytest.CaptureFixture[str]) -> Non
     shutil.rmtree("results/knn")
     assert main(["run", "suite.yaml"]) == 0
     assert "not what was written (SHA-256); it is made anew" in capsys.readouterr().err
+    assert figures() == expected and main(["verify", "results"]) == 0
+
+
+@pytest.mark.parametrize("how", ["another arm's", "of an earlier version"])
+def test_cached_features_that_are_whole_and_not_these(copy: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is what was written, but not here; and files of before do not say what they are."""
+    expected, folder = figures(), Path("results/cache/features")
+    if how == "another arm's":
+        count = 2
+        first, second = (next(folder.glob(f"{of('pretrain', arm).name[-12:]}-train-*.npy")) for arm in ("none", "sem"))
+        assert first.stat().st_size == second.stat().st_size and first.read_bytes() != second.read_bytes()
+        first.rename("aside.npy")
+        second.rename(first)
+        Path("aside.npy").rename(second)
+    else:
+        paths = list(folder.glob("*.npy"))
+        count = len(paths)
+        for path in paths:
+            features = np.load(path)
+            write_atomic(path, sealed(lambda file, features=features: file.write(npy(features))))
+    assert main(["verify", "results"]) == 1
+    assert capsys.readouterr().out.count(".npy: not what was written") == count
+    shutil.rmtree("results/knn")
+    shutil.rmtree("results/probe")
+    assert main(["run", "suite.yaml"]) == 0
+    assert capsys.readouterr().err.count("not what was written (SHA-256); it is made anew") == count
     assert figures() == expected and main(["verify", "results"]) == 0
 
 

@@ -178,7 +178,7 @@ class Verifier:
         cache = self.root / "cache"
         for path in (path for path in sorted((cache / "features").glob("*.npy")) if not self._closed(path)):
             try:
-                open_sealed(path).close()
+                open_sealed(path, path.name).close()
             except DamagedError as error:
                 yield Finding(str(error), rest=path)
         for path in (path for path in sorted((cache / "data").glob("*.json")) if not self._closed(path)):
