@@ -3,7 +3,6 @@
 docs/reliability.md has a line for each case; `make faults` runs them.
 """
 
-import io
 import json
 import os
 import re
@@ -13,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,12 +79,6 @@ def flip_digit(path: Path) -> None:
     text = path.read_text()
     at = text.index('"value": ') + len('"value": ')
     path.write_text(text[:at] + chr(ord(text[at]) ^ 1) + text[at + 1 :])
-
-
-def npy(array: Any) -> bytes:
-    """An array as an .npy file."""
-    np.save(file := io.BytesIO(), array)
-    return file.getvalue()
 
 
 def as_folder(path: Path) -> None:
@@ -235,8 +229,7 @@ def test_cached_features_that_are_whole_and_not_these(copy: Path, how: str, caps
         paths = list(folder.glob("*.npy"))
         count = len(paths)
         for path in paths:
-            features = np.load(path)
-            write_atomic(path, sealed(lambda file, features=features: file.write(npy(features))))
+            write_atomic(path, sealed(partial(np.save, arr=np.load(path))))
     assert main(["verify", "results"]) == 1
     assert capsys.readouterr().out.count(".npy: not what was written") == count
     shutil.rmtree("results/knn")
