@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -386,6 +387,40 @@ def test_verify_names_trials_that_stand_on_damage(copy: Path, capsys: pytest.Cap
     assert main(["verify", "results"]) == 1
     said = [line for line in capsys.readouterr().out.splitlines() if ": trial " in line]
     assert len(said) == 1 and said[0].startswith(f"wrong  {path}: trial 1 of ") and "results/pretrain/" in said[0]
+
+
+@pytest.mark.parametrize("where", ["journal", "database"])
+def test_a_changed_value_of_a_trial(copy: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The one that was worse would win: in the journal, where `verify` sees it, too, or in a database."""
+    write(copy, "sweeps/tau.yaml", TAU)
+    sweep = ["sweep", "tau", "--suite", "suite.yaml"] + ["--storage", "sqlite:///s.db"] * (where == "database")
+    assert main(sweep) == 0
+    shown, (path,) = capsys.readouterr().out, Path("results/sweeps").glob("*.json")
+    before, journal = path.read_text(), path.with_suffix(".journal")
+    (study,) = json.loads(before)["studies"]
+    (other,) = (trial for trial in study["trials"] if trial["number"] != study["best"]["number"])
+    if where == "journal":
+        lines = journal.read_text().splitlines(keepends=True)
+        (at,) = (i for i, line in enumerate(lines) if f'"values": [{other["value"]}]' in line)
+        lines[at] = lines[at].replace(f'"values": [{other["value"]}]', '"values": [99.5]')
+        journal.write_text("".join(lines))
+        assert main(["verify", "results"]) == 1
+        said = capsys.readouterr().out
+        assert f"wrong  {journal}: trial {other['number']} of {study['name']} has the value 99.5" in said
+    else:
+        with sqlite3.connect("s.db") as database:
+            changed = "update trial_values set value = 99.5 where value = ?"
+            assert database.execute(changed, (other["value"],)).rowcount == 1
+    assert main(sweep) == 0
+    output = capsys.readouterr()
+    assert f": trial {other['number']} of {study['name']} has the value 99.5, and its results " in output.err
+    assert output.out == shown and path.read_text() == before and "0 done, " in output.err
+    assert main(["verify", "results"]) == 0
+    capsys.readouterr()
+    assert main([*sweep, "--trials", "3"]) == 0  # and it goes on
+    output = capsys.readouterr()
+    assert "99.5" not in output.out + output.err
+    assert json.loads(path.read_text())["studies"][0]["trials"][:2] == study["trials"]
 
 
 STRANGE: dict[str, tuple[Any, ...]] = {
