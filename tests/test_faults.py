@@ -391,7 +391,7 @@ def test_verify_names_trials_that_stand_on_damage(copy: Path, capsys: pytest.Cap
 
 @pytest.mark.parametrize("where", ["journal", "database"])
 def test_a_changed_value_of_a_trial(copy: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The one that was worse would win: in the journal, where `verify` sees it, too, or in a database."""
+    """One that was not chosen would win: in the journal, where `verify` sees it, too, or in a database."""
     write(copy, "sweeps/tau.yaml", TAU)
     sweep = ["sweep", "tau", "--suite", "suite.yaml"] + ["--storage", "sqlite:///s.db"] * (where == "database")
     assert main(sweep) == 0
@@ -401,16 +401,17 @@ def test_a_changed_value_of_a_trial(copy: Path, where: str, capsys: pytest.Captu
     (other,) = (trial for trial in study["trials"] if trial["number"] != study["best"]["number"])
     if where == "journal":
         lines = journal.read_text().splitlines(keepends=True)
-        (at,) = (i for i, line in enumerate(lines) if f'"values": [{other["value"]}]' in line)
-        lines[at] = lines[at].replace(f'"values": [{other["value"]}]', '"values": [99.5]')
+        at = [i for i, line in enumerate(lines) if '"values":[' in line][other["number"]]
+        lines[at] = lines[at].replace(f'"values":[{other["value"]}]', '"values":[99.5]')
         journal.write_text("".join(lines))
         assert main(["verify", "results"]) == 1
         said = capsys.readouterr().out
         assert f"wrong  {journal}: trial {other['number']} of {study['name']} has the value 99.5" in said
     else:
         with sqlite3.connect("s.db") as database:
-            changed = "update trial_values set value = 99.5 where value = ?"
-            assert database.execute(changed, (other["value"],)).rowcount == 1
+            mine = "trial_id = (select trial_id from trials where number = ?)"
+            changed = f"update trial_values set value = 99.5 where {mine}"
+            assert database.execute(changed, (other["number"],)).rowcount == 1
     assert main(sweep) == 0
     output = capsys.readouterr()
     assert f": trial {other['number']} of {study['name']} has the value 99.5, and its results " in output.err
