@@ -7,19 +7,22 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from sem_bench.base.files import write_json
-from sem_bench.base.seals import with_sum
+from sem_bench.base.files import write_atomic, write_json
+from sem_bench.base.seals import sealed, with_sum
 from sem_bench.cli import main
 from sem_bench.runs.store import Store
 from tests.helpers.commands import ended
@@ -212,6 +215,31 @@ def test_a_cached_feature(copy: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert figures() == expected and main(["verify", "results"]) == 0
 
 
+@pytest.mark.parametrize("how", ["another arm's", "of an earlier version"])
+def test_cached_features_that_are_whole_and_not_these(copy: Path, how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is what was written, but not here; and files of before do not say what they are."""
+    expected, folder = figures(), Path("results/cache/features")
+    if how == "another arm's":
+        count = 2
+        first, second = (next(folder.glob(f"{of('pretrain', arm).name[-12:]}-train-*.npy")) for arm in ("none", "sem"))
+        assert first.stat().st_size == second.stat().st_size and first.read_bytes() != second.read_bytes()
+        first.rename("aside.npy")
+        second.rename(first)
+        Path("aside.npy").rename(second)
+    else:
+        paths = list(folder.glob("*.npy"))
+        count = len(paths)
+        for path in paths:
+            write_atomic(path, sealed(partial(np.save, arr=np.load(path))))
+    assert main(["verify", "results"]) == 1
+    assert capsys.readouterr().out.count(".npy: not what was written") == count
+    shutil.rmtree("results/knn")
+    shutil.rmtree("results/probe")
+    assert main(["run", "suite.yaml"]) == 0
+    assert capsys.readouterr().err.count("not what was written (SHA-256); it is made anew") == count
+    assert figures() == expected and main(["verify", "results"]) == 0
+
+
 def test_a_partial_checkpoint_is_trusted_or_set_aside(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever it holds, the job ends with the numbers of an undisturbed run."""
     expected, folder = figures(), of("pretrain")
@@ -359,6 +387,41 @@ def test_verify_names_trials_that_stand_on_damage(copy: Path, capsys: pytest.Cap
     assert main(["verify", "results"]) == 1
     said = [line for line in capsys.readouterr().out.splitlines() if ": trial " in line]
     assert len(said) == 1 and said[0].startswith(f"wrong  {path}: trial 1 of ") and "results/pretrain/" in said[0]
+
+
+@pytest.mark.parametrize("where", ["journal", "database"])
+def test_a_changed_value_of_a_trial(copy: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that was not chosen would win: in the journal, where `verify` sees it, too, or in a database."""
+    write(copy, "sweeps/tau.yaml", TAU)
+    sweep = ["sweep", "tau", "--suite", "suite.yaml"] + ["--storage", "sqlite:///s.db"] * (where == "database")
+    assert main(sweep) == 0
+    shown, (path,) = capsys.readouterr().out, Path("results/sweeps").glob("*.json")
+    before, journal = path.read_text(), path.with_suffix(".journal")
+    (study,) = json.loads(before)["studies"]
+    (other,) = (trial for trial in study["trials"] if trial["number"] != study["best"]["number"])
+    if where == "journal":
+        lines = journal.read_text().splitlines(keepends=True)
+        at = [i for i, line in enumerate(lines) if '"values":[' in line][other["number"]]
+        lines[at] = lines[at].replace(f'"values":[{other["value"]}]', '"values":[99.5]')
+        journal.write_text("".join(lines))
+        assert main(["verify", "results"]) == 1
+        said = capsys.readouterr().out
+        assert f"wrong  {journal}: trial {other['number']} of {study['name']} has the value 99.5" in said
+    else:
+        with sqlite3.connect("s.db") as database:
+            mine = "trial_id = (select trial_id from trials where number = ?)"
+            changed = f"update trial_values set value = 99.5 where {mine}"
+            assert database.execute(changed, (other["number"],)).rowcount == 1
+    assert main(sweep) == 0
+    output = capsys.readouterr()
+    assert f": trial {other['number']} of {study['name']} has the value 99.5, and its results " in output.err
+    assert output.out == shown and path.read_text() == before and "0 done, " in output.err
+    assert main(["verify", "results"]) == 0
+    capsys.readouterr()
+    assert main([*sweep, "--trials", "3"]) == 0  # and it goes on
+    output = capsys.readouterr()
+    assert "99.5" not in output.out + output.err
+    assert json.loads(path.read_text())["studies"][0]["trials"][:2] == study["trials"]
 
 
 STRANGE: dict[str, tuple[Any, ...]] = {

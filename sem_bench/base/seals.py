@@ -1,6 +1,7 @@
 """Sums that tell whether a file is what was written.
 
 A sealed file ends in a mark and the SHA-256 of all that stands before; who reads .pt and .npy files does not mind that.
+The sum may begin with what the file is, where the content does not say it: then no other file can take its place.
 A JSON object has the sum of its canonical content as its field "sum".
 """
 
@@ -29,8 +30,8 @@ class DamagedError(Exception):
 class _Summing:
     """A file that is written, and the sum of what went into it."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file, self.sum = file, hashlib.sha256()
+    def __init__(self, file: BinaryIO, of: str) -> None:
+        self.file, self.sum = file, hashlib.sha256(of.encode())
 
     def write(self, data: Any) -> int:
         self.sum.update(data)
@@ -40,20 +41,23 @@ class _Summing:
         self.file.flush()
 
 
-def sealed(content: Callable[[Any], object]) -> Callable[[BinaryIO], object]:
-    """What writes the content and its seal, summed as it is written; for `write_atomic`."""
+def sealed(content: Callable[[Any], object], of: str = "") -> Callable[[BinaryIO], object]:
+    """What writes the content and its seal, summed as it is written; for `write_atomic`. `of`: what the file is."""
 
     def write(file: BinaryIO) -> None:
-        summing = _Summing(file)
+        summing = _Summing(file, of)
         content(summing)
         file.write(MARK + summing.sum.digest())
 
     return write
 
 
-def open_sealed(path: Path) -> BinaryIO:
-    """A sealed file, at its beginning. Raises DamagedError where it is no longer what was written, or has no seal."""
-    return _open(path, _read_seal)
+def open_sealed(path: Path, of: str = "") -> BinaryIO:
+    """A sealed file, at its beginning. Raises DamagedError where it is no longer what was written, or has no seal.
+
+    Also where it was sealed as another than `of`.
+    """
+    return _open(path, lambda file: _read_seal(file, of))
 
 
 def open_summed(path: Path, expected: str | None) -> BinaryIO:
@@ -86,14 +90,14 @@ def _open(path: Path, wrong: Callable[[BinaryIO], str]) -> BinaryIO:
     return file
 
 
-def _read_seal(file: BinaryIO) -> str:
+def _read_seal(file: BinaryIO, of: str) -> str:
     size, length = file.seek(0, 2), len(MARK) + 32
     file.seek(max(0, size - length))
     seal = file.read()
     if size < length or not seal.startswith(MARK):
         return "no checksum at its end: cut off, changed, or of an earlier version"
     file.seek(0)
-    sum_, left = hashlib.sha256(), size - length
+    sum_, left = hashlib.sha256(of.encode()), size - length
     while left and (part := file.read(min(_PART, left))):
         sum_.update(part)
         left -= len(part)

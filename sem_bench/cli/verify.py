@@ -29,7 +29,7 @@ from sem_bench.report.results import manifests
 from sem_bench.runs.pending import look_at_data
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
-from sem_bench.sweep.summary_file import load
+from sem_bench.sweep.summary_file import SweepFile, load
 from sem_bench.training.job import PRETRAIN
 
 JOB = re.compile(rf"[^.].*-[0-9a-f]{{{DIGITS}}}")  # what runs call the folder of a job; another is never deleted
@@ -165,7 +165,10 @@ class Verifier:
                         yield Finding(f"{folder}: a second folder of {look.result.folder}", wrong=False, job=folder)
 
     def _trials(self) -> Iterator[Finding]:
-        """Trials whose figures come from results that cannot be believed: the sweep chose among them."""
+        """Trials whose figures come from results that cannot be believed, or that a journal tells otherwise.
+
+        The sweep chose among them.
+        """
         for path in sorted((self.root / "sweeps").glob("*.json")):
             sweep = load(path)
             for study in () if sweep is None else sweep.studies:
@@ -173,12 +176,31 @@ class Verifier:
                     if found := [self.broken[key] for one in trial.digests if (key := one[:DIGITS]) in self.broken]:
                         text = f"trial {trial.number} of {study.name} stands on {found[0]}, which cannot be believed"
                         yield Finding(f"{path}: {text}")
+            if sweep is not None:
+                yield from self._journal(path.with_suffix(".journal"), sweep)
+
+    def _journal(self, path: Path, sweep: SweepFile) -> Iterator[Finding]:
+        if not path.is_file() or self._closed(path):
+            return
+        from sem_bench.sweep.storage import values  # Optuna takes a second
+
+        try:
+            told = values(path)
+        except UserError as error:
+            yield from (Finding(line) for line in error.problems)
+            return
+        for study in sweep.studies:
+            for trial in (trial for trial in study.trials if (study.name, trial.number) in told and trial.tried):
+                own, best = told[study.name, trial.number], max(one.value or 0.0 for one in trial.tried)
+                if own != best:
+                    text = f"trial {trial.number} of {study.name} has the value {own}, and had {best}"
+                    yield Finding(f"{path}: {text}; `sweep` takes that of its results")
 
     def _caches(self) -> Iterator[Finding]:
         cache = self.root / "cache"
         for path in (path for path in sorted((cache / "features").glob("*.npy")) if not self._closed(path)):
             try:
-                open_sealed(path).close()
+                open_sealed(path, path.name).close()
             except DamagedError as error:
                 yield Finding(str(error), rest=path)
         for path in (path for path in sorted((cache / "data").glob("*.json")) if not self._closed(path)):

@@ -23,6 +23,7 @@ from sem_bench.runs.schedule import Batch, Coming, Outcomes, Schedule, without_s
 from sem_bench.runs.store import Store
 from sem_bench.runs.sweep_card import Params
 from sem_bench.sweep import summary
+from sem_bench.sweep.mending import mend
 from sem_bench.sweep.monitor import monitor
 from sem_bench.sweep.storage import Driver, close_storage, open_storage, reached, shown_url
 from sem_bench.sweep.study import Study
@@ -45,10 +46,13 @@ def opened(subjects: Subjects, store: Store, url: str | None, limits: Limits) ->
         with driver.alone():  # a database may lack its tables
             storage = open_storage(url, journal)
         try:
-            yield [
+            studies = [
                 Study(subject, subject.settings(store), storage, driver, where, shared=url is not None)
                 for subject in subjects.each
             ]
+            for study in studies:
+                study.mended = mend(study, store, storage, where)
+            yield studies
         finally:
             close_storage(storage)
 
@@ -89,6 +93,8 @@ class Runner:
     def run(self) -> None:
         """Do what is lacking: trials, then the best setting of each study with more seeds."""
         self._write()
+        for line in (line for each in self.studies for line in each.mended):
+            self.reporter.message(line)
         for subject in self.subjects.each:
             if subject.others:
                 text = f"on {subject.where}; the suite has {subject.others} more such arms"

@@ -5,6 +5,7 @@ A driver is a process that runs a sweep. Several may share the studies, a result
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from typing import Any, Self
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -42,6 +44,21 @@ class _JournalLock(JournalFileOpenLock):
         self.lock.release()
 
 
+class _Lines(BaseJournalBackend):
+    """A journal's lines, to read."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        self.lines = lines
+
+    def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
+        """Those from that number on."""
+        return self.lines[log_number_from:]
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """None are."""
+        raise NotImplementedError
+
+
 def open_storage(url: str | None, journal: Path) -> BaseStorage:
     """The storage at a database URL, or the journal file. Raises UserError where the file is none.
 
@@ -52,7 +69,7 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
         return RDBStorage(url, engine_kwargs={"connect_args": _connect_arguments(url)})
     journal.parent.mkdir(parents=True, exist_ok=True)
     lock = _JournalLock(journal)
-    try:
+    with _undamaged(journal):
         backend = JournalFileBackend(str(journal), lock)
         lock.acquire()
         try:
@@ -61,6 +78,30 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
         finally:
             lock.release()
         return JournalStorage(backend)
+
+
+def values(journal: Path) -> dict[tuple[str, int], float | None]:
+    """The values of the complete trials in a journal file, by study and number; nothing is written.
+
+    Raises UserError where it cannot be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    *lines, _ = journal.read_bytes().split(b"\n")  # the last is empty, or one that is being written
+    with _undamaged(journal):
+        storage = JournalStorage(_Lines([json.loads(line) for line in lines]))
+        studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
+        complete = (TrialState.COMPLETE,)
+        return {
+            (study.study_name, trial.number): trial.value
+            for study in studies
+            for trial in study.get_trials(deepcopy=False, states=complete)
+        }
+
+
+@contextmanager
+def _undamaged(journal: Path) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise UserError(f"{journal}: damaged, or no journal of Optuna ({_reason(error)})") from None
 
@@ -141,6 +182,12 @@ class Driver:
             return True
         other.release()
         return False
+
+    @property
+    def in_company(self) -> bool:
+        """Whether another driver is alive."""
+        names = [path.name for path in self.folder.iterdir() if re.fullmatch("[0-9a-f]{32}", path.name)]
+        return any(self.lives(name) for name in names if name != self.name)
 
     @property
     def home(self) -> str:

@@ -46,6 +46,7 @@ class Study:
         suite = subject.arm.suite.model_dump(mode="json", exclude={"seeds", "sweeps"})
         self.shared = digest([of_all, suite])[:12]  # studies of other methods that have it belong to one table
         self.points = subject.sweep.space.points
+        self.mended: list[str] = []  # a line for each trial that had another value than its results
         self.failed_here: set[int] = set()  # by this driver: a later one may try them again
         with driver.alone():
             self.optuna = self._opened(settings, storage, where)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -142,7 +142,8 @@ def _cached(encoder: Encoder, labelled: Data, split: Split, file: Path, workspac
                 own = backbone_features(encoder, labelled, images, workspace.device)
                 parts = world.dealt(own, [len(chunk) for chunk in split.chunks])
                 if world.rank() == 0:
-                    write_atomic(file, sealed(lambda out: _write(out, parts, len(split), workspace.memory)))
+                    write = partial(_write, parts=parts, rows=len(split), memory=workspace.memory)
+                    write_atomic(file, sealed(write, file.name))
                     _MADE.add(file)
                     _CHECKED[file] = stamp(file)
                 for _ in parts:  # the others send theirs
@@ -187,7 +188,7 @@ def _precision(rows: int, width: int, memory: int) -> type[np.float32 | np.float
 def _opened(file: Path, rows: int, memory: int) -> npt.NDArray[np.floating]:
     """Features in a file: those in float16 stay there, and are read as they are used. A process sums a file once."""
     if _CHECKED.get(file) != (now := stamp(file)):
-        open_sealed(file).close()
+        open_sealed(file, file.name).close()  # its name says which network and data it is of
         _CHECKED[file] = now
     h: npt.NDArray[np.floating] = np.load(file, mmap_mode="c")
     if h.ndim != 2 or len(h) != rows or h.dtype != _precision(rows, h.shape[1], memory):
