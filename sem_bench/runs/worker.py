@@ -304,7 +304,7 @@ def _look_at_data_of(job: Job, store: Store, limits: Limits) -> None:
     look = partial(loading.fingerprints, data_of(job), job.place, memory=limits.memory, workers=limits.workers)
     folder = store.look_folder(job)
     if deaths.died_unseen(folder):
-        deaths.note(folder, UNSEEN)
+        deaths.note(folder, f"its code ended it, {UNSEEN}")
     if deaths.verdict(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -316,7 +316,7 @@ def _look_at_data_of(job: Job, store: Store, limits: Limits) -> None:
         store.write_state(folder, "running")
         store.write_fingerprints(job, look())
     except BrokenProcessPool:
-        deaths.note(folder, UNSEEN)
+        deaths.note(folder, f"its code ended it, {UNSEEN}")
         return
     except BaseException:
         store.write_state(folder, "interrupted")

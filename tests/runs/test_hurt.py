@@ -221,16 +221,17 @@ def other_data(folder: Path, line: str) -> None:
     )
 
 
-def test_data_that_end_the_process_stop_no_other_jobs(folder: Path) -> None:
+def test_data_that_end_the_process_stop_no_other_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other_data(folder, 'if not os.path.exists("well"): os._exit(3)')
     assert ended(folder, "run", "suite.yaml")[0] == 3
-    code, _, errors = ended(folder, "run", "suite.yaml")
-    assert code == 1 and "2 done, 0 reused, 1 failed, 1 blocked" in errors and "Traceback" not in errors
-    assert f"a look at the data 'other': its process died twice ({UNSEEN}); --rerun failed tries it again" in errors
-    assert "0 done, 2 reused, 1 failed, 1 blocked" in ended(folder, "run", "suite.yaml")[2]
+    assert main(["run", "suite.yaml"]) == 1
+    errors = capsys.readouterr().err
+    assert "2 done, 0 reused, 1 failed, 1 blocked" in errors and "Traceback" not in errors
+    said = f"its process died twice (its code ended it, {UNSEEN}); --rerun failed tries it again"
+    assert f"a look at the data 'other': {said}" in errors
+    assert main(["run", "suite.yaml"]) == 1 and "0 done, 2 reused, 1 failed, 1 blocked" in capsys.readouterr().err
     write(folder, "well", "")
-    code, _, errors = ended(folder, "run", "suite.yaml", "--rerun", "failed")
-    assert code == 0 and "2 done, 2 reused" in errors
+    assert main(["run", "suite.yaml", "--rerun", "failed"]) == 0 and "2 done, 2 reused" in capsys.readouterr().err
     assert not list(folder.glob("results/cache/data/*.look"))
 
 
@@ -242,7 +243,7 @@ def test_data_whose_code_raises_what_is_no_exception(folder: Path, capsys: pytes
         other_data(folder, line)
         assert main(["run", "suite.yaml"]) == 2
         errors = capsys.readouterr().err
-        assert errors.startswith("datasets/other.py:7: load('train'): " + said) and len(errors.splitlines()) == 1
+        assert errors.startswith("datasets/other.py:8: load('train'): " + said) and len(errors.splitlines()) == 1
 
 
 def test_an_interrupt_while_data_are_read_ends_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
