@@ -21,6 +21,15 @@ def asked() -> bool:
     return _asked != 0
 
 
+def meant(error: BaseException) -> bool:
+    """Whether the user wants the end, and this is no error of the code that raised it.
+
+    Code may raise KeyboardInterrupt of its own accord: who listens knows that no signal came.
+    """
+    listening = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    return asked() or (isinstance(error, KeyboardInterrupt) and not listening)
+
+
 def exit_code() -> int:
     """Of a process that a signal ended, as shells say it: 130, or 143 after SIGTERM."""
     return 128 + (_asked or signal.SIGINT)

@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from copy import copy
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -74,7 +75,7 @@ def _of_python() -> Iterator[_Part]:
 
 def _of_the_system() -> Iterator[_Part]:
     yield _Part("the working folder", os.getcwd, os.chdir)
-    yield _Part("the environment", lambda: dict(os.environ), _set_environment)
+    yield _Part("the environment", _environment, _set_environment)
     yield _Part("the mask of new files", _umask, os.umask)
     if hasattr(os, "sched_getaffinity"):
         yield _Part("the CPU cores", partial(os.sched_getaffinity, 0), partial(os.sched_setaffinity, 0))
@@ -94,8 +95,13 @@ def _alarm() -> float:
     return signal.getitimer(signal.ITIMER_REAL)[0]
 
 
+def _environment() -> dict[str, str]:
+    """Without what torch's own compiler notes there when it is imported."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR_")}
+
+
 def _set_environment(environment: dict[str, str]) -> None:
-    for name in os.environ.keys() - environment.keys():
+    for name in _environment().keys() - environment.keys():
         del os.environ[name]
     os.environ.update(environment)
 
@@ -116,13 +122,71 @@ def _names(said: str, *modules: Any) -> _Part:
     known = [(module, name) for module in modules for name, value in vars(module).items() if callable(value)]
 
     def look() -> list[Any]:
-        return [vars(module).get(name) for module, name in known]
+        return [_unwrapped(vars(module).get(name)) for module, name in known]
 
     def put_back(before: list[Any]) -> None:
         for (module, name), value in zip(known, before, strict=True):
             setattr(module, name, value)
 
     return _Part(f"functions of {said}", look, put_back)
+
+
+_TRAINERS = ("torch.nn.modules", "torch.nn.parameter", "torch.optim")  # modules whose classes all training uses
+
+
+def _classes_of(modules: list[Any]) -> _Part:
+    """What torch's classes define, be it replaced, added or taken away."""
+    import torch
+
+    found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    known = [torch.Tensor, *(one for one in found if one.__module__.startswith(_TRAINERS))]
+    for one in known:  # torch does so itself when it makes the first of a class
+        if issubclass(one, torch.optim.Optimizer) and "step" in vars(one) and not hasattr(one.step, "hooked"):
+            one.step = torch.optim.Optimizer.profile_hook_step(one.step)
+            one.step.hooked = True
+
+    def look() -> dict[tuple[type, str], Any]:
+        return {(one, name): value for one in known for name, value in vars(one).items() if _defined(name, value)}
+
+    def put_back(before: dict[tuple[type, str], Any]) -> None:
+        now = look()
+        for one, name in now.keys() - before.keys():
+            delattr(one, name)
+        for (one, name), value in before.items():
+            if now.get((one, name)) is not value:
+                setattr(one, name, value)
+
+    return _Part("classes of torch", look, put_back)
+
+
+def _defined(name: str, value: Any) -> bool:
+    """Whether a class has it from its code, and not from Python, which notes things there as `__slotnames__`."""
+    return callable(value) or isinstance(value, classmethod | staticmethod | property) or not name.startswith("_")
+
+
+def _hooks(*modules: Any) -> _Part:
+    """What torch calls at each step of all models and optimizers."""
+    names = [(module, name) for module in modules for name in vars(module) if name.startswith("_global_")]
+
+    def look() -> list[Any]:
+        return [copy(vars(module)[name]) for module, name in names]
+
+    def put_back(before: list[Any]) -> None:
+        for (module, name), value in zip(names, before, strict=True):
+            there = vars(module)[name]
+            if isinstance(there, dict):  # others hold the same one
+                there.clear()
+                there.update(value)
+            else:
+                setattr(module, name, value)
+
+    return _Part("hooks of torch", look, put_back)
+
+
+def _unwrapped(value: Any) -> Any:
+    """What torch's compiler, which is imported late, wraps when it is; its globals tell it from a user's wrapper."""
+    by_torch = getattr(value, "__globals__", {}).get("__name__") == "torch._compile"
+    return getattr(value, "__wrapped__", value) if by_torch else value
 
 
 def _of_numpy() -> Iterator[_Part]:
@@ -137,7 +201,10 @@ def _of_torch() -> Iterator[_Part]:
     import torch
 
     yield _Part("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype)
-    yield _names("torch", torch, torch.nn, torch.nn.functional, torch.nn.init, torch.random)
+    trainers = [module for name, module in sys.modules.items() if name.startswith(_TRAINERS)]
+    yield _names("torch", torch, torch.nn, torch.nn.functional, torch.nn.init, torch.random, *trainers)
+    yield _classes_of(trainers)
+    yield _hooks(*(sys.modules[name] for name in ("torch.nn.modules.module", "torch.optim.optimizer")))
     yield _Part("torch's default device", torch.get_default_device, _set_default_device)
     yield _Part("torch's random numbers", torch.get_rng_state, torch.set_rng_state, drawn=True)
     yield _Part("torch's threads", torch.get_num_threads, torch.set_num_threads)

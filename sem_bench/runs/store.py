@@ -235,8 +235,10 @@ class Store:
 
     def given_up(self, job: Stored) -> str:
         """Why a job is not tried any more, for who holds the claim; it is noted where it was not. "": it may be."""
-        folder = self._place(job)
-        if (why := deaths.verdict(folder)) and not (folder / "error.txt").exists():
+        folder, look = self._place(job), self.look_folder(job)
+        of_data = f"a look at the data {data_of(job).name!r}: " if deaths.verdict(look) else ""
+        why = of_data + deaths.verdict(look if of_data else folder)
+        if why and not (folder / "error.txt").exists():
             self.write_failure(folder, f"{why}\n")
             self.write_state(folder, "failed")
         return why
@@ -254,6 +256,7 @@ class Store:
     def forgive(self, job: Stored) -> None:
         """Try a job again, whoever died of it."""
         (self._place(job) / deaths.FILE).unlink(missing_ok=True)
+        shutil.rmtree(self.look_folder(job), ignore_errors=True)
 
     def _recover(self, folder: Path) -> None:
         """Finish an exchange of folders in whose middle a run was killed."""
@@ -317,6 +320,12 @@ class Store:
             self._described[described] = {split: self._fingerprint_file(job, split) for split in data.counts}
         found = {split: _fingerprint(self.files.read(path)) for split, path in self._described[described].items()}
         return {split: value for split, value in found.items() if value} if all(found.values()) else None
+
+    def look_folder(self, job: Stored) -> Path:
+        """Where it is noted while a process looks at the job's data, and how often one died of it."""
+        data = data_of(job)
+        identity = [data.name, resolved(data.source), data.code, [self._stamp(path) for path in job.place.needs]]
+        return self.root / "cache" / "data" / f"{data.name}-{digest(identity)[:12]}.look"
 
     def looking_at_data(self) -> Lock:
         """Who reads data for their fingerprints holds it."""

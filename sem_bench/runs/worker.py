@@ -5,15 +5,19 @@ A worker knows an order and the results folder, and no plan: it can be any proce
 
 import json
 import os
+import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from sem_bench.base import interrupts, locks, process_state, world
-from sem_bench.base.companions import DeathError, together
+from sem_bench.base.companions import SPAWN, DeathError, together
 from sem_bench.base.device import choose_device, compute_in
 from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest, read_json, write_json
@@ -25,7 +29,7 @@ from sem_bench.errors import UserError, described
 from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA, ResultFile, validated
 from sem_bench.report.job_folder import files_left
-from sem_bench.runs import shortage
+from sem_bench.runs import deaths, shortage
 from sem_bench.runs.deaths import UNSEEN
 from sem_bench.runs.job import Job, data_of, job_digest
 from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Started, Tell
@@ -286,10 +290,35 @@ def _tell_other_data(order: Order, workspace: Workspace, tell: Tell, store: Stor
 def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> None:
     """Look at data whose content is not known here yet, so that results made from other data are not reused.
 
-    Of runs that begin together one looks, and the others wait for what it finds.
+    Of runs that begin together one looks, and the others wait for what it finds. Data whose code ends the process are
+    passed over: the jobs that read them fail.
     """
     with store.looking_at_data():
         for job in jobs:
             if store.fingerprints(job) is None and not job.absent():
-                found = loading.fingerprints(data_of(job), job.place, memory=limits.memory, workers=limits.workers)
-                store.write_fingerprints(job, found)
+                _look_at_data_of(job, store, limits)
+
+
+def _look_at_data_of(job: Job, store: Store, limits: Limits) -> None:
+    """A second look, where the first ended its process unseen, is a process of its own."""
+    look = partial(loading.fingerprints, data_of(job), job.place, memory=limits.memory, workers=limits.workers)
+    folder = store.look_folder(job)
+    if deaths.died_unseen(folder):
+        deaths.note(folder, f"its code ended it, {UNSEEN}")
+    if deaths.verdict(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if deaths.said_by(folder):
+            store.write_state(folder, "watched")
+            with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+                pool.submit(look).result()
+        store.write_state(folder, "running")
+        store.write_fingerprints(job, look())
+    except BrokenProcessPool:
+        deaths.note(folder, f"its code ended it, {UNSEEN}")
+        return
+    except BaseException:
+        store.write_state(folder, "interrupted")
+        raise
+    shutil.rmtree(folder)

@@ -1,5 +1,6 @@
 """Jobs cannot hurt each other: one that kills its process, one that changes the process."""
 
+import functools
 import os
 import sys
 from pathlib import Path
@@ -13,9 +14,9 @@ from sem_bench.cli import main
 from sem_bench.runs.deaths import UNSEEN
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
-from tests.helpers.commands import fragile, process
+from tests.helpers.commands import ended, fragile, process
 from tests.helpers.results import numbers
-from tests.helpers.toy import SUITE, method_card, write
+from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, method_card, write
 
 VOTES = SUITE[: SUITE.index("  probe:")] + "  knn: {k: 5}\n"
 KILLS = fragile(
@@ -85,6 +86,12 @@ CHANGES = """
     torch.set_float32_matmul_precision("medium")
     torch.set_flush_denormal(True)
     torch.manual_seed = lambda seed: None
+    torch.nn.modules.module.register_module_forward_hook(lambda module, given, output: None)
+    sys.modules['torch.optim.optimizer'].register_optimizer_step_pre_hook(lambda *given: given[0].zero_grad())
+    torch.optim.SGD.step = lambda self, closure=None: None
+    torch.nn.Linear.__call__ = lambda self, given: self.forward(given) * 2
+    torch.nn.modules.conv.Conv2d.forward = lambda self, given: self._conv_forward(given, -self.weight, self.bias)
+    torch.nn.functional.normalize = lambda given, **how: given
     os.environ["OF_MINE"] = "x"
     warnings.simplefilter("error")
     logging.getLogger().setLevel("DEBUG")
@@ -117,6 +124,7 @@ def test_what_a_method_changes_of_the_process_is_put_back(folder: Path, capsys: 
     assert (torch.get_num_threads(), dict(os.environ), Path.cwd()) == before
     said = capsys.readouterr()
     assert "changed" not in said.out and said.err.count("of the process; put back") == 2
+    assert "classes of torch, hooks of torch" in said.err
     assert "the working folder" in said.err and "torch's threads" in said.err
     assert main([*both, "--results", "parallel", "--jobs", "2"]) == 0
     assert "changed" not in capsys.readouterr().out
@@ -143,3 +151,103 @@ def test_every_part_is_put_back_and_said() -> None:
     with process_state.kept() as changed:
         pass
     assert not changed
+
+
+INNOCENT = fragile(
+    loss="""
+    import pickle
+    import torch
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
+    for kind in (torch.optim.SGD, torch.optim.AdamW, torch.optim.LBFGS):
+        optimizer = kind(model.parameters(), lr=0.1)
+        torch.optim.lr_scheduler.StepLR(optimizer, 1)
+        optimizer.zero_grad()
+    pickle.loads(pickle.dumps(model))
+    import torch._dynamo
+    import torch._inductor.codecache
+    """
+)
+
+
+def test_of_a_method_that_changes_nothing_nothing_is_said(folder: Path) -> None:
+    """In a process of its own, for what torch imports late is imported once."""
+    own_method(folder, "fragile", INNOCENT)
+    write(folder, "suite.yaml", VOTES.replace("[simclr]", "[fragile, simclr]"))
+    code, _, errors = ended(folder, "run", "suite.yaml", environment={"TORCHINDUCTOR_CACHE_DIR": None})
+    assert code == 0 and "8 done" in errors and "put back" not in errors
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "torch.nn.modules.module.register_module_forward_hook(lambda module, given, output: output * 0.5)",
+        "sys.modules['torch.optim.optimizer'].register_optimizer_step_pre_hook(lambda *given: given[0].zero_grad())",
+        "torch.optim.SGD.step = lambda self, closure=None: None",
+        "torch.optim.SGD.step = functools.wraps(torch.optim.SGD.step)(lambda self, closure=None: None)",
+        "torch.optim.SGD = torch.optim.Adam",
+        "del torch.optim.SGD.step",
+        "torch.nn.Linear.__call__ = lambda self, given: given * 2",
+        "torch.manual_seed = functools.wraps(torch.manual_seed)(lambda seed: None)",
+    ],
+)
+def test_each_change_of_torch_is_put_back(change: str) -> None:
+    def trained() -> torch.Tensor:
+        torch.manual_seed(0)
+        model = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        return model.weight.detach()
+
+    before = trained()
+    with process_state.kept() as changed:
+        exec(change, {"torch": torch, "functools": functools, "sys": sys})
+    assert len(changed) == 1 and "torch" in changed[0]
+    assert torch.equal(trained(), before)
+
+
+def other_data(folder: Path, line: str) -> None:
+    """A suite of toy and a second data set, whose `load` begins with a line."""
+    write(folder, "datasets/other.yaml", TOY_YAML)
+    write(
+        folder,
+        "datasets/other.py",
+        TOY_PY.replace("    rng =", f"    {line}\n    rng =").replace("import", "import os\nimport", 1),
+    )
+    write(
+        folder,
+        "suite.yaml",
+        VOTES.replace("[toy]", "[other, toy]").replace("{none: {}, sem: {L: 4, V: 3}}", "{none: {}}"),
+    )
+
+
+def test_data_that_end_the_process_stop_no_other_jobs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other_data(folder, 'if not os.path.exists("well"): os._exit(3)')
+    assert ended(folder, "run", "suite.yaml")[0] == 3
+    assert main(["run", "suite.yaml"]) == 1
+    errors = capsys.readouterr().err
+    assert "2 done, 0 reused, 1 failed, 1 blocked" in errors and "Traceback" not in errors
+    said = f"its process died twice (its code ended it, {UNSEEN}); --rerun failed tries it again"
+    assert f"a look at the data 'other': {said}" in errors
+    assert main(["run", "suite.yaml"]) == 1 and "0 done, 2 reused, 1 failed, 1 blocked" in capsys.readouterr().err
+    write(folder, "well", "")
+    assert main(["run", "suite.yaml", "--rerun", "failed"]) == 0 and "2 done, 2 reused" in capsys.readouterr().err
+    assert not list(folder.glob("results/cache/data/*.look"))
+
+
+def test_data_whose_code_raises_what_is_no_exception(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for line, said in (
+        ('raise type("Own", (BaseException,), {})("no")', "Own: no"),
+        ("raise KeyboardInterrupt", "Keyb"),
+    ):
+        other_data(folder, line)
+        assert main(["run", "suite.yaml"]) == 2
+        errors = capsys.readouterr().err
+        assert errors.startswith("datasets/other.py:8: load('train'): " + said) and len(errors.splitlines()) == 1
+
+
+def test_an_interrupt_while_data_are_read_ends_the_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other_data(folder, "import signal; os.kill(os.getpid(), signal.SIGINT)")
+    for _ in range(3):  # and is no death
+        assert main(["run", "suite.yaml"]) == 130
+        assert capsys.readouterr().err == "interrupted; all that is done is kept\n"

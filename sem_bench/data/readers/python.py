@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sem_bench.base import process_state
+from sem_bench.base import interrupts, process_state
 from sem_bench.base.digest import digest
 from sem_bench.base.files import shown
 from sem_bench.config.cards import load_code
@@ -35,7 +35,9 @@ def open_python(source: PythonSource, data: Data, split: SplitName, place: Place
             images, labels = load(split, **arguments, **{key: value for key, value in offered.items() if key in taken})
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # its errors are the user's, so they come with its own line
+    except BaseException as error:  # its errors are the user's, so they come with its own line
+        if interrupts.meant(error):
+            raise KeyboardInterrupt from error
         frames = traceback.extract_tb(error.__traceback__)
         line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == place.code), 1)
         text = f"{shown(place.code)}:{line}: load({split!r}): {type(error).__name__}: {said(error)}"
