@@ -163,8 +163,6 @@ INNOCENT = fragile(
         torch.optim.lr_scheduler.StepLR(optimizer, 1)
         optimizer.zero_grad()
     pickle.loads(pickle.dumps(model))
-    import torch._dynamo
-    import torch._inductor.codecache
     """
 )
 
