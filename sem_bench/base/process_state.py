@@ -141,9 +141,11 @@ def _classes_of(modules: list[Any]) -> _Part:
     found = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
     known = [torch.Tensor, *(one for one in found if one.__module__.startswith(_TRAINERS))]
     for one in known:  # torch does so itself when it makes the first of a class
-        if issubclass(one, torch.optim.Optimizer) and "step" in vars(one) and not hasattr(one.step, "hooked"):
-            one.step = torch.optim.Optimizer.profile_hook_step(one.step)
-            one.step.hooked = True
+        step: Any = vars(one).get("step")
+        if issubclass(one, torch.optim.Optimizer) and step is not None and not hasattr(step, "hooked"):
+            hooked: Any = torch.optim.Optimizer.profile_hook_step(step)
+            hooked.hooked = True
+            setattr(one, "step", hooked)  # noqa: B010 - no type checker takes it for the method
 
     def look() -> dict[tuple[type, str], Any]:
         return {(one, name): value for one in known for name, value in vars(one).items() if _defined(name, value)}
