@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 import stat
 import time
@@ -86,6 +87,9 @@ def lines_digest(lines: Iterable[str]) -> str:
     return seen.hexdigest()
 
 
+FULL = 2**22  # bytes that may be left on a full disk: less than torch writes at once
+
+
 def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]) -> None:
     """Write beside `path`, flush to disk, then rename over it. `content` may be a function of the open file.
 
@@ -106,6 +110,10 @@ def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]
     except OSError as error:
         error.filename, error.filename2 = str(path), None  # a full disk names no file, others the temporary one
         raise
+    except RuntimeError:  # torch ends its archive after a write that failed, and says no more than that this failed
+        if shutil.disk_usage(path.parent).free > FULL:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
