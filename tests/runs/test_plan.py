@@ -279,7 +279,8 @@ def test_the_page_of_many_jobs_counts_what_the_json_lists(mixed: Path, capsys: p
     times = [seconds_of(row["time left"]) for row in by_arm]
     assert times == sorted(times, reverse=True) and min(times) > 0
     assert sum(times) == pytest.approx(sum(seconds_of(row["time left"]) for row in by_kind), abs=3)
-    totals, _, last = page.splitlines()[-3:]
+    last = page.splitlines()[-1]
+    totals = next(line for line in page.splitlines() if line.startswith("tiny: "))
     counts = Counter(entry["status"] for entry in entries)
     assert totals.startswith(f"tiny: 64 jobs: {', '.join(f'{n} {state}' for state, n in counts.most_common())}; about ")
     one_by_one = re.search(r"\((.+) one after the other\)", totals)  # where several run at a time
