@@ -156,10 +156,10 @@ class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):
 
     def run(self, job: DecompositionJob, workspace: Workspace) -> dict[str, Any]:
         """A row for each reading and draw, at each subset of the labels."""
-        from sem_bench.evaluations.measures import features, probing, readings
+        from sem_bench.evaluations.measures import features, probing
 
         found = features.load(job.data, workspace)
-        each, subsets = list(_readings(job, found)), readings.subsets(job, found, workspace)
+        each, subsets = list(_readings(job, found)), probing.subsets(job, found, workspace)
         report = probing.ProbeReport(percent(job.fraction))
         rows: list[dict[str, Any]] = []
         for draw, labelled in enumerate(subsets):

@@ -173,11 +173,10 @@ def _rows(
     import torch
 
     from sem_bench.evaluations.measures.candidates import Contest
-    from sem_bench.evaluations.measures.probing import fit
+    from sem_bench.evaluations.measures.probing import Prober
 
-    fitted = fit(
-        found, Contest("top1", [one], job.l2), labelled, fraction, job.seed, draw=0, classes=len(job.data.classes)
-    )
+    prober = Prober(found, labelled, fraction, job.seed, draw=0, classes=len(job.data.classes))
+    fitted = prober.fit(Contest("top1", [one], job.l2))
     rows = torch.from_numpy(labelled)
     right = fitted.predict(found.h_train[rows.to(found.h_train.device)]) == found.train.labels[rows]
     train = 100 * float(right.double().mean())

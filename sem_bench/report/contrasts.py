@@ -11,11 +11,10 @@ from fractions import Fraction
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
-from sem_bench.report.gains import Cell, Pooled, crossed, holm, interval, p_value, seeds_text
+from sem_bench.report.gains import Cell, Pooled, crossed, holm, interval, p_value, seeds_text, unlike_settings
 from sem_bench.report.layout import Contrast, Reading, Table
-from sem_bench.report.results import UNKNOWN
-from sem_bench.report.row import ARM, METHOD, TABLE, Row, embedding_key, grouped
-from sem_bench.report.text_table import HOLE, TextCell, TextTable
+from sem_bench.report.row import ARM, METHOD, TABLE, Row, embedding_key, grouped, seeds_said
+from sem_bench.report.text_table import ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
 
 DIFFERENCE = "difference"  # the representation of rows that hold one
 Seeds = dict[int, Fraction]
@@ -100,10 +99,8 @@ def _difference(of: Cell | str, less: Cell | str) -> Difference:
     if of.external or less.external:
         return Difference({}, why="external encoders are no pair")
     common = sorted(of.values.keys() & less.values.keys())
-    for seed in common:
-        here, there = of.settings[seed], less.settings[seed]
-        if here != there or here == UNKNOWN:
-            return Difference({}, why=f"{here} against {there}")
+    if unlike := unlike_settings(of, less, common):
+        return Difference({}, why=unlike)
     if not common:
         return Difference({}, why="no seed paired")
     whole = len(common) == len(of.values) == len(less.values)
@@ -200,10 +197,8 @@ def contrast_table(layout: Table, rows: Sequence[Row], title: str) -> TextTable:
         cells = [TextCell(line[0].method_label), TextCell(line[0].embedding_label)]
         cells += [_cell(found.get(contrast.name), printed, layout.digits, notes, survives) for contrast in shown]
         body.append(cells)
-    counts = sorted({row.n for row in rows if row.mean is not None})
-    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
     legend = [
-        f"n = {seeds} seed{'s' * (seeds != '1')}; {layout.unit}, paired by seed, with 95 % intervals",
+        f"n = {seeds_said(rows)}; {layout.unit}, paired by seed, with 95 % intervals",
         layout.legend,
     ]
     legend += [f"{contrast.name}: {contrast.legend}" for contrast in shown]
@@ -252,9 +247,7 @@ def _cell(
     marks = tuple(notes.setdefault(note, len(notes) + 1) for note in row.notes)
     if row.mean is None:
         return TextCell(HOLE, marks=marks)
-    low, high, text = row.gain_low, row.gain_high, f"{printed[row.metric]:+.{digits}f}"
-    if low is None or high is None:
-        return TextCell(text, marks=marks)
-    star = "*" * (row.gain_p is not None and row.gain_p <= survives)
-    bold = row.n >= 3 and (low > 0 or high < 0)
-    return TextCell(f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]{star}", bold=bold, marks=marks)
+    low, high = row.gain_low, row.gain_high
+    star = SURVIVES * (row.gain_p is not None and row.gain_p <= survives)
+    text = signed(printed[row.metric], low, high, digits)
+    return TextCell(text + star, bold=row.n >= ENOUGH and excludes_zero(low, high), marks=marks)

@@ -239,12 +239,17 @@ def _gains(cell: Cell, baselines: Sequence[Cell]) -> tuple[dict[int, float], str
     common = [seed for seed in cell.values if seed in base.values]
     if cell.attached and any(cell.pretrained[s] != base.pretrained[s] for s in common):
         return {}, f"stands on another pretraining than {BASELINE}: no gain"
-    for here, there in ((cell.settings[seed], base.settings[seed]) for seed in common):
-        if here != there or here == UNKNOWN:
-            return {}, f"{here} against {there}: no gain"
+    if unlike := unlike_settings(cell, base, common):
+        return {}, f"{unlike}: no gain"
     gains = {seed: cell.values[seed] - base.values[seed] for seed in common}
     whole = len(common) == len(cell.values) == len(base.values)
     return gains, "" if whole else f"only {seeds_text(common) if common else 'no seed'} paired in the gain"
+
+
+def unlike_settings(cell: Cell, base: Cell, seeds: Sequence[int]) -> str:
+    """ "cpu bf16 against cuda bf16" of the first seed in which they differ, or are not known; else ""."""
+    pairs = ((cell.settings[seed], base.settings[seed]) for seed in seeds)
+    return next((f"{here} against {there}" for here, there in pairs if here != there or here == UNKNOWN), "")
 
 
 def _pairs(cell: Cell, base: Cell) -> dict[int, tuple[Predictions, Predictions]]:

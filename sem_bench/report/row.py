@@ -132,6 +132,13 @@ def grouped(rows: Iterable[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
     return found
 
 
+def seeds_said(rows: Iterable[Row]) -> str:
+    """How many seeds the figures have: "1 seed", "2 to 3 seeds"."""
+    counts = sorted({row.n for row in rows if row.mean is not None})
+    seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
+    return f"{seeds} seed" + "s" * (seeds != "1")
+
+
 def at_fixed_tau(rows: Sequence[Row], metrics: Iterable[str]) -> list[Row]:
     """Rows of one table, of which those that have no temperature stand at the fixed one, too.
 

@@ -13,14 +13,23 @@ from sem_bench.base.digest import canonical_json
 from sem_bench.report.contrasts import contrast_table
 from sem_bench.report.gains import Pooled, holm, pooled
 from sem_bench.report.layout import PRIMARY, Table
-from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, TABLE, Row, at_fixed_tau, embedding_key, grouped
-from sem_bench.report.text_table import HOLE, TextCell, TextTable
+from sem_bench.report.row import (
+    ARM,
+    BASELINE,
+    FLOOR,
+    METHOD,
+    TABLE,
+    Row,
+    at_fixed_tau,
+    embedding_key,
+    grouped,
+    seeds_said,
+)
+from sem_bench.report.text_table import ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
 
 GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
 INTERVAL = ", with its 95 % t-interval"
 BOLD = "bold: this excludes 0, n >= 3, and the baseline beats the random backbone where there is one"
-ENOUGH = 3  # seeds, and methods of a pooled line, from which on a gain can be bold
-SURVIVES = "*"
 
 
 def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
@@ -136,11 +145,11 @@ class _Layout:
         marks, digits = self._marks(row.gain_notes), self.layout.digits
         if row.gain is None:
             return TextCell(HOLE, marks=marks)
-        text = _signed(row.gain, row.gain_low, row.gain_high, digits)
+        text = signed(row.gain, row.gain_low, row.gain_high, digits)
         if row.n == 1 and len(row.bootstrap) == 1:
             text += self._braces(*row.bootstrap[0][2:])
         # A note beside a gain says that only some seeds were paired, or that the baseline is no better than chance.
-        bold = row.n >= ENOUGH and not row.gain_notes and _excludes_zero(row.gain_low, row.gain_high)
+        bold = row.n >= ENOUGH and not row.gain_notes and excludes_zero(row.gain_low, row.gain_high)
         return TextCell(text + self._mark(None if row.gain_notes else row.gain_p), bold=bold, marks=marks)
 
     def _braces(self, low: float, high: float) -> str:
@@ -230,23 +239,20 @@ class _Layout:
         settings = sorted({row.setting for row in there})
         notes = [f"pools {' and '.join(settings)}"] * (len(settings) > 1)
         notes += [note for row in there for note in row.gain_notes]
-        text = _signed(gain.mean, gain.low, gain.high, self.layout.digits)
+        text = signed(gain.mean, gain.low, gain.high, self.layout.digits)
         if images := _over_images(there):
             text += self._braces(*images)
         enough = min(gain.seeds, len(rows)) >= ENOUGH
-        bold = enough and not any(row.gain_notes for row in there) and _excludes_zero(gain.low, gain.high)
+        bold = enough and not any(row.gain_notes for row in there) and excludes_zero(gain.low, gain.high)
         return TextCell(text + self._mark(gain.p), bold=bold, marks=self._marks(notes))
 
     def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes))
 
     def _legend(self) -> list[str]:
-        counts = sorted({row.n for row in self.rows if row.mean is not None})
-        seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
-        plural = "" if seeds == "1" else "s"
         unit = self.layout.unit and f"{self.layout.unit}, "
         legend = [
-            f"n = {seeds} seed{plural}; {unit}mean ± standard deviation over seeds",
+            f"n = {seeds_said(self.rows)}; {unit}mean ± standard deviation over seeds",
             *filter(None, [self.layout.legend]),
         ]
         if any(self._has_gains(metric) for _, metric in self.columns):
@@ -358,13 +364,3 @@ def _lines(rows: Iterable[Row], *, every: bool) -> list[Line]:
         times[arm, *place] += 1
         methods.setdefault(row.key(METHOD), {}).setdefault((arm, times[arm, *place]), {})[place] = row
     return [line for arms in methods.values() for line in arms.values()]
-
-
-def _signed(mean: float, low: float | None, high: float | None, digits: int) -> str:
-    """ "+4.3 [+0.5, +8.1]"."""
-    interval = "" if low is None or high is None else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-    return f"{mean:+.{digits}f}{interval}"
-
-
-def _excludes_zero(low: float | None, high: float | None) -> bool:
-    return low is not None and high is not None and (low > 0 or high < 0)

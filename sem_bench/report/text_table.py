@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from sem_bench.errors import printable
 
 HOLE = "—"
+ENOUGH = 3  # seeds, and methods of a pooled line, from which on a gain can be bold
+SURVIVES = "*"
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,14 @@ def printed(table: TextTable) -> TextTable:
         legend=[printable(line) for line in table.legend],
         notes=[printable(note) for note in table.notes],
     )
+
+
+def signed(mean: float, low: float | None, high: float | None, digits: int) -> str:
+    """ "+4.3 [+0.5, +8.1]"."""
+    interval = "" if low is None or high is None else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{mean:+.{digits}f}{interval}"
+
+
+def excludes_zero(low: float | None, high: float | None) -> bool:
+    """Whether there is an interval, and 0 lies outside."""
+    return low is not None and high is not None and (low > 0 or high < 0)

@@ -39,24 +39,23 @@ def evaluate(job: ProbeJob, workspace: Workspace, report: ProbeReport) -> dict[s
     """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
     found = features.load(job.data, workspace)
     wanted = contests(job, found)
-    draws = DRAWS if job.fraction < FEW_LABELS and job.subset is None else 1
+    each = subsets(job, found, workspace)
     rows: list[dict[str, Any]] = []
     heads: list[dict[str, Any]] = []
     packed: list[bytes] = []
-    for draw in range(draws):
-        labelled = labelled_rows(found, job, draw) if job.subset is None else listed_rows(found, job, workspace)
+    for draw, labelled in enumerate(each):
         prober = prober_of(job, found, labelled, draw)
         for contest in wanted:
             row, head, right = probe(job, prober, contest, report)
             rows.append(row)
             heads.append(head)
             packed.append(np.packbits(right).tobytes())
-            workspace.progress(len(rows), draws * len(wanted), f"{row['representation']} {row['value']:.1f} %")
+            workspace.progress(len(rows), len(each) * len(wanted), f"{row['representation']} {row['value']:.1f} %")
     if world.rank() == 0:
         write_atomic(workspace.folder / "head.pt", lambda file: torch.save(heads, file))
         write_atomic(workspace.folder / "predictions.bin", b"".join(packed))
     layout = f"{len(rows)} rows of {len(found.test)} bits, each row padded to bytes"
-    return {"rows": rows, "labels": len(labelled), "predictions": layout}
+    return {"rows": rows, "labels": len(each[0]), "predictions": layout}
 
 
 def load_heads(folder: Path, device: torch.device | str) -> list[dict[str, Any]]:
@@ -72,8 +71,15 @@ def contests(job: ProbeJob, found: Features) -> list[Contest]:
     return probed(found, tau=job.tau, fixed_tau=job.fixed_tau, l2=job.l2, between=job.between)
 
 
+def subsets(job: ProbeJob, found: Features, workspace: Workspace) -> list[selection.Rows]:
+    """The training rows whose labels the probe may read, draw by draw: those of the card's list, or drawn."""
+    if job.subset is not None:
+        return [listed_rows(found, job, workspace)]
+    return [labelled_rows(found, job, draw) for draw in range(DRAWS if job.fraction < FEW_LABELS else 1)]
+
+
 def labelled_rows(found: Features, job: ProbeJob, draw: int) -> selection.Rows:
-    """The training rows whose labels the probe may read."""
+    """The training rows of a draw."""
     seed = derived_seed(job.seed, "split", "subset", draw)
     return selection.stratified_subset(found.train.labels.numpy(), job.fraction, seed=seed)
 
@@ -154,21 +160,6 @@ class Prober:
             scale = one.scale(self.found.h_train)
             self._known[one.name, one.tau_d] = one, scale, _reader(one, scale, self.found.h_train)
         return self._known[one.name, one.tau_d][2]
-
-
-def fit(
-    found: Features,
-    contest: Contest,
-    labelled: selection.Rows,
-    fraction: float,
-    seed: int,
-    *,
-    draw: int,
-    classes: int,
-    sketched: int | None = None,
-) -> Fitted:
-    """Choose and refit, on the labels of `labelled` alone."""
-    return Prober(found, labelled, fraction, seed, draw=draw, classes=classes, sketched=sketched).fit(contest)
 
 
 def prober_of(job: ProbeJob, found: Features, labelled: selection.Rows, draw: int) -> Prober:

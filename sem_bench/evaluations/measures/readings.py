@@ -18,14 +18,12 @@ from sem_bench.encoder import Encoder
 from sem_bench.evaluations.measures import probing
 from sem_bench.evaluations.measures.candidates import Contest
 from sem_bench.evaluations.measures.features import Features
-from sem_bench.evaluations.measures.selection import Rows
 from sem_bench.evaluations.probe import ProbeJob
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.embeddings.linear import LinearEmbedding
 from sem_bench.nets.encoder_parts import built_in_embedding
 from sem_bench.report.layout import FIXED_TAU
 from sem_bench.training.attach_embedding import settle
-from sem_bench.workspace import Workspace
 
 OWN, FRESH, RELU = "own", "fresh", "relu"
 
@@ -58,14 +56,6 @@ def without_temperature(reads: str, probe: ProbeJob, found: Features, layer: Emb
     """A layer that has none; nothing is searched for it but the penalty."""
     plain = probe.model_copy(update={"tau": [], "fixed_tau": None})
     yield from (one for one in _readings(reads, plain, found, layer) if one.reads == reads)
-
-
-def subsets(probe: ProbeJob, found: Features, workspace: Workspace) -> list[Rows]:
-    """The training rows whose labels are read: those of the probe, draw by draw."""
-    if probe.subset is not None:
-        return [probing.listed_rows(found, probe, workspace)]
-    draws = probing.DRAWS if probe.fraction < probing.FEW_LABELS else 1
-    return [probing.labelled_rows(found, probe, draw) for draw in range(draws)]
 
 
 def _readings(

@@ -122,7 +122,7 @@ def select(
 class Selection:
     """Choices on the same labels: what two of them have in common is fitted once.
 
-    The same reader stands for the same representation. Where features and rows are more than 4096, candidates are
+    The same reader stands for the same representation. With more than 16,384 features and 4096 rows, candidates are
     judged on a sketch of `sketched` numbers, and the chosen head is fitted on features rounded to bfloat16; None:
     candidates and head are fitted on the features as they are.
     """
