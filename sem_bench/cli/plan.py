@@ -72,7 +72,7 @@ def _sight(plan: Plan, store: Store) -> str:
     compares = any(one.table.headline and plan.suite.asked(name) for name, one in plan.evaluations.items())
     if not compares or all(arm.asked.type == BASELINE for arm in plan.arms):
         return ""
-    return sight(len(plan.suite.seeds), spreads_in(store.root, plan.suite.name, plan.evaluations))
+    return sight(len(plan.suite.seeds), spreads_in(store.root, store.folders, plan.suite.name, plan.evaluations))
 
 
 def _lines(looks: Sequence[Look]) -> str:

@@ -35,10 +35,13 @@ def sight(seeds: int, own: Sequence[float]) -> str:
     return f"{begin} a gain of {points} points (95 % interval; spread of seeds {spread}, {where})"
 
 
-def spreads_in(results: Path, suite: str, known: Mapping[str, Kind]) -> list[float]:
-    """The spreads over seeds of the suite's own gains, as far as it was run there; `known` as `manifests` takes it."""
+def spreads_in(results: Path, folders: JobFolders, suite: str, known: Mapping[str, Kind]) -> list[float]:
+    """The spreads over seeds of the suite's own gains, as far as it was run there; `known` as `manifests` takes it.
+
+    `folders` are those of the results, which may have been looked at before.
+    """
     try:
         (manifest,) = manifests(results, suite=suite, all_suites=False, known=known)
     except UserError:
         return []
-    return gain_spreads(manifest, JobFolders(results))
+    return gain_spreads(manifest, folders)

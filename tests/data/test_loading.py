@@ -424,7 +424,7 @@ def test_a_suite_may_use_fewer_images(here: Path, capsys: pytest.CaptureFixture[
     assert "tiny: photos (30 train, 12 test), resnet10w16s2" in capsys.readouterr().out
     assert result(here, "pretrain")["config"]["data"]["limit"] == 30
     (probe,) = here.glob("results/probe/*100pc*/predictions.bin")
-    assert json.loads(probe.with_name("result.json").read_text())["metrics"]["predictions"].startswith("3 rows of 12 b")
+    assert json.loads(probe.with_name("result.json").read_text())["metrics"]["predictions"].startswith("4 rows of 12 b")
     whole = {job.digest for job in read_plan(Path("suite.yaml")).jobs}
     assert whole == {job.digest for job in read_plan(Path("suite.yaml"), ["grid.images.train=60"]).jobs}
     assert not whole & {job.digest for job in read_plan(Path("suite.yaml"), ["grid.images.train=30"]).jobs}

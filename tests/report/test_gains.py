@@ -13,6 +13,7 @@ from scipy import stats
 from sem_bench import analysis
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report.gains import crossed, holm, interval, p_value, pooled
+from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.row import FLOOR, Row
 from sem_bench.report.sight import half_width, sight, spreads_in
 from sem_bench.report.text_table import TextTable
@@ -204,7 +205,7 @@ def test_what_seeds_can_see() -> None:
 
 
 def test_the_spread_is_that_of_the_primary_contrast(tree: Tree) -> None:
-    assert spreads_in(tree.root, "quick", builtin()) == []
+    assert spreads_in(tree.root, JobFolders(tree.root), "quick", builtin()) == []
     searched = {0: 55.0, 1: 59.0, 2: 54.0}
     for seed, fixed in enumerate([53.0, 54.0, 55.0]):
         tree.job([figure(50, "h")], seed=seed, config={"fraction": 1.0})
@@ -212,4 +213,5 @@ def test_the_spread_is_that_of_the_primary_contrast(tree: Tree) -> None:
         tree.job(lines, seed=seed, embedding="sem", config={"fraction": 1.0})
     for job in tree.jobs:
         job["fraction"] = 1.0
-    assert spreads_in(tree.write(), "quick", builtin()) == [1.0]
+    results = tree.write()
+    assert spreads_in(results, JobFolders(results), "quick", builtin()) == [1.0]
