@@ -31,8 +31,10 @@ def meant(error: BaseException) -> bool:
 
 
 def exit_code() -> int:
-    """Of a process that a signal ended, as shells say it: 130, or 143 after SIGTERM."""
-    return 128 + (_asked or signal.SIGINT)
+    """Of a process that a signal ended, as shells say it: 130, or 143 after SIGTERM. The signal is answered by that."""
+    global _asked
+    number, _asked = _asked or signal.SIGINT, 0
+    return 128 + number
 
 
 def check() -> None:
