@@ -2,13 +2,12 @@
 
 from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
-from lightly.models.utils import update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, no_grad
 
 from sem_bench.encoder import Encoder
 from sem_bench.environments import Environment, regression
-from sem_bench.method import Batch, Method, momentum_copy
+from sem_bench.method import Batch, Method, momentum_copy, momentum_update
 
 
 class BYOL(Method):
@@ -46,5 +45,5 @@ class BYOL(Method):
     def after_step(self, step: int, total: int) -> None:
         """The momentum grows from its base to 1 along a cosine (section 3.2)."""
         momentum = cosine_schedule(step, total, self.momentum, 1.0)
-        update_momentum(self.encoder, self.target_encoder, m=momentum)
-        update_momentum(self.projector, self.target_projector, m=momentum)
+        momentum_update(self.encoder, self.target_encoder, momentum)
+        momentum_update(self.projector, self.target_projector, momentum)

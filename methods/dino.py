@@ -2,13 +2,12 @@
 
 import torch
 from lightly.loss import DINOLoss
-from lightly.models.utils import update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sem_bench.encoder import Encoder
-from sem_bench.method import Batch, Method, momentum_copy, still
+from sem_bench.method import Batch, Method, momentum_copy, momentum_update, still
 
 
 class Head(nn.Module):
@@ -88,6 +87,6 @@ class DINO(Method):
     def after_step(self, step: int, total: int) -> None:
         """The teacher's momentum grows to 1 along a cosine."""
         momentum = cosine_schedule(step, total, self.momentum, 1.0)
-        update_momentum(self.encoder, self.teacher_encoder, m=momentum)
-        update_momentum(self.head, self.teacher_head, m=momentum)
+        momentum_update(self.encoder, self.teacher_encoder, momentum)
+        momentum_update(self.head, self.teacher_head, momentum)
         self.progress.fill_((step + 1) / total)

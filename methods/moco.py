@@ -2,14 +2,13 @@
 
 import torch
 from lightly.models.modules import MoCoProjectionHead
-from lightly.models.utils import update_momentum
 from lightly.utils.scheduler import cosine_schedule
 from torch import Tensor
 from torch.nn import functional as F
 
 from sem_bench.encoder import Encoder
 from sem_bench.environments import Environment, info_nce
-from sem_bench.method import Batch, Method, momentum_copy
+from sem_bench.method import Batch, Method, momentum_copy, momentum_update
 
 
 class MoCo(Method):
@@ -110,5 +109,5 @@ class MoCo(Method):
     def after_step(self, step: int, total: int) -> None:
         """The momentum grows along a cosine."""
         momentum = cosine_schedule(step, total, self.momentum, self.final_momentum)
-        update_momentum(self.encoder, self.key_encoder, m=momentum)
-        update_momentum(self.projector, self.key_projector, m=momentum)
+        momentum_update(self.encoder, self.key_encoder, momentum)
+        momentum_update(self.projector, self.key_projector, momentum)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from sem_bench.base.world import as_one as as_one
@@ -86,3 +87,12 @@ def momentum_copy(module: N) -> N:
     Momentum updates average parameters only (as the public code of BYOL, MoCo and SEM does).
     """
     return copy.deepcopy(module).requires_grad_(False)
+
+
+@torch.no_grad()
+def momentum_update(online: nn.Module, branch: nn.Module, momentum: float) -> None:
+    """Move a momentum branch: branch <- momentum * branch + (1 - momentum) * online, for every parameter.
+
+    In one pass, as lightly's `update_momentum` up to rounding, which makes two products for each weight.
+    """
+    torch._foreach_lerp_(list(branch.parameters()), list(online.parameters()), 1 - momentum)

@@ -11,6 +11,7 @@ from lightly.utils import lars as lightly_lars
 from torch import nn
 
 from benchmarks.paired import Case, Contestant, Options
+from sem_bench.method import momentum_update
 from sem_bench.training.lars import LARS
 
 
@@ -52,16 +53,11 @@ def cases(options: Options) -> Iterator[Case]:
     flat = torch.cat([p.detach().flatten() for p in mine])
     into = torch.empty_like(flat)
     updates = [
-        Contestant("ours", partial(_average, mine, branch), "ours"),
+        Contestant("ours", lambda: momentum_update(mine, branch, 0.99), "ours"),
         Contestant("lightly's update_momentum", partial(update_momentum, mine, branch, m=0.99), "peer"),
         Contestant("a copy of as many numbers", lambda: _drop(into.copy_(flat)), "floor"),
     ]
     yield Case(f"momentum branch, {count}", updates)
-
-
-def _average(online: nn.Module, branch: nn.Module) -> None:
-    """As the methods update their momentum branch."""
-    update_momentum(online, branch, m=0.99)
 
 
 def _step(optimizer: torch.optim.Optimizer) -> Callable[[], None]:

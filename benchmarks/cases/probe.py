@@ -3,7 +3,7 @@ whole search on SEM of the paper's width.
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from benchmarks.paired import Case, Contestant, Options, Role
+from sem_bench.evaluation import FACTORS
 from sem_bench.evaluations.measures import logistic, selection
+from sem_bench.evaluations.measures.features import Representation
 from sem_bench.evaluations.probe import ProbeSettings
 from sem_bench.nets.embeddings.sem import SimplicialEmbedding
 
 L2 = [1e-2, 5e-4, 3e-5, 2e-6, 1e-7]  # from strong to weak
-TAU = [0.1, 0.3, 1.0, 3.0, 10.0]
 SKETCHED = ProbeSettings().sketch
 APART, OVERLAPPING = 1.5, 7.0  # noise with which all and about half of the images are recognised
 
@@ -45,38 +46,33 @@ def embedding(width: int, L: int, V: int, device: torch.device) -> Callable[[Ten
 
 
 def search(
-    h: Tensor,
-    labels: Tensor,
-    of: Callable[[Tensor, float], Tensor],
-    *,
-    classes: int,
-    sketched: int | None = SKETCHED,
-) -> selection.Choice:
-    """All candidates and the refit, as the probe stage does it: the only place that knows how it is called."""
-    keyed: list[tuple[float | None, Callable[[selection.Rows], Tensor]]] = []
-    for tau in TAU:
-        size = _size(of(h[:1024], tau))
-
-        def read(rows: selection.Rows, tau: float = tau, size: Tensor = size) -> Tensor:
-            return of(h[torch.from_numpy(rows).to(h.device)], tau) * size
-
-        keyed.append((tau, read))
-    known, rows = labels.numpy(), np.arange(len(h))
-    return selection.select(
-        keyed,
-        lambda at: known[at],
-        rows,
-        classes=classes,
-        l2=sorted(L2),
-        validation="holdout",
-        seed=0,
-        sketched=sketched,
+    h: Tensor, labels: Tensor, of: Callable[[Tensor, float], Tensor], *, classes: int, sketched: int | None = SKETCHED
+) -> tuple[selection.Choice, Callable[[Tensor], Tensor]]:
+    """The search of an arm that was pretrained at temperature 1, as the probe does it; and the chosen features of h."""
+    known = labels.numpy()
+    chooser = selection.Selection(
+        lambda at: known[at], np.arange(len(h)), classes=classes, validation="holdout", seed=0, sketched=sketched
     )
 
+    @cache
+    def scaled(tau: float) -> Callable[[Tensor], Tensor]:
+        representation = Representation("sem", tau, lambda part: of(part, tau))
+        scale = representation.scale(h)
+        return lambda part: representation.of(part) * scale
 
-def _size(x: Tensor) -> Tensor:
-    """What features are multiplied with, so that their root mean square norm is 1."""
-    return x.square().sum(1).mean().rsqrt()
+    @cache
+    def reader(tau: float) -> selection.FeatureReader:
+        return lambda rows: scaled(tau)(h[torch.from_numpy(rows).to(h.device)])
+
+    begin = [(tau, reader(tau)) for tau in FACTORS]
+    choice = chooser.choose(begin, ProbeSettings().l2, preferred=1.0, more=reader)
+    assert choice.key is not None
+    return choice, scaled(choice.key)
+
+
+def _chosen(choice: selection.Choice) -> str:
+    validated = 100 * (choice.accuracy or 0)
+    return f"tau_d {choice.key:g}, l2 {choice.l2:g} of {choice.candidates}, validation {validated:.2f} %"
 
 
 def cases(options: Options) -> Iterator[Case]:
@@ -84,8 +80,8 @@ def cases(options: Options) -> Iterator[Case]:
     for what, noise in (("apart", APART), ("overlapping", OVERLAPPING)):
         if options.wants(name := f"{len(L2)} penalties, classes that are {what}"):
             yield _solver(name, noise, options)
-    for L in (20,) if options.quick else (350, 700, 1000):
-        if options.wants(name := f"choice among {len(TAU)} tau_d x {len(L2)} l2, SEM of {L * 13:,} numbers"):
+    for L in (20,) if options.quick else (1300, 2500, 5000):
+        if options.wants(name := f"choice, SEM of {L * 13:,} numbers"):
             yield _choice(name, L, options)
     if options.wants("search"):
         yield _wide(options)
@@ -94,7 +90,7 @@ def cases(options: Options) -> Iterator[Case]:
 def _solver(name: str, noise: float, options: Options) -> Case:
     rows, width, classes = (300, 64, 5) if options.quick else (5000, 2048, 20)
     x, y = clusters(rows, classes=classes, width=width, noise=noise)
-    x = x * _size(x)
+    x = x * Representation("h", None, Tensor.float).scale(x)
     heads: dict[str, list[float]] = {}
     placed, truth = x.to(options.device), y.to(options.device)
 
@@ -138,42 +134,39 @@ def _excess(heads: dict[str, list[float]], who: str) -> str:
 
 def _choice(name: str, L: int, options: Options) -> Case:
     """Candidates judged on all numbers and on the sketch; test rows that neither saw."""
-    rows, classes = (300, 3) if options.quick else (10000, 20)
-    h, labels = (x.to(options.device) for x in clusters(rows * 7 // 5, classes=classes, width=512, noise=OVERLAPPING))
+    rows, classes = (300, 3) if options.quick else (6000, 20)
+    h, labels = (x.to(options.device) for x in clusters(rows * 8 // 3, classes=classes, width=512, noise=OVERLAPPING))
     of = embedding(512, L, 13, options.device)
     said: dict[str, str] = {}
 
     def work(who: str, sketched: int | None) -> None:
-        found = search(h[:rows], labels[:rows], of, classes=classes, sketched=sketched)
-        assert found.key is not None
-        size = _size(of(h[:1024], found.key))
+        choice, features = search(h[:rows], labels[:rows], of, classes=classes, sketched=sketched)
         right = [
-            (found.head.predict(of(x, found.key) * size).argmax(1) == y).sum()
+            (choice.head.predict(features(x)).argmax(1) == y).sum()
             for x, y in zip(h[rows:].split(1024), labels[rows:].split(1024), strict=True)
         ]
-        validated, tested = 100 * (found.accuracy or 0), 100 * float(sum(right)) / (len(h) - rows)
-        said[who] = f"tau_d {found.key:g}, l2 {found.l2:g}, validation {validated:.2f} %, test {tested:.2f} %"
+        said[who] = f"{_chosen(choice)}, test {100 * float(sum(right)) / (len(h) - rows):.2f} %"
 
     def contestant(who: str, role: Role, sketched: int | None) -> Contestant:
         return Contestant(who, partial(work, who, sketched), role, note=partial(said.__getitem__, who))
 
     contestants = [
         contestant(f"ours, on {SKETCHED:,} axes", "ours", SKETCHED),
-        contestant("ours, on all numbers", "other", None),
+        contestant("ours, on all numbers", "peer", None),
     ]
-    return Case(name, contestants, repeats=1, warm_up=False)
+    return Case(f"{name}, {rows:,} images", contestants, repeats=1, warm_up=False)
 
 
 def _wide(options: Options) -> Case:
     rows, classes, L, V = (1100, 5, 20, 13) if options.quick else (50000, 100, 5000, 13)
-    h, labels = clusters(rows, classes=classes, width=512)
+    h, labels = clusters(rows, classes=classes, width=512, noise=OVERLAPPING)
     of, h = embedding(512, L, V, options.device), h.to(options.device)
     said: list[str] = []
 
     def ours() -> None:
-        found = search(h, labels, of, classes=classes)
-        said[:] = [f"tau_d {found.key:g}, l2 {found.l2:g}, validation {100 * (found.accuracy or 0):.2f} %"]
+        said[:] = [_chosen(search(h, labels, of, classes=classes)[0])]
 
     contestants = [Contestant("ours", ours, "ours", note=lambda: said[0])]
-    name = f"search of {len(TAU)} tau_d x {len(L2)} l2, {rows:,} x {L * V:,}, {classes} classes"
+    begin = f"{len(FACTORS)} tau_d x {len(ProbeSettings().l2)} l2"
+    name = f"search from {begin}, {rows:,} x {L * V:,}, {classes} classes"
     return Case(name, contestants, images=rows, repeats=1, warm_up=False)
