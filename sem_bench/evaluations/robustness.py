@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -137,43 +138,35 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
             yield key, *dataset.shift(key)
 
     def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
-        """Accuracy by corruption and severity, an arm beside the other; a figure a method, one scale a fraction."""
+        """The mean over severities of each corruption, a line an arm; a figure a set and fraction of labels."""
         every = [
             row
             for row in main_rows(rows_of(rows, self.table.name, self.table.metrics[0].name))
             if row.mean is None or row.extra.get("matrix")
         ]
-        places = {(row.column, row.fraction) for row in every if row.mean is not None}
-        limits = {place: _limits(row for row in every if (row.column, row.fraction) == place) for place in places}
-        parts = grouped(every, lambda row: (look.method(row), row.column, row.fraction))
-        for (method, column, fraction), found in parts.items():
-            drawn = complete_rows(found)
-            if not drawn:
-                continue
-            widest, tallest = (
-                max(len(row.extra["matrix"][name]) for row in drawn) for name in ("severities", "corruptions")
-            )
-            size = (0.3 + 0.36 * widest, 0.6 + 0.2 * tallest)
-            first = drawn[0].extra["matrix"]["corruptions"]
-            title = f"Accuracy under corruption: {method}, probe at {percent(fraction)} of labels"
-            figure, panels = panels_of(drawn[0], title, grid=(1, len(drawn)), size=size)
-            for axis, row in zip(panels[0], drawn, strict=True):
-                names = [str(name).replace("_", " ") for name in row.extra["matrix"]["corruptions"]]
-                severities = list(map(str, row.extra["matrix"]["severities"]))
-                image = heat_map(
-                    axis, row.extra["matrix"]["values"], severities, names, limits=limits[column, fraction]
-                )
-                axis.set(title=f"{look.embedding(row)}\nmean {row.mean:.1f} %", xlabel="severity")
-                axis.tick_params(labelleft=axis is panels[0, 0] or row.extra["matrix"]["corruptions"] != first)
-            figure.colorbar(image, ax=list(panels[0]), label="accuracy [%]", fraction=0.05)
-            counts = {row.extra["matrix"]["images"] for row in drawn if row.extra["matrix"].get("images")}
-            footnote(
-                figure, found, look, drawn, *(f"{count:g} images of each corruption and severity" for count in counts)
-            )
-            yield "-".join([method, column, f"{100 * fraction:g}"] if len(places) > 1 else [method]), figure
+        parts = grouped(every, lambda row: (row.column, row.fraction))
+        drawn = {place: rows for place, found in parts.items() if (rows := complete_rows(found))}
+        for (column, fraction), shown in drawn.items():
+            matrices = [row.extra["matrix"] for row in shown]
+            names = list(dict.fromkeys(name for matrix in matrices for name in matrix["corruptions"]))
+            severities = list(dict.fromkeys(str(one) for matrix in matrices for one in matrix["severities"]))
+            counts = {matrix["images"] for matrix in matrices if matrix.get("images")}
+            title = f"Accuracy under corruption, probe at {percent(fraction)} of labels"
+            size = (2.2 + 0.45 * len(names), 1.6 + 0.22 * len(shown))
+            figure, ((axis,),) = panels_of(shown[0], title, grid=(1, 1), size=size)
+            arms = [f"{look.method(row)}, {look.embedding(row)}, mean {row.mean:.1f} %" for row in shown]
+            columns = [str(name).replace("_", " ") for name in names]
+            image = heat_map(axis, [_means(matrix, names) for matrix in matrices], columns, arms, digits=1)
+            for label in axis.get_xticklabels():
+                label.set(rotation=45, ha="right", rotation_mode="anchor")
+            figure.colorbar(image, ax=axis, label="accuracy [%]", fraction=0.05)
+            said = [f"mean over severities {', '.join(severities)}"]
+            said += [f"{count:g} images of each corruption and severity" for count in counts]
+            footnote(figure, parts[column, fraction], look, shown, *said)
+            yield "-".join([column, f"{100 * fraction:g}"] if len(drawn) > 1 else []), figure
 
 
-def _limits(rows: Iterable[Row]) -> tuple[float, float]:
-    """The lowest and the highest value of their matrices."""
-    values = [value for row in rows if row.mean is not None for line in row.extra["matrix"]["values"] for value in line]
-    return min(values), max(values)
+def _means(matrix: Mapping[str, Any], names: Sequence[str]) -> list[float | None]:
+    """The mean over severities of each corruption; None for one that the matrix lacks."""
+    means = {name: fmean(line) for name, line in zip(matrix["corruptions"], matrix["values"], strict=True)}
+    return [means.get(name) for name in names]
