@@ -21,13 +21,14 @@ def asked() -> bool:
     return _asked != 0
 
 
-def meant(error: BaseException) -> bool:
-    """Whether the user wants the end, and this is no error of the code that raised it.
+def pass_on(error: BaseException) -> None:
+    """Raise KeyboardInterrupt where the user wants the end, and this is no error of the code that raised it.
 
     Code may raise KeyboardInterrupt of its own accord: who listens knows that no signal came.
     """
     listening = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    return asked() or (isinstance(error, KeyboardInterrupt) and not listening)
+    if asked() or (isinstance(error, KeyboardInterrupt) and not listening):
+        raise KeyboardInterrupt from error
 
 
 def exit_code() -> int:

@@ -118,6 +118,12 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
         help="of pretraining; auto (default): bf16 where the hardware multiplies it faster than fp32",
     )
     parser.add_argument(
+        "--patience",
+        metavar="MINUTES",
+        type=_positive,
+        help="end a job that makes no progress for so long, as failed; default: only say so, from ten minutes on",
+    )
+    parser.add_argument(
         "--executor",
         choices=("processes", "ray"),
         default="processes",

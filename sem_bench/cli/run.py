@@ -117,6 +117,7 @@ def asked_of(options: argparse.Namespace) -> Asked:
         memory=int(options.memory * 2**30),
         workers=options.workers,
         precision=options.precision,
+        patience=options.patience and 60 * options.patience,
         executor=options.executor,
         address=options.address,
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sem_bench.base import interrupts
 from sem_bench.base.files import shown
 from sem_bench.config.cards import FOLDERS, load_code
 from sem_bench.config.fields import Model
@@ -38,7 +39,8 @@ def of_file(path: Path) -> AnyEvaluation:
         evaluation = found[0]()
     except UserError as error:
         raise UserError(f"{shown(path)}: {error.problems[0]}") from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        interrupts.pass_on(error)
         raise UserError(f"{shown(path)}:{_line(error, path)}: {_said(error)}") from None
     evaluation.source = path
     for name, check in HOOKS.items():
@@ -84,7 +86,8 @@ def _guarded(hook: Callable[..., Any], path: Path, name: str, check: Callable[[A
             return check(hook(*arguments))
         except UserError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            interrupts.pass_on(error)
             raise UserError(f"{shown(path)}:{_line(error, path)}: {name}: {_said(error)}") from None
 
     return guarded

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from sem_bench.base import interrupts
 from sem_bench.base.files import shown
 from sem_bench.config.cards import Card, CardModel, Library, definition, load, parameters_of
 from sem_bench.config.fields import FileName, Marker, Model, Name, Positive, Scalar, Temperature, defaults_for_nothing
@@ -219,7 +220,8 @@ def _model_problem(card: Card[BackboneCard], model: str) -> str:
         return ""
     try:
         return str(load(card.source(card.content.models)).problem(model))
-    except (Exception, SystemExit) as error:  # own code fails in its own way
+    except BaseException as error:  # own code fails in its own way
+        interrupts.pass_on(error)
         return f"{card.content.models} fails: {described(error)}"
 
 

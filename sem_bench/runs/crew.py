@@ -31,6 +31,7 @@ class Asked(NamedTuple):
     memory: int = Limits().memory  # bytes of images of a split
     workers: int | None = None
     precision: str = "auto"
+    patience: float | None = None  # seconds
     executor: str = "processes"  # or "ray"
     address: str | None = None  # of a Ray cluster that runs
 
@@ -75,6 +76,7 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
         threads=threads,
         devices=asked.devices,
         precision=asked.precision,
+        patience=asked.patience,
     )
     per_device = -(-slots // len(gpus)) if gpus else asked.jobs_per_device
     if slots == 1:
@@ -118,6 +120,7 @@ def _on_ray(store: Store, asked: Asked, *, serial: bool) -> Crew:
         threads=threads,
         devices=asked.devices,
         precision=asked.precision,
+        patience=asked.patience,
     )
     return Crew(executor, limits, asked.jobs_per_device, executor.gpus > 0)
 

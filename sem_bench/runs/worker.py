@@ -101,7 +101,7 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     meter = Meter(device)
     try:
         store.write_state(folder, "running")
-        with Silence(f"{order.kind}/{order.slug}") as silence, process_state.kept() as changed:
+        with Silence(f"{order.kind}/{order.slug}", order.limits.patience) as silence, process_state.kept() as changed:
             _check(order)
             workspace = _workspace(order, folder, device, tell, store, silence)
             given = _bits_of(workspace.inputs)

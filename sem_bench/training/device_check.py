@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sem_bench.base import interrupts
 from sem_bench.base.companions import DeathError, ElsewhereError, together
 from sem_bench.config.fields import whole
 from sem_bench.errors import described, one_line
@@ -42,7 +43,8 @@ def problem(arm: Arm) -> str:
         (shared,) = on_devices([arm], exact=exact)
     except (ElsewhereError, DeathError) as error:
         return f"it fails on two devices: {one_line(error)}"
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        interrupts.pass_on(error)
         return f"it fails on two devices: {described(error)}"
     name, gap = difference(alone, shared) if exact else (LOSS, _gap(alone[LOSS], shared[LOSS]))
     if gap < (TOLERANCE if exact else ROUGH):

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from sem_bench.base import interrupts
 from sem_bench.base.device import placed
 from sem_bench.data.split import Split, reader
 from sem_bench.errors import described, one_line
@@ -38,7 +39,8 @@ def backbone_problem(parts: EncoderParts, image_size: int) -> str:
             backbone = build_backbone(parts, image_size=image_size).eval()
             features, out_dim = backbone(images), backbone.out_dim
             shape, finite = tuple(features.shape), bool(features.isfinite().all())
-    except (Exception, SystemExit) as error:  # own code fails in its own way
+    except BaseException as error:  # own code fails in its own way
+        interrupts.pass_on(error)
         return one_line(error) if isinstance(error, ValueError) else f"it cannot be built or run: {described(error)}"
     if shape != (2, out_dim):
         return f"it gives {shape} for 2 images, and not (2, {out_dim}), its out_dim"
@@ -76,7 +78,8 @@ def problems(
     job, parts = shortened(job, parts)
     try:
         return _problems(job, code, noise(job.data.image_size), parts)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        interrupts.pass_on(error)
         return [f"it fails in its first steps: {described(error)}"]
 
 

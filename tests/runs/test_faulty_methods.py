@@ -89,6 +89,24 @@ def test_a_job_without_progress_is_named(folder: Path) -> None:
     assert run.communicate(timeout=60) and run.returncode == 0
 
 
+def test_a_job_without_end_is_ended(folder: Path) -> None:
+    """With --patience. Code that never gives Python's lock back ends with its process."""
+    own_method(folder, "loops", "while True:\n    try:\n        time.sleep(0.05)\n    except Exception:\n        pass")
+    own_method(folder, "counts", "import itertools\nsum(itertools.count())")
+    write(folder, "suite.yaml", ALONE.replace("[simclr]", "[loops, counts, simclr]"))
+    code = "from sem_bench.runs import silence; silence.GRACE = 1.0"
+    run = process(folder, "run", "suite.yaml", "--patience", "0.1", "--only", "loops", "simclr", code=code)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 1
+    assert (
+        "StuckError: no progress for 0.1 min (--patience)" in errors
+        and "2 done, 0 reused, 1 failed, 1 blocked" in errors
+    )
+    run = process(folder, "run", "suite.yaml", "--patience", "0.1", "--only", "counts", code=code)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 1 and "Timeout" in errors and "counts.py" in errors
+
+
 def test_a_file_that_is_never_read_ends_the_wait(folder: Path) -> None:
     """A pipe stands for a file on a drive that hangs; it appears once the images are listed."""
     colours = np.random.default_rng(0).integers(0, 255, (4, 3))

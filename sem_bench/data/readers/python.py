@@ -36,8 +36,7 @@ def open_python(source: PythonSource, data: Data, split: SplitName, place: Place
     except UserError:
         raise
     except BaseException as error:  # its errors are the user's, so they come with its own line
-        if interrupts.meant(error):
-            raise KeyboardInterrupt from error
+        interrupts.pass_on(error)
         frames = traceback.extract_tb(error.__traceback__)
         line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == place.code), 1)
         text = f"{shown(place.code)}:{line}: load({split!r}): {type(error).__name__}: {said(error)}"
