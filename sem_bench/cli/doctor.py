@@ -46,13 +46,18 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
 
         plan = read_plan(suite, data=data)
         lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
-        for arm, job in _arms(plan).items():
+        arms, own = _arms(plan), dict[str, device_check.Arm]()
+        wrong: dict[str, list[str]] = {}
+        for arm, job in arms.items():
             assert isinstance(job.config, PretrainJob)
-            wrong = dry_run.problems(job.config, job.method_code, job.weights, parts=job.parts)
-            if not wrong and job.config.weights is None and _has_own_code(job):  # ours is tried in the tests
-                wrong = list(filter(None, [device_check.problem((job.config, job.method_code, job.parts))]))
-            lines += [f"method       {arm}: {problem}" for problem in wrong] or [f"method       {arm}: well"]
-            healthy = healthy and not wrong
+            wrong[arm] = dry_run.problems(job.config, job.method_code, job.weights, parts=job.parts)
+            if not wrong[arm] and job.config.weights is None and _has_own_code(job):  # ours is tried in the tests
+                own[arm] = job.config, job.method_code, job.parts
+        for arm, problem in zip(own, device_check.problems(list(own.values())), strict=True):
+            wrong[arm] += [problem] if problem else []
+        for arm, found in wrong.items():
+            lines += [f"method       {arm}: {problem}" for problem in found] or [f"method       {arm}: well"]
+        healthy = healthy and not any(wrong.values())
         for (name, size), parts in _backbones(plan).items():
             problem = dry_run.backbone_problem(parts, size)
             only = "" if problem else dry_run.one_device_only(parts, size)

@@ -31,21 +31,37 @@ Arm = tuple[PretrainJob, Path, EncoderParts]
 Left = dict[str, Tensor]
 
 
-def problem(arm: Arm) -> str:
-    """What differs on two devices, in one line; "" where nothing does."""
-    exact = True
+def problems(arms: Sequence[Arm]) -> list[str]:
+    """What differs on two devices, a line for each arm; "" where nothing does.
+
+    All are tried in one pair of processes, and where that fails each in its own.
+    """
+    alone = [_alone(arm) for arm in arms]
+    found: dict[int, str] = {}
+    for exact in (True, False):
+        group = [i for i, (_, kept) in enumerate(alone) if kept == exact]
+        try:
+            shared = on_devices([arms[i] for i in group], exact=exact) if group else []
+            found |= {i: _said(alone[i][0], left, exact=exact) for i, left in zip(group, shared, strict=True)}
+        except BaseException as error:
+            interrupts.pass_on(error)
+            if len(group) == 1:
+                text = one_line(error) if isinstance(error, ElsewhereError | DeathError) else described(error)
+                found[group[0]] = f"it fails on two devices: {text}"
+            else:
+                found |= {i: problems([arms[i]])[0] for i in group}
+    return [found[i] for i in range(len(arms))]
+
+
+def _alone(arm: Arm) -> tuple[Left, bool]:
+    """What an arm leaves on one device, and whether in float64."""
     try:
-        alone = left_by_steps(arm)
+        return left_by_steps(arm), True
     except (RuntimeError, TypeError):  # it asks for float32 somewhere, where only the losses can be compared
-        exact = False
-        alone = left_by_steps(arm, exact=False)
-    try:
-        (shared,) = on_devices([arm], exact=exact)
-    except (ElsewhereError, DeathError) as error:
-        return f"it fails on two devices: {one_line(error)}"
-    except BaseException as error:
-        interrupts.pass_on(error)
-        return f"it fails on two devices: {described(error)}"
+        return left_by_steps(arm, exact=False), False
+
+
+def _said(alone: Left, shared: Left, *, exact: bool) -> str:
     name, gap = difference(alone, shared) if exact else (LOSS, _gap(alone[LOSS], shared[LOSS]))
     if gap < (TOLERANCE if exact else ROUGH):
         return ""
