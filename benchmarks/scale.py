@@ -1,10 +1,12 @@
 """Does a run of ImageNet's length stay within a small memory? JPEG files of 16 px, all the way to the tables.
 
-    python benchmarks/scale.py [--images 64000] [--pretrain 8000] [--folder DIR]      # 1281167 is ImageNet's number
+    python benchmarks/scale.py [--images 64000] [--pretrain 8000] [--mebibytes 16] [--folder DIR]
+
+ImageNet has 1281167 images.
 
 The files are made below the folder (default: a temporary one) and kept there with the results, so that a second call
-goes on. `--memory` is 16 MiB: neither images nor features fit. Prints the peak memory of the process and the seconds of
-each job.
+goes on. `--memory` is that many MiB: neither images nor features fit. Prints the peak memory of the process and the
+seconds of each job.
 """
 
 import argparse
@@ -20,7 +22,6 @@ from sem_bench.base.files import read_json
 from sem_bench.cli import main as sem_bench
 
 SIDE, CLASSES, TEST = 16, 20, 2000
-MEMORY = 16 / 1024  # GiB
 
 CARD = """
 summary: a stream
@@ -68,7 +69,7 @@ def write_stream(folder: Path, images: int) -> None:
         making.rename(folder / "stream" / split)
 
 
-def run(folder: Path, *, images: int, pretrain: int, fractions: str = "1.0, 0.01") -> None:
+def run(folder: Path, *, images: int, pretrain: int, mebibytes: float, fractions: str) -> None:
     """Make the stream and run a suite on it; results lie in FOLDER/results."""
     write_stream(folder, images)
     (folder / "datasets").mkdir(exist_ok=True)
@@ -77,7 +78,7 @@ def run(folder: Path, *, images: int, pretrain: int, fractions: str = "1.0, 0.01
     (folder / "datasets/stream.yaml").write_text(card)
     (folder / "suite.yaml").write_text(SUITE.format(pretrain=pretrain, fractions=fractions))
     places = ["--data", str(folder), "--results", str(folder / "results")]
-    if code := sem_bench(["run", str(folder / "suite.yaml"), *places, "--memory", str(MEMORY)]):
+    if code := sem_bench(["run", str(folder / "suite.yaml"), *places, "--memory", str(mebibytes / 1024)]):
         sys.exit(code)
 
 
@@ -86,12 +87,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=64000)
     parser.add_argument("--pretrain", type=int, default=8000)
+    parser.add_argument("--mebibytes", type=float, default=16)
     parser.add_argument("--fractions", default="1.0, 0.01")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
-    run(folder, images=options.images, pretrain=min(options.pretrain, options.images), fractions=options.fractions)
+    run(
+        folder,
+        images=options.images,
+        pretrain=min(options.pretrain, options.images),
+        mebibytes=options.mebibytes,
+        fractions=options.fractions,
+    )
     for path in sorted((folder / "results").glob("*/*/result.json")):
         result = read_json(path)
         print(f"{result['provenance']['seconds']:9.1f} s  {result['kind']}/{path.parent.name}")  # noqa: T201

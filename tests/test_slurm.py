@@ -16,7 +16,7 @@ from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
 SCRIPTS = REPOSITORY / "docs/slurm"
-LONG = SUITE.replace("epochs: 2", "epochs: 60").replace("[1.0, 0.05]", "[0.05]")
+LONG = SUITE.replace("epochs: 2", "epochs: 30").replace("[1.0, 0.05]", "[0.05]")
 
 
 def slurm(folder: Path) -> dict[str, str]:

@@ -19,7 +19,7 @@ from tests.helpers.toy import SUITE, write
 MEETING = (
     SUITE.replace("[1.0, 0.05]", "[0.05]")
     .replace("  datasets: [toy]", "  datasets: [toy]\n  images: {train: 100}")
-    .replace("epochs: 2", "epochs: 150")
+    .replace("epochs: 2", "epochs: 80")
 )
 
 
@@ -71,7 +71,7 @@ def test_reruns_together_compute_each_job_once(folder: Path) -> None:
 
 
 def test_two_suites_of_one_name(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(folder, "suite.yaml", MEETING.replace("epochs: 150", "epochs: 3000"))
+    write(folder, "suite.yaml", MEETING.replace("epochs: 80", "epochs: 3000"))
     write(folder, "other.yaml", SUITE)
     run = process(folder, "run", "suite.yaml")
     while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
