@@ -43,6 +43,7 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
     """Cosine similarity, weighted votes."""
 
     name, summary, order = "knn", "accuracy of weighted nearest neighbours", 20
+    version = 2  # wide representations are compared without what all rows share, in bfloat16
     Settings, Job, table = KnnSettings, KnnJob, COMPARISON
 
     def jobs(
