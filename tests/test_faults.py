@@ -12,8 +12,9 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,12 +23,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sem_bench.base.files import write_atomic, write_json
 from sem_bench.base.seals import sealed, with_sum
 from sem_bench.cli import main
 from sem_bench.runs.store import Store
 from tests.helpers.commands import ended
+from tests.helpers.fuzz import VALUES, changed, places
 from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, overlap, write
 
 MICRO = SUITE.replace("[1.0, 0.05]", "[1.0]").replace("  knn: {k: 5}\n", "  knn: {k: 5}\n  relevance: {top_k: [1]}\n")
@@ -459,40 +463,90 @@ def test_texts_of_strangers_obey_no_terminal_and_no_spreadsheet(copy: Path, caps
         assert one != "csv" or not any(cell.startswith("=") for line in csv.reader(io.StringIO(text)) for cell in line)
 
 
-def values() -> list[Any]:
-    return [None, True, -1, 1e999, "x\x1b", [], [[1]], {}, {"a": None}, "../..", 10**30]
+FUZZED = 3000 if os.environ.get("SEM_BENCH_FAULTS") else 80
+LOOKS = (  # each reads other files of the folder
+    *(["table", "results", "--all", "--format", one] for one in ("github", "latex", "csv", "html", "json")),
+    ["plan", "suite.yaml"],
+    ["plan", "suite.yaml", "--format", "json"],
+    ["record", "results", "kept"],
+    ["verify", "results"],
+    ["verify", "results", "--of", "suite.yaml", "--prune"],
+)
 
 
-def places(value: Any, *keys: Any) -> Iterator[tuple[Any, ...]]:
-    """The keys of every place in a JSON value, one of each list."""
-    if keys:
-        yield keys
-    parts = value.items() if isinstance(value, dict) else enumerate(value[:1]) if isinstance(value, list) else ()
-    for key, part in parts:
-        yield from places(part, *keys, key)
+@pytest.fixture
+def swept(copy: Path) -> Path:
+    """The copy with a sweep."""
+    write(copy, "sweeps/tau.yaml", TAU)
+    assert main(["sweep", "tau", "--suite", "suite.yaml"]) == 0
+    return copy
 
 
-def test_any_value_in_any_place(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A hole, a line or a right table, and never a traceback: from tables, plans and records; also with a right sum."""
-    number = 0
-    for path in (of("knn") / "result.json", of("pretrain") / "result.json", Path("results/suites/tiny.json")):
-        whole = path.read_text()
-        for keys in places(json.loads(whole)):
-            if keys[0] == "suite" or (len(keys) > 1 and keys[:2] == ("config", "data")):
-                continue
-            number += 1
-            value = values()[number % len(values())]
-            edit(path, value, *keys)
-            content = json.loads(path.read_text())
-            if number % 3 and value != 1e999:
-                path.write_text(json.dumps(with_sum(content)))
-            assert main(["table", "results", "--format", ("csv", "json", "github")[number % 3]]) in (0, 2), keys
-            if number % 5 == 0:
-                assert main(["plan", "suite.yaml", "--format", "json"]) == 0, keys
-                assert main(["record", "results", "kept"]) in (0, 2), keys
-            path.write_text(whole)
-    assert number > 100
-    capsys.readouterr()
+def fuzzed(data: st.DataObject, text: str) -> str:
+    """A text of JSON, or of lines of JSON, with any value in any place, or cut, or with a character more."""
+    lines = text.splitlines() if text.count("\n{") else [text]
+    number = data.draw(st.integers(0, len(lines) - 1))
+    way = data.draw(st.sampled_from(["here", "here", "here", "inside", "gone", "cut", "more"]))
+    at = data.draw(st.integers(0, len(lines[number])))
+    if way == "cut":
+        lines[number] = lines[number][:at]
+    elif way == "more":
+        lines[number] = lines[number][:at] + data.draw(st.text(max_size=3)) + lines[number][at:]
+    else:
+        content = json.loads(lines[number])
+        keys = data.draw(st.sampled_from(list(places(content))))
+        content = changed(content, keys, data.draw(VALUES), way)
+        if data.draw(st.booleans()) and isinstance(content, dict) and "sum" in content:
+            with suppress(ValueError, TypeError, RecursionError):  # no value of JSON
+                content = with_sum(content)
+        lines[number] = json.dumps(content)
+    return "\n".join(lines)
+
+
+def test_any_value_in_any_place(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of results, manifests, sweeps, journals and notes on data: a hole, a line or a right table, and no traceback.
+
+    Also with a right sum. A run and a sweep mend it, or say what is to be done.
+    """
+    files = [of(kind) / "result.json" for kind in ("knn", "pretrain", "probe", "relevance")]
+    files += [path for name in ("suites/*.json", "sweeps/*.j*", "cache/data/*") for path in Path("results").glob(name)]
+    assert len({path.suffix for path in files}) > 1 and len(files) > 7
+    texts = {path: path.read_text() for path in files}
+    shutil.copytree("results", "whole")
+
+    def outside() -> dict[Path, int]:
+        own = (path for path in swept.rglob("*") if not {"results", "whole"} & set(path.parts))
+        return {path: path.stat().st_size for path in own if path.is_file()}
+
+    before = outside()
+    tried = Counter[str]()
+
+    @settings(max_examples=FUZZED, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def each(data: st.DataObject) -> None:
+        path = data.draw(st.sampled_from(files))
+        path.write_bytes(fuzzed(data, texts[path]).encode("utf-8", "surrogatepass"))
+        look = data.draw(st.sampled_from(LOOKS))
+        mend = data.draw(st.integers(0, 19)) == 0
+        try:
+            code = main(look)
+            said = capsys.readouterr()
+            assert code in ((0, 1, 2) if look[0] == "verify" else (0, 2)), (path, look)
+            assert (said.out + said.err).replace("\n", "").isprintable(), (path, look)
+            if mend:
+                command = ["sweep", "tau", "--suite", "suite.yaml"] if "sweeps" in path.parts else ["run", "suite.yaml"]
+                assert main(command) in (0, 2), (path, command)
+                said = capsys.readouterr()
+                assert "Traceback" not in said.err and (said.out + said.err).replace("\n", "").isprintable()
+        finally:
+            shutil.rmtree("kept", ignore_errors=True)
+            shutil.rmtree("results")
+            shutil.copytree("whole", "results")
+        tried[path.suffix] += 1
+
+    each()
+    assert sum(tried.values()) >= FUZZED and len(tried) > 1
+    assert outside() == before
 
 
 def test_one_damaged_manifest_and_clocks(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

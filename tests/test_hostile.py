@@ -8,7 +8,6 @@ import contextlib
 import io
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 
 from sem_bench.cli import main
 from tests.helpers.commands import fragile
+from tests.helpers.fuzz import SCALARS, VALUES, changed, places
 from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, method_card, write
 
 CASES = 20_000 if os.environ.get("SEM_BENCH_FAULTS") else 500
@@ -43,51 +43,8 @@ FILES = {
     "sweeps/mine.yaml": TAU.replace("[simclr]", "[mine]"),
 }
 CODE = {"methods/mine.py": fragile(), "datasets/toy.py": TOY_PY, "backbones/mine.py": BACKBONE_PY}
-SCALARS: st.SearchStrategy[Any] = st.one_of(
-    st.sampled_from([None, True, False, 0, -1, 2, 10**20, -(10**300), 1e-320, 1e308, float("inf"), float("nan"), ""]),
-    st.sampled_from(
-        ["../x", "/etc/passwd", "a\0b", "\x1b[2J", "x\ny", "=cmd|' /C calc'!A0", "!!python/name:os.system"]
-    ),
-    st.sampled_from(["sem", "none", "simclr", "toy", "mine", "quick", "python", "folder", "~", "$HOME", "%s", "{}"]),
-    st.integers(),
-    st.floats(),
-    st.text(max_size=12),
-)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(st.one_of(st.sampled_from(["type", "name", "L"]), SCALARS), inner)
-    ),
-    max_leaves=6,
-)
-
-
-def places(value: Any, *keys: Any) -> Iterator[tuple[Any, ...]]:
-    """The keys of every place in a value."""
-    yield keys
-    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, part in parts:
-        yield from places(part, *keys, key)
-
-
 PLACES = [(name, keys) for name, text in FILES.items() for keys in places(yaml.safe_load(text))]
 SUITE_KEYS = [".".join(map(str, keys)) for name, keys in PLACES if name == "suite.yaml" and keys]
-
-
-def changed(value: Any, keys: tuple[Any, ...], new: Any, way: str) -> Any:
-    """A value with another in a place: instead of what stands there, inside of it, or nothing there at all."""
-    if keys:
-        value = value.copy()
-        if way == "gone" and len(keys) == 1:
-            value.pop(keys[0])
-        else:
-            value[keys[0]] = changed(value[keys[0]], keys[1:], new, way)
-        return value
-    if way == "inside" and isinstance(value, list):
-        return [*value, new]
-    if way == "inside" and isinstance(value, dict):
-        return {**value, new if isinstance(new, str) else "more": new}
-    return None if way == "gone" else new
 
 
 @st.composite

@@ -76,6 +76,20 @@ def rough_products(device: torch.device) -> Iterator[None]:
 _wanted = "auto"  # what the user says, of this process
 
 
+@contextmanager
+def on_one_core(device: torch.device) -> Iterator[None]:
+    """Within, operations on a CPU take one thread: small ones wait longer for a second one than it helps."""
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def compute_in(wanted: str) -> None:
     """Set what `precision` says of every device: "fp32", "bf16", or "auto", what suits the device."""
     global _wanted

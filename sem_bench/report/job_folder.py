@@ -226,8 +226,11 @@ def _fits(row: FigureRow, table: Table) -> bool:
     """Whether the extras that the table reckons with or prints are numbers, and the others such that JSON can hold."""
     extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
     if table.chance in extra:
-        printed = {name for _, name, *_ in Formatter().parse(table.aside) if name in table.extras}
-        if not all(isinstance(extra.get(name), int | float) for name in {table.chance, *printed}):
+        if not isinstance(extra[table.chance], int | float):
+            return False
+        aside = table.metric(row.metric).aside or table.aside
+        printed = {name for _, name, *_ in Formatter().parse(aside) if name in extra}
+        if not all(isinstance(extra[name], int | float) for name in printed):
             return False
     try:
         return not extra or bool(plain(extra))

@@ -25,7 +25,7 @@ from sem_bench.runs.sweep_card import Params
 from sem_bench.sweep import summary
 from sem_bench.sweep.mending import mend
 from sem_bench.sweep.monitor import monitor
-from sem_bench.sweep.storage import Driver, close_storage, open_storage, reached, shown_url
+from sem_bench.sweep.storage import Driver, close_storage, open_storage, reached, shown_url, undamaged
 from sem_bench.sweep.study import Study
 from sem_bench.sweep.subjects import Subjects
 
@@ -46,12 +46,13 @@ def opened(subjects: Subjects, store: Store, url: str | None, limits: Limits) ->
         with driver.alone():  # a database may lack its tables
             storage = open_storage(url, journal)
         try:
-            studies = [
-                Study(subject, subject.settings(store), storage, driver, where, shared=url is not None)
-                for subject in subjects.each
-            ]
-            for study in studies:
-                study.mended = mend(study, store, storage, where)
+            with undamaged(where):
+                studies = [
+                    Study(subject, subject.settings(store), storage, driver, where, shared=url is not None)
+                    for subject in subjects.each
+                ]
+                for study in studies:
+                    study.mended = mend(study, store, storage, where)
             yield studies
         finally:
             close_storage(storage)

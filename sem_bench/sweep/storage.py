@@ -6,6 +6,7 @@ A driver is a process that runs a sweep. Several may share the studies, a result
 import json
 import os
 import re
+import traceback
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from sem_bench.base.locks import Lock
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, described
 
 CONNECT_TIMEOUT = 10  # seconds
 
@@ -69,7 +70,7 @@ def open_storage(url: str | None, journal: Path) -> BaseStorage:
         return RDBStorage(url, engine_kwargs={"connect_args": _connect_arguments(url)})
     journal.parent.mkdir(parents=True, exist_ok=True)
     lock = _JournalLock(journal)
-    with _undamaged(journal):
+    with undamaged(journal):
         backend = JournalFileBackend(str(journal), lock)
         lock.acquire()
         try:
@@ -87,7 +88,7 @@ def values(journal: Path) -> dict[tuple[str, int], float | None]:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     *lines, _ = journal.read_bytes().split(b"\n")  # the last is empty, or one that is being written
-    with _undamaged(journal):
+    with undamaged(journal):
         storage = JournalStorage(_Lines([json.loads(line) for line in lines]))
         studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
         complete = (TrialState.COMPLETE,)
@@ -99,11 +100,12 @@ def values(journal: Path) -> dict[tuple[str, int], float | None]:
 
 
 @contextmanager
-def _undamaged(journal: Path) -> Iterator[None]:
+def undamaged(where: Path | str) -> Iterator[None]:
+    """Raises UserError where what a storage holds is nothing that Optuna or we have written."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise UserError(f"{journal}: damaged, or no journal of Optuna ({_reason(error)})") from None
+    except (ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise UserError(f"{where}: damaged, or no journal of Optuna ({_reason(error)})") from None
 
 
 def close_storage(storage: BaseStorage) -> None:
@@ -115,7 +117,7 @@ def close_storage(storage: BaseStorage) -> None:
 
 @contextmanager
 def reached(url: str | None, where: str) -> Iterator[None]:
-    """Raises UserError where the storage is not there, is lost, or is of another version of Optuna."""
+    """Raises UserError where the storage is not there, is lost, or is nothing that this version of Optuna can read."""
     try:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError) as error:
@@ -126,6 +128,16 @@ def reached(url: str | None, where: str) -> Iterator[None]:
         if url is None or "table schema" not in str(error):
             raise
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+    except Exception as error:
+        if isinstance(error, UserError) or not _of_optuna(error):
+            raise
+        raise UserError(f"{where}: damaged: {described(error)}") from None
+
+
+def _of_optuna(error: BaseException) -> bool:
+    """Whether Optuna raised it, or what Optuna called."""
+    inside = Path(optuna.__file__).parent
+    return any(inside in Path(frame.filename).parents for frame in traceback.extract_tb(error.__traceback__))
 
 
 def shown_url(url: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sem_bench.base.digest import canonical_json, digest
@@ -60,6 +61,8 @@ class Study:
         known_names = optuna.get_all_study_names(storage)  # to create what is there would be written down too
         make = optuna.load_study if name in known_names else partial(optuna.create_study, direction="maximize")
         study = make(study_name=name, storage=storage, pruner=pruner)
+        if study.directions != [StudyDirection.MAXIMIZE]:
+            raise UserError(f"{where}: the study {name!r} there does not maximise one value")
         known = study.user_attrs.get("settings")
         if known is None and study.get_trials(deepcopy=False):
             raise UserError(f"{where}: {name!r} there is no study of sem_bench")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from sem_bench.base.files import write_json
 from sem_bench.base.seals import with_sum
-from sem_bench.report.file_models import SCHEMA
+from sem_bench.errors import UserError
+from sem_bench.report.file_models import SCHEMA, validated
 from sem_bench.runs.estimate import estimate
 from sem_bench.runs.job import Job
 from sem_bench.runs.store import Store
 from sem_bench.sweep.objectives import Tried
 from sem_bench.sweep.subjects import Subject, Subjects
-from sem_bench.sweep.summary_file import load, read
+from sem_bench.sweep.summary_file import SweepFile, load, read
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -57,7 +58,10 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
     known = {study["name"]: study for study in (before or {"studies": []})["studies"] if study.get("shared") in shared}
     content["studies"] = list((known | made).values())
     if before != content:
-        write_json(path, with_sum(content))
+        whole = with_sum(content)
+        if validated(SweepFile, whole) is None:
+            raise UserError(f"{path}: not written: the trials in the storage are not what a sweep notes; it is damaged")
+        write_json(path, whole)
 
 
 def progress(subjects: Subjects, store: Store) -> tuple[int, float]:

@@ -80,7 +80,7 @@ class Study(File):
             raise ValueError("no type of the pruner")
         for trial in self.trials:
             sampler = self.sampler | trial.made_with
-            if not isinstance(sampler.get("optuna"), str) or sampler.get("type") not in SAMPLERS:
+            if not isinstance(sampler.get("optuna"), str) or sampler.get("type") not in [*SAMPLERS]:
                 raise ValueError("no such sampler")
         return self
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from sem_bench.base import world
-from sem_bench.base.device import send
+from sem_bench.base.device import on_one_core, send
 from sem_bench.base.randomness import generator
 from sem_bench.data.augment import BatchAugment, Parameters, ViewSettings, Work, uniform
 from sem_bench.data.card import Normalisation
@@ -94,10 +94,11 @@ class Views:
         indices, prepared = self._awaited(number)
         images = None if self.images is None else self.images[indices]
         views = []
-        for augment, (crops, work) in zip(self.augment, prepared, strict=True):
-            given = images if crops is None else crops
-            assert given is not None
-            views.append(augment.apply(given, work, cropped=crops is not None))
+        with on_one_core(self.device):  # each operation is too small to be shared
+            for augment, (crops, work) in zip(self.augment, prepared, strict=True):
+                given = images if crops is None else crops
+                assert given is not None
+                views.append(augment.apply(given, work, cropped=crops is not None))
         labels = None if self.labels is None else self.labels[indices]
         return Batch([view.contiguous(memory_format=torch.channels_last) for view in views], indices, labels)
 
