@@ -2,8 +2,10 @@
 whole search on SEM of the paper's width.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache, partial
+from resource import RUSAGE_SELF, getrusage
 
 import numpy as np
 import torch
@@ -83,8 +85,12 @@ def cases(options: Options) -> Iterator[Case]:
     for L in (20,) if options.quick else (1300, 2500, 5000):
         if options.wants(name := f"choice, SEM of {L * 13:,} numbers"):
             yield _choice(name, L, options)
-    if options.wants("search"):
-        yield _wide(options)
+    for rows, classes, L, V in (
+        ((1100, 5, 20, 13),) if options.quick else ((50000, 100, 5000, 13), (5000, 1000, 12000, 10))
+    ):
+        begin = f"{len(FACTORS)} tau_d x {len(ProbeSettings().l2)} l2"
+        if options.wants(name := f"search from {begin}, {rows:,} x {L * V:,}, {classes:,} classes"):
+            yield _wide(name, rows, classes, L, V, options)
 
 
 def _solver(name: str, noise: float, options: Options) -> Case:
@@ -157,16 +163,15 @@ def _choice(name: str, L: int, options: Options) -> Case:
     return Case(f"{name}, {rows:,} images", contestants, repeats=1, warm_up=False)
 
 
-def _wide(options: Options) -> Case:
-    rows, classes, L, V = (1100, 5, 20, 13) if options.quick else (50000, 100, 5000, 13)
+def _wide(name: str, rows: int, classes: int, L: int, V: int, options: Options) -> Case:
     h, labels = clusters(rows, classes=classes, width=512, noise=OVERLAPPING)
     of, h = embedding(512, L, V, options.device), h.to(options.device)
     said: list[str] = []
 
     def ours() -> None:
-        said[:] = [_chosen(search(h, labels, of, classes=classes)[0])]
+        chosen = _chosen(search(h, labels, of, classes=classes)[0])
+        peak = getrusage(RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+        said[:] = [f"{chosen}, peak memory of the process {peak:.1f} GiB"]
 
     contestants = [Contestant("ours", ours, "ours", note=lambda: said[0])]
-    begin = f"{len(FACTORS)} tau_d x {len(ProbeSettings().l2)} l2"
-    name = f"search from {begin}, {rows:,} x {L * V:,}, {classes} classes"
     return Case(name, contestants, images=rows, repeats=1, warm_up=False)
