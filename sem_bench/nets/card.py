@@ -7,7 +7,7 @@ import ast
 import math
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -92,7 +92,8 @@ class EmbeddingCard(CardModel):
     class_name: Name = Field(alias="class")
     code: FileName | None = None  # None: NAME.py
     summary: str
-    temperature: bool = False  # it takes tau, and tau_target where it is trained
+    # Whether it takes tau, and tau_target where it is trained. "training": what is read afterwards hangs on neither.
+    temperature: bool | Literal["training"] = False
     trained: bool = True  # False: it stands on the finished baseline
     parameters: dict[Identifier, Annotated[Parameter, BeforeValidator(defaults_for_nothing)]] = {}
     groups: Annotated[list[Name], Field(min_length=2, max_length=2)] | None = (

@@ -187,6 +187,11 @@ class Arm:
         return self.parts.embedding.out_dim
 
     @property
+    def read_at(self) -> float | None:
+        """The temperature of pretraining, where what is read depends on one."""
+        return self.embedding.tau if self.card.temperature is True else None
+
+    @property
     def simplices(self) -> bool:
         """Whether the embedding's output is a number of probability vectors."""
         return self.embedding.heated and self.parts.groups is not None
@@ -220,12 +225,12 @@ class Arm:
 
     def search(self, tau: Sequence[float] | None, grid: Sequence[float]) -> Search:
         """Both kinds of representation get the same number of candidates (docs/protocol.md)."""
-        return search(self.embedding.tau if self.embedding.heated else None, tau, grid)
+        return search(self.read_at, tau, grid)
 
     def layers(self) -> list["Arm"]:
         """Itself, or the arms that the baseline is for, as far as their embedding is ours, heated and trained."""
         arms = self._compared() if self.embedding.type == BASELINE else [self]
-        return [arm for arm in arms if arm.embedding.heated and arm.card.trained and not arm.parts.embedding.own]
+        return [arm for arm in arms if arm.read_at is not None and arm.card.trained and not arm.parts.embedding.own]
 
     def _compared(self) -> Iterator["Arm"]:
         """The arms of the suite, of any grid, that stand beside this one in the tables."""

@@ -76,7 +76,7 @@ class Subject:
     @cached_property
     def tau_d(self) -> list[float]:
         """The temperatures among which each trial's value is the best; empty where the arm has none."""
-        if not (self.arm.embedding.heated and self.objective.heated):
+        if self.arm.read_at is None or not self.objective.heated:
             return []
         return self.sweep.tau_d or self.probe.tau or TAU_D
 
@@ -255,7 +255,7 @@ def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
         if name in ("L", "V") and name not in arm.card.parameters:
             place = name if name in sweep.space.axes else "product"
             yield ("space", place), f"{who} has no simplices, so no {name}"
-    if sweep.tau_d and not arm.card.temperature:
+    if sweep.tau_d and arm.read_at is None:
         yield ("tau_d",), f"{who} has no temperature, so no tau_d"
     if not arm.card.trained and "tau_target" in names:
         yield ("space", "tau_target"), f"{who} trains no branch, so no tau_target"
