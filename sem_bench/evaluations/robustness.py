@@ -33,8 +33,8 @@ from sem_bench.report.figures.panels import (
     panels_of,
     rows_of,
 )
-from sem_bench.report.layout import Beside, Metric, Remark, Table
-from sem_bench.report.row import Row, grouped
+from sem_bench.report.layout import FIXED_TAU, Beside, Metric, Remark, Table
+from sem_bench.report.row import Row, grouped, without_search
 
 if TYPE_CHECKING:
     from sem_bench.data.dataset import DataSet, Place
@@ -69,6 +69,7 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
     """Sets of fewer classes among their own, and among all; corrupted sets as means over all kinds."""
 
     name, summary, order, reads = "robustness", "accuracy of the probe's heads on shifted test sets", 30, ("probe",)
+    version = 2
     Settings, Job, figure = RobustnessSettings, RobustnessJob, "corruptions"
     table = Table(
         name="robustness",
@@ -83,10 +84,11 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
             ),
         ],
         order=20,
-        legend="shifted test sets: the probe's head, not retrained; test as in the comparison; "
+        legend="shifted test sets: the probe's head at tau_d = tau, not retrained; test as in the comparison; "
         "sets of fewer classes among their own, and among all",
         group=["fraction"],
-        beside=Beside(table="comparison", metric="top1", column="test"),
+        fixed=True,
+        beside=Beside(table="comparison", metric=f"top1{FIXED_TAU}", column="test"),
         extras=["matrix"],
         remarks=[
             Remark(
@@ -139,9 +141,10 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
 
     def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
         """The mean over severities of each corruption, a line an arm; a figure a set and fraction of labels."""
+        own = [row for row in rows if row.table == self.table.name]
         every = [
             row
-            for row in main_rows(rows_of(rows, self.table.name, self.table.metrics[0].name))
+            for row in main_rows(rows_of(without_search(own), self.table.name, self.table.metrics[0].name))
             if row.mean is None or row.extra.get("matrix")
         ]
         parts = grouped(every, lambda row: (row.column, row.fraction))

@@ -46,7 +46,9 @@ class Transfer(Evaluation[TransferSettings, TransferJob]):
             Metric(name="mean_per_class", header="{column} (per class)", published=True),
         ],
         order=30,
-        legend="transfer: a probe on all labels of another data set; per class: the mean over its classes",
+        fixed=True,
+        legend="transfer: a probe at tau_d = tau on all labels of another data set; "
+        "per class: the mean over its classes",
     )
 
     def problems(self, asked: TransferSettings, asking: Asking) -> Iterator[Problem]:

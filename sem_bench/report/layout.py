@@ -81,6 +81,7 @@ class Table(Model):
     gains: bool = True  # columns of gains
     group: list[Literal["fraction", "column", "representation"]] = []  # a table for each of their values
     every: bool = False  # a line for each representation and tau_d, and not for the one that stands for its arm
+    fixed: bool = False  # shown at the temperature of pretraining; the figures of a search stay in JSON and CSV
     beside: Beside | None = None
     chance: str = ""  # the field of a row that says what chance gives: gains count from there
     aside: str = ""  # behind a mean whose row has it, from the row's fields: " ({null:.3f})"

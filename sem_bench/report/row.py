@@ -157,6 +157,23 @@ def at_fixed_tau(rows: Sequence[Row], metrics: Iterable[str]) -> list[Row]:
     return [*twins.values(), *plain]
 
 
+def without_search(rows: Sequence[Row]) -> list[Row]:
+    """Rows of one table, those at the temperature of pretraining in the place of those of a search.
+
+    Results of before have only these, and keep them.
+    """
+    there = {_place(row, row.metric): row for row in rows}
+    found = []
+    for row in rows:
+        plain = row.metric.removesuffix(FIXED_TAU)
+        if plain != row.metric:
+            searched = there.get(_place(row, plain))
+            found.append(replace(row, metric=plain, published=searched.published if searched else None))
+        elif _place(row, f"{plain}{FIXED_TAU}") not in there:
+            found.append(row)
+    return found
+
+
 def _place(row: Row, metric: str) -> str:
     return canonical_json([row.key((*ARM, "column", "fraction", "representation")), metric])
 

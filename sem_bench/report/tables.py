@@ -7,12 +7,13 @@ format is the business of sem_bench.report.formats.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.contrasts import contrast_table
 from sem_bench.report.gains import Pooled, holm, pooled
-from sem_bench.report.layout import PRIMARY, Table
+from sem_bench.report.layout import FIXED_TAU, PRIMARY, Table
 from sem_bench.report.row import (
     ARM,
     BASELINE,
@@ -24,6 +25,7 @@ from sem_bench.report.row import (
     embedding_key,
     grouped,
     seeds_said,
+    without_search,
 )
 from sem_bench.report.text_table import ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
 
@@ -43,15 +45,18 @@ def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = 
 def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
     place = (*TABLE, *layout.group)
     metrics = [one.name for one in layout.contrasts or layout.metrics]
-    own = (row for row in rows if row.table == layout.name and row.metric in metrics)
+    taken = {*metrics, *(f"{name}{FIXED_TAU}" for name in metrics if layout.fixed)}
+    own = (row for row in rows if row.table == layout.name and row.metric in taken)
     parts = grouped(own, lambda row: row.key(place))
     if beside := layout.beside:
-        clean = [row for row in rows if (row.table, row.metric) == (beside.table, beside.metric)]
+        other = at_fixed_tau([row for row in rows if row.table == beside.table], [beside.metric])
+        clean = [row for row in other if row.metric == beside.metric]
         for key, part in parts.items():
             parts[key] = [replace(row, column=beside.column) for row in clean if row.key(place) == key] + part
     if layout.contrasts:
         return [contrast_table(layout, part, _title(layout, part)) for part in parts.values()]
-    return [_Layout(layout, at_fixed_tau(part, metrics)).table() for part in parts.values()]
+    chosen = without_search if layout.fixed else partial(at_fixed_tau, metrics=metrics)
+    return [_Layout(layout, chosen(part)).table() for part in parts.values()]
 
 
 def _title(layout: Table, rows: Sequence[Row]) -> str:

@@ -56,7 +56,7 @@ def _shifted(
         yield described | {"metric": head["metric"], "value": value}
         if len(own) < len(everyone):
             value = accuracy(scores, split.labels, own, among=everyone)
-            yield described | {"metric": f"{head['metric']}_all", "value": value}
+            yield described | {"metric": head["metric"].replace("top1", "top1_all"), "value": value}
 
 
 def _corrupted(
