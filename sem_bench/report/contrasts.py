@@ -152,7 +152,8 @@ def _pooled_row(found: Line, methods: int) -> tuple[Row, Seeds]:
     of, less = ([row.extra[side] for row, _ in found] for side in ("of", "less"))
     row = replace(first, method=f"pooled ({methods})", digests=digests)
     sides = {"of": statistics.fmean(of), "less": statistics.fmean(less)} if seeds else {"of": None, "less": None}
-    return _filled(row, seeds, around, notes=notes, **sides), seeds
+    filled = _filled(row, seeds, around, notes=notes, **sides)
+    return replace(filled, extra=filled.extra | {"methods": methods}), seeds
 
 
 def _filled(row: Row, seeds: Seeds, around: Pooled, *, notes: list[str], of: float | None, less: float | None) -> Row:
@@ -203,7 +204,7 @@ def contrast_table(layout: Table, rows: Sequence[Row], title: str) -> TextTable:
     ]
     legend += [f"{contrast.name}: {contrast.legend}" for contrast in shown]
     if tested:
-        legend.append("bold: the interval excludes 0, and there are at least 3 seeds")
+        legend.append("bold: the interval excludes 0, of at least 3 seeds, and of 3 methods where they are pooled")
         legend.append(f"{len(tested)} comparisons; *: survives Holm's correction over all of them at 5 %")
     if any(line[0].method.startswith("pooled") for line in lines.values()):
         legend.append("pooled (k): mean of k methods; its interval is for new methods and new seeds of their kind")
@@ -250,4 +251,5 @@ def _cell(
     low, high = row.gain_low, row.gain_high
     star = SURVIVES * (row.gain_p is not None and row.gain_p <= survives)
     text = signed(printed[row.metric], low, high, digits)
-    return TextCell(text + star, bold=row.n >= ENOUGH and excludes_zero(low, high), marks=marks)
+    enough = min(row.n, row.extra.get("methods", ENOUGH)) >= ENOUGH
+    return TextCell(text + star, bold=enough and excludes_zero(low, high), marks=marks)

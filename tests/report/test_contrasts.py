@@ -166,6 +166,16 @@ def test_a_hole_of_a_method_is_one_of_all() -> None:
     assert pooled["pretraining"].notes
 
 
+@pytest.mark.parametrize(("methods", "bold"), [(2, False), (3, True)])
+def test_a_pooled_line_is_bold_from_three_methods_on(methods: int, bold: bool) -> None:
+    """Each method's own line is, for it has three seeds."""
+    levels = four([40, 42, 41], [43, 45.1, 44], [43, 45, 44], [44, 46, 45])
+    made = [one for name in "abc"[:methods] for one in cells(levels, method=name)]
+    table = text(rows(made))
+    at = table.columns.index("layer")
+    assert [line[at].bold for line in table.body] == [True] * methods + [bold]
+
+
 def test_other_devices_are_no_pair() -> None:
     found = cells(four([40], [43], [43], [44]))
     found[3].settings[0] = "cuda bf16"
