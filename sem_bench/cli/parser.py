@@ -68,7 +68,11 @@ def parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="print the tables of a results folder")
     table.set_defaults(command="table")
     table.add_argument("results", metavar="DIR", type=_path)
-    table.add_argument("--table", metavar="NAME", help="only this table")
+    what = table.add_mutually_exclusive_group()
+    what.add_argument("--table", metavar="NAME", help="only this table")
+    what.add_argument(
+        "--summary", action="store_true", help="only what came out, in sentences; also with --format json"
+    )
     which = table.add_mutually_exclusive_group()
     which.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
     which.add_argument("--all", action="store_true", help="of all suites")

@@ -1,6 +1,7 @@
 """`table`: print the tables of a results folder, or write them."""
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from sem_bench.evaluations.registry import sound
 from sem_bench.report import render
 from sem_bench.report.figures.write import NotDrawnError
 from sem_bench.report.row import Row
+from sem_bench.report.summary import summaries
 from sem_bench.report.text_table import TextTable
 
 if TYPE_CHECKING:  # `table` runs nothing, and starts faster without it
@@ -24,6 +26,8 @@ if TYPE_CHECKING:  # `table` runs nothing, and starts faster without it
 def command(options: argparse.Namespace) -> int:
     """Print or write tables; returns the exit code."""
     found = analysis.read(options.results, suite=options.suite, all_suites=options.all)
+    if options.summary:
+        return _summarised(found.rows, options)
     names = sorted({row.table for row in found.rows})
     if options.table and options.table not in names:
         raise UserError(f"--table: no table {options.table!r} here{did_you_mean(options.table, names)}")
@@ -31,8 +35,30 @@ def command(options: argparse.Namespace) -> int:
     tables = analysis.text_tables(found.rows, found.layouts, only=options.table)
     if options.out:
         return _written(options.out, rows, tables, _usable())
+    if options.format == "github" and not options.table:
+        _say(found.rows)
     print(render.render(tables, rows, options.format))  # noqa: T201
     return 0
+
+
+def _summarised(rows: Sequence[Row], options: argparse.Namespace) -> int:
+    """Print the sentences alone. Raises UserError for a format that has none, or where nothing is compared."""
+    if options.out or options.format not in ("github", "json"):
+        raise UserError("--summary prints text, or JSON with --format json")
+    found = summaries(rows)
+    if options.format == "json":
+        print(json.dumps([one.as_json() for one in found], indent=2))  # noqa: T201
+    elif not found:
+        raise UserError(f"{options.results}: no comparison with none, so no summary")
+    else:
+        print("\n\n".join(one.as_text() for one in found))  # noqa: T201
+    return 0
+
+
+def _say(rows: Sequence[Row]) -> None:
+    """What came out, before the tables."""
+    for one in summaries(rows):
+        print(f"{one.as_text()}\n")  # noqa: T201
 
 
 def _usable() -> dict[str, AnyEvaluation]:
@@ -61,5 +87,6 @@ def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluat
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables:
+        _say(found.rows)
         print(render.render(tables, found.rows, "github"))  # noqa: T201
     return _written(store.root / "tables" / name, found.rows, tables, evaluations)
