@@ -15,7 +15,11 @@ from sem_bench.errors import MOST, UserError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
-    options = parser().parse_args(arguments)
+    every = parser()
+    options = every.parse_args(arguments)
+    if not hasattr(options, "command"):
+        every.print_help(sys.stderr)
+        return 2
     try:
         return int(import_module(f"sem_bench.cli.{options.command}").command(options))
     except UserError as error:

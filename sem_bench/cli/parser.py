@@ -5,8 +5,9 @@ import math
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
+from sem_bench import __version__
 from sem_bench.report import formats
 
 LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps")
@@ -14,11 +15,11 @@ LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweep
 
 def parser() -> argparse.ArgumentParser:
     """Of all commands. `command` of what it parses is the module that does it."""
-    parser = _Parser(prog="sem_bench", description="What do Simplicial Embeddings do for a self-supervised method?")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser = _Parser(prog="sem_bench", description="Do Simplicial Embeddings improve a self-supervised method?")
+    parser.add_argument("--version", action="version", version=f"sem-bench {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND")
 
-    run = commands.add_parser("run", help="do what a suite lacks, then print its tables")
-    run.set_defaults(command="run")
+    run = _command(commands, "run", "run all missing jobs of a suite and print its tables", "run suite.yaml")
     _suite_arguments(run)
     _machine_arguments(run)
     run.add_argument(
@@ -42,8 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--allow-missing", action="store_true", help="go on without the cells whose data are absent")
 
-    plan = commands.add_parser("plan", help="what a suite means: its jobs, their state and the time they take")
-    plan.set_defaults(command="plan")
+    plan = _command(commands, "plan", "show a suite's jobs, their state and the time they take", "plan suite.yaml")
     _suite_arguments(plan)
     plan.add_argument("--format", choices=("text", "json"), default="text")
     _jobs_arguments(plan)
@@ -51,8 +51,8 @@ def parser() -> argparse.ArgumentParser:
         "--all", dest="every", action="store_true", help="a line for every job, also where there are more than 40"
     )
 
-    sweep = commands.add_parser("sweep", help="try settings of an embedding or recipe, and confirm the best")
-    sweep.set_defaults(command="sweep")
+    what = "try settings of an embedding or recipe, and confirm the best with other seeds"
+    sweep = _command(commands, "sweep", what, "sweep tau --trials 10")
     sweep.add_argument("name", metavar="NAME", help="such as tau, L, V, LV, recipe; `list sweeps` says more")
     sweep.add_argument("--suite", metavar="SUITE", type=_path, help="the suite to start from (default: the sweep's)")
     sweep.add_argument("--trials", metavar="N", type=_count, help="finished trials of each method in all")
@@ -65,12 +65,11 @@ def parser() -> argparse.ArgumentParser:
     _common_arguments(sweep)
     _machine_arguments(sweep)
 
-    table = commands.add_parser("table", help="print the tables of a results folder")
-    table.set_defaults(command="table")
-    table.add_argument("results", metavar="DIR", type=_path)
-    what = table.add_mutually_exclusive_group()
-    what.add_argument("--table", metavar="NAME", help="only this table")
-    what.add_argument(
+    table = _command(commands, "table", "print the tables of a results folder", "table results --summary")
+    table.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
+    part = table.add_mutually_exclusive_group()
+    part.add_argument("--table", metavar="NAME", help="only this table")
+    part.add_argument(
         "--summary", action="store_true", help="only what came out, in sentences; also with --format json"
     )
     which = table.add_mutually_exclusive_group()
@@ -79,15 +78,14 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=formats.names(), default="github")
     table.add_argument("--out", metavar="DIR", type=_path, help="write the tables there instead of printing them")
 
-    keep = commands.add_parser("record", help="keep what the tables of a suite stand on, for docs to quote")
-    keep.set_defaults(command="record")
-    keep.add_argument("results", metavar="DIR", type=_path)
+    what = "archive the results behind a suite's tables"
+    keep = _command(commands, "record", what, "record results docs/records/mine")
+    keep.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
     keep.add_argument("folder", metavar="INTO", type=_path, help="such as docs/records/NAME")
     keep.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
 
-    verify = commands.add_parser("verify", help="can a results folder or record be believed?")
-    verify.set_defaults(command="verify")
-    verify.add_argument("results", metavar="DIR", type=_path)
+    verify = _command(commands, "verify", "check a results folder or record for damage", "verify results --repair")
+    verify.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
     verify.add_argument("--of", metavar="SUITE", type=_path, help="hold its results against the data, too")
     verify.add_argument(
         "--repair", action="store_true", help="set aside what cannot be believed, so that `run` makes it anew"
@@ -96,20 +94,30 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--yes", action="store_true", help="with --prune: delete them")
     _data_argument(verify)
 
-    listing = commands.add_parser("list", help="what a suite can name")
+    listing = _command(commands, "list", "list what a suite can name", "list methods")
     listing.set_defaults(command="listing")
-    listing.add_argument("what", choices=LISTS)
+    listing.add_argument("what", choices=LISTS, help="which list")
 
-    doctor = commands.add_parser("doctor", help="versions, devices, disk space, and the data of a suite")
-    doctor.set_defaults(command="doctor")
-    doctor.add_argument("suite", metavar="SUITE", type=_path, nargs="?")
+    what = "check versions, devices, disk space, and a suite's methods and data"
+    doctor = _command(commands, "doctor", what, "doctor suite.yaml")
+    doctor.add_argument("suite", metavar="SUITE", type=_path, nargs="?", help="whose methods and data to try")
     _data_argument(doctor)
     doctor.add_argument("--results", metavar="DIR", type=_path, default=Path("results"))
     return parser
 
 
+def _command(commands: Any, name: str, what: str, example: str) -> argparse.ArgumentParser:
+    """The parser of a command, whose module has its name."""
+    described = f"{what[0].upper()}{what[1:]}."
+    parser = commands.add_parser(
+        name, help=what, description=described, epilog=f"example: python -m sem_bench {example}"
+    )
+    parser.set_defaults(command=name)
+    return cast(argparse.ArgumentParser, parser)
+
+
 def _suite_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("suite", metavar="SUITE", type=_path)
+    parser.add_argument("suite", metavar="SUITE", type=_path, help="a YAML file, such as suite.yaml")
     _common_arguments(parser)
 
 
