@@ -3,9 +3,12 @@
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+from sem_bench.config.validation import did_you_mean
+from sem_bench.errors import UserError
 from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report import tables
@@ -14,22 +17,93 @@ from sem_bench.report.layout import Table
 from sem_bench.report.pooled_rows import evaluation_rows
 from sem_bench.report.results import manifests
 from sem_bench.report.row import Row
+from sem_bench.report.summary import Summary, summaries
 from sem_bench.report.text_table import TextTable
 from sem_bench.report.ways import told_apart
 from sem_bench.sweep.table import sweep_rows, sweep_tables
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from sem_bench.report.figures.write import Draw
 
+POOLED = ("mean", "std", "n", "gain", "gain_low", "gain_high", "gain_p")  # over seeds
+FLAT = (
+    *("table", "suite", "method", "embedding", "backbone", "dataset", "recipe", "epochs"),
+    *("column", "fraction", "metric", "representation", "tau_d", *POOLED),
+)
 Evaluations = Mapping[str, AnyEvaluation]
 
 
-def load(results: str | Path, *, suite: str | None = None, all_suites: bool = False) -> list[Row]:
+def load(results: str | Path, *, suite: str | None = None, all_suites: bool = False) -> "Results":
     """The rows of the suite run last in a results folder or record, of `suite`, or of all suites.
 
     Raises sem_bench.errors.UserError where there is no such folder or suite.
     """
-    return read(Path(results), suite=suite, all_suites=all_suites).rows
+    found = read(Path(results), suite=suite, all_suites=all_suites)
+    return Results(found.rows, found.layouts)
+
+
+class Results(list[Row]):
+    """Rows, and what can be made of them."""
+
+    def __init__(self, rows: Iterable[Row], layouts: Iterable[Table]) -> None:
+        super().__init__(rows)
+        self.layouts = list(layouts)
+
+    def to_dataframe(self, library: Literal["pandas", "polars"] = "pandas", *, per_seed: bool = False) -> Any:
+        """A data frame with a line for each row, or, `per_seed`, for each row and seed (`seed`, `value`, `gain`).
+
+        L, V, tau and the other settings of the embedding are columns `embedding_...`; what only some tables have, such
+        as a matrix of corruptions, is left out. Raises ModuleNotFoundError without the library.
+        """
+        frame = import_module(library).DataFrame
+        lines = [line for row in self for line in (_by_seed(row) if per_seed else [_flat(row)])]
+        names = list(dict.fromkeys(name for line in lines for name in line))
+        return frame({name: [line.get(name) for line in lines] for name in names})
+
+    def tables(self, format: str = "github") -> dict[str, str]:
+        """The text of each table, by its name."""
+        from sem_bench.report import render
+
+        found = text_tables(self, self.layouts)
+        names = dict.fromkeys(table.name for table in found)
+        return {
+            name: render.render(
+                [table for table in found if table.name == name], [row for row in self if row.table == name], format
+            )
+            for name in names
+        }
+
+    def figure(self, name: str) -> "Figure":
+        """A figure as matplotlib has it, by the name of its file: "gains", "corruptions", "expressivity-byol".
+
+        Raises sem_bench.errors.UserError, which names all, for another name.
+        """
+        from sem_bench.report.figures.write import drawn
+
+        with drawn(self, _drawers(None), []) as figures:
+            known = dict(figures)
+        if name not in known:
+            raise UserError(f"no figure {name!r} here{did_you_mean(name, known)}; there are {', '.join(known)}")
+        return known[name]
+
+    def summary(self) -> list[Summary]:
+        """What came out, in sentences."""
+        return summaries(self, self.layouts)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    """The keys of a row's JSON that hold one value; each setting of its embedding under a key of its own."""
+    settings = {f"embedding_{name}": value for name, value in row.embedding_config.items()}
+    plain = {name: value for name, value in vars(row).items() if name in FLAT}
+    return plain | settings | {"ip": row.ip is not None, "notes": "; ".join(row.notes)}
+
+
+def _by_seed(row: Row) -> list[dict[str, Any]]:
+    gains = {int(seed): gain for seed, gain in row.gain_by_seed}
+    place = {name: value for name, value in _flat(row).items() if name not in POOLED}
+    return [place | {"seed": int(seed), "value": value, "gain": gains.get(int(seed))} for seed, value in row.by_seed]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from sem_bench import __version__
+import sem_bench
 from sem_bench.report import formats
 
 LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps")
@@ -16,7 +16,7 @@ LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweep
 def parser() -> argparse.ArgumentParser:
     """Of all commands. `command` of what it parses is the module that does it."""
     parser = _Parser(prog="sem_bench", description="Do Simplicial Embeddings improve a self-supervised method?")
-    parser.add_argument("--version", action="version", version=f"sem-bench {__version__}")
+    parser.add_argument("--version", action="version", version=f"sem-bench {sem_bench.__version__}")
     commands = parser.add_subparsers(metavar="COMMAND")
 
     run = _command(commands, "run", "run all missing jobs of a suite and print its tables", "run suite.yaml")

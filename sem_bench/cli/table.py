@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sem_bench import analysis
+from sem_bench.analysis import Found
 from sem_bench.config.cards import Library
 from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
@@ -27,7 +28,7 @@ def command(options: argparse.Namespace) -> int:
     """Print or write tables; returns the exit code."""
     found = analysis.read(options.results, suite=options.suite, all_suites=options.all)
     if options.summary:
-        return _summarised(found.rows, options)
+        return _summarised(found, options)
     names = sorted({row.table for row in found.rows})
     if options.table and options.table not in names:
         raise UserError(f"--table: no table {options.table!r} here{did_you_mean(options.table, names)}")
@@ -36,16 +37,16 @@ def command(options: argparse.Namespace) -> int:
     if options.out:
         return _written(options.out, rows, tables, _usable())
     if options.format == "github" and not options.table:
-        _say(found.rows)
+        _say(found)
     print(render.render(tables, rows, options.format))  # noqa: T201
     return 0
 
 
-def _summarised(rows: Sequence[Row], options: argparse.Namespace) -> int:
+def _summarised(read: Found, options: argparse.Namespace) -> int:
     """Print the sentences alone. Raises UserError for a format that has none, or where nothing is compared."""
     if options.out or options.format not in ("github", "json"):
         raise UserError("--summary prints text, or JSON with --format json")
-    found = summaries(rows)
+    found = summaries(read.rows, read.layouts)
     if options.format == "json":
         print(json.dumps([one.as_json() for one in found], indent=2))  # noqa: T201
     elif not found:
@@ -55,9 +56,9 @@ def _summarised(rows: Sequence[Row], options: argparse.Namespace) -> int:
     return 0
 
 
-def _say(rows: Sequence[Row]) -> None:
+def _say(found: Found) -> None:
     """What came out, before the tables."""
-    for one in summaries(rows):
+    for one in summaries(found.rows, found.layouts):
         print(f"{one.as_text()}\n")  # noqa: T201
 
 
@@ -87,6 +88,6 @@ def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluat
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables:
-        _say(found.rows)
+        _say(found)
         print(render.render(tables, found.rows, "github"))  # noqa: T201
     return _written(store.root / "tables" / name, found.rows, tables, evaluations)

@@ -101,6 +101,7 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
         mean=None if absent else statistics.fmean(values.values()),
         std=None if absent or len(values) < 2 else statistics.stdev(values.values()),
         n=len(values),
+        by_seed=[[seed, value] for seed, value in values.items()],
         digests=[run.job.digest for run in used.values()],
         notes=list(dict.fromkeys(filter(None, notes))),
         extra={name: _mean([extra.get(name) for extra in extras]) for name in (extras[0] if extras else {})},

@@ -7,7 +7,6 @@ from sem_bench.base.files import write_atomic
 from sem_bench.report import formats
 from sem_bench.report.figures import write
 from sem_bench.report.row import Row
-from sem_bench.report.summary import summaries
 from sem_bench.report.text_table import TextTable, printed
 
 
@@ -27,8 +26,6 @@ def files(folder: Path, rows: Sequence[Row], tables: Sequence[TextTable]) -> dic
         for one in map(formats.named, formats.names()):
             if one.END is not None:
                 texts[folder / f"{kind}.{one.END}"] = one.render(shown, own) + "\n"
-    if said := summaries(rows):
-        texts[folder / "summary.md"] = "\n\n".join(one.as_text() for one in said) + "\n"
     return texts
 
 

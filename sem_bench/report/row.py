@@ -51,6 +51,7 @@ class Row:
     mean: float | None
     std: float | None
     n: int
+    by_seed: list[list[float]] = field(default_factory=list)  # [seed, value], of several draws their mean
     gain: float | None = None
     gain_low: float | None = None
     gain_high: float | None = None

@@ -7,13 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sem_bench.report.gains import NO_BETTER, Pooled, pooled
-from sem_bench.report.layout import FIXED_TAU, PRIMARY
+from sem_bench.report.layout import FIXED_TAU, PRIMARY, Table
 from sem_bench.report.row import FLOOR, TABLE, Row, at_fixed_tau, embedding_key, grouped, seeds_said
 from sem_bench.report.text_table import ENOUGH, excludes_zero, signed
 
-FIXED = f"top1{FIXED_TAU}"
-COMPARISON, DECOMPOSITION = "comparison", "decomposition"  # the tables that are read
-PARTS = ("layer", "pretraining", "trained layer")
 EDGE = "on the edge of its grid"
 
 
@@ -33,18 +30,21 @@ class Summary:
         return "\n".join([self.heading, *(f"- {sentence}" for sentence in self.sentences)])
 
 
-def summaries(rows: Iterable[Row]) -> list[Summary]:
+def summaries(rows: Iterable[Row], layouts: Iterable[Table]) -> list[Summary]:
     """One for each suite, data set, backbone, recipe and length that has a comparison."""
-    found = []
-    for part in grouped(rows, lambda row: row.key(TABLE)).values():
-        compared = [row for row in part if row.table == COMPARISON and row.representation == row.main]
-        compared = at_fixed_tau(compared, [FIXED, "knn_top1", "top1"])
+    found, known = [], {layout.name: layout for layout in layouts}
+    headline = next((layout for layout in known.values() if layout.headline), None)
+    for part in grouped(rows, lambda row: row.key(TABLE)).values() if headline else ():
+        assert headline is not None
+        compared = [row for row in part if row.table == headline.name and row.representation == row.main]
+        compared = at_fixed_tau(compared, [metric.name for metric in headline.metrics])
         if any(not row.baseline for row in compared):
-            found.append(Summary(part[0].heading, _sentences(compared, part)))
+            splits = [layout for layout in known.values() if layout.contrasts]
+            found.append(Summary(part[0].heading, _sentences(compared, part, headline, splits)))
     return found
 
 
-def _sentences(compared: Sequence[Row], part: Sequence[Row]) -> list[str]:
+def _sentences(compared: Sequence[Row], part: Sequence[Row], headline: Table, splits: Sequence[Table]) -> list[str]:
     trained = [row for row in compared if row.method != FLOOR]
     arms = [row for row in trained if not row.baseline]
     by_embedding = grouped(arms, embedding_key(arms))
@@ -53,17 +53,18 @@ def _sentences(compared: Sequence[Row], part: Sequence[Row]) -> list[str]:
     others = ", ".join(own[0].embedding_label for own in by_embedding.values())
     found = [f"{names}, {seeds_said(trained)}: {others} against none, by the top-1 accuracy of a linear probe."]
     for own in by_embedding.values():
-        found += _gain(own)
-    found += _split(part)
+        found += _gain(own, headline.metrics[0].name)
+    for layout in splits:
+        found += _split(layout, part)
     limits = _limits(trained, part)
     return found + ([f"Limits: {'; '.join(limits)}."] if limits else [])
 
 
-def _gain(arms: Sequence[Row]) -> list[str]:
-    """The gain of an embedding in the primary column; then those in the other columns."""
-    label = arms[0].embedding_label
+def _gain(arms: Sequence[Row], primary: str) -> list[str]:
+    """The gain of an embedding in the primary contrast; then those in the other columns."""
+    label, searched = arms[0].embedding_label, primary.removesuffix(FIXED_TAU)
     columns = grouped(arms, lambda row: (row.metric, row.column))
-    first = columns.pop((FIXED, PRIMARY), None)
+    first = columns.pop((primary, PRIMARY), None)
     found = []
     if first is not None:
         mean = _mean(first)
@@ -72,11 +73,11 @@ def _gain(arms: Sequence[Row]) -> list[str]:
         else:
             of = f" in the mean of {len(first)} methods" if len(first) > 1 else ""
             found.append(f"{label}, all labels, tau_d = tau: {_said(mean)} points{of}{_verdict(mean, first)}.")
-    beside = [f"{'kNN' if key[0] == 'knn_top1' else key[1]} {_said(mean)}" for key, own in columns.items()
-              if key[0] in (FIXED, "knn_top1") and (mean := _mean(own)) and mean.mean is not None]  # fmt: skip
-    searched = columns.get(("top1", PRIMARY))
-    if searched and (mean := _mean(searched)) and mean.mean is not None:
-        beside.append(f"all labels with tau_d searched {_said(mean)}")
+    beside = []
+    for (metric, column), own in columns.items():
+        mean = _mean(own) if metric != searched or column == PRIMARY else None
+        if mean is not None and mean.mean is not None:
+            beside.append(f"{'all labels with tau_d searched' if metric == searched else column} {_said(mean)}")
     return found + ([f"{label}, elsewhere: {', '.join(beside)} points."] if beside else [])
 
 
@@ -111,18 +112,19 @@ def _verdict(gain: Pooled, rows: Sequence[Row]) -> str:
     return f"{ends}; the interval excludes 0"
 
 
-def _split(part: Sequence[Row]) -> list[str]:
+def _split(layout: Table, part: Sequence[Row]) -> list[str]:
     """How gains split, where the arms for it exist: the methods together, or each of them."""
-    rows = [row for row in part if row.table == DECOMPOSITION and row.fraction == 1.0 and row.mean is not None]
+    rows = [row for row in part if row.table == layout.name and row.fraction == 1.0 and row.mean is not None]
     lines = grouped(rows, lambda row: (row.method_label, row.embedding_label))
     shared = {at: own for at, own in lines.items() if at[0].startswith("pooled")}
+    roles = {role: [one.name for one in layout.contrasts if one.role == role] for role in ("total", "part")}
     found = []
     for (method, label), own in (shared or lines).items():
         known = {row.metric: signed(row.mean or 0.0, row.gain_low, row.gain_high, 1) for row in own}
-        if all(name in known for name in ("gain", *PARTS)):
-            parts = ", ".join(f"{name} {known[name]}" for name in PARTS)
+        if all(name in known for names in roles.values() for name in names):
+            total, parts = (", ".join(f"{name} {known[name]}" for name in roles[role]) for role in ("total", "part"))
             search = f"; searching tau_d adds {known['search']}" if "search" in known else ""
-            found.append(f"{label}, {method}: the gain {known['gain']} is {parts}{search}.")
+            found.append(f"{label}, {method}: {total} is {parts}{search}.")
     return found
 
 
@@ -134,7 +136,7 @@ def _limits(trained: Sequence[Row], part: Sequence[Row]) -> list[str]:
     low = sorted({row.method_label for row in trained if row.baseline and NO_BETTER in row.notes})
     if low:
         found.append(f"no better than a random backbone in some column without an embedding: {', '.join(low)}")
-    probes = [row for row in trained if row.metric in (FIXED, "top1") and row.mean is not None]
+    probes = [row for row in trained if row.column.endswith("%") and row.mean is not None]
     if edges := sum(any(EDGE in note for note in row.notes) for row in probes):
         found.append(f"{edges} of {len(probes)} probes have their best candidate on the edge of the search")
     if holes := sum(row.mean is None for row in part):

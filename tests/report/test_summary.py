@@ -9,6 +9,7 @@ import pytest
 
 import sem_bench
 from sem_bench.cli import main
+from sem_bench.evaluations.registry import builtin
 from sem_bench.report.row import FLOOR, Row
 from sem_bench.report.summary import summaries
 from tests.helpers.places import REPOSITORY
@@ -16,6 +17,7 @@ from tests.helpers.results import NONE, SEM
 from tests.helpers.rows import row_of
 
 FIXED = "top1_fixed_tau"
+LAYOUTS = [one.table for one in builtin().values()]
 
 
 def compared(method: str, gains: list[float], low: float | None, high: float | None, **changes: Any) -> list[Row]:
@@ -37,7 +39,7 @@ def compared(method: str, gains: list[float], low: float | None, high: float | N
 
 
 def said(rows: list[Row]) -> str:
-    (one,) = summaries(rows)
+    (one,) = summaries(rows, LAYOUTS)
     return "\n".join(one.sentences)
 
 
@@ -70,7 +72,7 @@ def test_limits_name_floors_edges_and_holes() -> None:
 
 
 def test_nothing_to_compare_has_no_summary() -> None:
-    assert summaries(compared("byol", [1.0], None, None)[:1]) == []
+    assert summaries(compared("byol", [1.0], None, None)[:1], LAYOUTS) == []
 
 
 @pytest.mark.parametrize("record", ["quick", "byol_photographs", "eight_methods", "photographs"])
@@ -78,7 +80,7 @@ def test_numbers_of_records_stand_in_their_tables(record: str, capsys: pytest.Ca
     path = REPOSITORY / "docs/records" / record
     assert main(["table", str(path), "--table", "comparison"]) == 0
     table = capsys.readouterr().out
-    for one in summaries(sem_bench.load(path)):
+    for one in sem_bench.load(path).summary():
         numbers = re.findall(r"[-+]\d+\.\d(?: \[[^]]*\])?", " ".join(one.sentences))
         assert len(numbers) > 3 and [number for number in numbers if number not in table] == []
 

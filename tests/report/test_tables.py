@@ -54,7 +54,7 @@ KEYS = [
         "recipe",
         "epochs",
     ),
-    *("fraction", "column", "metric", "representation", "tau_d", "mean", "std", "n"),
+    *("fraction", "column", "metric", "representation", "tau_d", "mean", "std", "n", "by_seed"),
     *("gain", "gain_low", "gain_high", "gain_p", "gain_by_seed", "bootstrap", "published", "digests", "notes"),
 ]
 

@@ -7,7 +7,8 @@ its colour and dashes and an embedding its marker in every figure. A hollow mark
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 Draw = Callable[[Sequence[Row], Look], Drawn]
 """Draws figures of the rows of one group: (what the file's name ends in, figure)."""
+Problem = tuple[str, str]
+"""The name of a figure's files, "" where the reason says it, and why it was not drawn."""
 
 _STYLE: Any = {
     "svg": {"hashsalt": "sem-bench", "fonttype": "none"},  # the same identifiers each time, and text as text
@@ -49,34 +52,55 @@ def write(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> lis
     GROUP holds the suite, data set, backbone, recipe and epochs, those of them in which the rows differ.
     Raises NotDrawnError at the end where one of them failed.
     """
-    rows = numbered(rows)
-    if not rows:
-        return []
+    paths: list[Path] = []
+    problems: list[Problem] = []
+    with drawn(rows, drawers, problems) as figures:
+        for stem, figure in figures:
+            try:
+                paths += _save(figure, folder / stem)
+            except Exception as error:
+                problems.append((stem, f"not drawn: {described(error)}"))
+    if problems:
+        raise NotDrawnError(dict.fromkeys(f"{folder / stem}: {why}" if stem else why for stem, why in problems))
+    return paths
+
+
+@contextmanager
+def drawn(
+    rows: Sequence[Row], drawers: Mapping[str, Draw], problems: list[Problem]
+) -> "Iterator[Iterator[tuple[str, Figure]]]":
+    """Gives the figures as they are drawn, each with the name of its files; within, matplotlib has our style.
+
+    What cannot be drawn is noted in `problems`.
+    """
+    if not (rows := numbered(rows)):
+        yield iter(())
+        return
     import matplotlib
 
-    differing = [name for name in TABLE if len({row.key([name]) for row in rows}) > 1]
-    paths: list[Path] = []
-    problems: list[str] = []
-    used: set[str] = set()
     with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box in the PNG; the SVG holds the text itself
         matplotlib.rcdefaults()
         for part_of_figure, style in _STYLE.items():
             matplotlib.rc(part_of_figure, **style)
-        look = Look(rows)
-        for part in grouped(rows, lambda row: row.key(TABLE)).values():
-            group = "-".join(f"{part[0].get(name)}{'epochs' * (name == 'epochs')}" for name in differing)
-            for name, draw in drawers.items():
-                try:
-                    for end, figure in draw(part, look):
-                        paths += _save(figure, folder / _stem(used, name, group, end))
-                except UserError as error:  # of a user's own drawer, with its line; the others draw on
-                    problems += error.problems
-                except Exception as error:
-                    problems.append(f"{folder / _stem(set(), name, group)}: not drawn: {described(error)}")
-    if problems:
-        raise NotDrawnError(dict.fromkeys(problems))
-    return paths
+        yield _figures(rows, drawers, problems)
+
+
+def _figures(
+    rows: Sequence[Row], drawers: Mapping[str, Draw], problems: list[Problem]
+) -> "Iterator[tuple[str, Figure]]":
+    differing = [name for name in TABLE if len({row.key([name]) for row in rows}) > 1]
+    look, used = Look(rows), set[str]()
+    for part in grouped(rows, lambda row: row.key(TABLE)).values():
+        group = "-".join(f"{part[0].get(name)}{'epochs' * (name == 'epochs')}" for name in differing)
+        for name, draw in drawers.items():
+            try:
+                for end, figure in draw(part, look):
+                    yield _stem(used, name, group, end), figure
+            except UserError as error:  # of a user's own drawer, with its line; the others draw on
+                problems += [("", problem) for problem in error.problems]
+            except Exception as error:
+                problems.append((_stem(set(), name, group), f"not drawn: {described(error)}"))
 
 
 def refresh(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw], *, changed: bool) -> None:
