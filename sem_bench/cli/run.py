@@ -50,7 +50,12 @@ def _execute(
 ) -> list[tuple[Job, str]]:
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
     crew = hire(plan.unique(), store, asked_of(options))
-    chosen = due(jobs, store, crew.limits, options.rerun, options.only or (), since=since)
+    try:
+        crew.executor.expect(sum(store.status(job) == "missing" for job in jobs))
+        chosen = due(jobs, store, crew.limits, options.rerun, options.only or (), since=since)
+    except BaseException:
+        crew.executor.stop()
+        raise
     for job in chosen if options.rerun != "missing" else ():
         store.forgive(job)
     with _scheduled(crew, store, options, quiet=not chosen) as schedule:

@@ -80,6 +80,9 @@ class Told:
         if "impossible" in self.ends:
             raise UserError([f"{name}: impossible" for name in needs.values()][:1])
 
+    def expect(self, orders: int) -> None:
+        pass
+
     def start(self, order: Order, tell: Tell) -> None:
         """Note it."""
         assert len(self.running) < self.slots

@@ -21,6 +21,9 @@ class Executor(Protocol):
     def check(self, needs: Mapping[Need, str], device: str) -> None:
         """Raise UserError where there can never be what jobs need: for each need the name of such a job."""
 
+    def expect(self, orders: int) -> None:
+        """So many are likely to come: what takes seconds to start may start meanwhile."""
+
     def start(self, order: Order, tell: Tell) -> None:
         """Take an order, while slots for it are free."""
 

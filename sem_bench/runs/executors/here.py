@@ -27,6 +27,9 @@ class Here:
 
             choose_device(device)
 
+    def expect(self, orders: int) -> None:
+        """Nothing has to start."""
+
     def start(self, order: Order, tell: Tell) -> None:
         """Take an order; `wait` does it."""
         self._taken.append((order, tell))

@@ -83,6 +83,12 @@ class Processes:
 
             choose_device(device)
 
+    def expect(self, orders: int) -> None:
+        """Start as many workers: they import torch while the driver looks at the data."""
+        with interrupts.postponed():
+            while len(self._free) < min(orders, self.slots):
+                self._free.append(self._worker(range(self.slots)))
+
     def start(self, order: Order, tell: Tell) -> None:
         """Send it to a worker that is free, or to a new one."""
         with interrupts.postponed():  # no worker that `stop` does not know
