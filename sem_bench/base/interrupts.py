@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, not lost: Python drops an exception that a signal raises inside a destructor or a callback."""
+"""Ctrl-C, SIGTERM and SIGUSR1, not lost: Python drops an exception that a signal raises in a destructor or callback."""
 
 import signal
 from collections.abc import Iterator
@@ -9,11 +9,15 @@ _postponed = False
 
 
 def listen() -> None:
-    """From now on both signals raise KeyboardInterrupt, and are remembered."""
+    """From now on these signals raise KeyboardInterrupt, and are remembered.
+
+    SIGUSR1, with which SLURM warns of the end of a job's time, counts as SIGTERM.
+    """
     global _asked
     _asked = 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: interrupt(number))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        meaning = signal.SIGTERM if number == signal.SIGUSR1 else number
+        signal.signal(number, lambda _, frame, meaning=meaning: interrupt(meaning))  # type: ignore[misc]
 
 
 def asked() -> bool:

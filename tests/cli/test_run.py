@@ -223,15 +223,17 @@ def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.
         assert len(lines) == 1 and lines[0].startswith("datasets/toy.py:") and expected in lines[0]
 
 
-def test_interrupted(folder: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 143)])
+def test_interrupted(number: signal.Signals, code: int, folder: Path) -> None:
+    """SIGUSR1 is SLURM's warning that the time ends."""
     write(folder, "suite.yaml", SUITE.replace("epochs: 2", "epochs: 3000"))
     run = process(folder, "run", "suite.yaml", "--jobs", "1")  # else the second may have begun, too
     while not list((folder / "results").glob("pretrain/*/checkpoint.pt")):
         assert run.poll() is None
         time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(number)
     _, errors = run.communicate(timeout=30)
-    assert run.returncode == 130
+    assert run.returncode == code
     assert "Traceback" not in errors and "all that is done is kept" in errors
     planned = process(folder, "plan", "suite.yaml")
     assert "1 partial" in planned.communicate(timeout=30)[0]
@@ -265,7 +267,7 @@ def test_a_signal_leaves_a_checkpoint_of_its_own_step(folder: Path, step: int) -
 
 def test_an_interrupt_is_not_lost() -> None:
     """Python drops what a signal raises inside a destructor; between two steps it is raised again."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
         for number in before:
             interrupts.listen()

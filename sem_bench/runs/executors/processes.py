@@ -235,6 +235,7 @@ def _prepare(pipe: Connection, environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
     os.setpgid(0, 0)  # so that what it starts can be ended with it
     signal.signal(signal.SIGTERM, _told_to_stop)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # whoever warns all processes of a job means the driver
     threading.Thread(target=_watch_driver, daemon=True).start()
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(DYING_EARLIER))

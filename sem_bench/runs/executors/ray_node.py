@@ -105,7 +105,7 @@ def do(text: str, home: dict[str, Any], mailbox: Any) -> tuple[str, list[Any]]:
 @contextmanager
 def signals_kept() -> Iterator[None]:
     """Signals are handled afterwards as they were before."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield
     finally:
