@@ -21,7 +21,6 @@ from sem_bench.encoder import Encoder
 from sem_bench.nets.embeddings import sem
 
 Tensors = Mapping[str, Tensor]
-BRANCHES = ("student", "teacher", "target", "online", "ema", "_k", "_q")  # what one of two networks may be called
 DEPTH = 6  # levels of mappings that are looked through: a pickle may hold itself
 COUNTER = "num_batches_tracked"  # of BatchNorm: unused at momentum 0.1, and absent from old files
 # Of a backbone's prefix: what makes it the embedding's, other names of its layers, and whether groups come first.
@@ -151,11 +150,13 @@ def _find(network: nn.Module, tensors: Tensors, chosen: str | None) -> tuple[_Fo
     online = [prefix for prefix in wanted if prefix in fits and (chosen is not None or "momentum" not in prefix)]
     if not online:
         raise ValueError(f"only a momentum branch fits, {', '.join(map(_said, fits))}: `prefix` takes it all the same")
-    best = [prefix for prefix in online if len(prefix) == min(map(len, online))]
-    if len(online) > 1 and chosen is None and any(word in prefix for prefix in online for word in BRANCHES):
-        best = online  # which of a pair is the online one, its names do not say
+    best: list[str] = []  # networks that differ: which of them is meant, their names do not say
+    for prefix in sorted(online, key=len):
+        values = fits[prefix].values(tensors)
+        if not any(_equal(values, fits[other].values(tensors)) for other in best):
+            best.append(prefix)
     if len(best) > 1:
-        raise ValueError(f"{' and '.join(map(_said, best))} fit: `prefix` chooses one")
+        raise ValueError(f"{' and '.join(map(_said, best))} fit, and differ: `prefix` chooses one")
     others = [_said(prefix) for prefix in fits if prefix != best[0]]
     notes = [f"backbone: {_said(best[0])}" + (f", not {', '.join(others)}" if others else "")]
     if left := list(dict.fromkeys(name.partition(".")[0] for name in fits[best[0]].rest(tensors).values())):
@@ -175,6 +176,10 @@ def _places(network: nn.Module, tensors: Tensors) -> list[_Found]:
         )
         found += [_Found(network, prefix, heads) for prefix in prefixes]
     return found
+
+
+def _equal(one: Tensors, other: Tensors) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items() if not name.endswith(COUNTER))
 
 
 def _with_head(name: str, heads: Mapping[str, str]) -> str:

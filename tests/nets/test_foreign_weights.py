@@ -209,7 +209,7 @@ def test_moco_has_two(tmp_path: Path) -> None:
     query, key, ours = shaken(encoder()), shaken(encoder()), encoder()
     state = under("module.encoder_q.", query.backbone.network) | under("module.encoder_k.", key.backbone.network)
     path = saved(tmp_path, {"arch": "resnet", "state_dict": state | {"module.encoder_q.fc.0.weight": torch.ones(3, 3)}})
-    with pytest.raises(ValueError, match=r"'state_dict\.module\.encoder_q' and '\S+_k' fit: `prefix` chooses one"):
+    with pytest.raises(ValueError, match=r"'state_dict\.module\.encoder_q' and '\S+_k' fit, and differ: `prefix` chooses one"):
         load_weights(ours, path)
     for prefix, theirs in {"encoder_q": query, "module.encoder_k.": key, "state_dict.module.encoder_q": query}.items():
         load_weights(ours, path, prefix=prefix)
@@ -273,13 +273,14 @@ def test_another_backbone(tmp_path: Path) -> None:
     assert refusal(integers) == "the top level: 'bn1.weight' is torch.int8 there and torch.float32 here"
 
 
-def test_the_shortest_of_several(tmp_path: Path) -> None:
-    online, target, ours = shaken(encoder()), shaken(encoder()), encoder()
-    path = saved(tmp_path, {"method": under("other_encoder.", target) | under("encoder.", online)})
+def test_equal_networks_are_one(tmp_path: Path) -> None:
+    """The place with the shortest name is said."""
+    theirs, ours = shaken(encoder()), encoder()
+    path = saved(tmp_path, {"method": under("other_encoder.", theirs) | under("encoder.", theirs)})
     assert load_weights(ours, path) == [
         "backbone: 'method.encoder.backbone.network', not 'method.other_encoder.backbone.network'"
     ]
-    same_features(online.backbone, ours)
+    same_features(theirs.backbone, ours)
 
 
 def test_only_a_momentum_branch(tmp_path: Path) -> None:
@@ -352,15 +353,22 @@ def test_weights_that_are_not_finite(tmp_path: Path, name: str, bad: float) -> N
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("student.module.backbone.", "teacher.backbone."), ("backbone.", "student_backbone."), ("online.", "target.")],
+    [
+        ("student.module.backbone.", "teacher.backbone."),
+        ("backbone.", "student_backbone."),
+        ("online.", "target."),
+        ("query_encoder.", "key_encoder."),
+        ("backbone.", "query_backbone."),  # lightly's MoCo v2 before its pull request 1498
+        ("a.", "b.c."),
+    ],
 )
 def test_a_pair_of_networks_has_to_be_chosen_from(tmp_path: Path, one: str, other: str) -> None:
-    """Nothing in DINO's file, or in lightly's of DINO, says which of the two networks is wanted."""
+    """Whatever they are called: no name says for sure which of two different networks is wanted."""
     networks = [resnet(), resnet()]
     for network in networks:
         network.fc = nn.Identity()
     path = saved(tmp_path, under(one, networks[0]) | under(other, networks[1]))
-    with pytest.raises(ValueError, match="fit: `prefix` chooses one"):
+    with pytest.raises(ValueError, match="fit, and differ: `prefix` chooses one"):
         load_weights(encoder("resnet18"), path)
     ours = encoder("resnet18")
     load_weights(ours, path, prefix=other.rstrip("."))
