@@ -22,6 +22,7 @@ from benchmarks.networks import Shape
 from benchmarks.paired import synchronize
 
 HIDDEN, OUT, LR = 256, 128, 0.06
+AHEAD = 2  # batches that a worker makes before they are asked for, torch's default
 LOOK = {"cj_bright": 0.4, "cj_contrast": 0.4, "cj_sat": 0.2, "cj_hue": 0.1, "min_scale": 0.2}
 Transform = Callable[[Any], list[Tensor]]
 
@@ -96,8 +97,8 @@ class Loop:
         made = BYOL if method == "byol" else SimCLR
         self.model = made(backbone, backbone.out_dim).to(device).train()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=LR)
-        self.device, self.steps = device, steps
-        count = shape.batch * (steps + 2)
+        self.device, self.steps, self.ahead = device, steps, AHEAD * workers
+        count = shape.batch * (steps + 2 + 2 * self.ahead)
         pictures = Pictures(images[torch.arange(count) % len(images)], transform(method, shape.size))
         self.loader: DataLoader[list[Tensor]] = DataLoader(
             pictures,
@@ -105,17 +106,21 @@ class Loop:
             shuffle=True,
             drop_last=True,
             num_workers=workers,
+            prefetch_factor=AHEAD if workers else None,
             persistent_workers=workers > 0,
         )
 
     def epoch(self) -> float:
-        """Seconds of its steps and of getting as many batches; how an epoch begins is left out."""
+        """Seconds of its steps, while workers make as many batches: neither the first nor the last are made meanwhile.
+
+        A step that is not timed lets the workers fill their queue again.
+        """
         began = ended = 0.0
-        for number, (first, second) in enumerate(self.loader):
+        for number, (first, second) in enumerate(self.loader, -self.ahead):
             if number in (1, self.steps + 1):
                 synchronize(self.device)
                 began, ended = ended, time.perf_counter()
-            if number <= self.steps:
+            if 0 <= number <= self.steps:
                 found = self.model(first.to(self.device), second.to(self.device))
                 found.backward()
                 self.optimizer.step()

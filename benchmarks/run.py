@@ -21,7 +21,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, one_line
 
 NAMES = ("pretrain", "sem", "optimizer", "probe", "knn", "decode", "suite")
 HEADERS = ("case", "who", "threads", "seconds", "±", "images/s", "x peer", "of floor", "note")
@@ -50,7 +50,11 @@ def measured(names: Sequence[str], arguments: argparse.Namespace) -> list[dict[s
             if not options.wants(case.case):
                 case.close()
                 continue
-            found = measure(name, case, options)
+            try:
+                found = measure(name, case, options)
+            except Exception as error:  # the other cases are measured all the same
+                print(f"{name}, {case.case}: {type(error).__name__}: {one_line(error)}", file=sys.stderr, flush=True)
+                continue
             rows += found
             print(tabulate(lines(found), tablefmt="plain"), file=sys.stderr, flush=True)
     return rows

@@ -95,4 +95,6 @@ def momentum_update(online: nn.Module, branch: nn.Module, momentum: float) -> No
 
     In one pass, as lightly's `update_momentum` up to rounding, which makes two products for each weight.
     """
-    torch._foreach_lerp_(list(branch.parameters()), list(online.parameters()), 1 - momentum)
+    weights: list[Tensor] = list(branch.parameters())
+    if weights:  # a module may have none
+        torch._foreach_lerp_(weights, list(online.parameters()), 1 - momentum)

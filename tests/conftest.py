@@ -4,12 +4,16 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.helpers.toy import write_toy
 
 os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # a second thread gains nothing here, and two processes with two each crawl
+
+settings.register_profile("busy machines", deadline=None)
+settings.load_profile("busy machines")
 
 
 @pytest.fixture

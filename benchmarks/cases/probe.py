@@ -51,7 +51,7 @@ def search(
     h: Tensor, labels: Tensor, of: Callable[[Tensor, float], Tensor], *, classes: int, sketched: int | None = SKETCHED
 ) -> tuple[selection.Choice, Callable[[Tensor], Tensor]]:
     """The search of an arm that was pretrained at temperature 1, as the probe does it; and the chosen features of h."""
-    known = labels.numpy()
+    known = labels.cpu().numpy()
     chooser = selection.Selection(
         lambda at: known[at], np.arange(len(h)), classes=classes, validation="holdout", seed=0, sketched=sketched
     )

@@ -60,7 +60,8 @@ def load(data: Data, split: SplitName, place: Place, *, memory: int = MEMORY, wo
 def _kept(data: Data, split: SplitName, place: Place, opened: Opened | None, *, memory: int, workers: int) -> Split:
     """A split, loaded once for as long as its files stay as they are; `opened` where the caller has done so."""
     key = digest([_asked(data, split, place), memory, workers])
-    return _LOADED.get(key, lambda: _load(data, split, place, opened, memory=memory, workers=workers), limit=SPLITS)
+    make = partial(_load, data, split, place, opened, memory=memory, workers=workers)
+    return _LOADED.get(key, make, limit=SPLITS * memory)
 
 
 def _asked(data: Data, split: SplitName, place: Place) -> list[Any]:
@@ -110,8 +111,11 @@ def all_corrupted(data: ShiftedData, place: Place, *, memory: int = MEMORY, work
         yield split
 
 
-SPLITS = 4  # that are kept: those of a data set, and of the one before
-_LOADED: BoundedCache[Split] = BoundedCache(lambda _: 1)  # by what is asked for and the state of its files
+SPLITS = 2  # as large as they may be, such as train and test, that are kept; of smaller ones more
+LISTED = 256  # bytes for an image's name and label
+_LOADED: BoundedCache[Split] = BoundedCache(  # by what is asked for and the state of its files
+    lambda split: LISTED * len(split) + (0 if split.images is None else split.images.nbytes)
+)
 _CORRUPTED: BoundedCache[Tensor] = BoundedCache(lambda images: images.nbytes)  # uint8 (N, 3, S, S) by fingerprint
 
 

@@ -209,7 +209,9 @@ def test_moco_has_two(tmp_path: Path) -> None:
     query, key, ours = shaken(encoder()), shaken(encoder()), encoder()
     state = under("module.encoder_q.", query.backbone.network) | under("module.encoder_k.", key.backbone.network)
     path = saved(tmp_path, {"arch": "resnet", "state_dict": state | {"module.encoder_q.fc.0.weight": torch.ones(3, 3)}})
-    with pytest.raises(ValueError, match=r"'state_dict\.module\.encoder_q' and '\S+_k' fit, and differ: `prefix` chooses one"):
+    with pytest.raises(
+        ValueError, match=r"'state_dict\.module\.encoder_q' and '\S+_k' fit, and differ: `prefix` chooses"
+    ):
         load_weights(ours, path)
     for prefix, theirs in {"encoder_q": query, "module.encoder_k.": key, "state_dict.module.encoder_q": query}.items():
         load_weights(ours, path, prefix=prefix)

@@ -267,10 +267,13 @@ class Selection:
         return [[self._right[of, value] for value in l2] for of in readers]
 
     def _features(self, of: FeatureReader) -> FeatureReader:
-        """The features that judge, by positions in the rows; those of few rows are computed once, and compressed."""
+        """The features that judge, by positions in the rows; those of few rows are computed once, and compressed.
+
+        To as many numbers as there are rows, without loss: wide ones up to 4096 rows.
+        """
         if self._is_sketched(of):
             return partial(self._scores, of)
-        if len(self.rows) > FEW_ROWS:
+        if len(self.rows) > (WIDEST_GRAM if self._is_wide(of) else FEW_ROWS):
             return self._of_rows(of)
         if of not in self._compressed:
             small = compress(of(self.rows))
@@ -282,8 +285,12 @@ class Selection:
         return lambda at: of(self.rows[at])
 
     def _is_sketched(self, of: FeatureReader) -> bool:
+        """Whether candidates are judged on a sketch."""
+        return self.sketched is not None and self._is_wide(of)
+
+    def _is_wide(self, of: FeatureReader) -> bool:
         """Whether a representation is too wide to be fitted for each candidate."""
-        return self.sketched is not None and of(self.rows[:1]).shape[1] > WIDEST_EXACT
+        return of(self.rows[:1]).shape[1] > WIDEST_EXACT
 
     def _scores(self, of: FeatureReader, at: Rows) -> Tensor:
         found = self._sketch(of).scores

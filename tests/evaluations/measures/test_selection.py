@@ -453,6 +453,35 @@ def test_wide_candidates_are_judged_on_a_sketch(monkeypatch: pytest.MonkeyPatch)
         assert objective(sketch, x, labels) < (1 + 1e-4) * objective(exact, x, labels)
 
 
+def test_wide_features_of_some_rows_are_compressed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between 1,024 and 4,096 rows: judged as on all numbers, which are computed once, and for the chosen head."""
+    random = torch.Generator().manual_seed(0)
+    count, width, classes = 1100, 1300, 3
+    labels = torch.arange(count) % classes
+    x = (
+        torch.randn(count, width, generator=random) + torch.randn(classes, width, generator=random)[labels]
+    ) / width**0.5
+    read: list[int] = []
+
+    def reader(rows: Rows) -> Tensor:
+        read.append(len(rows))
+        return x.index_select(0, torch.from_numpy(rows))
+
+    def chosen() -> Choice:
+        read.clear()
+        truth = labels.numpy()
+        found = Selection(lambda rows: truth[rows], np.arange(count), classes=classes, validation="folds", seed=0)
+        return found.choose([(None, reader)], [1e-4, 1e-3, 1e-2])
+
+    exact, times = chosen(), len([rows for rows in read if rows > 1])
+    monkeypatch.setattr(selection, "WIDEST_EXACT", 1200)
+    compressed = chosen()
+    assert (compressed.l2, compressed.tried.keys()) == (exact.l2, exact.tried.keys())
+    for l2, accuracy in exact.tried[None].items():
+        assert abs(compressed.tried[None][l2] - accuracy) <= 2 / count
+    assert len([rows for rows in read if rows > 1]) == 2 < times
+
+
 def objective(choice: Choice, x: Tensor, labels: Tensor) -> float:
     """Of its head, on all rows."""
     loss = torch.nn.functional.cross_entropy(choice.head.predict(x), labels)
