@@ -15,7 +15,10 @@ def one_line(error: BaseException) -> str:
     """What an error says, on one line; it may be nothing."""
     try:
         text = str(error)
-    except Exception:  # a class of the user's own
+    except BaseException as second:  # a class of the user's own
+        from sem_bench.base import interrupts
+
+        interrupts.pass_on(second)
         text = "an error that cannot say what it is"
     text = " ".join(text[: 2 * LONGEST].split())
     return printable(text if len(text) <= LONGEST else f"{text[:LONGEST]} ...")

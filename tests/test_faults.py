@@ -430,6 +430,49 @@ def test_a_changed_value_of_a_trial(copy: Path, where: str, capsys: pytest.Captu
     assert json.loads(path.read_text())["studies"][0]["trials"][:2] == study["trials"]
 
 
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("update trials set number = NULL where number = 0", "'NoneType'"),
+        ("update trial_params set param_value = 4.5", "trial 0 of tau-tiny-simclr has other settings than its jobs"),
+        ("update trial_values set value = 1e308 * 10", "trial 0 of tau-tiny-simclr has the value inf"),
+        ("delete from trial_params", "trial 0 of tau-tiny-simclr lacks a setting"),
+        ("update studies set study_name = 'other'", ""),
+        ("delete from trial_user_attributes", ""),
+    ],
+)
+def test_nonsense_in_a_database_of_trials(
+    copy: Path, statement: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and nothing is written; what does no harm goes on."""
+    write(copy, "sweeps/tau.yaml", TAU)
+    sweep = ["sweep", "tau", "--suite", "suite.yaml", "--storage", "sqlite:///s.db"]
+    assert main(sweep) == 0
+    (path,) = Path("results/sweeps").glob("*.json")
+    before = path.read_text()
+    with sqlite3.connect("s.db") as database:
+        database.execute(statement)
+    capsys.readouterr()
+    code = main(sweep)
+    errors = capsys.readouterr().err
+    assert code == (2 if said else 0)
+    if said:
+        assert errors.startswith("--storage sqlite:///s.db: damaged") and said in errors and errors.count("\n") == 1
+        assert path.read_text() == before
+    else:
+        assert "Traceback" not in errors and " has the value " not in errors
+
+
+def test_a_record_goes_elsewhere(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(Path("results").rglob("*"))
+    for into in ("results", "results/knn", "."):
+        assert main(["record", "results", into]) == 2
+        assert (
+            capsys.readouterr().err == f"{into}: lies in the results, or they in it; a record has a folder of its own\n"
+        )
+    assert sorted(Path("results").rglob("*")) == before
+
+
 STRANGE: dict[str, tuple[Any, ...]] = {
     "slug": ("../../../escaped/x", "jobs", 0, "slug"),
     "sweep": (["../../v2/secret"], "sweeps"),

@@ -140,7 +140,7 @@ def _excess(heads: dict[str, list[float]], who: str) -> str:
 
 def _choice(name: str, L: int, options: Options) -> Case:
     """Candidates judged on all numbers and on the sketch; test rows that neither saw."""
-    rows, classes = (300, 3) if options.quick else (6000, 20)
+    rows, classes = (300, 3) if options.quick else (4500, 20)
     h, labels = (x.to(options.device) for x in clusters(rows * 8 // 3, classes=classes, width=512, noise=OVERLAPPING))
     of = embedding(512, L, 13, options.device)
     said: dict[str, str] = {}

@@ -102,7 +102,7 @@ def write_atomic(path: Path, content: str | bytes | Callable[[BinaryIO], object]
             if callable(content):
                 content(file)
             else:
-                file.write(content.encode() if isinstance(content, str) else content)
+                file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         locks.check()

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, cast
 import sem_bench
 from sem_bench.report import formats
 
+YEAR = 525_600  # minutes
 LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps")
 
 
@@ -132,8 +133,9 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience",
         metavar="MINUTES",
-        type=_positive,
-        help="end a job that makes no progress for so long, as failed; default: only say so, from ten minutes on",
+        type=_minutes,
+        help="end a job, as failed, whose code gives no sign of life for so long (a step, a part of the images, a pass "
+        "of a solver); default: only say so, from ten minutes on",
     )
     parser.add_argument(
         "--executor",
@@ -213,6 +215,12 @@ def _positive(text: str) -> float:
         if 0 < (value := float(text)) < math.inf:
             return value
     raise argparse.ArgumentTypeError(f"must be a number above 0, found {text!r}")
+
+
+def _minutes(text: str) -> float:
+    if (value := _positive(text)) > YEAR:
+        raise argparse.ArgumentTypeError(f"must be a year at the most, {YEAR}, found {text!r}")
+    return value
 
 
 def _share(text: str) -> tuple[int, int]:

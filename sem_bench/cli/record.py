@@ -18,6 +18,9 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
 
     Returns the number of jobs. Raises UserError where one has no result: a record has no holes.
     """
+    own, into = results.resolve(), folder.resolve()
+    if own == into or own in into.parents or into in own.parents:
+        raise UserError(f"{folder}: lies in the results, or they in it; a record has a folder of its own")
     (manifest,) = manifests(results, suite=suite, all_suites=False, known=builtin(), say=_say)
     path = results / "suites" / f"{manifest.name}.json"
     sweeps = {name: load(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}

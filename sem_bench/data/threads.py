@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from sem_bench.base.alive import alive
 from sem_bench.base.files import shown
 from sem_bench.errors import UserError
 
@@ -62,6 +63,7 @@ def ordered(work: Callable[[A], B], parts: Iterable[A], *, workers: int) -> Gene
 
 
 def _result(future: Future[B]) -> B:
+    alive()
     try:
         return future.result(PATIENCE)
     except TimeoutError:

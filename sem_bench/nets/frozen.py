@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from sem_bench.base.alive import alive
 from sem_bench.data.augment import normalise
 from sem_bench.data.described import Data
 from sem_bench.encoder import Encoder
@@ -18,5 +19,6 @@ def backbone_features(
     settings = labelled.normalise
     encoder = encoder.to(memory_format=torch.channels_last)
     for part in chunks:
+        alive()
         images = normalise(part.to(device), mean=settings.mean, std=settings.std)
         yield encoder.backbone(images.contiguous(memory_format=torch.channels_last))

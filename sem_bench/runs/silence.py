@@ -9,8 +9,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, Self
 
+from sem_bench.base import alive
 from sem_bench.errors import printable
 
 LONG = 600.0  # seconds
@@ -35,6 +37,7 @@ class Silence:
         self._thread = threading.Thread(target=self._watch, name="silence", daemon=True)
         self._armed = -math.inf
         self._before: Any = None
+        self._other: Callable[[], None] | None = None
 
     def heard(self) -> None:
         """The job makes progress."""
@@ -43,6 +46,7 @@ class Silence:
             self._arm()
 
     def __enter__(self) -> Self:
+        self._other = alive.listen(self.heard)
         if self._patience < math.inf:
             self._before = signal.signal(signal.SIGALRM, self._raise)
             self._arm()
@@ -51,6 +55,7 @@ class Silence:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        alive.listen(self._other)
         if self._patience < math.inf:
             faulthandler.cancel_dump_traceback_later()
             signal.signal(signal.SIGALRM, self._before)

@@ -271,7 +271,12 @@ def _workspace(
 
 def _failure(error: BaseException, folder: Path, store: Store, advice: str = "") -> Outcome:
     """Why a job failed, in its folder and in a line."""
-    store.write_failure(folder, "".join(traceback.format_exception(error)) + advice)
+    try:
+        text = "".join(traceback.format_exception(error))
+    except BaseException as second:  # a class of the user's own
+        interrupts.pass_on(second)
+        text = described(error)
+    store.write_failure(folder, text + advice)
     store.write_state(folder, "failed")
     said = "; ".join(filter(None, [described(error), advice]))
     return Outcome("failed", f"{said} (see {folder / 'error.txt'})")
@@ -296,7 +301,8 @@ def refresh_fingerprints(jobs: Sequence[Job], store: Store, limits: Limits) -> N
     with store.looking_at_data():
         for job in jobs:
             if store.fingerprints(job) is None and not job.absent():
-                _look_at_data_of(job, store, limits)
+                with Silence(f"the look at {data_of(job).name}", limits.patience):
+                    _look_at_data_of(job, store, limits)
 
 
 def _look_at_data_of(job: Job, store: Store, limits: Limits) -> None:

@@ -4,6 +4,7 @@ Optuna changes no finished trial. So a study with a wrong one is written anew, w
 """
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,17 +25,36 @@ def mend(study: Study, store: Store, storage: BaseStorage, where: str) -> list[s
     """
     with study.driver.alone():
         trials = study.trials()
+        for position, trial in enumerate(trials):
+            if why := _damage(study, trial, position):
+                raise UserError(f"{where}: damaged: trial {position} of {study.subject.name} {why}")
         right = {trial.number: trial for trial in _differing(study, store)}
         lines = [
             f"{where}: trial {number} of {study.subject.name} has the value {trials[number].value:g}, and its results "
             f"{trial.value:g}, which counts"
             for number, trial in right.items()
+            if trials[number].value != trial.value
         ]
-        if lines and study.driver.in_company:
-            raise UserError(f"{lines[0]} once no other driver is at work; wait for it, or stop it")
-        if lines:
+        if right and study.driver.in_company:
+            first = lines[0] if lines else f"{where}: {study.subject.name} is mended"
+            raise UserError(f"{first} once no other driver is at work; wait for it, or stop it")
+        if right:
             study.optuna = _anew(study.optuna, [right.get(trial.number, trial) for trial in trials], storage)
     return lines
+
+
+def _damage(study: Study, trial: FrozenTrial, position: int) -> str:
+    """What no driver has written; "" where nothing is wrong."""
+    if trial.number != position:
+        return f"has the number {trial.number!r}"
+    if trial.state != TrialState.COMPLETE:
+        return ""
+    if not isinstance(trial.value, int | float) or not math.isfinite(trial.value):
+        return f"has the value {trial.value!r}"
+    if trial.params.keys() != study.subject.sweep.space.axes.keys():
+        return "lacks a setting"
+    made = [[job.kind, job.digest] for job in study.subject.jobs(study.params(trial.params))]
+    return "" if trial.user_attrs.get("jobs", made) == made else "has other settings than its jobs"
 
 
 def _differing(study: Study, store: Store) -> Iterator[FrozenTrial]:

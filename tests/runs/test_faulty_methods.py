@@ -24,6 +24,11 @@ FAILING = {  # lines of its loss -> what is said of the job
         'raise type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})()',
         "Mute: an error that cannot say what it is",
     ),
+    "muter": (
+        'raise type("Muter", (Exception,), {"__str__": lambda self: sys.exit(1)})()',
+        "Muter: an error that cannot say what it is",
+    ),
+    "bytes": ('raise FileNotFoundError("data/caf\\udce9.png")', "FileNotFoundError: data/caf"),
     "exits": ("sys.exit(3)", "SystemExit: 3"),
     "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
     "recurses": ("self.loss(first, second)", "RecursionError: maximum recursion depth exceeded"),

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from sem_bench.base.alive import alive
+
 MEMORY = 10  # steps that L-BFGS remembers
 BACKTRACKS = 12
 RISE = 1e-4  # of the objective, that its rounding in float32 can feign
@@ -59,6 +61,7 @@ def minimise(
     stuck = torch.zeros_like(left, dtype=torch.bool)
     history: list[tuple[Tensor, Tensor, Tensor]] = []
     for iteration in range(max_iter + 1):
+        alive()
         scale = spread.sqrt().clamp_min(1e-4)[..., None] / 2
         direction = _direction(gradient, _preconditioner(curvature, scale, l2, left), history)
         slope = _dot(gradient, direction).double()

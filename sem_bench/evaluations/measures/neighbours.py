@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
+from sem_bench.base.alive import alive
 from sem_bench.base.device import precision, rough_products
 from sem_bench.base.limits import CHUNK, FLOAT
 from sem_bench.evaluations.measures.memory_sizes import NEIGHBOURS
@@ -120,6 +121,7 @@ def _among_parts(
     values = torch.empty(count, 0, device=device)
     nearest = torch.empty(count, 0, dtype=torch.long, device=device)
     for first in range(0, len(train), rows):
+        alive()
         part = _rows(train[first : first + rows], of, mean)
         with rough_products(device):  # an error of 1e-5 of a similarity
             found, at = _among(queries, part, min(k, len(part.x)))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sem_bench.base import world
+from sem_bench.base.alive import alive
 from sem_bench.base.device import precision
 from sem_bench.base.limits import CHUNK
 from sem_bench.evaluations.measures.lbfgs import Curvature
@@ -52,6 +53,7 @@ def sketch(of: Callable[[Tensor], Tensor], rows: int, size: int, *, seed: int) -
     rough = torch.bfloat16 if precision(axes.device) == "bf16" else torch.float32
     rounded = axes.to(rough)
     for part in torch.arange(rows)[world.share(rows)].split(CHUNK):
+        alive()
         x = of(part).sub_(mean)
         total += torch.linalg.vector_norm(x) ** 2
         scores[part] = (x.to(rough) @ rounded).float()

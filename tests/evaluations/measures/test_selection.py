@@ -460,7 +460,7 @@ def test_wide_features_of_some_rows_are_compressed(monkeypatch: pytest.MonkeyPat
     labels = torch.arange(count) % classes
     x = (
         torch.randn(count, width, generator=random) + torch.randn(classes, width, generator=random)[labels]
-    ) / width**0.5
+    ) / math.sqrt(width)
     read: list[int] = []
 
     def reader(rows: Rows) -> Tensor:
