@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from sem_bench.base.limits import Limits
+from sem_bench.config.cards import SHIPPED
 from sem_bench.config.fields import Model, whole
 from sem_bench.data.dataset import Place
 from sem_bench.evaluation import Stage
@@ -106,6 +107,14 @@ class Order(Model):
         own = [Path(part.code) for part in (self.parts.embedding, self.parts.backbone) if part.own]
         named = [path for path in (self.method_code, self.source, self.weights, *own) if path is not None]
         return [path for path in named if not path.exists()] + self.place.absent()
+
+    @cached_property
+    def own_code(self) -> tuple[str, ...]:
+        """The user's files whose code it runs, but for those of data sets."""
+        trained = self.kind == PRETRAIN.name and not self.method_code.resolve().is_relative_to(SHIPPED["method"])
+        parts = [Path(part.code) for part in (self.parts.embedding, self.parts.backbone) if part.own]
+        files = [*parts, *([self.method_code] if trained else []), *([self.source] if self.source else [])]
+        return tuple(sorted(map(str, files)))
 
     @cached_property
     def stage(self) -> Stage[Any]:

@@ -1,6 +1,7 @@
 """Jobs cannot hurt each other: one that kills its process, one that changes the process."""
 
 import functools
+import json
 import os
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ import torch
 
 from sem_bench.base import process_state
 from sem_bench.base.files import read_json, write_json
+from sem_bench.base.limits import Limits
 from sem_bench.cli import main
 from sem_bench.runs.deaths import UNSEEN
+from sem_bench.runs.executors.processes import Processes
+from sem_bench.runs.order import Order
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
 from tests.helpers.commands import ended, fragile, process
@@ -249,3 +253,31 @@ def test_an_interrupt_while_data_are_read_ends_the_run(folder: Path, capsys: pyt
     for _ in range(3):  # and is no death
         assert main(["run", "suite.yaml"]) == 130
         assert capsys.readouterr().err == "interrupted; all that is done is kept\n"
+
+
+SILENT = {  # changes that cannot be put back, since nobody looks at them
+    "hooks": "torch.autograd.graph.saved_tensors_hooks(lambda t: t * 0.5 if t.is_floating_point() else t, lambda t: t)"
+    ".__enter__()",
+    "code": "torch.nn.functional.normalize.__code__ = "
+    "(lambda input, p=2.0, dim=1, eps=1e-12, out=None: input).__code__",
+}
+
+
+@pytest.mark.parametrize("change", SILENT)
+def test_a_worker_that_ran_own_code_runs_no_other(folder: Path, change: str) -> None:
+    write(folder, "methods/mine.py", fragile(loss=SILENT[change]))
+    write(folder, "methods/mine.yaml", method_card("Fragile"))
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[mine, simclr]"))
+    assert main(["run", "suite.yaml", "--only", "pretrain/simclr-none", "--results", "alone"]) == 0
+    first, second = (
+        job for job in read_plan(Path("suite.yaml")).jobs if job.kind == "pretrain" and job.cell.embedding == "none"
+    )
+    executor, limits = Processes(1, threads=1), Limits(threads=1)
+    try:
+        for job in (first, second):
+            executor.start(Order.of(job, Path("results"), device="cpu", limits=limits), lambda event: True)
+            assert [outcome.status for _, outcome in executor.wait()] == ["done"]
+    finally:
+        executor.stop()
+    (alone,), (after,) = (list(folder.glob(f"{place}/pretrain/simclr*/result.json")) for place in ("alone", "results"))
+    assert json.loads(alone.read_text())["metrics"] == json.loads(after.read_text())["metrics"]

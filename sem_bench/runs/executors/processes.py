@@ -43,6 +43,7 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     units: Sequence[int] = ()  # the numbers of the slots that its order takes
+    own_code: Sequence[str] = ()  # files of the user's whose code it has run
     order: Order | None = None
     tell: Tell | None = None
 
@@ -59,6 +60,7 @@ class _Worker:
 class Processes:
     """`slots` workers with `threads` threads each (None: as many as torch takes), which live until `stop`.
 
+    A worker that has run code of the user's runs no other: it is replaced.
     They share the `gpus` (as CUDA_VISIBLE_DEVICES names them) evenly; with none they see those that this process sees.
     An order of several devices takes as many slots, with their GPUs.
     What they share in memory lies in the `shared` folder, which goes with them.
@@ -95,15 +97,12 @@ class Processes:
             taken = {unit for worker in self._busy.values() for unit in worker.units}
             free = [number for number in range(self.slots) if number not in taken]
             while True:
-                worker = next((worker for worker in self._free if worker.number in free), None)
-                if worker is None:
-                    worker = self._worker(free)
-                else:
-                    self._free.remove(worker)
+                worker = self._free_worker(free, order)
                 others = [number for number in free if number != worker.number][: order.need.devices - 1]
                 if self._gpus:
                     order = order.model_copy(update={"gpus": tuple(map(self._gpu, others))})
                 worker.order, worker.tell, worker.units = order, tell, [worker.number, *others]
+                worker.own_code = order.own_code or worker.own_code
                 try:
                     worker.pool.submit(_do, order.as_json())
                 except BrokenProcessPool:  # it died while it had nothing to do
@@ -111,6 +110,18 @@ class Processes:
                     continue
                 self._busy[worker.pipe] = worker
                 return
+
+    def _free_worker(self, free: Sequence[int], order: Order) -> _Worker:
+        """One for an order, on a slot that is free. Whatever a user's code did to a process stays with that code."""
+        clean = (one for one in self._free if one.number in free and one.own_code in ((), order.own_code))
+        worker = next(clean, None)
+        if worker is None:
+            for other in [one for one in self._free if one.number in free][:1]:
+                self._free.remove(other)
+                other.close()
+            return self._worker(free)
+        self._free.remove(worker)
+        return worker
 
     def wait(self, timeout: float | None = None) -> Iterator[tuple[str, Outcome]]:
         """Pass on what workers tell, until one has ended."""
