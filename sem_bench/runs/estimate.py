@@ -98,8 +98,8 @@ def streamed(job: Job) -> bool:
 
 
 def decoded(job: Job, threads: int) -> float:
-    """Images a second that so many threads read and crop, roughly; smaller images are smaller files."""
-    return DECODED * threads * (224 / data_of(job).image_size) ** 2
+    """Images a second that so many threads read and crop, roughly; small crops may be of files as large."""
+    return DECODED * threads * min(1.0, (224 / data_of(job).image_size) ** 2)
 
 
 def taken(job: Job, seconds: float) -> float:
