@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.commands import ended, fragile, process
-from tests.helpers.toy import SUITE, TOY_YAML, method_card, write
+from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, method_card, write
 
 IMPORTS = "import multiprocessing\nimport sys\nimport threading\nimport time\n\nimport torch\n"
 VOTES = SUITE[: SUITE.index("  probe:")] + "  knn: {k: 5}\n"
@@ -110,6 +110,16 @@ def test_a_job_without_end_is_ended(folder: Path) -> None:
     run = process(folder, "run", "suite.yaml", "--patience", "0.1", "--only", "counts", code=code)
     _, errors = run.communicate(timeout=120)
     assert run.returncode == 1 and "Timeout" in errors and "counts.py" in errors
+
+
+def test_data_that_never_load_are_a_line(folder: Path) -> None:
+    """In the look at the data, before any job."""
+    wait = "import time\n    while True:\n        time.sleep(0.05)\n    return pixels"
+    write(folder, "datasets/toy.py", TOY_PY.replace("return pixels", wait))
+    write(folder, "suite.yaml", ALONE)
+    code, _, errors = ended(folder, "run", "suite.yaml", "--patience", "0.05")
+    assert code == 2 and errors.count("\n") == 1
+    assert "load('train'): StuckError: no progress for 0.05 min (--patience)" in errors
 
 
 def test_a_file_that_is_never_read_ends_the_wait(folder: Path) -> None:
