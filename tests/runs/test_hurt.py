@@ -265,7 +265,7 @@ SILENT = {  # changes that cannot be put back, since nobody looks at them
 
 @pytest.mark.parametrize("change", SILENT)
 def test_a_worker_that_ran_own_code_runs_no_other(folder: Path, change: str) -> None:
-    write(folder, "methods/mine.py", fragile(loss=SILENT[change]))
+    write(folder, "methods/mine.py", f"import torch\n{fragile(loss=SILENT[change])}")
     write(folder, "methods/mine.yaml", method_card("Fragile"))
     write(folder, "suite.yaml", SUITE.replace("[simclr]", "[mine, simclr]"))
     assert main(["run", "suite.yaml", "--only", "pretrain/simclr-none", "--results", "alone"]) == 0
