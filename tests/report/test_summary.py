@@ -71,6 +71,25 @@ def test_limits_name_floors_edges_and_holes() -> None:
     assert "1 figures are missing" in text and FLOOR not in text
 
 
+def test_a_decomposition_says_how_the_gain_splits() -> None:
+    """The pooled line where there is one, else each method's."""
+    means = {"gain": 3.4, "layer": 2.5, "pretraining": 0.6, "trained layer": 0.3, "search": 0.2, "width": -0.5}
+    rows = compared("byol", [3.0, 3.5, 3.7], 2.3, 4.5)
+    place = rows[1].as_json() | {"table": "decomposition", "tau_d": None, "gain": None}
+    parts = [
+        row_of(place | {"metric": name, "mean": mean, "gain_low": mean - 1, "gain_high": mean + 1})
+        for name, mean in means.items()
+    ]
+    assert (
+        "sem (L=64, V=8), byol: gain +3.4 [+2.4, +4.4] is layer +2.5 [+1.5, +3.5], pretraining +0.6 [-0.4, +1.6], "
+        "trained layer +0.3 [-0.7, +1.3]; searching tau_d adds +0.2 [-0.8, +1.2]."
+    ) in said([*rows, *parts])
+    pooled = [row_of(row.as_json() | {"method": "pooled (3)", "mean": (row.mean or 0) + 1}) for row in parts]
+    text = said([*rows, *parts, *pooled])
+    assert "sem (L=64, V=8), pooled (3): gain +4.4" in text and "byol: gain" not in text
+    assert " is layer" not in said([*rows, *parts[1:]])  # not without all of its parts
+
+
 def test_nothing_to_compare_has_no_summary() -> None:
     assert summaries(compared("byol", [1.0], None, None)[:1], LAYOUTS) == []
 
