@@ -41,7 +41,7 @@ def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixtu
         if name.startswith("probe"):
             assert all(0 <= row["value"] <= 100 for row in metrics["rows"])
             assert {row["representation"] for row in metrics["rows"]} == ({"h", "sem"} if "sem4x3" in name else {"h"})
-    for suffix in ("md", "csv", "tex", "json"):
+    for suffix in ("md", "csv", "tex", "html", "json"):
         assert (folder / f"results/tables/tiny/comparison.{suffix}").stat().st_size > 100
     manifest = json.loads((folder / "results/suites/tiny.json").read_text())
     assert len(manifest["jobs"]) == 8 and manifest["suite"]["name"] == "tiny"

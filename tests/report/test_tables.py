@@ -765,7 +765,7 @@ def test_a_format_is_one_file(odd: list[Row], tmp_path: Path, monkeypatch: pytes
     assert parser().parse_args(["table", "results", "--format", "counted"]).format == "counted"
     write_tables(tmp_path / "out", odd, comparison(odd))
     assert (tmp_path / "out/comparison.txt").read_text() == f"1 tables of {len(odd)} rows\n"
-    assert len(list((tmp_path / "out").glob("comparison.*"))) == 5
+    assert len(list((tmp_path / "out").glob("comparison.*"))) == 6
 
 
 def test_json_has_the_keys_of_the_contract(odd: list[Row]) -> None:
@@ -831,7 +831,7 @@ def test_no_part_of_a_split_table_is_too_wide_or_lost(widths: list[int]) -> None
 def test_tables_are_written_whole(odd: list[Row], tmp_path: Path) -> None:
     folder = tmp_path / "tables" / "quick"
     paths = write_tables(folder, odd, comparison(odd))
-    tables = ["comparison.csv", "comparison.json", "comparison.md", "comparison.tex"]
+    tables = ["comparison.csv", "comparison.html", "comparison.json", "comparison.md", "comparison.tex"]
     assert sorted(path.name for path in folder.glob("[!.]*") if path.suffix not in (".png", ".svg")) == tables
     assert sorted(path.name for path in paths) == tables
     assert json.loads((folder / "comparison.json").read_text()) == [row.as_json() for row in odd]

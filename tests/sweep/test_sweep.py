@@ -83,7 +83,7 @@ def test_from_card_to_table(sweeps: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "sweep heat" in printed.out and "±" in printed.out and "best so far" in printed.err
     names = {path.name for path in (sweeps / "results/tables/heat-tiny").iterdir()}
     stem = "sweep-heat-simclr"
-    assert {f"sweep.{end}" for end in ("md", "csv", "tex", "json")} <= names
+    assert {f"sweep.{end}" for end in ("md", "csv", "tex", "html", "json")} <= names
     assert {f"{stem}.png", f"{stem}.svg", f"{stem}-tau_d.png", f"{stem}-tau_d.svg"} <= names
 
     # The same call again does nothing; more trials continue; a table needs neither storage nor Optuna.

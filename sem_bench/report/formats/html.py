@@ -9,12 +9,23 @@ from sem_bench.report.formats._parts import alignment
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextCell, TextTable
 
-END = None
+END = "html"
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; }
+:root { color-scheme: light dark; }
+table { border-collapse: collapse; display: block; overflow-x: auto; }
+th, td { padding: .2em .8em; border-bottom: 1px solid #8884; white-space: nowrap; }
+thead th { border-bottom: 2px solid; }
+ul { font-size: 85%; }
+"""
 
 
 def render(tables: Sequence[TextTable], rows: Sequence[Row]) -> str:
     """The tables as one page."""
-    parts = ['<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>sem-bench</title>']
+    title = html.escape(tables[0].title.partition(":")[0]) if tables else "sem-bench"
+    view = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    head = f'<meta charset="utf-8">\n{view}\n<title>{title}</title>\n<style>{STYLE}</style>'
+    parts = [f'<!doctype html>\n<html lang="en">\n{head}']
     for table in tables:
         parts.append(f"<h2>{html.escape(table.title)}</h2>")
         body = [[_cell(cell) for cell in line] for line in table.body]
