@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sem_bench.config.cards import SHIPPED
+from sem_bench.config.cards import shipped
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data, ShiftedData
 from sem_bench.errors import UserError
@@ -92,8 +92,7 @@ def _read(split: "Split") -> int:
 
 def _has_own_code(job: Job) -> bool:
     """Whether the method, the embedding or the backbone is the user's."""
-    shipped = job.method_code.resolve().is_relative_to(SHIPPED["method"])
-    return not shipped or job.parts.embedding.own or job.parts.backbone.own
+    return not shipped("method", job.method_code) or job.parts.embedding.own or job.parts.backbone.own
 
 
 def _arms(plan: Plan) -> dict[str, Job]:

@@ -39,6 +39,11 @@ SHIPPED = {kind: (BUILTIN / name).resolve() for kind, name in FOLDERS.items()} |
 }
 
 
+def shipped(kind: str, path: Path) -> bool:
+    """Whether a file of a kind of part is the package's own, and not the user's."""
+    return path.resolve().is_relative_to(SHIPPED[kind])
+
+
 @cache
 def provided(kind: str) -> tuple[Path, ...]:
     """The folders of other installed packages that provide parts of a kind.

@@ -226,11 +226,10 @@ def _fits(row: FigureRow, table: Table) -> bool:
     """Whether the extras that the table reckons with or prints are numbers, and the others such that JSON can hold."""
     extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
     if table.chance in extra:
-        if not isinstance(extra[table.chance], int | float):
-            return False
-        aside = table.metric(row.metric).aside or table.aside
-        printed = {name for _, name, *_ in Formatter().parse(aside) if name in extra}
-        if not all(isinstance(extra[name], int | float) for name in printed):
+        printed = {name for _, name, *_ in Formatter().parse(table.aside) if name in table.extras}
+        # Results of before lack what a metric's own aside prints.
+        printed |= {name for _, name, *_ in Formatter().parse(table.metric(row.metric).aside) if name in extra}
+        if not all(isinstance(extra.get(name), int | float) for name in {table.chance, *printed}):
             return False
     try:
         return not extra or bool(plain(extra))

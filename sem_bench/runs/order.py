@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 from sem_bench.base.limits import Limits
-from sem_bench.config.cards import SHIPPED
+from sem_bench.config.cards import shipped
 from sem_bench.config.fields import Model, whole
 from sem_bench.data.dataset import Place
 from sem_bench.evaluation import Stage
@@ -104,17 +104,20 @@ class Order(Model):
 
     def absent(self) -> list[Path]:
         """What of its code and files is not there, seen from here."""
-        own = [Path(part.code) for part in (self.parts.embedding, self.parts.backbone) if part.own]
-        named = [path for path in (self.method_code, self.source, self.weights, *own) if path is not None]
+        named = [path for path in (self.method_code, self.source, self.weights, *self._own_parts) if path is not None]
         return [path for path in named if not path.exists()] + self.place.absent()
 
     @cached_property
     def own_code(self) -> tuple[str, ...]:
         """The user's files whose code it runs, but for those of data sets."""
-        trained = self.kind == PRETRAIN.name and not self.method_code.resolve().is_relative_to(SHIPPED["method"])
-        parts = [Path(part.code) for part in (self.parts.embedding, self.parts.backbone) if part.own]
-        files = [*parts, *([self.method_code] if trained else []), *([self.source] if self.source else [])]
-        return tuple(sorted(map(str, files)))
+        trains = self.kind == PRETRAIN.name and not shipped("method", self.method_code)
+        files = [self.method_code if trains else None, self.source, *self._own_parts]
+        return tuple(sorted(str(path) for path in files if path is not None))
+
+    @property
+    def _own_parts(self) -> list[Path]:
+        """The code of its embedding and backbone, where they are the user's."""
+        return [Path(part.code) for part in (self.parts.embedding, self.parts.backbone) if part.own]
 
     @cached_property
     def stage(self) -> Stage[Any]:
