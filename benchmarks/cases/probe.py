@@ -3,7 +3,7 @@ whole search on SEM of the paper's width.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
 from resource import RUSAGE_SELF, getrusage
 
@@ -48,7 +48,14 @@ def embedding(width: int, L: int, V: int, device: torch.device) -> Callable[[Ten
 
 
 def search(
-    h: Tensor, labels: Tensor, of: Callable[[Tensor, float], Tensor], *, classes: int, sketched: int | None = SKETCHED
+    h: Tensor,
+    labels: Tensor,
+    of: Callable[[Tensor, float], Tensor],
+    *,
+    classes: int,
+    sketched: int | None = SKETCHED,
+    factors: Sequence[float] = FACTORS,
+    l2: Sequence[float] = ProbeSettings().l2,
 ) -> tuple[selection.Choice, Callable[[Tensor], Tensor]]:
     """The search of an arm that was pretrained at temperature 1, as the probe does it; and the chosen features of h."""
     known = labels.cpu().numpy()
@@ -66,8 +73,8 @@ def search(
     def reader(tau: float) -> selection.FeatureReader:
         return lambda rows: scaled(tau)(h[torch.from_numpy(rows).to(h.device)])
 
-    begin = [(tau, reader(tau)) for tau in FACTORS]
-    choice = chooser.choose(begin, ProbeSettings().l2, preferred=1.0, more=reader)
+    begin = [(tau, reader(tau)) for tau in factors]
+    choice = chooser.choose(begin, l2, preferred=1.0, more=reader)
     assert choice.key is not None
     return choice, scaled(choice.key)
 
@@ -78,19 +85,20 @@ def _chosen(choice: selection.Choice) -> str:
 
 
 def cases(options: Options) -> Iterator[Case]:
-    """The solver for a grid of penalties, the choice on a sketch at three widths, the search at 65,000 numbers."""
+    """The solver for a grid of penalties, the choice on a sketch at three widths, 65,000 and 120,000 numbers."""
     for what, noise in (("apart", APART), ("overlapping", OVERLAPPING)):
         if options.wants(name := f"{len(L2)} penalties, classes that are {what}"):
             yield _solver(name, noise, options)
     for L in (20,) if options.quick else (1300, 2500, 5000):
         if options.wants(name := f"choice, SEM of {L * 13:,} numbers"):
             yield _choice(name, L, options)
-    for rows, classes, L, V in (
-        ((1100, 5, 20, 13),) if options.quick else ((50000, 100, 5000, 13), (5000, 1000, 12000, 10))
-    ):
-        begin = f"{len(FACTORS)} tau_d x {len(ProbeSettings().l2)} l2"
-        if options.wants(name := f"search from {begin}, {rows:,} x {L * V:,}, {classes:,} classes"):
-            yield _wide(name, rows, classes, L, V, options)
+    rows, classes, L, V = (1100, 5, 20, 13) if options.quick else (50000, 100, 5000, 13)
+    begin = f"{len(FACTORS)} tau_d x {len(ProbeSettings().l2)} l2"
+    if options.wants(name := f"search from {begin}, {rows:,} x {L * V:,}, {classes:,} classes"):
+        yield _wide(name, rows, classes, L, V, options)
+    rows, classes, L, V = (1100, 7, 20, 14) if options.quick else (5000, 1000, 12000, 10)
+    if options.wants(name := f"one candidate and its head, {rows:,} x {L * V:,}, {classes:,} classes"):
+        yield _wide(name, rows, classes, L, V, options, factors=[1.0], l2=[1e-4])
 
 
 def _solver(name: str, noise: float, options: Options) -> Case:
@@ -163,13 +171,24 @@ def _choice(name: str, L: int, options: Options) -> Case:
     return Case(f"{name}, {rows:,} images", contestants, repeats=1, warm_up=False)
 
 
-def _wide(name: str, rows: int, classes: int, L: int, V: int, options: Options) -> Case:
+def _wide(
+    name: str,
+    rows: int,
+    classes: int,
+    L: int,
+    V: int,
+    options: Options,
+    *,
+    factors: Sequence[float] = FACTORS,
+    l2: Sequence[float] = ProbeSettings().l2,
+) -> Case:
+    """The search at one width, and the memory that the process takes."""
     h, labels = clusters(rows, classes=classes, width=512, noise=OVERLAPPING)
     of, h = embedding(512, L, V, options.device), h.to(options.device)
     said: list[str] = []
 
     def ours() -> None:
-        chosen = _chosen(search(h, labels, of, classes=classes)[0])
+        chosen = _chosen(search(h, labels, of, classes=classes, factors=factors, l2=l2)[0])
         peak = getrusage(RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
         said[:] = [f"{chosen}, peak memory of the process {peak:.1f} GiB"]
 
