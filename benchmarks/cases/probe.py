@@ -92,6 +92,8 @@ def cases(options: Options) -> Iterator[Case]:
     for L in (20,) if options.quick else (1300, 2500, 5000):
         if options.wants(name := f"choice, SEM of {L * 13:,} numbers"):
             yield _choice(name, L, options)
+    if not options.quick and options.wants(name := "penalties at tau_d = 1, 20,000 x 65,000, 100 classes"):
+        yield _near(name, 20000, 100, 5000, 13, options)
     rows, classes, L, V = (1100, 5, 20, 13) if options.quick else (50000, 100, 5000, 13)
     begin = f"{len(FACTORS)} tau_d x {len(ProbeSettings().l2)} l2"
     if options.wants(name := f"search from {begin}, {rows:,} x {L * V:,}, {classes:,} classes"):
@@ -169,6 +171,60 @@ def _choice(name: str, L: int, options: Options) -> Case:
         contestant("ours, on all numbers", "peer", None),
     ]
     return Case(f"{name}, {rows:,} images", contestants, repeats=1, warm_up=False)
+
+
+def _near(name: str, rows: int, classes: int, L: int, V: int, options: Options) -> Case:
+    """Penalties of one representation judged on the sketch, then on all numbers: the head of each choice on test rows.
+
+    Fits on all numbers start from the sketch here, too, and end at the optimum.
+    """
+    tests = rows // 2
+    h, labels = clusters(rows + tests, classes=classes, width=512, noise=OVERLAPPING)
+    of, h = embedding(512, L, V, options.device), h.to(options.device)
+    known = labels.numpy()
+    chooser = selection.Selection(
+        lambda at: known[at], np.arange(rows), classes=classes, validation="holdout", seed=0, sketched=SKETCHED
+    )
+    scale = Representation("sem", 1.0, lambda part: of(part, 1.0)).scale(h[:rows])
+
+    def read(at: selection.Rows) -> Tensor:
+        return of(h[torch.from_numpy(at).to(h.device)], 1.0) * scale
+
+    def right(head: logistic.Head, at: selection.Rows) -> float:
+        parts = np.array_split(at, len(at) // 1024 + 1)
+        hits = sum(int((head.predict(read(part)).argmax(1).cpu() == labels[part]).sum()) for part in parts)
+        return 100 * hits / len(at)
+
+    judged: dict[str, dict[float, float]] = {}
+    said: dict[str, str] = {}
+
+    def say(who: str) -> None:
+        best = max(judged[who], key=lambda l2: (judged[who][l2], l2))
+        tested = right(chooser.final(read, best).heads[0], np.arange(rows, rows + tests))
+        tried = ", ".join(f"{l2:g}: {value:.2f}" for l2, value in judged[who].items())
+        said[who] = f"l2 {best:g} of {tried} %, test {tested:.2f} %"
+
+    def sketched(who: str) -> None:
+        tried = chooser.choose([(1.0, read)], [1e-6, 3e-6, 1e-5]).tried[1.0]
+        judged[who] = {l2: 100 * value for l2, value in tried.items()}
+        say(who)
+
+    def exact(who: str) -> None:
+        fitted, held = chooser.splits[0]
+        judged[who] = {}
+        for l2 in judged[names[0]]:
+            rough = chooser.sketch(read).at(fitted)
+            fit = selection.fit_wide(lambda at: read(fitted[at]), rough, known[fitted], classes, l2)
+            judged[who][l2] = right(fit.heads[0], held)
+        say(who)
+
+    names = [f"ours, on {SKETCHED:,} axes", "ours, on all numbers"]
+
+    def contestant(who: str, work: Callable[[str], None], role: Role) -> Contestant:
+        return Contestant(who, partial(work, who), role, note=partial(said.__getitem__, who))
+
+    contestants = [contestant(names[0], sketched, "ours"), contestant(names[1], exact, "peer")]
+    return Case(name, contestants, repeats=1, warm_up=False)
 
 
 def _wide(

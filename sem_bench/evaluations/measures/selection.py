@@ -141,7 +141,7 @@ class Selection:
         self.labels = np.asarray(labels_of(rows), dtype=np.int64)
         self.splits, self.notes = _splits(self.labels, validation, seed)
         self.sketched = sketched if len(rows) > WIDEST_GRAM else None
-        self._sketch = lru_cache(maxsize=1)(self._make_sketch)  # made as it is asked for; the last one stays in memory
+        self.sketch = lru_cache(maxsize=1)(self._make_sketch)  # made as it is asked for; the last one stays in memory
         self._right: dict[tuple[FeatureReader, float], int] = {}
         self._unfinished: set[tuple[FeatureReader, float]] = set()
         self._compressed: dict[FeatureReader, FeatureReader] = {}
@@ -215,7 +215,7 @@ class Selection:
         *,
         key_on_edge: bool,
     ) -> Choice:
-        final, total = self._final(readers[key], l2), sum(len(held) for _, held in self.splits)
+        final, total = self.final(readers[key], l2), sum(len(held) for _, held in self.splits)
         unfinished = sum(
             (readers[one], value) in self._unfinished for one, line in lines.items() for value in line.right
         )
@@ -235,10 +235,11 @@ class Selection:
             notes=self.notes + ([f"{unfinished} candidate fits did not converge"] if unfinished else []),
         )
 
-    def _final(self, of: FeatureReader, l2: float) -> Fit:
+    def final(self, of: FeatureReader, l2: float) -> Fit:
+        """The head of a representation and penalty on all rows."""
         if (of, l2) not in self._finals:
             if self._is_sketched(of):
-                self._finals[of, l2] = _fit_wide(self._of_rows(of), self._sketch(of), self.labels, self.classes, l2)
+                self._finals[of, l2] = fit_wide(self._of_rows(of), self.sketch(of), self.labels, self.classes, l2)
             else:
                 task = (self._of_rows(of), np.arange(len(self.rows)))
                 self._finals[of, l2] = next(_solve([task], self.labels, self.classes, [l2], EXACT))
@@ -293,7 +294,7 @@ class Selection:
         return of(self.rows[:1]).shape[1] > WIDEST_EXACT
 
     def _scores(self, of: FeatureReader, at: Rows) -> Tensor:
-        found = self._sketch(of).scores
+        found = self.sketch(of).scores
         return found[torch.from_numpy(at).to(found.device)]
 
     def _make_sketch(self, of: FeatureReader) -> Sketch:
@@ -367,7 +368,7 @@ def _solve(
             yield fit_chunks(parts, classes=classes, l2=l2, tolerance=tolerance)
 
 
-def _fit_wide(of: FeatureReader, known: Sketch, labels: Rows, classes: int, l2: float) -> Fit:
+def fit_wide(of: FeatureReader, known: Sketch, labels: Rows, classes: int, l2: float) -> Fit:
     """The head on all numbers of features in bfloat16, which stay in memory where half of what is free holds them."""
     truth = torch.from_numpy(labels).to(known.scores.device)
     rough = fit_many([(known.scores, truth)], classes=classes, l2=[l2], tolerance=ROUGH)[0]

@@ -5,8 +5,10 @@ fitted on all of the numbers: the sketch says where its solver starts, and what 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -33,6 +35,10 @@ class Sketch:
     def curvature(self) -> Curvature:
         """What it says of the features' variances."""
         return Curvature(self.scores.var(0, correction=0), self.axes, self.rest)
+
+    def at(self, rows: npt.NDArray[np.int64]) -> "Sketch":
+        """That of some of the rows."""
+        return replace(self, scores=self.scores[torch.from_numpy(rows).to(self.scores.device)])
 
     def lifted(self, head: Head) -> Head:
         """A head on scores as one on features."""
