@@ -120,8 +120,11 @@ def _backbones(plan: Plan) -> "dict[tuple[str, int], EncoderParts]":
 def _sets(plan: Plan) -> Iterator[tuple[str, Data, Place]]:
     """Every data set that the suite touches: to train and evaluate on, and what evaluations read beside them."""
     evaluated = {grid.evaluate_on or name for grid in plan.suite.grid for name in grid.datasets}
+    needed = {path for job in plan.unique() for path in job.needs}
     for dataset in plan.datasets:
-        yield dataset.name, dataset.labelled() if dataset.card.labelled else dataset.training(), dataset.place
+        lists = tuple(one for one in dataset.place.subsets if one[1] in needed)
+        place = dataset.place.model_copy(update={"subsets": lists})
+        yield dataset.name, dataset.labelled() if dataset.card.labelled else dataset.training(), place
         for evaluation in plan.evaluations.values() if dataset.name in evaluated else ():
             if (asked := plan.suite.asked(evaluation.name)) is not None:
                 for key, described, place in evaluation.sets(asked, dataset):

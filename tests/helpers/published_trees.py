@@ -291,6 +291,7 @@ def write_tree(
     counts = {"train": 4 if name == "stl10_unlabeled" else train * len(some), "test": test * len(some)}
     card["source"] |= source
     card["source"].pop("download", None)  # a damaged tree is not to be fetched anew
+    card.pop("subsets", None)
     card["splits"] = {split: counts[split] for split in card["splits"]}
     card["image_size"] = small.size
     if "resize" in card:

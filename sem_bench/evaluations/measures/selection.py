@@ -23,7 +23,7 @@ from torch import Tensor
 from sem_bench.base import world
 from sem_bench.base.device import rough_products
 from sem_bench.base.limits import CHUNK
-from sem_bench.base.machine import free_memory
+from sem_bench.base.machine import cores, free_memory
 from sem_bench.evaluations.measures import grids
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
 from sem_bench.evaluations.measures.memory_sizes import KEPT, WIDEST_EXACT, WIDEST_GRAM
@@ -391,8 +391,10 @@ def fit_wide(of: FeatureReader, known: Sketch, labels: Rows, classes: int, l2: f
 
 
 def _free(device: torch.device) -> float:
-    """Bytes of memory that nobody uses."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    """Bytes of memory that nobody uses; on a CPU this process's share, by its threads, for others may run beside it."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return free_memory() * min(1.0, torch.get_num_threads() / cores())
 
 
 def _parts(at: Rows) -> list[Rows]:
