@@ -113,31 +113,39 @@ def arms(found: Found, rows: Sequence[Row], tables: Mapping[str, Table]) -> Iter
             title=printable(f"{row.method_label}, {row.embedding_label}: {row.backbone}, {row.dataset}"),
             state=found.said(numbers),
             settings=_settings_of_arm(row),
-            numbers=page_table(f"{anchor}-numbers", _numbers(own, digits)) if own else None,
+            numbers=page_table(f"{anchor}-numbers", _numbers(own, digits), names=5) if own else None,
             curves=curves(found.paths(numbers, "pretrain", "log.csv")),
             runs=[_runs(title, found, jobs) for title, jobs in found.by_runs(numbers).items()],
         )
 
 
 def _settings_of_arm(row: Row) -> list[Pair]:
-    names = {name: getattr(row, name) for name in ARM if name != "embedding_config"}
-    return flat({**names, "embedding_config": row.embedding_config})
+    named = {name: getattr(row, name) for name in ARM if not name.startswith("embedding")}
+    return flat(named | {"embedding": {"label": row.embedding, **row.embedding_config}})
+
+
+NUMBERS = ("table", "labels", "column", "metric", "of", "tau_d", "mean", "sd", "n", "gain", "low", "high", "published")
 
 
 def _numbers(rows: Sequence[Row], digits: Mapping[str, int]) -> TextTable:
-    """Every row of an arm, with the digits of its table."""
-    columns = ["table", "column", "metric", "of", "tau_d", "mean", "sd", "n", "gain", "low", "high", "published"]
-    body = []
-    for row in rows:
-        places = digits.get(row.table, 1)
-        tau = "" if row.tau_d is None else f"{row.tau_d:g}"
-        names = [row.table, row.column, row.metric, row.representation, tau]
-        mean = HOLE if row.mean is None else f"{row.mean:.{places}f}"
-        gains = ["" if one is None else f"{one:+.{places}f}" for one in (row.gain, row.gain_low, row.gain_high)]
-        published = f"{row.published['value']} ({row.published['table']})" if row.published else ""
-        numbers = [mean, "" if row.std is None else f"{row.std:.{places}f}", str(row.n), *gains, published]
-        body.append([TextCell(text) for text in (*names, *numbers)])
-    return TextTable("Numbers", columns, [0] * len(columns), body, [], [])
+    """Every row of an arm, with the digits of its table; columns that all leave empty are left out."""
+    lines = [_numbers_of(row, digits.get(row.table, 1)) for row in rows]
+    used = [number for number in range(len(NUMBERS)) if any(line[number] for line in lines)]
+    body = [[TextCell(line[number]) for number in used] for line in lines]
+    return TextTable("Numbers", [NUMBERS[number] for number in used], [0] * len(used), body, [], [])
+
+
+def _numbers_of(row: Row, places: int) -> list[str]:
+    signed = ["" if one is None else f"{one:+.{places}f}" for one in (row.gain, row.gain_low, row.gain_high)]
+    return [
+        *(row.table, f"{100 * row.fraction:g}%", row.column, row.metric, row.representation),
+        "" if row.tau_d is None else f"{row.tau_d:g}",
+        HOLE if row.mean is None else f"{row.mean:.{places}f}",
+        "" if row.std is None else f"{row.std:.{places}f}",
+        str(row.n),
+        *signed,
+        f"{row.published['value']} ({row.published['table']})" if row.published else "",
+    ]
 
 
 def _runs(title: str, found: Found, numbers: Sequence[int]) -> Runs:

@@ -45,10 +45,10 @@ def page(
         state=f"{len(found.jobs):,} jobs: {found.said(range(len(found.jobs)))}" if found.jobs else "",
         command=printable(f"{PROGRAM} report {of}"),
         summaries=summaries(rows, layouts),
-        lacking=page_table("lacking", absent) if absent else None,
+        lacking=page_table("lacking", absent, names=len(absent.columns)) if absent else None,
         tables=[_table(number, table, of) for number, table in enumerate(tables, 1)],
         figures=figures,
-        published=page_table("published", published) if published else None,
+        published=page_table("published", published, names=5) if published else None,
         arms=list(arms(found, rows, manifest.tables)),
         problems=[printable(f"{name}: {why}" if name else why) for name, why in problems],
     )
