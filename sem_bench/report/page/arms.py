@@ -174,7 +174,7 @@ def _runs(title: str, found: Found, numbers: Sequence[int]) -> Runs:
 
 
 def _last_line(paths: Sequence[Path]) -> str:
-    for path in paths:
+    for path in filter(Path.is_file, paths):
         with suppress(OSError):
             lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             return _short(printable(lines[-1])) if lines else ""

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -41,7 +40,7 @@ def page(
     return Page(
         title=printable(manifest.name),
         version=version,
-        written=f"{manifest.written.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        written=manifest.written.isoformat(" ", "minutes"),
         state=f"{len(found.jobs):,} jobs: {found.said(range(len(found.jobs)))}" if found.jobs else "",
         command=printable(f"{PROGRAM} report {of}"),
         summaries=summaries(rows, layouts),

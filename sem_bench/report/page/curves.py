@@ -10,6 +10,7 @@ from sem_bench.report.page.content import Curve
 
 WIDTH, HEIGHT = 240, 80
 MOST = 200  # points of a line
+LAST, HUGE = 1e9, 1e99
 SHOWN = {
     "loss": "loss",
     "effective_rank": "effective rank of h",
@@ -31,6 +32,8 @@ def curves(logs: Sequence[Path]) -> list[Curve]:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
     with suppress(OSError, UnicodeDecodeError, csv.Error), path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
     return []
@@ -40,7 +43,7 @@ def _line(table: Sequence[Mapping[str, str]], column: str) -> Iterator[tuple[flo
     for row in table:
         with suppress(ValueError, TypeError):
             epoch, value = float(row.get("epoch") or ""), float(row.get(column) or "")
-            if math.isfinite(epoch) and math.isfinite(value):
+            if 1 <= epoch < LAST and abs(value) < HUGE:  # not where one of them is no number
                 yield epoch, value
 
 
