@@ -100,8 +100,8 @@ def _place(job: JobEntry) -> Row:
     return Row(**place, **rest, representation="", tau_d=None, mean=None, std=None, n=0, digests=[])
 
 
-def arms(found: Found, rows: Sequence[Row], tables: Mapping[str, Table]) -> Iterator[Arm]:
-    """Each arm of the suite, in the order of its jobs."""
+def arms(found: Found, rows: Sequence[Row], tables: Mapping[str, Table], command: str) -> Iterator[Arm]:
+    """Each arm of the suite, in the order of its jobs; the command prints the numbers."""
     digits = {table.name: table.digits for table in tables.values()}
     measured = grouped(rows, lambda row: row.key(ARM))
     for place, (key, numbers) in enumerate(found.by_arm().items(), 1):
@@ -113,7 +113,7 @@ def arms(found: Found, rows: Sequence[Row], tables: Mapping[str, Table]) -> Iter
             title=printable(f"{row.method_label}, {row.embedding_label}: {row.backbone}, {row.dataset}"),
             state=found.said(numbers),
             settings=_settings_of_arm(row),
-            numbers=page_table(f"{anchor}-numbers", _numbers(own, digits), names=5) if own else None,
+            numbers=page_table(f"{anchor}-numbers", _numbers(own, digits), command, names=5) if own else None,
             curves=curves(found.paths(numbers, "pretrain", "log.csv")),
             runs=[_runs(title, found, jobs) for title, jobs in found.by_runs(numbers).items()],
         )

@@ -37,6 +37,7 @@ def page(
     problems: list[Problem] = []
     figures = _figures(svgs(rows, drawers, drawn, problems), f"{PROGRAM} table {of} --out figures", problems)
     absent, published = lacking(found), _published(rows)
+    unrounded = printable(f"{PROGRAM} table {of} --format json")
     return Page(
         title=printable(manifest.name),
         version=version,
@@ -47,8 +48,8 @@ def page(
         lacking=page_table("lacking", absent, names=len(absent.columns)) if absent else None,
         tables=[_table(number, table, of) for number, table in enumerate(tables, 1)],
         figures=figures,
-        published=page_table("published", published, names=5) if published else None,
-        arms=list(arms(found, rows, manifest.tables)),
+        published=page_table("published", published, unrounded, names=5) if published else None,
+        arms=list(arms(found, rows, manifest.tables, unrounded)),
         problems=[printable(f"{name}: {why}" if name else why) for name, why in problems],
     )
 
