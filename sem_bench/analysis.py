@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sem_bench.base.files import write_atomic
 from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
 from sem_bench.evaluation import AnyEvaluation
@@ -15,7 +16,7 @@ from sem_bench.report import tables
 from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.layout import Table
 from sem_bench.report.pooled_rows import evaluation_rows
-from sem_bench.report.results import manifests
+from sem_bench.report.results import Manifest, manifests
 from sem_bench.report.row import Row
 from sem_bench.report.summary import Summary, summaries
 from sem_bench.report.text_table import TextTable
@@ -112,6 +113,7 @@ class Found:
 
     rows: list[Row]
     layouts: list[Table]  # what their tables look like
+    manifests: list[Manifest]
 
 
 def read(
@@ -130,9 +132,8 @@ def read(
     sweeps = dict.fromkeys(name for manifest in found for name in manifest.sweeps)
     folders = folders or JobFolders(results)
     rows = told_apart(evaluation_rows(found, folders), found, folders)
-    return Found(
-        rows + sweep_rows(results, sweeps, say), [table for manifest in found for table in manifest.tables.values()]
-    )
+    layouts = [table for manifest in found for table in manifest.tables.values()]
+    return Found(rows + sweep_rows(results, sweeps, say), layouts, found)
 
 
 def text_tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
@@ -151,6 +152,37 @@ def write_tables(
     from sem_bench.report import render
 
     return render.write_tables(folder, rows, tables, _drawers(evaluations))
+
+
+def page_of(results: Path, suite: str) -> Path:
+    """Where the page of a suite lies, beside the folder of its tables."""
+    return tables_of(results, suite).with_name(f"{suite}.html")
+
+
+def tables_of(results: Path, suite: str) -> Path:
+    """Where the tables and figures of a suite lie."""
+    return results / "tables" / suite
+
+
+def write_page(path: Path, found: Found, folders: JobFolders, evaluations: Evaluations | None = None) -> list[str]:
+    """Write the page of the last of the suites, atomically; returns what could not be drawn, a line each."""
+    import sem_bench
+    from sem_bench.report.page.build import page
+    from sem_bench.report.page.render import render
+
+    manifest = found.manifests[-1]
+    content = page(
+        manifest,
+        folders,
+        found.rows,
+        text_tables(found.rows, found.layouts),
+        found.layouts,
+        _drawers(evaluations),
+        drawn=tables_of(folders.root, manifest.name),
+        version=sem_bench.__version__,
+    )
+    write_atomic(path, render(content))
+    return list(content.problems)
 
 
 def draw(rows: Sequence[Row], folder: Path, evaluations: Evaluations | None = None) -> list[Path]:

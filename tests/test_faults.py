@@ -509,6 +509,7 @@ def test_texts_of_strangers_obey_no_terminal_and_no_spreadsheet(copy: Path, caps
 FUZZED = 3000 if os.environ.get("SEM_BENCH_FAULTS") else 80
 LOOKS = (  # each reads other files of the folder
     *(["table", "results", "--all", "--format", one] for one in ("github", "latex", "csv", "html", "json")),
+    ["report", "results"],
     ["plan", "suite.yaml"],
     ["plan", "suite.yaml", "--format", "json"],
     ["record", "results", "kept"],

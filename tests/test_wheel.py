@@ -19,6 +19,7 @@ BUILTIN = (
     *(f"{name}/*.yaml" for name in ("suites", "methods", "datasets", "sweeps", "results/published")),
 )
 BUILTIN += ("methods/*.py", "datasets/*.py")
+PAGE = [f"sem_bench/report/page/*.{end}" for end in ("html", "css", "js")]
 
 
 class Installed(NamedTuple):
@@ -72,7 +73,7 @@ def test_the_wheel_has_the_package_the_cards_and_nothing_else(installed: Install
     with zipfile.ZipFile(installed.wheel) as wheel:
         names = {name for name in wheel.namelist() if not name.endswith("/.gitkeep")}
     expected = {f"sem_bench/builtin/{name}" for name in found(*BUILTIN)} | found(
-        "sem_bench/py.typed", "sem_bench/**/*.py", "sem_bench/**/*.yaml"
+        "sem_bench/py.typed", "sem_bench/**/*.py", "sem_bench/**/*.yaml", *PAGE
     )
     assert {name for name in names if ".dist-info/" not in name} == expected
     for name in ("suite.yaml", "methods/simclr.py", "datasets/shapes.yaml", "results/published/table1a.yaml"):
@@ -95,6 +96,7 @@ def test_the_default_suite_in_an_empty_folder(installed: Installed, tmp_path: Pa
     assert not list(tmp_path.iterdir())
     done = installed.python("-m", "sem_bench", "run", *short, "--only", "knn/simclr-none", cwd=tmp_path)
     assert "### quick: shapes" in done.stdout and "2 done, 0 reused, 0 failed, 0 blocked" in done.stderr
+    assert "192 jobs: 2 done, 190 missing" in (tmp_path / "results/tables/quick.html").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
     assert len(list(tmp_path.glob("results/*/*/result.json"))) == 2
     assert installed.files() == before

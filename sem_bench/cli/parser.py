@@ -79,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=formats.names(), default="github")
     table.add_argument("--out", metavar="DIR", type=_path, help="write the tables there instead of printing them")
 
+    what = "write a suite's results as one HTML page"
+    report = _command(commands, "report", what, "report results --out report.html")
+    report.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
+    report.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
+    report.add_argument("--out", metavar="FILE", type=_path, help="default: DIR/tables/SUITE.html")
+
     what = "archive the results behind a suite's tables"
     keep = _command(commands, "record", what, "record results docs/records/mine")
     keep.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")

@@ -35,7 +35,7 @@ def command(options: argparse.Namespace) -> int:
     rows = [row for row in found.rows if options.table in (None, row.table)]
     tables = analysis.text_tables(found.rows, found.layouts, only=options.table)
     if options.out:
-        return _written(options.out, rows, tables, _usable())
+        return _written(options.out, rows, tables, usable())
     if options.format == "github" and not options.table:
         _say(found)
     print(render.render(tables, rows, options.format))  # noqa: T201
@@ -62,7 +62,7 @@ def _say(found: Found) -> None:
         print(f"{one.as_text()}\n")  # noqa: T201
 
 
-def _usable() -> dict[str, AnyEvaluation]:
+def usable() -> dict[str, AnyEvaluation]:
     """The package's evaluations and the sound ones of the current folder; of the others the reason is said."""
     found, problems = sound(Library(Path.cwd()))
     for problem in problems.values():
@@ -84,10 +84,14 @@ def _written(
 
 
 def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> int:
-    """Print the tables of a suite, and write them into its results; returns the exit code."""
+    """Print the tables of a suite, and write them into its results, with its page; returns the exit code."""
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables:
         _say(found)
         print(render.render(tables, found.rows, "github"))  # noqa: T201
-    return _written(store.root / "tables" / name, found.rows, tables, evaluations)
+    code = _written(analysis.tables_of(store.root, name), found.rows, tables, evaluations)
+    page = analysis.page_of(store.root, name)
+    analysis.write_page(page, found, store.folders, evaluations)  # what it could not draw has been said
+    print(f"{page}: all of it as a page", file=sys.stderr)  # noqa: T201
+    return code

@@ -298,7 +298,7 @@ class Store:
     def sweep_up(self, jobs: Sequence[Job], *, alone: bool) -> None:
         """Clear away what dead processes left: temporary files, and where no other run is alive begun replacements of
         sound results."""
-        folders = [self.root / name for name in ("suites", "sweeps", "cache/data", "cache/features")]
+        folders = [self.root / name for name in ("suites", "sweeps", "tables", "cache/data", "cache/features")]
         for folder in (*folders, *(self.root / "tables").glob("*")):
             for path in left_behind(folder):
                 path.unlink(missing_ok=True)

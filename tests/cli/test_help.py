@@ -5,7 +5,7 @@ import pytest
 from sem_bench import __version__
 from sem_bench.cli import main
 
-COMMANDS = ("run", "plan", "sweep", "table", "record", "verify", "list", "doctor")
+COMMANDS = ("run", "plan", "sweep", "table", "report", "record", "verify", "list", "doctor")
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -43,6 +43,8 @@ def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixtu
             assert {row["representation"] for row in metrics["rows"]} == ({"h", "sem"} if "sem4x3" in name else {"h"})
     for suffix in ("md", "csv", "tex", "html", "json"):
         assert (folder / f"results/tables/tiny/comparison.{suffix}").stat().st_size > 100
+    assert output.err.splitlines()[-1] == "results/tables/tiny.html: all of it as a page"
+    assert "8 jobs: 8 done" in (folder / "results/tables/tiny.html").read_text()
     manifest = json.loads((folder / "results/suites/tiny.json").read_text())
     assert len(manifest["jobs"]) == 8 and manifest["suite"]["name"] == "tiny"
 
@@ -166,10 +168,10 @@ def test_deleted_or_damaged_files_are_made_again(folder: Path, capsys: pytest.Ca
     (knn,) = (folder / "results/knn").glob("*none*")
     (pretrain / "checkpoint.pt").unlink()  # made again with the same bits, so that the others stay
     assert main(arguments) == 0
-    assert "1 done, 3 reused" in capsys.readouterr().err.splitlines()[-1]
+    assert "1 done, 3 reused" in capsys.readouterr().err.splitlines()[-2]
     (knn / "result.json").write_text('{"schema": 1, "kind"')
     assert main(arguments) == 0
-    assert "1 done, 3 reused" in capsys.readouterr().err.splitlines()[-1]
+    assert "1 done, 3 reused" in capsys.readouterr().err.splitlines()[-2]
     (pretrain / "result.json").unlink()
     (pretrain / "checkpoint.pt").write_bytes(b"no checkpoint")
     assert main(arguments) == 0
@@ -197,12 +199,12 @@ def test_results_of_other_data_are_not_reused(folder: Path, capsys: pytest.Captu
     write(folder, "data/noise.txt", "x" * 90)
     run = process(folder, *arguments)  # a process of its own, which has not read the old data
     _, errors = run.communicate(timeout=60)
-    assert run.returncode == 0 and "2 done" in errors.splitlines()[-1]
+    assert run.returncode == 0 and "2 done" in errors.splitlines()[-2]
     second = results(folder)
     assert first.keys() == second.keys() and first != second
     (folder / "data/noise.txt").unlink()
     assert main(arguments) == 0  # all is done: nothing needs the data
-    assert "0 done, 2 reused" in capsys.readouterr().err.splitlines()[-1]
+    assert "0 done, 2 reused" in capsys.readouterr().err.splitlines()[-2]
 
 
 def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ its colour and dashes and an embedding its marker in every figure. A hollow mark
 """
 
 import inspect
+import io
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sem_bench.base.digest import digest
 from sem_bench.base.files import file_digest, read_json, write_atomic, write_json
@@ -30,6 +31,7 @@ Draw = Callable[[Sequence[Row], Look], Drawn]
 Problem = tuple[str, str]
 """The name of a figure's files, "" where the reason says it, and why it was not drawn."""
 
+STAMP = ".figures"  # beside figures: what was drawn, and of what
 _STYLE: Any = {
     "svg": {"hashsalt": "sem-bench", "fonttype": "none"},  # the same identifiers each time, and text as text
     "text": {"parse_math": False},  # a name may hold a $
@@ -108,14 +110,39 @@ def refresh(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw], *, c
 
     .figures says what was drawn, and of what; `changed` draws in any case.
     """
-    stamp = folder / ".figures"
-    known = read_json(stamp)
-    found = {"of": _origin(rows, drawers)}
-    files = known.get("files") if isinstance(known, dict) and known.get("of") == found["of"] else None
-    if not changed and isinstance(files, list) and all((folder / str(name)).is_file() for name in files):
-        return
-    drawn = write(rows, folder, drawers)
-    write_json(stamp, found | {"files": [path.name for path in drawn]})
+    if changed or _fresh(rows, folder, drawers) is None:
+        paths = write(rows, folder, drawers)
+        write_json(folder / STAMP, {"of": _origin(rows, drawers), "files": [path.name for path in paths]})
+
+
+def svgs(
+    rows: Sequence[Row], drawers: Mapping[str, Draw], folder: Path, problems: list[Problem]
+) -> list[tuple[str, str]]:
+    """The name and SVG of each figure: from a folder where they lie, drawn of these rows, else drawn now.
+
+    What cannot be drawn is noted in `problems`.
+    """
+    if (files := _fresh(rows, folder, drawers)) is not None:
+        paths = [path for path in files if path.suffix == ".svg"]
+        return [(path.stem, path.read_text(encoding="utf-8", errors="replace")) for path in paths]
+    found: list[tuple[str, str]] = []
+    with drawn(rows, drawers, problems) as figures:
+        for stem, figure in figures:
+            try:
+                found.append((stem, _svg(figure)))
+            except Exception as error:
+                problems.append((stem, f"not drawn: {described(error)}"))
+    return found
+
+
+def _fresh(rows: Sequence[Row], folder: Path, drawers: Mapping[str, Draw]) -> list[Path] | None:
+    """The files of a folder, where all are there, and were drawn of these rows by this code."""
+    known = read_json(folder / STAMP)
+    files = known.get("files") if isinstance(known, dict) else None
+    if not isinstance(files, list) or known.get("of") != _origin(rows, drawers):
+        return None
+    paths = [folder / Path(str(name)).name for name in files]
+    return paths if all(path.is_file() for path in paths) else None
 
 
 def _origin(rows: Sequence[Row], drawers: Mapping[str, Draw]) -> str:
@@ -132,15 +159,33 @@ def _origin(rows: Sequence[Row], drawers: Mapping[str, Draw]) -> str:
 
 def _save(figure: "Figure", stem: Path) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     # Figure.savefig would lay the figure out and draw it twice for each file.
     figure.set_dpi(150)
     png, svg = (stem.with_name(f"{stem.name}.{end}") for end in ("png", "svg"))
     write_atomic(png, partial(FigureCanvasAgg(figure).print_png, metadata={"Software": None}))
     figure.set_layout_engine("none")
-    write_atomic(svg, partial(FigureCanvasSVG(figure).print_svg, metadata={"Date": None, "Creator": None}))
+    write_atomic(svg, _svg_printer(figure))
     return [png, svg]
+
+
+def _svg(figure: "Figure") -> str:
+    """The same SVG as `_save` writes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(150)
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # lays it out
+    figure.set_layout_engine("none")
+    _svg_printer(figure)(file := io.BytesIO())
+    return file.getvalue().decode()
+
+
+def _svg_printer(figure: "Figure") -> Callable[[BinaryIO], object]:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    title = figure.get_suptitle().replace("\n", ": ") or None  # which is read aloud
+    return partial(FigureCanvasSVG(figure).print_svg, metadata={"Title": title, "Date": None, "Creator": None})
 
 
 def _stem(used: set[str], *parts: str) -> str:
