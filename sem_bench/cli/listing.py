@@ -1,16 +1,34 @@
-"""`list`: what a suite can name."""
+"""`list`: what a suite can name, and what one of these names holds."""
 
 import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
+import yaml
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 from tabulate import tabulate
 
+from sem_bench.base.files import shown
 from sem_bench.config.cards import Card, Library
+from sem_bench.config.validation import did_you_mean
 from sem_bench.data.card import dataset_card
+from sem_bench.errors import UserError
+from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import evaluations
 from sem_bench.nets.card import BackboneCard, absent_packages, backbone_cards, backbone_title, embedding_card
 from sem_bench.runs.sweep_card import sweep_card
-from sem_bench.training.card import method_card
+from sem_bench.training.card import MethodCard, method_card
+
+LONG = 12  # entries of a list or mapping from which on only the first are shown
+FEW = 4
+KINDS: dict[str, tuple[str, Callable[[Library, str], Card[Any]]]] = {
+    "methods": ("method", method_card),
+    "datasets": ("dataset", dataset_card),
+    "embeddings": ("embedding", embedding_card),
+    "sweeps": ("sweep", sweep_card),
+}
 
 
 def listing(what: str, folder: Path) -> str:
@@ -18,18 +36,37 @@ def listing(what: str, folder: Path) -> str:
     library = Library(folder)
     if what == "backbones":
         lines = dict(_backbone(card) for card in backbone_cards(library))
-    elif what == "embeddings":
-        lines = {name: embedding_card(library, name).content.summary for name in library.names("embedding")}
-    elif what == "methods":
-        cards = {name: method_card(library, name).content for name in library.names("method")}
-        lines = {name: f"{card.summary} (recipes: {', '.join(card.recipes)})" for name, card in cards.items()}
     elif what == "evaluations":
         lines = {name: evaluation.summary for name, evaluation in evaluations(library).items()}
-    elif what == "datasets":
-        lines = {name: dataset_card(library, name).content.summary for name in library.names("dataset")}
     else:
-        lines = {name: sweep_card(library, name).content.summary for name in library.names("sweep")}
+        kind, read = KINDS[what]
+        lines = {name: _line(read(library, name).content) for name in library.names(kind)}
     return tabulate(list(lines.items()), tablefmt="plain") or f"no {what} yet"
+
+
+def described(what: str, name: str, folder: Path) -> str:
+    """One of them: where its file lies, and what it says. Raises UserError for a name that there is not."""
+    library = Library(folder)
+    if what == "evaluations":
+        return _evaluation(_of(evaluations(library), what, name))
+    if what == "backbones":
+        cards = {card.name: card for card in backbone_cards(library)}
+        return _card(_of(cards, what, name))
+    kind, read = KINDS[what]
+    _of(dict.fromkeys(library.names(kind)), what, name)
+    card = read(library, name)
+    return _method(card) if what == "methods" else _card(card)
+
+
+def _of(known: Mapping[str, Any], what: str, name: str) -> Any:
+    if name not in known:
+        raise UserError(f"list {what}: no {name!r}{did_you_mean(name, known)}")
+    return known[name]
+
+
+def _line(card: Any) -> str:
+    recipes = f" (recipes: {', '.join(card.recipes)})" if isinstance(card, MethodCard) else ""
+    return cast(str, card.summary) + recipes
 
 
 def _backbone(card: Card[BackboneCard]) -> tuple[str, str]:
@@ -37,7 +74,63 @@ def _backbone(card: Card[BackboneCard]) -> tuple[str, str]:
     return backbone_title(card), card.content.summary + (f"; {absent}" if absent else "")
 
 
+def _card(card: Card[Any], *, without: str = "") -> str:
+    """Its file, and what stands there."""
+    said = {key: value for key, value in cast(dict[str, object], card.document.data).items() if key != without}
+    return f"{card.name}: {shown(card.path)}\n\n{_yaml(said)}"
+
+
+def _method(card: Card[MethodCard]) -> str:
+    """The card, with a line for each recipe."""
+    recipes = [
+        [name, one.epochs, one.batch_size * one.accumulate, one.optimizer.name, f"{one.optimizer.lr:g}", one.source]
+        for name, one in card.content.recipes.items()
+    ]
+    headers = ["recipe", "epochs", "batch", "optimizer", "lr", "source"]
+    table = tabulate(recipes, headers, tablefmt="simple", maxcolwidths=[None] * 5 + [60])
+    parameters = {
+        name: yaml.safe_dump(one.parameters, default_flow_style=True, width=10**6, sort_keys=False).strip()
+        for name, one in card.content.recipes.items()
+    }
+    rows = tabulate(list(parameters.items()), ["recipe", "parameters"], tablefmt="simple", maxcolwidths=[None, 80])
+    return f"{_card(card, without='recipes')}\n\n{table}\n\n{rows}"
+
+
+def _evaluation(evaluation: AnyEvaluation) -> str:
+    """What can be set below `evaluate`, with the value that it has otherwise."""
+    fields = cast(type[BaseModel], evaluation.Settings).model_fields
+    lines = [[name, _default(field)] for name, field in fields.items()]
+    where = f": {shown(evaluation.source)}" if evaluation.source is not None else ""
+    settings = tabulate(lines, ["setting", "default"], tablefmt="simple", disable_numparse=True)
+    return f"{evaluation.name}{where}\n{evaluation.summary}" + (f"\n\n{settings}" if lines else "")
+
+
+def _default(field: Any) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is PydanticUndefined:
+        return "needed"
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+
+
+def _yaml(value: object) -> str:
+    text = yaml.safe_dump(_short(value), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    return text.strip()
+
+
+def _short(value: object) -> object:
+    """Long lists and mappings by their first entries and their number."""
+    if isinstance(value, dict):
+        some = dict(list(value.items())[: FEW if len(value) > LONG else None])
+        more = {"...": f"{len(value):,} in all"} if len(some) < len(value) else {}
+        return {key: _short(one) for key, one in some.items()} | more
+    if isinstance(value, list):
+        shorter = [*value[:FEW], f"... {len(value):,} in all"] if len(value) > LONG else value
+        return [_short(one) for one in shorter]
+    return value
+
+
 def command(options: argparse.Namespace) -> int:
     """Print it."""
-    print(listing(options.what, Path()))  # noqa: T201
+    text = listing(options.what, Path()) if options.name is None else described(options.what, options.name, Path())
+    print(text)  # noqa: T201
     return 0

@@ -18,6 +18,12 @@ def parser() -> argparse.ArgumentParser:
     """Of all commands. `command` of what it parses is the module that does it."""
     parser = _Parser(prog="sem_bench", description="Do Simplicial Embeddings improve a self-supervised method?")
     parser.add_argument("--version", action="version", version=f"sem-bench {sem_bench.__version__}")
+    with suppress(ImportError):  # the extra `completion`
+        import shtab
+
+        what = "print what completes commands and options in bash, zsh, tcsh, fish or powershell"
+        shtab.add_argument_to(parser, help=what)
+        parser._actions[-1].metavar = "SHELL"  # not all of them in every usage line
     commands = parser.add_subparsers(metavar="COMMAND")
 
     run = _command(commands, "run", "run all missing jobs of a suite and print its tables", "run suite.yaml")
@@ -101,9 +107,10 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--yes", action="store_true", help="with --prune: delete them")
     _data_argument(verify)
 
-    listing = _command(commands, "list", "list what a suite can name", "list methods")
+    listing = _command(commands, "list", "list what a suite can name", "list methods byol")
     listing.set_defaults(command="listing")
     listing.add_argument("what", choices=LISTS, help="which list")
+    listing.add_argument("name", metavar="NAME", nargs="?", help="one of it: its file, settings and source")
 
     what = "check versions, devices, disk space, and a suite's methods and data"
     doctor = _command(commands, "doctor", what, "doctor suite.yaml")

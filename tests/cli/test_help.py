@@ -28,7 +28,44 @@ def test_every_command_has_an_example_that_it_takes(command: str, capsys: pytest
     assert parser().parse_args(example.split()[4:]).command
 
 
+def test_it_completes_commands_in_a_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    script = said(capsys, "--print-completion", "bash")
+    assert all(command in script for command in COMMANDS) and "--rerun" in script
+
+
 def test_without_a_command_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     printed = capsys.readouterr()
     assert printed.out == "" and all(f"    {command} " in printed.err for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("what", "name", "lines"),
+    [
+        ("methods", "byol", ["byol: methods/byol.yaml", "source: Grill et al.", "cifar_resnet18", "momentum: 0.99"]),
+        ("datasets", "imagenet", ["splits: {train: 1281167, test: 50000}", "'... 1,000 in all'", "path: imagenet"]),
+        ("backbones", "resnet10w16s2", ["backbones/resnet10w16s2.yaml", "arguments: {stride: 2}"]),
+        ("embeddings", "sem", ["class: SimplicialEmbedding", "groups: [L, V]"]),
+        ("evaluations", "probe", ["fractions", "[1.0, 0.01]", "sketch"]),
+        ("sweeps", "tau", ["tau: {low: 0.03, high: 5, log: true}"]),
+    ],
+)
+def test_one_of_a_list(what: str, name: str, lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", what, name]) == 0
+    printed = capsys.readouterr().out
+    assert all(line in printed for line in lines), printed
+
+
+@pytest.mark.parametrize("what", ["methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps"])
+def test_a_name_that_is_not_listed(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", what, "nothing_like_it"]) == 2
+    assert capsys.readouterr().err.startswith(f"list {what}: no 'nothing_like_it'")
+
+
+def test_every_name_of_every_list_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    for what in ("methods", "datasets", "embeddings", "evaluations", "sweeps"):
+        assert main(["list", what]) == 0
+        for name in [line.split()[0] for line in capsys.readouterr().out.splitlines()]:
+            assert main(["list", what, name]) == 0, name
+            assert name in capsys.readouterr().out
