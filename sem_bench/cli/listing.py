@@ -11,6 +11,7 @@ from pydantic_core import PydanticUndefined
 from tabulate import tabulate
 
 from sem_bench.base.files import shown
+from sem_bench.cli.keys import keys
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.card import dataset_card
@@ -131,6 +132,10 @@ def _short(value: object) -> object:
 
 def command(options: argparse.Namespace) -> int:
     """Print it."""
-    text = listing(options.what, Path()) if options.name is None else described(options.what, options.name, Path())
+    what, name, folder = options.what, options.name, Path()
+    if what == "keys":
+        text = keys(name, folder)
+    else:
+        text = listing(what, folder) if name is None else described(what, name, folder)
     print(text)  # noqa: T201
     return 0

@@ -11,7 +11,7 @@ import sem_bench
 from sem_bench.report import formats
 
 YEAR = 525_600  # minutes
-LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps")
+LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps", "keys")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -110,7 +110,12 @@ def parser() -> argparse.ArgumentParser:
     listing = _command(commands, "list", "list what a suite can name", "list methods byol")
     listing.set_defaults(command="listing")
     listing.add_argument("what", choices=LISTS, help="which list")
-    listing.add_argument("name", metavar="NAME", nargs="?", help="one of it: its file, settings and source")
+    listing.add_argument(
+        "name",
+        metavar="NAME",
+        nargs="?",
+        help="one of it: its file, settings and source; of keys: suite, dataset, method, ...",
+    )
 
     what = "check versions, devices, disk space, and a suite's methods and data"
     doctor = _command(commands, "doctor", what, "doctor suite.yaml")

@@ -43,22 +43,22 @@ class Normalisation(Model):
 class DatasetCard(CardModel):
     """datasets/NAME.yaml. Without classes it serves pretraining only, without a train split as a shifted test set."""
 
-    summary: str
-    source: AnySource
+    summary: str  # a line
+    source: AnySource  # where the images lie, and how
     files: list[str] = []  # what must be on disk beside what the source names, from the data folder
     splits: dict[SplitName, Annotated[int, Field(ge=1)]] = {}  # number of images
     image_size: ImageSize | None = None  # what a network sees
     resize: ImageSize | None = None  # evaluation: the shorter side before the central crop; None: image_size
     reduce: ImageSize | None = None  # every image is reduced to this square once, when it is read
-    classes: Classes | None = None
+    classes: Classes | None = None  # names, in the order of the labels
     classes_of: Name | None = None  # the classes of another card, in its order, with its superclasses
-    superclasses: dict[ClassName, Members] = {}
+    superclasses: dict[ClassName, Members] = {}  # name -> its classes, for relevance
     metric: Literal["top1", "mean_per_class"] = "top1"  # what transfer reports on it
     reference_errors: dict[Name, Fraction] = {}  # of a corrupted set: mean error of AlexNet on each corruption, for mCE
     shifts: dict[Name, Name] = {}  # v2, r, a, c: the card of the shifted test set
     subsets: dict[Percent, Annotated[str, Field(min_length=1)]] = {}  # 1%: the file that names the labelled images
-    normalise: Normalisation | None = None
-    licence: str
+    normalise: Normalisation | None = None  # before the network
+    licence: str  # or where it is said
     get: str = ""  # how to get the data, and what to do where the official place is gone
 
     @model_validator(mode="after")

@@ -109,8 +109,8 @@ class DecompositionJob(ProbeJob):
 class DecompositionSettings(Model):
     """Fresh layers on finished networks, `draws` of their weights averaged. Candidates are those of the probe."""
 
-    fractions: Fractions = [1.0]
-    draws: Annotated[int, Field(ge=1, le=100)] = 3
+    fractions: Fractions = [1.0]  # of the labels
+    draws: Annotated[int, Field(ge=1, le=100)] = 3  # of fresh layers
 
 
 class Decomposition(Evaluation[DecompositionSettings, DecompositionJob]):

@@ -47,7 +47,7 @@ class EntropyJob(Model):
 class EntropySettings(Model):
     """Entropy of the simplices on the training images; embeddings with a temperature only."""
 
-    bins: Annotated[int, Field(ge=2, le=1000)] = 20
+    bins: Annotated[int, Field(ge=2, le=1000)] = 20  # of the histogram
 
 
 class Entropy(Evaluation[EntropySettings, EntropyJob]):

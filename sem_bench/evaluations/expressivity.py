@@ -59,8 +59,8 @@ class ExpressivitySettings(Model):
     """Accuracy on train and test against the number of labels, of h and of SEM at each tau."""
 
     methods: Names | None = None  # None: all
-    tau: Temperatures = [0.01, 0.1, 1.0, 10.0]
-    fractions: Fractions = [0.01, 0.1, 1.0]
+    tau: Temperatures = [0.01, 0.1, 1.0, 10.0]  # of SEM
+    fractions: Fractions = [0.01, 0.1, 1.0]  # of the labels
 
 
 class Expressivity(Evaluation[ExpressivitySettings, ExpressivityJob]):

@@ -35,8 +35,8 @@ class KnnJob(Model):
 class KnnSettings(Model):
     """Weighted nearest neighbours, docs/protocol.md."""
 
-    k: Annotated[int, Field(ge=1)] = 20
-    temperature: Temperature = 0.1
+    k: Annotated[int, Field(ge=1)] = 20  # neighbours
+    temperature: Temperature = 0.1  # of their votes
 
 
 class Knn(Evaluation[KnnSettings, KnnJob]):

@@ -59,10 +59,12 @@ class ProbeSettings(Model):
     16,384 numbers, on more than 4,096 images, are judged on a sketch of `sketch` numbers; 0: never.
     """
 
-    fractions: Fractions = [1.0, 0.01]
-    tau: Temperatures | None = None
-    l2: Penalties = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
-    sketch: Annotated[int, Field(ge=0, le=WIDEST_GRAM)] = 2048
+    fractions: Fractions = [1.0, 0.01]  # of the labels
+    tau: Temperatures | None = None  # tau_d to begin with; None: 0.3, 1 and 3 times the one of pretraining
+    l2: Penalties = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2]  # to begin with
+    sketch: Annotated[int, Field(ge=0, le=WIDEST_GRAM)] = (
+        2048  # numbers of the sketch that judges wide features; 0: never
+    )
 
     @model_validator(mode="after")
     def _equal_search(self) -> Self:

@@ -56,8 +56,8 @@ class RelevanceSettings(Model):
     And for as many as give a class `neighbours` on average, of those that are at most half of the other classes.
     """
 
-    top_k: Annotated[list[K], Field(min_length=1), AfterValidator(unique)] = [1, 2, 5, 10]
-    neighbours: Annotated[list[K], AfterValidator(unique)] = [2, 4, 8]
+    top_k: Annotated[list[K], Field(min_length=1), AfterValidator(unique)] = [1, 2, 5, 10]  # features of each class
+    neighbours: Annotated[list[K], AfterValidator(unique)] = [2, 4, 8]  # on average, for a top_k of each arm's own
     permutations: Annotated[int, Field(ge=1, le=10**5)] = 200  # for the null
 
 

@@ -61,7 +61,7 @@ class RobustnessJob(Model):
 class RobustnessSettings(Model):
     """The probe's head on shifted test sets: `shifts` are keys of the data set's card."""
 
-    shifts: Names = ["v2", "r", "a", "c"]
+    shifts: Names = ["v2", "r", "a", "c"]  # keys of `shifts` in the card
     images: Annotated[int, Field(ge=1)] | None = None  # of each corruption at each severity; None: all
 
 

@@ -28,7 +28,7 @@ class TransferJob(ProbeJob):
 class TransferSettings(Model):
     """A probe on other data sets, on all their labels; grids of the probe's settings."""
 
-    datasets: Names
+    datasets: Names  # `list datasets`
 
 
 class Transfer(Evaluation[TransferSettings, TransferJob]):

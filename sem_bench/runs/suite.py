@@ -48,10 +48,10 @@ class Images(Model):
 class Changes(Model):
     """What to change in a recipe for every method alike."""
 
-    recipe: Name | None = None
+    recipe: Name | None = None  # of each method's card
     epochs: Count | None = None
-    batch_size: BatchSize | None = None
-    accumulate: Annotated[int, Field(ge=1)] | None = None
+    batch_size: BatchSize | None = None  # images that go through the network at once
+    accumulate: Annotated[int, Field(ge=1)] | None = None  # batches that make an optimiser step
     lr: Positive | None = None
     weight_decay: NonNegative | None = None
 
@@ -59,23 +59,24 @@ class Changes(Model):
 class Pretrain(Changes):
     """Which recipe, and what to change in it."""
 
-    recipe: Name
+    recipe: Name  # of each method's card
 
 
 class Grid(Model):
     """The arms: every method with every embedding on every backbone and data set."""
 
-    methods: Names
+    methods: Names  # `list methods`
+    # By label; the type is the label's name where it is not given. `none` is the baseline. `list embeddings`
     embeddings: Annotated[dict[Name, EmbeddingSettings], Field(min_length=1), BeforeValidator(_typed)]
-    backbones: Annotated[list[BackboneName], Field(min_length=1), AfterValidator(unique)]
-    datasets: Names
+    backbones: Annotated[list[BackboneName], Field(min_length=1), AfterValidator(unique)]  # `list backbones`
+    datasets: Names  # of pretraining; `list datasets`
     ip: Annotated[IpIrmSettings | None, BeforeValidator(defaults_for_nothing)] = None  # IP-IRM around each method
     checkpoint: Annotated[str | None, Field(exclude=True, min_length=1)] = (
         None  # method external: its weights, from the data folder
     )
     prefix: str | None = None  # what the keys of its encoder begin with; None: found out
     evaluate_on: Name | None = None  # another data set than that of pretraining
-    images: Annotated[Images, BeforeValidator(defaults_for_nothing)] = Images()
+    images: Annotated[Images, BeforeValidator(defaults_for_nothing)] = Images()  # default: all
     pretrain: Annotated[Changes, BeforeValidator(defaults_for_nothing)] = (
         Changes()
     )  # these arms' own, before the suite's
@@ -88,20 +89,21 @@ class Evaluate(Model):
 class SweepUse(Model):
     """A sweep that a suite contains."""
 
-    use: Name
+    use: Name  # `list sweeps`
     trials: Annotated[int, Field(ge=1)] | None = None  # None: as the sweep says
-    methods: Names | None = None
+    methods: Names | None = None  # None: as the sweep says
 
 
 class Suite(Model):
     """A suite file, after its profile."""
 
-    name: Name
-    profile: Name | None = None
-    seeds: Seeds
+    name: Name  # of its tables and its manifest
+    profile: Name | None = None  # which of the file's `profiles` changes it
+    seeds: Seeds  # every arm is trained with each
+    # One or a list: each a product of methods, embeddings, backbones and data sets.
     grid: Annotated[list[Grid], Field(min_length=1), BeforeValidator(lambda v: [v] if isinstance(v, dict) else v)]
-    pretrain: Pretrain
-    evaluate: Evaluate = Evaluate()
+    pretrain: Pretrain  # how every arm is trained
+    evaluate: Evaluate = Evaluate()  # what follows; `list evaluations`
     # The random backbone stands in every table of comparison. Sweeps compare dumps of suites, and have no such table.
     floor: Annotated[bool, Field(exclude=True)] = False
     sweeps: list[SweepUse] = []  # done last

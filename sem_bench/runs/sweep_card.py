@@ -172,9 +172,9 @@ class Sweep(CardModel):
     set: list[str] = []  # changes to it, as those of --set; not of another suite
     methods: Names = ["byol"]
     embedding: Name = "sem"  # the arm: its label in the suite, or the first of this type
-    space: Space
+    space: Space  # what is tried
     tau_d: Temperatures | None = None  # of the probe, for each trial; None: the suite's
-    objective: Literal["probe", "knn", "rankme"] = "probe"
+    objective: Literal["probe", "knn", "rankme"] = "probe"  # by validation
     sampler: Literal["tpe", "grid", "random", "qmc"] = "tpe"
     seed: Seed = 0  # of the sampler; trials themselves have seed 0
     pruner: Annotated[Pruner | None, BeforeValidator(lambda value: None if value == "none" else value)] = None

@@ -32,14 +32,14 @@ class Augmentation(Model):
     size: ImageSize | None = None  # pixels; None: the data set's image_size
     crop_scale: Range = (1.0, 1.0)  # share of the area (RandomResizedCrop; aspect ratio 3/4 to 4/3)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    flip: Probability = 0.0
-    jitter: Probability = 0.0
-    brightness: NonNegative = 0.0
+    flip: Probability = 0.0  # left to right
+    jitter: Probability = 0.0  # of the four changes of colour below, in random order
+    brightness: NonNegative = 0.0  # times 1 - this to 1 + this, as contrast and saturation
     contrast: NonNegative = 0.0
     saturation: NonNegative = 0.0
-    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of a turn, to either side
     grey: Probability = 0.0
-    blur: Probability = 0.0
+    blur: Probability = 0.0  # Gaussian
     blur_sigma: Range = (0.1, 2.0)  # pixels
     solarize: Probability = 0.0
 

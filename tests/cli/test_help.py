@@ -1,11 +1,25 @@
 """What the program says of itself."""
 
 import pytest
+from pydantic import BaseModel
 
 from sem_bench import __version__
 from sem_bench.cli import main
+from sem_bench.config.meanings import meanings
 
 COMMANDS = ("run", "plan", "sweep", "table", "report", "record", "verify", "list", "doctor")
+
+
+class Base(BaseModel):
+    first: int = 1  # of the base
+    plain: str = "#"
+
+
+class Below(Base):
+    # two lines
+    # above
+    second: int
+    third: int = 3  # behind, in brackets
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -26,6 +40,23 @@ def test_every_command_has_an_example_that_it_takes(command: str, capsys: pytest
     example = said(capsys, command, "--help").splitlines()[-1]
     assert example.startswith(f"example: python -m sem_bench {command}")
     assert parser().parse_args(example.split()[4:]).command
+
+
+def test_keys_with_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "keys", "suite"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "seeds list of whole number from 0 needed every arm is trained with each" in lines
+    assert "k whole number from 1 20 neighbours" in lines  # of an evaluation's settings
+    assert "lr number above 0 -" in lines
+    assert main(["list", "keys"]) == 0
+    everything = capsys.readouterr().out
+    assert all(f"\n{key} " in everything for key in ("image_size", "recipes", "parameters", "features", "sampler"))
+    assert main(["list", "keys", "sute"]) == 2
+    assert capsys.readouterr().err == "list keys: no 'sute'; did you mean 'suite'?\n"
+
+
+def test_meanings_are_the_comments_beside_the_fields() -> None:
+    assert meanings(Below) == {"first": "of the base", "second": "two lines above", "third": "behind, in brackets"}
 
 
 def test_it_completes_commands_in_a_shell(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,7 +36,7 @@ class Needs:
 class Source(Coded):
     """Where images come from. A kind says what differs from this; nothing else in the project knows its name."""
 
-    type: str  # of each kind: Literal["its name"]
+    type: str  # which kind; each has its own name, a Literal
 
     coded: ClassVar[bool] = False  # the Python file beside the card reads it, so its hash enters digests
     names_files: ClassVar[bool] = False  # its images are files below a folder, so that lists can name them
