@@ -13,6 +13,7 @@ has converged once the predicted decrease, -gradient . direction / 2, is at most
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -54,6 +55,23 @@ class Fit:
     objective: list[float]
 
 
+class Moments(NamedTuple):
+    """What a fit knows of its features and labels before the first pass of the solver."""
+
+    rows: int
+    present: Tensor  # (C,) whether a class has a label
+    mean: Tensor  # (d,)
+    curvature: Curvature  # variances along the axes (d, r), or along the features if these are too wide
+    axes: Tensor | None
+
+
+@dataclass
+class Remembered:
+    """The moments of the same features and labels, from one fit to the next: an eigenvalue problem is seconds."""
+
+    moments: Moments | None = None
+
+
 def fit(
     x: Tensor, y: Tensor, *, classes: int, l2: Sequence[float], tolerance: float = 1e-7, max_iter: int = 1000
 ) -> Fit:
@@ -73,8 +91,12 @@ def fit_many(
     l2: Sequence[float],
     tolerance: float = 1e-7,
     max_iter: int = 1000,
+    remembered: Remembered | None = None,
 ) -> list[Fit]:
-    """Fit several data sets, each as `fit` does; small ones of equal length are solved side by side."""
+    """Fit several data sets, each as `fit` does; small ones of equal length are solved side by side.
+
+    A single large one may be `remembered` from a fit before.
+    """
     _check_penalties(l2)
     for x, y in problems:
         _check(x, y, classes)
@@ -86,7 +108,8 @@ def fit_many(
         together = max(1, STACKED // (len(x) * min(x.shape) * len(l2)))
         for start in range(0, len(numbers), together):
             group = numbers[start : start + together]
-            found = _fit_stack([problems[i] for i in group], classes, l2, tolerance, max_iter)
+            own = remembered if len(problems) == 1 else None
+            found = _fit_stack([problems[i] for i in group], classes, l2, tolerance, max_iter, own)
             fits.update(zip(group, found, strict=True))
     return [fits[i] for i in range(len(problems))]
 
@@ -101,16 +124,23 @@ def fit_chunks(
     max_iter: int = 1000,
     curvature: Curvature | None = None,
     start: Head | None = None,
+    remembered: Remembered | None = None,
 ) -> Fit:
     """Fit features that are recomputed in each pass, as `fit` does: a pass for moments, then about one an iteration.
 
-    It takes fewer from a `start` near the optimum, and with the `curvature` of features of more than 4096 numbers.
+    It takes fewer from a `start` near the optimum, and with the `curvature` of features of more than 4096 numbers;
+    no pass for moments where these are `remembered`.
     Of several devices each has chunks of its own share of the rows; sums are of all, so all take the same steps.
     Memory: three copies of a chunk, three d x d matrices in float64 where d <= 4096, and for the solver about
     26 * classes * d numbers in float32 for each penalty; so many penalties share the passes as fit into SOLVER.
     """
     _check_penalties(l2)
-    rows, present, mean, known, axes = _moments(chunks, classes, curvature)
+    moments = remembered.moments if remembered else None
+    if moments is None:
+        moments = _moments(chunks, classes, curvature)
+    if remembered:
+        remembered.moments = moments
+    rows, present, mean, known, axes = moments
     first = mean.new_zeros(classes, (len(mean) if axes is None else axes.shape[1]) + 1)
     if start is not None:
         bias = (start.bias + start.weight @ mean).masked_fill(~present, 0.0)
@@ -152,7 +182,12 @@ def _together(classes: int, width: int) -> int:
 
 
 def _fit_stack(
-    problems: Sequence[Problem], classes: int, l2: Sequence[float], tolerance: float, max_iter: int
+    problems: Sequence[Problem],
+    classes: int,
+    l2: Sequence[float],
+    tolerance: float,
+    max_iter: int,
+    remembered: Remembered | None,
 ) -> list[Fit]:
     """Problems of equal length: a large one in chunks; small ones in float64, padded to the same rank."""
     x, y = problems[0]
@@ -160,7 +195,10 @@ def _fit_stack(
     if min(n, d) > WIDEST_GRAM or (n >= d and n * d > SMALL):
         own = world.share(n)
         parts = list(zip(x[own].split(ROWS), y[own].split(ROWS), strict=True))
-        return [fit_chunks(lambda: parts, classes=classes, l2=l2, tolerance=tolerance, max_iter=max_iter)]
+        one = fit_chunks(
+            lambda: parts, classes=classes, l2=l2, tolerance=tolerance, max_iter=max_iter, remembered=remembered
+        )
+        return [one]
     scores, variances, means, axes = zip(*(_principal(x) for x, _ in problems), strict=True)
     ranks = [len(v) for v in variances]
     scores_ = torch.stack([pad(s, (0, max(ranks) - r)) for s, r in zip(scores, ranks, strict=True)])
@@ -234,13 +272,8 @@ def _principal(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return directions * lengths, variances, mean, centred.T @ directions / lengths
 
 
-def _moments(
-    chunks: Chunks, classes: int, curvature: Curvature | None
-) -> tuple[int, Tensor, Tensor, Curvature, Tensor | None]:
-    """Rows, classes that have a label, mean (d,), variances along axes (d, r), or along features if too wide.
-
-    Where the `curvature` of wide features is known, their variances are not computed.
-    """
+def _moments(chunks: Chunks, classes: int, curvature: Curvature | None) -> Moments:
+    """A pass. Where the `curvature` of wide features is known, their variances are not computed."""
     rows, present, total, second = 0, torch.tensor(0), torch.tensor(0.0), torch.tensor(0.0)
     for x, y in chunks():
         _check(x, y, classes)
@@ -262,7 +295,7 @@ def _moments(
         axes = axes.float()
     else:
         variances = (second / rows - mean.square()).clamp_min(0)
-    return rows, present > 0, mean.float(), curvature or Curvature(variances.float()[None]), axes
+    return Moments(rows, present > 0, mean.float(), curvature or Curvature(variances.float()[None]), axes)
 
 
 def _decompose(gram: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,7 +25,7 @@ from sem_bench.base.device import rough_products
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.machine import cores, free_memory
 from sem_bench.evaluations.measures import grids
-from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, compress, fit_chunks, fit_many
+from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, Remembered, compress, fit_chunks, fit_many
 from sem_bench.evaluations.measures.memory_sizes import KEPT, WIDEST_EXACT, WIDEST_GRAM
 from sem_bench.evaluations.measures.sketch import Sketch, sketch
 
@@ -41,6 +41,8 @@ MOST_FOLDS = 5
 ROUGH, EXACT = 1e-4, 1e-7  # tolerances of the candidates' fits and of the chosen head's
 EXACT_WIDE = 1e-6  # of the chosen head on wide features: a further digit costs as many passes again
 IN_MEMORY = 2**27  # entries of features above which they are recomputed in each pass
+REMEMBERED = 8  # representations and rows whose moments stay in memory: up to 67 MB each
+ALL = -1  # in the place of a split: all rows
 FEW_ROWS = 1024  # up to so many rows, all candidates are fitted side by side
 
 
@@ -146,6 +148,7 @@ class Selection:
         self._unfinished: set[tuple[FeatureReader, float]] = set()
         self._compressed: dict[FeatureReader, FeatureReader] = {}
         self._finals: dict[tuple[FeatureReader, float], Fit] = {}
+        self._remembered: dict[tuple[FeatureReader, int], Remembered] = {}
 
     def choose(
         self,
@@ -241,7 +244,7 @@ class Selection:
             if self._is_sketched(of):
                 self._finals[of, l2] = fit_wide(self._of_rows(of), self.sketch(of), self.labels, self.classes, l2)
             else:
-                task = (self._of_rows(of), np.arange(len(self.rows)))
+                task = (self._of_rows(of), np.arange(len(self.rows)), self._memory(of, ALL))
                 self._finals[of, l2] = next(_solve([task], self.labels, self.classes, [l2], EXACT))
         return self._finals[of, l2]
 
@@ -251,9 +254,16 @@ class Selection:
         if new:
             features = [self._features(of) for of in readers]
             right = np.zeros((len(readers), len(new)), dtype=np.int64)
-            tasks = list(product(range(len(readers)), self.splits))
-            fits = _solve([(features[i], fitted) for i, (fitted, _) in tasks], self.labels, self.classes, new, ROUGH)
-            for (i, (_, held)), fit in zip(tasks, fits, strict=True):
+            tasks = list(product(range(len(readers)), range(len(self.splits))))
+            fits = _solve(
+                [(features[i], self.splits[at][0], self._memory(readers[i], at)) for i, at in tasks],
+                self.labels,
+                self.classes,
+                new,
+                ROUGH,
+            )
+            for (i, at), fit in zip(tasks, fits, strict=True):
+                held = self.splits[at][1]
                 self._unfinished |= {
                     (readers[i], value) for value, good in zip(new, fit.converged, strict=True) if not good
                 }
@@ -266,6 +276,14 @@ class Selection:
                 (of, value): int(right[i, j]) for i, of in enumerate(readers) for j, value in enumerate(new)
             }
         return [[self._right[of, value] for value in l2] for of in readers]
+
+    def _memory(self, of: FeatureReader, split: int) -> Remembered:
+        """What earlier fits of a representation on the same rows found out; of the last few alone."""
+        key = (of, split)
+        self._remembered[key] = self._remembered.pop(key, Remembered())
+        for old in list(self._remembered)[:-REMEMBERED]:
+            del self._remembered[old]
+        return self._remembered[key]
 
     def _features(self, of: FeatureReader) -> FeatureReader:
         """The features that judge, by positions in the rows; those of few rows are computed once, and compressed.
@@ -349,7 +367,11 @@ def _splits(
 
 
 def _solve(
-    tasks: Sequence[tuple[FeatureReader, Rows]], labels: Rows, classes: int, l2: Sequence[float], tolerance: float
+    tasks: Sequence[tuple[FeatureReader, Rows, Remembered]],
+    labels: Rows,
+    classes: int,
+    l2: Sequence[float],
+    tolerance: float,
 ) -> Iterator[Fit]:
     """The fits on the given positions: all at once where rows are few, else one after the other."""
 
@@ -358,14 +380,15 @@ def _solve(
         return features, torch.from_numpy(labels[at]).to(features.device)
 
     if len(labels) <= FEW_ROWS:
-        yield from fit_many([problem(x, at) for x, at in tasks], classes=classes, l2=l2, tolerance=tolerance)
+        yield from fit_many([problem(x, at) for x, at, _ in tasks], classes=classes, l2=l2, tolerance=tolerance)
         return
-    for x, at in tasks:
+    for x, at, known in tasks:
         if len(at) * x(at[:1]).shape[1] <= IN_MEMORY:
-            yield fit_many([problem(x, at)], classes=classes, l2=l2, tolerance=tolerance)[0]
+            one = [problem(x, at)]
+            yield fit_many(one, classes=classes, l2=l2, tolerance=tolerance, remembered=known)[0]
         else:
             parts = partial(map, partial(problem, x), _parts(at[world.share(len(at))]))
-            yield fit_chunks(parts, classes=classes, l2=l2, tolerance=tolerance)
+            yield fit_chunks(parts, classes=classes, l2=l2, tolerance=tolerance, remembered=known)
 
 
 def fit_wide(of: FeatureReader, known: Sketch, labels: Rows, classes: int, l2: float) -> Fit:

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from sem_bench.evaluations.measures import logistic
-from sem_bench.evaluations.measures.logistic import Fit, Head, compress, fit, fit_chunks, fit_many
+from sem_bench.evaluations.measures.logistic import Fit, Head, Remembered, compress, fit, fit_chunks, fit_many
 
 PENALTIES = [1e-6, 1e-4, 1e-2]
 
@@ -188,6 +188,26 @@ def test_chunks_are_read_about_once_an_iteration() -> None:
     found = fit_chunks(chunks, classes=4, l2=PENALTIES)
     assert all(found.converged)
     assert max(found.iterations) + 2 <= passes <= 1.5 * max(found.iterations) + 2
+
+
+def test_what_is_remembered_of_features_costs_no_pass_and_changes_nothing() -> None:
+    x, y = blobs(600, 10, 4, spread=1.0)
+    passes = 0
+
+    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
+        nonlocal passes
+        passes += 1
+        yield from zip(torch.split(x, 100), torch.split(y, 100), strict=True)
+
+    remembered = Remembered()
+    counts, found = [], []
+    for known in (None, remembered, remembered):
+        passes = 0
+        found.append(fit_chunks(chunks, classes=4, l2=PENALTIES, remembered=known))
+        counts.append(passes)
+    assert counts == [counts[0], counts[0], counts[0] - 1]
+    for other in found[1:]:
+        assert all(torch.equal(a.weight, b.weight) for a, b in zip(found[0].heads, other.heads, strict=True))
 
 
 def test_penalties_that_do_not_fit_together_are_solved_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
