@@ -82,6 +82,10 @@ class Stage(Generic[J]):
         """What a job takes."""
         raise NotImplementedError
 
+    def said(self, metrics: Mapping[str, Any]) -> str:
+        """A few words on what a job found, for the line that says it is done."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -256,6 +260,18 @@ class Evaluation(Stage[J], Generic[S, J]):
         shown = [metric.name for metric in self.table.metrics]
         if not any(row.metric.removesuffix(FIXED_TAU) in shown for row in found.rows):
             raise ValueError(f"{self.name}: no row has a metric of its table ({', '.join(shown)})")
+
+    def said(self, metrics: Mapping[str, Any]) -> str:
+        """The first of its table's metrics that it has, of the representation that was read last: "100% 24.1"."""
+        found = validated(Metrics, metrics)
+        rows = (found and found.rows) or []
+        for name in (metric.name.removesuffix(FIXED_TAU) for metric in self.table.metrics):
+            if own := [row for row in rows if row.metric.removesuffix(FIXED_TAU) == name]:
+                last = own[-1].representation
+                first = next(row for row in own if row.representation == last)
+                alike = [row.value for row in own if (row.representation, row.metric) == (last, first.metric)]
+                return f"{first.column} {sum(alike) / len(alike):.{self.table.digits}f}"
+        return ""
 
     def cost(self, job: J, net: NetCost) -> Cost:
         """Of a job."""

@@ -23,6 +23,8 @@ from sem_bench.sweep.subjects import Subjects, of_suite
 def command(options: argparse.Namespace) -> int:
     """Run a suite; returns the exit code."""
     interrupts.listen()
+    if sys.stderr.isatty():  # the first job can be half a minute away, on a machine that reads torch for the first time
+        print(f"reading {options.suite} and its data, loading torch ...", file=sys.stderr, flush=True)  # noqa: T201
     plan = read_plan(options.suite, options.assignments, data=options.data)
     sweeps = of_suite(plan)
     jobs = plan.only(options.only) if options.only else plan.unique()

@@ -162,7 +162,7 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
         "stands_on": {role: bits for role, bits in given.items() if bits is not None},
     }
     write_json(folder / "result.json", with_sum(result))  # last: its existence means done
-    return Outcome("done")
+    return Outcome("done", order.stage.said(metrics))
 
 
 def _bits_of(inputs: Mapping[str, Path]) -> dict[str, str | None]:

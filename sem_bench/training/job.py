@@ -1,5 +1,6 @@
 """The configuration of a pretraining: all that its digest sees."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -57,6 +58,10 @@ class Pretraining(Stage[PretrainJob]):
         from sem_bench.training.cost import cost  # it needs this module
 
         return cost(job, net)
+
+    def said(self, metrics: Mapping[str, Any]) -> str:
+        """The loss of the last epoch."""
+        return "" if metrics["loss"] is None else f"loss {metrics['loss']:.4g}"
 
 
 PRETRAIN = Pretraining()

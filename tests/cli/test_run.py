@@ -48,6 +48,18 @@ def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixtu
     manifest = json.loads((folder / "results/suites/tiny.json").read_text())
     assert len(manifest["jobs"]) == 8 and manifest["suite"]["name"] == "tiny"
 
+    for name, metrics in found.items():
+        kind, slug = name.split("/")
+        (line,) = [line for line in output.err.splitlines() if f"{kind} {slug[:-13]}: done" in line]
+        if kind == "probe":  # the mean of a fraction's draws, at tau_d = tau
+            (column,) = {row["column"] for row in metrics["rows"]}
+            own = metrics["rows"][-1]["representation"]
+            rows = [row for row in metrics["rows"] if row["representation"] == own]
+            values = [row["value"] for row in rows if row["metric"] == "top1_fixed_tau"]
+            assert f", {column} {sum(values) / len(values):.1f} (" in line
+        elif kind == "pretrain":
+            assert f", loss {metrics['loss']:.4g} (" in line
+
     before = written(folder)
     assert main(["run", "suite.yaml"]) == 0
     again = capsys.readouterr()
