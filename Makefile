@@ -1,6 +1,6 @@
 # One word for each thing that is done often. `make` says which.
 
-.PHONY: help check test faults bench docs
+.PHONY: help check test faults bench shown docs
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,5 +22,8 @@ faults: ## break finished results in every way that we know, and see them mended
 		tests/runs/test_processes.py tests/runs/test_drivers.py tests/runs/test_ray.py tests/training/test_checkpoint.py \
 		tests/training/test_devices.py tests/training/test_health.py tests/data/test_archives.py tests/sweep
 
-docs: ## write the output and pictures that the documents show anew
+shown: ## write the output and pictures that the documents show anew
 	uv run python -m tests.test_docs
+
+docs: ## the documents as a site, in site/; no network, and no link that leads nowhere
+	NO_MKDOCS_2_WARNING=1 uv run mkdocs build --strict --quiet

@@ -3,8 +3,10 @@
 import contextlib
 import io
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -50,6 +52,17 @@ def test_shown_output(document: str, command: str, text: str, monkeypatch: pytes
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
     assert output(command) == text
+
+
+def test_the_site_has_no_link_that_leads_nowhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    built = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert (built.returncode, built.stderr) == (0, "")
+    home = (tmp_path / "index.html").read_text()
+    assert "Simplicial Embeddings" in home and 'href="protocol/"' in home
+    loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?:[^"]*)"', home)
+    assert loaded == []
 
 
 def test_shown_files() -> None:
