@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from sem_bench.base.files import write_atomic, write_json
 from sem_bench.base.seals import sealed, with_sum
 from sem_bench.cli import main
+from sem_bench.errors import printable
 from sem_bench.runs.store import Store
 from tests.helpers.commands import ended
 from tests.helpers.fuzz import VALUES, changed, places
@@ -665,6 +666,52 @@ def test_lines_name_the_file_and_the_reason(copy: Path, capsys: pytest.CaptureFi
     full = subprocess.run(arguments, check=False, capture_output=True, text=True)
     assert full.returncode in (1, 2) and "Traceback" not in full.stderr
     assert "results/suites/tiny.json: File too large" in full.stderr
+
+
+PATHS = (  # of every command that takes one
+    *((command, "{}") for command in ("run", "plan", "doctor", "table", "verify")),
+    *((command, "suite.yaml", "--data", "{}") for command in ("run", "plan", "doctor")),
+    ("plan", "suite.yaml", "--data", "{}", "--set", "grid.datasets=[lacking]"),
+    ("plan", "suite.yaml", "--results", "{}"),
+    ("doctor", "suite.yaml", "--results", "{}"),
+    ("sweep", "tau", "--suite", "{}"),
+    ("table", "results", "--out", "{}"),
+    ("record", "{}", "kept"),
+    ("record", "results", "{}"),
+    ("verify", "results", "--of", "{}"),
+    ("verify", "results", "--of", "suite.yaml", "--data", "{}"),
+)
+LASTING = (  # the same that would work for seconds
+    ("run", "suite.yaml", "--results", "{}"),
+    *(("sweep", "tau", "--suite", "suite.yaml", option, "{}") for option in ("--results", "--export")),
+    ("sweep", "tau", "--suite", "suite.yaml", "--storage", "sqlite:///{}"),
+)
+STANDING = ("FILE", "FILE/x", "FILE/x/y.yaml")
+ODD = ("caf\udce9", "caf\udce9/\udcff.yaml", "é\u202e.yaml", "x" * 300)
+
+
+def test_any_path_of_any_command_is_taken_or_named(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file for a folder or on the way to one, bytes that are no UTF-8, a name that is too long."""
+    write(copy, "sweeps/tau.yaml", TAU)
+    card = TOY_YAML.replace("{type: python}", "{type: folder, path: pictures}")
+    write(copy, "datasets/lacking.yaml", card)
+    write(copy, "FILE", "no suite")
+    before = sorted(copy.iterdir())
+    cases = [(command, path) for path in STANDING for command in (*PATHS, *LASTING)]
+    cases += [(command, path) for path in ODD for command in PATHS if command[0] != "doctor"]
+    for command, path in (*cases, (LASTING[0], ODD[1]), (LASTING[3], ODD[0])):
+        try:
+            code = main([part.format(path) for part in command])
+        except SystemExit as ended:
+            code = int(str(ended.code))
+        said = capsys.readouterr()
+        assert (said.out + said.err).replace("\n", "").isprintable(), (command, path)
+        assert code == 0 or (code == 2 and said.err.count("\n") == 1), (command, path, said.err)
+        assert code == 0 or printable(path) in said.err, (command, path, said.err)
+        if path in STANDING and (command[-2] in ("--results", "--out") or command[0] == "record"):
+            assert code == 2 and "a file, not a folder" in said.err, (command, path, said.err)
+        for left in set(copy.iterdir()) - set(before):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @contextmanager

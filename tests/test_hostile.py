@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sem_bench.cli import main
+from sem_bench.errors import MOST
 from tests.helpers.commands import fragile
 from tests.helpers.fuzz import SCALARS, VALUES, changed, places
-from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, method_card, write
+from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, method_card, replace_text, write
 
 CASES = 20_000 if os.environ.get("SEM_BENCH_FAULTS") else 500
 Json = dict[str, Any]
@@ -123,3 +124,26 @@ def test_files_and_options_of_any_content(user: Path, monkeypatch: pytest.Monkey
 
     each()
     assert refused > CASES / 3 and sorted(user.parent.rglob("*")) == before
+
+
+FLOODS = {
+    "seeds": ("seeds: [0]", f"seeds: {list(range(120_000))}", "with 120,000 seeds are more than 50,000 jobs"),
+    "keys": (
+        "seeds: [0]",
+        "seeds: [0]\n" + "".join(f"k{i}: 1\n" for i in range(60_000)),
+        "suite.yaml:1: and 59,901 mistakes more\n",
+    ),
+    "methods": (
+        "[simclr]",
+        f"[{', '.join(f'm{i}' for i in range(20_000))}]",
+        "suite.yaml:4: names from here on are not looked at\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLOODS)
+def test_floods_are_answered_in_seconds(name: str, folder: Path) -> None:
+    old, new, expected = FLOODS[name]
+    replace_text(folder / "suite.yaml", old, new)
+    said = answer("plan", "suite.yaml")
+    assert expected in said and said.count("\n") in (1, MOST)

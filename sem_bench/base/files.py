@@ -44,6 +44,17 @@ def no_file(path: Path, status: os.stat_result | None = None) -> str:
     return ""
 
 
+def no_folder(path: Path) -> str:
+    """Why there is no folder, nor can be one: a file stands there or on the way. "" where nothing is in the way."""
+    for part in (path, *path.parents):
+        with suppress(OSError):  # what cannot be looked at, who writes there says
+            if part.is_dir():
+                break
+            if part.exists():
+                return f"{'this' if part == path else part} is a file, not a folder"
+    return ""
+
+
 def barred(path: Path) -> str:
     """Why a file or folder that is there may not be read; "" where it may, or is not there."""
     with suppress(ValueError):

@@ -2,6 +2,7 @@
 interrupted, 143 by SIGTERM.
 """
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import NoReturn
 
 from sem_bench.base import interrupts, leaving
 from sem_bench.cli.parser import parser
-from sem_bench.errors import MOST, UserError
+from sem_bench.errors import MOST, UserError, printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,6 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(options, "command"):
         every.print_help(sys.stderr)
         return 2
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # for a terminal without "—", and paths that are no UTF-8
     try:
         return int(import_module(f"sem_bench.cli.{options.command}").command(options))
     except UserError as error:
@@ -32,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):  # the reader went away, as in `... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        print(f"{error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
+        said = f"{error.filename or 'input or output'}: {error.strerror or error}"
+        print(printable(said), file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
         print("interrupted; all that is done is kept", file=sys.stderr)  # noqa: T201

@@ -10,10 +10,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sem_bench.base.files import no_folder
 from sem_bench.config.cards import shipped
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data, ShiftedData
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, printable
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.plan import Plan, read_plan
 from sem_bench.training.job import PretrainJob
@@ -38,6 +39,8 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
             lines.append(f"{package:12} NOT INSTALLED")
             healthy = False
     lines += _devices()
+    if why := no_folder(results):
+        raise UserError(f"--results {results}: {why}")
     existing = next(path for path in (results.resolve(), *results.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     lines.append(f"disk         {free:.1f} GB free at {existing}" + (" - LITTLE" if free < ENOUGH_GB else ""))
@@ -68,7 +71,7 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
             line, well = _data(described, place)
             lines.append(f"data         {name}: {line}")
             healthy = healthy and well
-    return "\n".join(lines), healthy
+    return "\n".join(map(printable, lines)), healthy
 
 
 def _devices() -> list[str]:

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--only",
         metavar="TEXT",
+        type=_text,
         nargs="+",
         action="extend",
         help="only jobs whose name contains a TEXT, with their inputs",
@@ -64,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--suite", metavar="SUITE", type=_path, help="the suite to start from (default: the sweep's)")
     sweep.add_argument("--trials", metavar="N", type=_count, help="finished trials of each method in all")
     sweep.add_argument("--methods", metavar="M", nargs="+", action="extend", help="of the suite (default: the sweep's)")
-    sweep.add_argument("--storage", metavar="URL", help="a database for the trials (default: a file in the results)")
+    sweep.add_argument(
+        "--storage", metavar="URL", type=_url, help="a database for the trials (default: a file in the results)"
+    )
     sweep.add_argument(
         "--timeout", metavar="SECONDS", type=_positive, help="begin no trial after so long; one that runs is finished"
     )
@@ -226,6 +229,18 @@ def _path(text: str) -> Path:
     if "\0" in text:
         raise argparse.ArgumentTypeError(f"no path holds a NUL byte, found {text!r}")
     return Path(text)
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text, which every name contains")
+    return text
+
+
+def _url(text: str) -> str:
+    if not text.isprintable():
+        raise argparse.ArgumentTypeError(f"no URL holds such characters, found {text!a}")
+    return text
 
 
 def _positive(text: str) -> float:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from tabulate import tabulate
 
 from sem_bench.base import machine
+from sem_bench.errors import printable
 from sem_bench.report.row import BASELINE
 from sem_bench.report.sight import sight, spreads_in
 from sem_bench.runs.crew import Asked, check_devices, foreseen
@@ -62,8 +63,8 @@ def as_text(plan: Plan, store: Store, asked: Asked, *, every: bool = False) -> s
         text += f"\n{_sweep(sweep, store)}"
     lacks = lacking([look.job for look in looks if look.state == "no data"])
     absent = dict.fromkeys(line for lines in lacks.values() for line in lines)
-    said = [text, *(f"no data: {line}" for line in absent)]
-    said += [f"void: {line}" for line in void([look.job for look in looks if look.state != "done"], store)]
+    said = [text, *(printable(f"no data: {line}") for line in absent)]
+    said += [printable(f"void: {line}") for line in void([look.job for look in looks if look.state != "done"], store)]
     return "\n".join(said + ["--all prints every job"] * page)
 
 

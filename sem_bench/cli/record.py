@@ -4,8 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from sem_bench.base.files import write_atomic
-from sem_bench.errors import UserError
+from sem_bench.base.files import no_folder, write_atomic
+from sem_bench.errors import UserError, printable
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report.file_models import Listed
 from sem_bench.report.job_folder import KEPT, JobFolders
@@ -21,6 +21,8 @@ def record(results: Path, folder: Path, *, suite: str | None) -> int:
     own, into = results.resolve(), folder.resolve()
     if own == into or own in into.parents or into in own.parents:
         raise UserError(f"{folder}: lies in the results, or they in it; a record has a folder of its own")
+    if why := no_folder(folder):
+        raise UserError(f"{folder}: {why}")
     (manifest,) = manifests(results, suite=suite, all_suites=False, known=builtin(), say=_say)
     path = results / "suites" / f"{manifest.name}.json"
     sweeps = {name: load(results / "sweeps" / f"{name}.json") for name in manifest.sweeps}
@@ -54,5 +56,6 @@ def _say(line: str) -> None:
 def command(options: argparse.Namespace) -> int:
     """Print it."""
     count = record(options.results, options.folder, suite=options.suite)
-    print(f"{options.folder}: the results of {count} jobs; `table {options.folder}` prints them")  # noqa: T201
+    into = printable(str(options.folder))
+    print(f"{into}: the results of {count} jobs; `table {into}` prints them")  # noqa: T201
     return 0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from sem_bench.base import interrupts
 from sem_bench.cli.table import print_tables
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, printable
 from sem_bench.runs.crew import Asked, Crew, busy, hire
 from sem_bench.runs.drivers import registered
 from sem_bench.runs.job import Job
@@ -134,5 +134,5 @@ def say_failed(failed: Sequence[tuple[Job, str]], store: Store) -> int:
     """Name the jobs without success; returns the exit code."""
     for job, status in failed:
         where = f", see {store.error_file(job)}" if status == "failed" else " by a failed input"
-        print(f"  {job.kind}/{job.slug}: {status}{where}", file=sys.stderr)  # noqa: T201
+        print(printable(f"  {job.kind}/{job.slug}: {status}{where}"), file=sys.stderr)  # noqa: T201
     return 1 if failed else 0

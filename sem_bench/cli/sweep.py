@@ -6,6 +6,7 @@ import sys
 from sem_bench.base import interrupts
 from sem_bench.cli.run import say_failed, swept
 from sem_bench.cli.table import print_tables
+from sem_bench.errors import printable
 from sem_bench.runs.store import Store, check_writable
 from sem_bench.sweep import export, subjects
 
@@ -22,14 +23,18 @@ def command(options: argparse.Namespace) -> int:
     store.sweep_up([], alone=False)
     failed = swept(sweep, store, options, storage=options.storage, timeout=options.timeout, alone=True)
     drawn = print_tables(sweep.name, store, sweep.plan.evaluations)
-    print(f"{store.root / 'tables' / sweep.name}: the table in other formats, and figures", file=sys.stderr)  # noqa: T201
+    _say(f"{store.root / 'tables' / sweep.name}: the table in other formats, and figures")
     if failed:
-        print(f"{len(failed)} jobs failed:", file=sys.stderr)  # noqa: T201
+        _say(f"{len(failed)} jobs failed:")
     code = max(drawn, say_failed(failed, store))
     if options.export is None:
         return code
     if export.export(options.export, sweep, store.root / "sweeps" / f"{sweep.name}.json"):
-        print(f"{options.export}: a suite with the chosen values", file=sys.stderr)  # noqa: T201
+        _say(f"{options.export}: a suite with the chosen values")
         return code
-    print("--export: the best is not confirmed yet", file=sys.stderr)  # noqa: T201
+    _say("--export: the best is not confirmed yet")
     return 1
+
+
+def _say(line: str) -> None:
+    print(printable(line), file=sys.stderr)  # noqa: T201

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sem_bench import analysis
 from sem_bench.analysis import Found
+from sem_bench.base.files import no_folder
 from sem_bench.config.cards import Library
 from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
@@ -26,6 +27,8 @@ if TYPE_CHECKING:  # `table` runs nothing, and starts faster without it
 
 def command(options: argparse.Namespace) -> int:
     """Print or write tables; returns the exit code."""
+    if options.out and (why := no_folder(options.out)):
+        raise UserError(f"--out {options.out}: {why}")
     found = analysis.read(options.results, suite=options.suite, all_suites=options.all)
     if options.summary:
         return _summarised(found, options)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from sem_bench.base.digest import digest
-from sem_bench.base.files import barred, files_below, left_behind, read_json
+from sem_bench.base.files import barred, files_below, left_behind, no_folder, read_json
 from sem_bench.base.limits import Limits
 from sem_bench.base.locks import Lock
 from sem_bench.base.seals import DamagedError, holds, open_sealed
@@ -50,7 +50,7 @@ class Verifier:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            raise UserError(f"{root}: " + ("this is a file, not a folder" if root.exists() else "no such folder"))
+            raise UserError(f"{root}: {no_folder(root) or 'no such folder'}")
         self.root = root
         self.kinds = sorted(
             path.name for path in root.iterdir() if path.is_dir() and path.name not in NO_JOBS and path.name[0] != "."

@@ -177,13 +177,14 @@ def load_code(path: Path) -> ModuleType:
 
     What it changes of the process is put back at once: a second job would not run it again.
     """
-    name = f"sem_bench_cards.{path.parent.name}.{path.stem}_{digest([str(path.resolve()), path.read_text()])[:12]}"
+    text = importlib.util.decode_source(path.read_bytes())
+    name = f"sem_bench_cards.{path.parent.name}.{path.stem}_{digest([str(path.resolve()), text])[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # dataclasses and pickling look the module up here
-        if re.search(r"^(import|from) torch", path.read_text(), re.MULTILINE):
+        if re.search(r"^(import|from) torch", text, re.MULTILINE):
             import torch  # noqa: F401 - so that its state of before is known
         try:
             with process_state.kept():

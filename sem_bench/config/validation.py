@@ -65,7 +65,7 @@ def validate(model: type[M], document: Document) -> M:
         return model.model_validate(document.data)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        found, left = found[:MOST], len(found) - MOST  # of thousands, each would take its time
+        found, left = found[: MOST - 1], len(found) - MOST + 1  # of thousands, each would take its time
         misspelt = {(d["loc"][:-1], _nearest(d["loc"][-1], _keys(model, d["loc"][:-1]))) for d in found if _is_extra(d)}
         said = [d for d in found if d["type"] != "missing" or (d["loc"][:-1], d["loc"][-1]) not in misspelt]
         more = [f"{document.place(())}: and {left:,} mistakes more"] if left > 0 else []

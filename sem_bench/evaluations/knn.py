@@ -64,6 +64,7 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
 
         found = features.load(job.data, workspace)
         (voters, labels), (queries, truth) = _sides(found, job.holdout)
+        notes = [f"all {len(labels)} training images vote: k is {job.k:,}"] if job.k > len(labels) else []
         rows = []
         for representation in found.representations(job.tau):
             predicted = predict(
@@ -83,7 +84,7 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
                     "representation": representation.name,
                     "tau_d": representation.tau_d,
                     "value": 100 * float((predicted.cpu() == truth).double().mean()),
-                    "notes": [],
+                    "notes": notes,
                 }
             )
         return {"rows": rows, "k": min(job.k, len(labels)), "temperature": job.temperature}

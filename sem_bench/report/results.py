@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 from pydantic import ValidationError
 
 from sem_bench.base.digest import canonical_json
-from sem_bench.base.files import barred, read_json
+from sem_bench.base.files import barred, no_folder, read_json
 from sem_bench.base.seals import holds
 from sem_bench.config.validation import did_you_mean
 from sem_bench.errors import UserError
@@ -99,7 +99,8 @@ def manifests(
     a damaged one is passed over; `say` hears of it.
     """
     if not results.is_dir():
-        raise UserError(f"{results}: no such folder; `run SUITE --results {results}` makes it")
+        why = no_folder(results) or f"no such folder; `run SUITE --results {results}` makes it"
+        raise UserError(f"{results}: {why}")
     paths = {path.stem: path for path in sorted((results / "suites").glob("*.json"))}
     if not paths:
         raise UserError(f"{results}: no suite was run here yet; `run SUITE --results {results}` runs one")

@@ -105,11 +105,11 @@ def _unknown_names(document: Document, library: Library, named: Named) -> list[s
     problems: list[str] = []
     for location, kind, names in named:
         for i, name in enumerate(names if isinstance(names, list) else [names]):
-            if len(problems) > MOST:
-                return problems
             if not isinstance(name, str):
                 continue
             here = (*location, i) if isinstance(names, list) else location
+            if len(problems) == MOST - 1:
+                return [*problems, at(document, here, "names from here on are not looked at")]
             try:
                 LOAD[kind](library, name)
             except KeyError:

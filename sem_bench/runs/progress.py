@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TextIO
 
+from sem_bench.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -172,7 +174,7 @@ class Reporter:
     def message(self, text: str) -> None:
         """A line of text between the others."""
         with contextlib.suppress(OSError):  # a reader that has gone away must not stop the run
-            self.stream.write(text + "\n")
+            self.stream.write(printable(text) + "\n")
             self.stream.flush()
 
     def seconds_left(self) -> float | None:
@@ -255,7 +257,7 @@ class _Live(Reporter):
 
     def message(self, text: str) -> None:
         """A line of text above the tree."""
-        self.console.print(text)
+        self.console.print(printable(text))
 
     def _show_start(self, job: _Job) -> None:
         self.by_kind.setdefault(job.kind, Counter())

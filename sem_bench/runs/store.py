@@ -17,7 +17,16 @@ from typing import Any, Literal, Protocol
 
 from sem_bench.base import locks, machine
 from sem_bench.base.digest import digest
-from sem_bench.base.files import JsonFiles, files_below, left_behind, lines_digest, read_json, write_atomic, write_json
+from sem_bench.base.files import (
+    JsonFiles,
+    files_below,
+    left_behind,
+    lines_digest,
+    no_folder,
+    read_json,
+    write_atomic,
+    write_json,
+)
 from sem_bench.base.locks import Lock
 from sem_bench.base.seals import holds, with_sum
 from sem_bench.config.fields import Model, SplitName, resolved
@@ -69,8 +78,8 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        if root.exists() and not root.is_dir():
-            raise UserError(f"--results {root}: this is a file, not a folder")
+        if why := no_folder(root):
+            raise UserError(f"--results {root}: {why}")
         self.root = root
         self.folders = JobFolders(root, whole=True)
         self.files = JsonFiles()

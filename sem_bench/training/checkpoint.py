@@ -74,7 +74,8 @@ class TrainingState:
             batches = late.read()
             loss = math.fsum(batches) / len(batches)
             if not math.isfinite(loss):
-                raise FloatingPointError(f"the loss is {loss} in {where}")
+                before = f"; it was {self.losses[-1]:.3g} in the step before" if self.losses else ""
+                raise FloatingPointError(f"the loss is {loss} in {where}{before}")
             self.losses.append(loss)
             self.coming.popleft()
 

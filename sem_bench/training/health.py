@@ -45,8 +45,11 @@ def watched(train: Split, constants: Normalisation, device: torch.device) -> Ten
 def measure(encoder: Encoder, images: Tensor) -> Health:
     """The health of an encoder on normalised images (N, 3, S, S); each of its parts is left in the mode it was in.
 
-    Raises FloatingPointError where h is not finite.
+    Raises FloatingPointError where h or a weight is not finite.
     """
+    for name, value in encoder.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise FloatingPointError(f"{name} is not finite")
     with evaluating(encoder):
         h = backbone_outputs(encoder, images)
         entropy = None

@@ -135,7 +135,9 @@ def _train(
             state.seconds = time.perf_counter() - began
             loss = f", loss {state.losses[-1]:.4g}" if state.losses else ""
             if rest == 0:
-                health = measure(state.method.encoder, sample[0])
+                health = _health(
+                    state.method.encoder, sample[0], f"epoch {epoch - 1}, step {state.step - 1} of {total}"
+                )
                 _end_epoch(state, epoch, training, steps_per_epoch, health)
         if world.rank() > 0:
             continue  # the first process keeps and tells
@@ -147,6 +149,14 @@ def _train(
         if state.step < total:
             saver(state)
         workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}{loss}")
+
+
+def _health(encoder: Encoder, images: Tensor, where: str) -> Health:
+    """After a step. Raises FloatingPointError where it has left what is not finite."""
+    try:
+        return measure(encoder, images)
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{error} after {where}: was its gradient infinite?") from None
 
 
 def _hopeless(

@@ -344,3 +344,14 @@ def test_names_that_are_too_long(folder: Path, capsys: pytest.CaptureFixture[str
     for arguments in (["run", long], ["plan", "suite.yaml", "--results", long], ["table", long], ["doctor", long]):
         assert main(arguments) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_only_of_nothing_is_a_mistake(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "suite.yaml", "--only", ""])
+    assert ended.value.code == 2 and "an empty text, which every name contains" in capsys.readouterr().err
+
+
+def test_more_neighbours_than_images_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--only", "knn/simclr-none", "--set", "evaluate.knn.k=1000"]) == 0
+    assert "all 200 training images vote: k is 1,000" in capsys.readouterr().out

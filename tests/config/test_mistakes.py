@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sem_bench.cli import main
+from sem_bench.config.cards import load_code
 from tests.helpers.commands import problems
 from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, write
 
@@ -217,6 +218,14 @@ def test_mistakes_in_code_beside_a_card(folder: Path, capsys: pytest.CaptureFixt
     assert problems(capsys, "suite.yaml")[0].startswith("datasets/toy.py:1: not valid Python")
     (folder / "datasets/toy.py").unlink()
     assert problems(capsys, "suite.yaml") == ["datasets/toy.yaml:1: the code datasets/toy.py is missing"]
+
+
+def test_code_in_another_encoding(folder: Path) -> None:
+    path = folder / "datasets/toy.py"
+    path.write_bytes(b"# coding: latin-1\n# caf\xe9\n" + path.read_bytes())
+    assert main(["plan", "suite.yaml"]) == 0
+    _, labels = load_code(path).load("train", count=8, image_size=4)
+    assert len(labels) == 8
 
 
 METHOD_PY = """

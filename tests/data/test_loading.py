@@ -285,6 +285,11 @@ def _empty(path: Path) -> None:
         file.unlink()
 
 
+def _links(path: Path) -> None:
+    for number in (1, 2):  # with two each level has twice as many folders as the one above
+        (path / f"loop{number}").symlink_to("..")
+
+
 FOLDER_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "truncated": (
         lambda top: _cut(top / "test/blue/03.jpg"),
@@ -319,6 +324,18 @@ FOLDER_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda top: (top / "test").rename(top / "tset"),
         "data/photos/test: no such folder; datasets/pho",
     ),
+    "a huge image": (
+        lambda top: Image.new("1", (14_000, 13_000)).save(top / "train/red/05.jpg", "PNG"),
+        "data/photos/train/red/05.jpg: 14000 x 13000 pixels, more than 178,956,970",
+    ),
+    "links that lead round": (
+        lambda top: _links(top / "train/red"),
+        "data/photos/train/red/loop",
+    ),
+    "a pipe": (
+        lambda top: os.mkfifo(top / "train/red/x.jpg"),
+        "data/photos/train/red/x.jpg: no file, but a pipe or device",
+    ),
     "a link to nothing": (
         lambda top: (top / "train/red/zz.jpg").symlink_to("nowhere.jpg"),
         "data/photos/train/red/zz.jpg: a link to nothing",
@@ -330,7 +347,7 @@ FOLDER_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_a_damaged_folder(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     damage, expected = FOLDER_DAMAGE[name]
     damage(photos(here, ending="jpg"))
-    line = failure if name in ("truncated", "no image", "empty file") else one_line
+    line = failure if name in ("truncated", "no image", "empty file", "a huge image") else one_line
     assert line(capsys).startswith(expected)
     assert main(["doctor", "suite.yaml"]) == 2
     assert expected in capsys.readouterr().out

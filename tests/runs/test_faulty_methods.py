@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sem_bench.cli import main
 from tests.helpers.commands import ended, fragile, process
 from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, method_card, write
 
@@ -41,6 +42,19 @@ FAILING = {  # lines of its loss -> what is said of the job
     "cpu": ("torch.empty(10**13)", SHORT),
     "gpu": ('raise torch.OutOfMemoryError("CUDA out of memory.")', SHORT),
     "python": ("bytearray(10**16)", SHORT),
+}
+INFINITE = "return (first.sum() - first.sum().detach()).sqrt()"  # its gradient; the loss is 0
+COUNTS = 'self.step = getattr(self, "step", 0) + 1\n'
+GROWING = {  # likewise, of the steps 0 and 1
+    "explodes": (
+        "return ((first - second) ** 2).mean() * 1e30",
+        "FloatingPointError: the loss is nan in epoch 0, step 1 of 2; it was ",
+    ),
+    "infinite": (INFINITE, "FloatingPointError: the loss is nan in epoch 0, step 1 of 2; it was 0 in the step before"),
+    "last": (
+        f"{COUNTS}if self.step == 2:\n    {INFINITE}",
+        "is not finite after epoch 0, step 1 of 2: was its gradient",
+    ),
 }
 LEAVING = {  # what does no harm to the job
     "prints": 'print("of mine\\n" * 1000)',
@@ -81,6 +95,20 @@ def test_each_is_said_in_a_line_and_the_others_go_on(folder: Path) -> None:
     assert f"{done} done, 0 reused, {len(FAILING)} failed, {len(FAILING)} blocked" in errors
     written = max(path.stat().st_mtime for path in Path("results/tables").rglob("*"))
     assert end - written < 5, "threads and processes that are left keep the program from its end"
+
+
+def test_a_gradient_that_overflows_is_said_with_its_step(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, (loss, _) in GROWING.items():
+        own_method(folder, name, loss)
+    suite = ALONE.replace("[simclr]", f"[{', '.join([*GROWING, 'simclr'])}]").replace(
+        "batch_size: 50", "batch_size: 25"
+    )
+    write(folder, "suite.yaml", suite)
+    assert main(["run", "suite.yaml"]) == 1
+    output, errors = capsys.readouterr()
+    failed = {_failed(line): line for line in errors.splitlines()}
+    assert not {name: failed.get(name) for name, (_, text) in GROWING.items() if text not in failed.get(name, "")}
+    assert f"2 done, 0 reused, {len(GROWING)} failed, {len(GROWING)} blocked" in errors and "nan" not in output
 
 
 def test_a_job_without_progress_is_named(folder: Path) -> None:

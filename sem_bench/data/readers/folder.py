@@ -20,6 +20,8 @@ from sem_bench.data.sources.folder import FolderSource
 from sem_bench.data.threads import reading
 from sem_bench.errors import UserError
 
+PIXELS = 2 * 89_478_485  # of an image; Pillow refuses more, too, and from half of that on warns on standard error
+Image.MAX_IMAGE_PIXELS = None
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif")
 
 
@@ -122,6 +124,8 @@ def read_image(path: Path) -> Image.Image:
     """An image file in RGB. Raises UserError where it is absent, no image, or damaged."""
     try:
         with reading(path), Image.open(path) as image:
+            if image.width * image.height > PIXELS:
+                raise UserError(f"{shown(path)}: {image.width} x {image.height} pixels, more than {PIXELS:,}")
             if image.mode.startswith(("I", "F")):
                 raise UserError(f"{shown(path)}: more than 8 bits a channel (mode {image.mode}); convert it first")
             if image.mode == "P" and "transparency" in image.info:
@@ -131,5 +135,5 @@ def read_image(path: Path) -> Image.Image:
         raise UserError(f"{shown(path)}: not an image") from None
     except PermissionError:
         raise UserError(f"{shown(path)}: may not be read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise UserError(f"{shown(path)}: damaged image ({said(error)})") from None
