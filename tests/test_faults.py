@@ -30,10 +30,12 @@ from sem_bench.base.files import write_atomic, write_json
 from sem_bench.base.seals import sealed, with_sum
 from sem_bench.cli import main
 from sem_bench.errors import printable
+from sem_bench.runs import deaths
+from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
 from tests.helpers.commands import ended
 from tests.helpers.fuzz import VALUES, changed, places
-from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, overlap, write
+from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, overlap, replace_text, write
 
 MICRO = SUITE.replace("[1.0, 0.05]", "[1.0]").replace("  knn: {k: 5}\n", "  knn: {k: 5}\n  relevance: {top_k: [1]}\n")
 JOBS = 8  # two pretrainings, probes, votes, relevances
@@ -207,6 +209,17 @@ def test_damage_that_is_met_in_a_job(copy: Path, fault: str, capsys: pytest.Capt
     assert main(["run", "suite.yaml"]) == 0
     assert figures() == expected
     assert len(list(Path("results/set-aside").glob("*.why.txt"))) == count
+
+
+def test_a_log_that_an_evaluation_reads(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its numbers are shown in a figure."""
+    replace_text(of("pretrain", "sem") / "log.csv", "\n1,", "\n9,")
+    entropy = ["run", "suite.yaml", "--set", "evaluate.entropy={}"]
+    assert main(entropy) == 1
+    assert "log.csv: not what was written (SHA-256); pretrain/" in capsys.readouterr().err
+    assert main(entropy) == 0
+    (result,) = (json.loads(path.read_text()) for path in Path("results/entropy").glob("*/result.json"))
+    assert [epoch for epoch, _ in result["metrics"]["rows"][0]["course"]] == [1.0, 2.0]
 
 
 def test_a_cached_feature(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -507,10 +520,11 @@ def test_texts_of_strangers_obey_no_terminal_and_no_spreadsheet(copy: Path, caps
         assert one != "csv" or not any(cell.startswith("=") for line in csv.reader(io.StringIO(text)) for cell in line)
 
 
-FUZZED = 3000 if os.environ.get("SEM_BENCH_FAULTS") else 80
+FUZZED, NOTES = (3000, 600) if os.environ.get("SEM_BENCH_FAULTS") else (80, 15)
 LOOKS = (  # each reads other files of the folder
     *(["table", "results", "--all", "--format", one] for one in ("github", "latex", "csv", "html", "json")),
     ["report", "results"],
+    ["table", "results", "--summary", "--format", "json"],
     ["plan", "suite.yaml"],
     ["plan", "suite.yaml", "--format", "json"],
     ["record", "results", "kept"],
@@ -592,6 +606,68 @@ def test_any_value_in_any_place(swept: Path, capsys: pytest.CaptureFixture[str])
     each()
     assert sum(tried.values()) >= FUZZED and len(tried) > 1
     assert outside() == before
+
+
+STATE = {"state": "interrupted", "pid": 1, "boot": "host 7", "at": "2026-11-27T21:45:09+00:00"}
+DEATHS = {"deaths": ["it died"], "epochs": 1}
+
+
+def test_any_value_in_the_notes_beside_a_job(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of state.json, deaths.json and config.json, and of what a run notes of itself and of its figures.
+
+    All commands go on; a run ends with the right numbers, or without one.
+    """
+    expected, whole = figures(), copy.with_name("whole")
+    shutil.rmtree(of("knn"))
+    of_runs = Path("results/suites/.runs/tiny") / f"{'0' * 32}.json"
+    for path, content in ((of_runs, {"suite": "x", "since": 7}), (of("knn", "sem") / "deaths.json", DEATHS)):
+        write_json(path, content)
+    files = [*Path("results").glob("*/*/config.json"), *Path("results").glob("*/*/state.json"), of_runs]
+    files += [*Path("results").glob("*/*/deaths.json"), *Path("results/tables/tiny").glob(".figures")]
+    assert len({path.name for path in files}) == 5
+    texts = {path: path.read_text() for path in files}
+    shutil.copytree("results", whole)
+    job = next(job for job in read_plan(Path("suite.yaml")).jobs if job.kind == "knn")
+    place = Store(Path("results")).folder(job)
+    tried = Counter[str]()
+
+    @settings(max_examples=NOTES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def each(data: st.DataObject) -> None:
+        path = data.draw(st.sampled_from(files))
+        path.write_bytes(fuzzed(data, texts[path]).encode("utf-8", "surrogatepass"))
+        command = data.draw(st.sampled_from([*LOOKS, ["run", "suite.yaml"]]))
+        code = main(command)
+        said = capsys.readouterr()
+        assert code in (0, 1, 2) and "Traceback" not in said.err, (path, command)
+        assert (said.out + said.err).replace("\n", "").isprintable(), (path, command)
+        found = figures()
+        assert all(expected[name] == metrics for name, metrics in found.items())
+        assert command[0] != "run" or code or len(found) == JOBS
+        shutil.rmtree("kept", ignore_errors=True)
+        shutil.rmtree("results")
+        shutil.copytree(whole, "results")
+        tried[path.name] += 1
+
+    @settings(max_examples=3 * NOTES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def counted(data: st.DataObject) -> None:
+        """What the notes decide, without the seconds of a worker."""
+        for name, content in (("state.json", STATE), ("deaths.json", DEATHS)):
+            write(place, name, "")
+            text = fuzzed(data, json.dumps(content))
+            (place / name).write_bytes(text.encode("utf-8", "surrogatepass"))
+        store = Store(Path("results"))
+        store.suspect(job)
+        store.count_unseen_death(job)
+        assert store.given_up(job) == deaths.verdict(place)
+        deaths.note(place, "again")
+        assert 0 < len(deaths.said_by(place)) <= deaths.LIVES and deaths.said_by(place)[-1] == "again"
+        shutil.rmtree(place)
+
+    each()
+    counted()
+    assert len(tried) > 2
 
 
 def test_one_damaged_manifest_and_clocks(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from sem_bench.report.figures.panels import (
     panels_of,
     rows_of,
 )
+from sem_bench.report.job_folder import read
 from sem_bench.report.layout import Metric, Table
 from sem_bench.report.row import Row
 
@@ -103,7 +104,7 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
             "dead_simplices": measured.dead,
         }
         rows = [shared | {"metric": metric, "value": value} for metric, value in values.items()]
-        rows[0] |= {"histogram": measured.histogram, "course": course(workspace.inputs["pretrain"] / "log.csv")}
+        rows[0] |= {"histogram": measured.histogram, "course": course(workspace.inputs["pretrain"])}
         return {"rows": rows, "images": measured.images}
 
     def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
@@ -140,7 +141,9 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
         yield "", figure
 
 
-def course(log: Path) -> list[list[float]]:
-    """[epoch, H / log V] of each epoch, on the sample that pretraining watches."""
-    rows = list(csv.DictReader(log.read_text().splitlines())) if log.exists() else []
+def course(pretrained: Path) -> list[list[float]]:
+    """[epoch, H / log V] of each epoch, on the sample that pretraining watches. Raises DamagedError."""
+    if not (pretrained / "log.csv").exists():  # of an embedding that was put on a finished encoder
+        return []
+    rows = read(pretrained, "log.csv", lambda file: list(csv.DictReader(file.read().decode().splitlines())))
     return [[float(row["epoch"]), float(row["simplex_entropy"])] for row in rows if row["simplex_entropy"]]

@@ -22,7 +22,7 @@ def said_by(folder: Path) -> list[str]:
     """What is known of each death."""
     content = read_json(folder / FILE)
     found = content.get("deaths") if isinstance(content, dict) else None
-    return [str(one) for one in found] if isinstance(found, list) else []
+    return [str(one) for one in found[:LIVES]] if isinstance(found, list) else []
 
 
 def died_unseen(folder: Path) -> bool:
@@ -39,7 +39,8 @@ def _before_this_boot(state: dict[str, Any]) -> bool:
 def note(folder: Path, why: str) -> None:
     """One more death. Those count since the training last got further."""
     known, epochs = read_json(folder / FILE), _epochs(folder)
-    further = isinstance(known, dict) and epochs > known.get("epochs", epochs)
+    before = known.get("epochs") if isinstance(known, dict) else None
+    further = isinstance(before, int | float) and epochs > before
     deaths = [*([] if further else said_by(folder)), why][-LIVES:]
     write_json(folder / FILE, {"deaths": deaths, "epochs": epochs})
 

@@ -72,7 +72,8 @@ def _alive(folder: Path, now: float, own: str) -> Iterator[_Other]:
             life.release()
             said.unlink(missing_ok=True)
         elif isinstance(content, dict) and now - _touched(life.path, now) < LEASE:
-            yield _Other(content.get("suite", ""), content.get("since"), life.holder)
+            since = content.get("since")
+            yield _Other(content.get("suite", ""), since if isinstance(since, int) else None, life.holder)
 
 
 def _touched(path: Path, now: float) -> float:
