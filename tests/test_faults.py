@@ -696,6 +696,24 @@ def test_one_damaged_manifest_and_clocks(copy: Path, capsys: pytest.CaptureFixtu
     )
 
 
+def test_a_clock_that_went_back(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All files are dated in the future. Durations are told by another clock; who says otherwise is not believed."""
+    expected, ahead = figures(), datetime.now(UTC).timestamp() + 9e5
+    for path in Path("results").rglob("*"):
+        os.utime(path, (ahead, ahead))
+    for rerun, said in (("missing", "0 done, 8 reused"), ("all", "8 done, 0 reused"), ("missing", "0 done, 8 reused")):
+        assert main(["run", "suite.yaml", "--rerun", rerun]) == 0
+        assert said in capsys.readouterr().err
+    assert figures() == expected and main(["verify", "results"]) == 0
+    path = of("knn") / "result.json"
+    edit(path, -500.0, "provenance", "seconds")
+    write_json(path, with_sum(json.loads(path.read_text())))
+    capsys.readouterr()
+    assert main(["plan", "suite.yaml", "--set", "seeds=[0,1]"]) == 0
+    said = capsys.readouterr().out
+    assert "void: " in said and not re.search(r"-\d+(\.\d)? (s|min|h)\b", said)
+
+
 def test_what_dead_processes_left_is_swept(copy: Path) -> None:
     """Their temporary files and begun replacements; never those of a living one, here or on another host."""
     code = "from pathlib import Path; from sem_bench.base.files import write_atomic; import os, signal\n"

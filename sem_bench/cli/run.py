@@ -51,6 +51,8 @@ def _execute(
     plan: Plan, jobs: Sequence[Job], store: Store, options: argparse.Namespace, since: int | None
 ) -> list[tuple[Job, str]]:
     """Do what is to do; returns the jobs without success. Imports torch only when something is to do."""
+    if since is not None:
+        store.date_back(jobs, since)
     crew = hire(plan.unique(), store, asked_of(options))
     try:
         crew.executor.expect(sum(store.status(job) == "missing" for job in jobs))

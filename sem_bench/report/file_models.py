@@ -28,6 +28,7 @@ def plain(value: Any) -> Any:
 Text = dict[str, Any]  # of JSON
 Plain = Annotated[Text, AfterValidator(plain)]
 Number = Annotated[float, Field(ge=-1e99, le=1e99)]  # whose square is a number, too
+Seconds = Annotated[float, Field(ge=0, le=1e99)]
 Exact = Annotated[int | float, Field(ge=-1e99, le=1e99)]  # as it stands there: 1 is not made 1.0
 Part = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=240)]  # of a path, as suites make them
 Said = Annotated[str, AfterValidator(printable)]  # for a terminal
@@ -121,7 +122,7 @@ class Provenance(File):
     threads: int | None = None  # of each process
     devices: int | None = None  # None: one
     images: dict[str, str] | None = None  # "in memory" or "streamed", by split
-    seconds: Number | None = None
+    seconds: Seconds | None = None
     when: str | None = None
     data: dict[str, str] | None = None  # fingerprints, by split
     files: dict[FilePart, int] | None = None  # sizes, by name

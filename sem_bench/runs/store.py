@@ -149,6 +149,15 @@ class Store:
         path = self.folder(job) / "result.json"
         return _appeared(path) and self.usable(job) and path.stat().st_mtime_ns >= since
 
+    def date_back(self, jobs: Sequence[Stored], since: int) -> None:
+        """After a clock went back: what is dated in the future was not written since then (ns)."""
+        places = [place for job in jobs for place in (self.folder(job), self._place(job))]
+        paths = {place / name for place in places for name in ("result.json", "checkpoint.pt")}
+        dated = {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
+        present = _present(self.root)
+        for path in (path for path, when in dated.items() if when > present):
+            os.utime(path, ns=(since - 1, since - 1))
+
     def failed_at(self, job: Stored) -> int | None:
         """When it failed (ns); None where it did not, or was begun again since."""
         with contextlib.suppress(OSError):
@@ -423,12 +432,20 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _present(root: Path) -> int:
+    """The time (ns) by the clock that stamps the files of a folder. Raises OSError where none can be written."""
+    probe = root / f".writable.{uuid.uuid4().hex}"
+    probe.write_text("")
+    try:
+        return probe.stat().st_mtime_ns
+    finally:
+        probe.unlink()
+
+
 def check_writable(root: Path) -> None:
     """Raise UserError where results cannot be written."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        probe = root / f".writable.{uuid.uuid4().hex}"
-        probe.write_text("")
-        probe.unlink()
+        _present(root)
     except OSError as error:
         raise UserError(f"--results {root}: cannot write there ({error.strerror})") from None
