@@ -3,22 +3,28 @@
 python benchmarks/scaling.py cost [--device cuda]         # measures steps here, lays the real plans out over devices
 python benchmarks/scaling.py against RESULTS [--slots 2]  # what the simulator says of a run that was made
 python benchmarks/scaling.py overhead [--jobs 1000]       # jobs of no work, through the real schedule
+python benchmarks/scaling.py again [--jobs 1000]          # `run` where they are all done, and the share of checksums
 """
 
 # ruff: noqa: T201
 
 import argparse
+import cProfile
 import json
+import os
+import pstats
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import chdir
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from sem_bench.base.limits import FLOAT, Limits
+from sem_bench.cli import main as cli
 from sem_bench.evaluation import Evaluation
 from sem_bench.runs.estimate import as_tasks, work
 from sem_bench.runs.executors import Executor
@@ -232,12 +238,19 @@ evaluate: {nothing: {count: COUNT}}
 """
 
 
-def overhead(count: int, slots: int) -> None:
-    """Seconds that a job costs beside its own work: order, claim, folder, result, schedule, report."""
+@contextmanager
+def of_nothing(count: int) -> Iterator[None]:
+    """A folder with a suite of so many jobs of no work; the current folder meanwhile."""
     with tempfile.TemporaryDirectory() as name, chdir(name):
         Path("evaluations").mkdir()
         Path("evaluations/nothing.py").write_text(OWN)
         Path("suite.yaml").write_text(SUITE.replace("COUNT", str(count)))
+        yield
+
+
+def overhead(count: int, slots: int) -> None:
+    """Seconds that a job costs beside its own work: order, claim, folder, result, schedule, report."""
+    with of_nothing(count):
         began = time.perf_counter()
         jobs = read_plan(Path("suite.yaml")).unique()
         planned = time.perf_counter() - began
@@ -263,8 +276,31 @@ def overhead(count: int, slots: int) -> None:
         print(f"queue of 10,000 jobs on {count} slots: {(time.perf_counter() - began) / 10:.3f} ms a job")
 
 
+CHECKS = ("holds", "file_digest")  # of a result's own content; of the predictions beside it
+
+
+def again(count: int) -> None:
+    """Seconds of a `run` that finds all done, in a process that has run before, and the share of the checksums."""
+
+    def run() -> float:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            began = time.perf_counter()
+            assert cli(["run", "suite.yaml", "--jobs", "1"]) == 0
+            return time.perf_counter() - began
+
+    with of_nothing(count):
+        run()
+        took = sorted(run() for _ in range(3))
+        profile = cProfile.Profile()
+        profile.runcall(run)
+    found: Any = pstats.Stats(profile)
+    spent = {name: seconds for (_, _, name), (_, _, _, seconds, _) in found.stats.items() if name in CHECKS}
+    shares = ", ".join(f"{name} {spent.get(name, 0.0) / found.total_tt:.1%}" for name in CHECKS)
+    print(f"{count} finished jobs: {', '.join(f'{seconds:.2f}' for seconds in took)} s; of a profiled run: {shares}")
+
+
 def main() -> None:
-    """One of the three."""
+    """One of the four."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("cost").add_argument("--device", default="auto")
@@ -275,6 +311,7 @@ def main() -> None:
     many = commands.add_parser("overhead")
     many.add_argument("--jobs", type=int, default=1000)
     many.add_argument("--slots", type=int, default=2)
+    commands.add_parser("again").add_argument("--jobs", type=int, default=1000)
     options = parser.parse_args()
     match options.command:
         case "cost":
@@ -283,6 +320,8 @@ def main() -> None:
             against(options.results, options.slots, options.suite)
         case "overhead":
             overhead(options.jobs, options.slots)
+        case "again":
+            again(options.jobs)
 
 
 if __name__ == "__main__":

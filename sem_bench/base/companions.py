@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from sem_bench.base import interrupts, world
 from sem_bench.base.world import PeerError, Seat
-from sem_bench.errors import described
+from sem_bench.errors import described, plainly
 
 SPAWN = multiprocessing.get_context("spawn")
 PATIENCE = 1800.0  # seconds that a process waits for another, which may write a checkpoint meanwhile
@@ -205,7 +205,7 @@ def _accompany(
 def _tell_errors(pipe: Connection, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
     """Of the function's own; before this process leaves the world, which the others notice."""
     try:
-        function(*arguments)
+        plainly(function, *arguments)
     except PeerError:  # another's fault
         raise
     except BaseException as error:

@@ -31,7 +31,7 @@ def pass_on(error: BaseException) -> None:
     Code may raise KeyboardInterrupt of its own accord: who listens knows that no signal came.
     """
     listening = signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    if asked() or (isinstance(error, KeyboardInterrupt) and not listening):
+    if asked() or (issubclass(type(error), KeyboardInterrupt) and not listening):
         raise KeyboardInterrupt from error
 
 

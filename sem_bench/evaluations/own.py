@@ -14,7 +14,7 @@ from sem_bench.base.files import shown
 from sem_bench.config.cards import FOLDERS, load_code
 from sem_bench.config.fields import Model
 from sem_bench.config.validation import did_you_mean
-from sem_bench.errors import UserError, described
+from sem_bench.errors import UserError, described, plainly
 from sem_bench.evaluation import AnyEvaluation, Cost, Evaluation, Planned, Stage
 from sem_bench.report.layout import Table
 
@@ -30,7 +30,7 @@ def classes(module: ModuleType) -> list[type[AnyEvaluation]]:
 def of_file(path: Path) -> AnyEvaluation:
     """The evaluation of a user's file. Raises UserError where it is faulty."""
     try:
-        module = load_code(path)
+        module = plainly(load_code, path)
         found = classes(module)
         if len(found) != 1:
             raise UserError(f"expected one subclass of Evaluation, found {len(found)}")
@@ -83,7 +83,7 @@ def _guarded(hook: Callable[..., Any], path: Path, name: str, check: Callable[[A
     @functools.wraps(hook)
     def guarded(*arguments: Any) -> Any:
         try:
-            return check(hook(*arguments))
+            return check(plainly(hook, *arguments))
         except UserError:
             raise
         except BaseException as error:

@@ -25,7 +25,7 @@ from sem_bench.base.limits import Limits
 from sem_bench.base.seals import DamagedError, with_sum
 from sem_bench.data import loading
 from sem_bench.data.shared_images import share_in
-from sem_bench.errors import UserError, described
+from sem_bench.errors import UserError, described, plainly
 from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA, ResultFile, validated
 from sem_bench.report.job_folder import files_left
@@ -118,7 +118,7 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
                 ),
                 _one_process(),
             ):
-                metrics = order.stage.run(order.config, workspace)
+                metrics = plainly(order.stage.run, order.config, workspace)
             json.dumps(metrics, allow_nan=False)  # what cannot be written is this job's failure
             if isinstance(order.stage, Evaluation):
                 order.stage.check(metrics)

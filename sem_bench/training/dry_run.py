@@ -12,7 +12,7 @@ import torch
 from sem_bench.base import interrupts
 from sem_bench.base.device import placed
 from sem_bench.data.split import Split, reader
-from sem_bench.errors import described, one_line
+from sem_bench.errors import described, one_line, plainly
 from sem_bench.nets.build import build_backbone
 from sem_bench.nets.card import EmbeddingSettings
 from sem_bench.nets.encoder_parts import EncoderParts, built_in
@@ -77,7 +77,7 @@ def problems(
         return []
     job, parts = shortened(job, parts)
     try:
-        return _problems(job, code, noise(job.data.image_size), parts)
+        return plainly(_problems, job, code, noise(job.data.image_size), parts)
     except BaseException as error:
         interrupts.pass_on(error)
         return [f"it fails in its first steps: {described(error)}"]

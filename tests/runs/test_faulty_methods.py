@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from sem_bench.cli import main
+from sem_bench.errors import MUTE
 from tests.helpers.commands import ended, fragile, process
 from tests.helpers.toy import SUITE, TOY_PY, TOY_YAML, method_card, write
 
@@ -23,12 +24,20 @@ FAILING = {  # lines of its loss -> what is said of the job
     "own": ('raise type("Own", (BaseException,), {})("mine")', "Own: mine"),
     "mute": (
         'raise type("Mute", (Exception,), {"__str__": lambda self: 1 / 0})()',
-        "Mute: an error that cannot say what it is",
+        f"Mute: {MUTE}",
     ),
     "muter": (
         'raise type("Muter", (Exception,), {"__str__": lambda self: sys.exit(1)})()',
-        "Muter: an error that cannot say what it is",
+        f"Muter: {MUTE}",
     ),
+    **{
+        name: (f'raise type("Odd", ({base},), {{"{asked}": lambda *given: {answer}}})()', f"Odd: {MUTE}")
+        for name, base, asked, answer in (
+            ("hides", "Exception", "__getattribute__", "1 / 0"),
+            ("leaves", "BaseException", "__getattribute__", "sys.exit(7)"),
+            ("poses", "Exception", "__getattribute__", "given[0].__class__"),
+        )
+    },
     "bytes": ('raise FileNotFoundError("data/caf\\udce9.png")', "FileNotFoundError: data/caf"),
     "exits": ("sys.exit(3)", "SystemExit: 3"),
     "interrupts": ("raise KeyboardInterrupt", "KeyboardInterrupt: "),
@@ -182,9 +191,10 @@ def test_a_file_that_is_never_read_ends_the_wait(folder: Path) -> None:
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_worker_process_fails_alike(folder: Path, jobs: str) -> None:
     """What is said does not depend on where a job runs."""
-    for name in ("exits", "cpu"):
+    names = ("exits", "cpu", "hides")
+    for name in names:
         own_method(folder, name, FAILING[name][0])
-    write(folder, "suite.yaml", ALONE.replace("[simclr]", "[exits, cpu, simclr]"))
+    write(folder, "suite.yaml", ALONE.replace("[simclr]", f"[{', '.join(names)}, simclr]"))
     code, _, errors = ended(folder, "run", "suite.yaml", "--jobs", jobs)
-    assert code == 1 and all(FAILING[name][1] in errors for name in ("exits", "cpu"))
-    assert "2 done, 0 reused, 2 failed, 2 blocked" in errors
+    assert code == 1 and all(FAILING[name][1] in errors for name in names)
+    assert "2 done, 0 reused, 3 failed, 3 blocked" in errors and "Traceback" not in errors

@@ -241,6 +241,7 @@ def test_data_whose_code_raises_what_is_no_exception(folder: Path, capsys: pytes
     for line, said in (
         ('raise type("Own", (BaseException,), {})("no")', "Own: no"),
         ("raise KeyboardInterrupt", "Keyb"),
+        ('raise type("Own", (Exception,), {"__getattribute__": lambda *given: 1 / 0})()', "Own: an error that cannot"),
     ):
         other_data(folder, line)
         assert main(["run", "suite.yaml"]) == 2

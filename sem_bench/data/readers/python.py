@@ -20,7 +20,7 @@ from sem_bench.data.readers.arrays import from_arrays
 from sem_bench.data.readers.folder import listing_digest, read_image
 from sem_bench.data.readers.opened import Opened, said
 from sem_bench.data.sources.python import PythonSource
-from sem_bench.errors import UserError
+from sem_bench.errors import UserError, plainly
 
 
 def open_python(source: PythonSource, data: Data, split: SplitName, place: Place) -> Opened:
@@ -28,11 +28,12 @@ def open_python(source: PythonSource, data: Data, split: SplitName, place: Place
     arguments: dict[str, Any] = {"count": data.counts[split], "image_size": data.image_size, **source.arguments}
     where = f"{shown(place.code)}: load({split!r})"
     try:
-        load = load_code(place.code).load
+        load = plainly(load_code, place.code).load
         offered = {"root": place.root, "classes": place.classes}
         taken = inspect.signature(load).parameters
         with process_state.kept():
-            images, labels = load(split, **arguments, **{key: value for key, value in offered.items() if key in taken})
+            more = {key: value for key, value in offered.items() if key in taken}
+            images, labels = plainly(load, split, **arguments, **more)
     except UserError:
         raise
     except BaseException as error:  # its errors are the user's, so they come with its own line
