@@ -27,7 +27,8 @@ class Silence:
     """Of a job, within: after ten minutes without a call of `heard`, after twenty, and so on, there is a line.
 
     After `patience` seconds StuckError is raised in the main thread, which does the job. Code that does not come back
-    to Python hears nothing of it: half a minute later its process ends, and says where it was.
+    to Python hears nothing of it, nor does a job in another thread: half a minute later its process ends, and says
+    where it was.
     """
 
     def __init__(self, name: str, patience: float | None = None) -> None:
@@ -48,7 +49,8 @@ class Silence:
     def __enter__(self) -> Self:
         self._other = alive.listen(self.heard)
         if self._patience < math.inf:
-            self._before = signal.signal(signal.SIGALRM, self._raise)
+            if threading.current_thread() is threading.main_thread():  # Python raises in no other
+                self._before = signal.signal(signal.SIGALRM, self._raise)
             self._arm()
         self._thread.start()
         return self
@@ -58,6 +60,7 @@ class Silence:
         alive.listen(self._other)
         if self._patience < math.inf:
             faulthandler.cancel_dump_traceback_later()
+        if self._before is not None:
             signal.signal(signal.SIGALRM, self._before)
 
     def _arm(self) -> None:
@@ -69,6 +72,8 @@ class Silence:
         due = LONG
         while not self._over.wait(max(0.0, self._heard + min(due, self._patience) - time.monotonic())):
             silent = time.monotonic() - self._heard
+            if silent >= self._patience and self._before is None:
+                return
             if silent >= self._patience:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
                 return

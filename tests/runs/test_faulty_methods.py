@@ -149,6 +149,23 @@ def test_a_job_without_end_is_ended(folder: Path) -> None:
     assert run.returncode == 1 and "Timeout" in errors and "counts.py" in errors
 
 
+def test_a_job_without_end_in_another_thread_ends_its_process(folder: Path) -> None:
+    """As executors may start it that are not ours."""
+    code = """
+        import threading, time
+        from sem_bench.runs import silence
+        silence.GRACE = 0.2
+        def work():
+            with silence.Silence("job", 0.2):
+                time.sleep(60)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    """
+    ending, _, errors = ended(folder, code=dedent(code))
+    assert ending == 1 and "Timeout" in errors and "in work" in errors
+
+
 def test_data_that_never_load_are_a_line(folder: Path) -> None:
     """In the look at the data, before any job."""
     wait = "import time\n    while True:\n        time.sleep(0.05)\n    return pixels"
