@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from sem_bench.base.files import shown
+from sem_bench.base.files import file_digest, shown
 from sem_bench.base.locks import Lock
 from sem_bench.errors import UserError
 
@@ -32,12 +32,13 @@ class _Member(NamedTuple):
     open: Callable[[], IO[bytes] | None]
 
 
-def unpack(archive: Path, folder: Path) -> None:
+def unpack(archive: Path, folder: Path, sha256: str | None = None) -> None:
     """Unpack a .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz into `folder`, which must not exist yet.
 
     A single folder around everything is left out; a backslash in a name is a slash. A killed process leaves no
     `folder`, and the next one clears what it began; of two processes the second waits. Raises UserError with one line
-    where the archive is absent, damaged, too large for the disk or not to be trusted, and where `folder` exists.
+    where the archive is absent, damaged, not that of the `sha256`, too large for the disk or not to be trusted, and
+    where `folder` exists.
     """
     if not archive.is_file():
         raise UserError(f"{shown(archive)}: no such file")
@@ -51,6 +52,8 @@ def unpack(archive: Path, folder: Path) -> None:
         if folder.exists():  # the process that this one waited for has unpacked it
             return
         shutil.rmtree(temporary, ignore_errors=True)
+        if sha256 is not None and (found := file_digest(archive)) != sha256:
+            raise UserError(f"{shown(archive)}: not the archive of the card, whose SHA-256 is {sha256}, but {found}")
         try:
             with _members(archive) as members:
                 _write(_checked(members, archive, folder.parent), temporary)

@@ -24,6 +24,7 @@ class Place(Model):
     classes: tuple[str, ...] | None = None  # in the order of the labels
     needs: tuple[Path, ...] = ()  # what must be on disk
     archive: Path | None = None  # what the last of them can be unpacked from
+    sha256: str | None = None  # of the archive; None: nobody says
     fetched: Path | None = None  # what a run downloads while it is absent
     base: "tuple[LabelledData, Place] | None" = None  # what a corrupted set is made of
     get: str = ""  # how to get the data, in words
@@ -137,6 +138,7 @@ class DataSet:
             classes=None if card.classes is None else tuple(card.classes),
             needs=(*(base[1].needs if base else ()), *paths),
             archive=None if needs.archive is None else located(self._root, needs.archive),
+            sha256=needs.sha256,
             fetched=None if needs.fetched is None else located(self._root, needs.fetched),
             base=base,
             get=card.get,

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sem_bench.base.files import file_digest
 from sem_bench.data.archives import unpack
 from sem_bench.errors import UserError
 from tests.helpers.places import REPOSITORY
@@ -400,3 +401,15 @@ def test_the_second_of_two_waits_and_takes_what_the_first_made(here: Path) -> No
     second.join(10)
     assert not second.is_alive()
     assert tree(here / "data") == {} and sorted(path.name for path in here.iterdir()) == ["data", "x.zip"]
+
+
+def test_a_checksum_tells_what_a_plain_tar_does_not(here: Path) -> None:
+    archive = pack(here / "x.tar", {"a": b"one", "b": b"two"})
+    sha256 = file_digest(archive)
+    damaged = archive.read_bytes().replace(b"one", b"ode")
+    archive.write_bytes(damaged)
+    with pytest.raises(UserError, match=f"x.tar: not the archive of the card, whose SHA-256 is {sha256}, but "):
+        unpack(archive, here / "data", sha256)
+    assert not (here / "data").exists()
+    unpack(archive, here / "data", file_digest(archive))
+    assert (here / "data/a").read_bytes() == b"ode"

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import CenterCrop, Compose, Resize
 
+from sem_bench.base.files import file_digest
 from sem_bench.cli import main
 from sem_bench.config.cards import Library
 from sem_bench.config.fields import SplitName
@@ -263,7 +264,11 @@ def test_an_archive_is_unpacked_once(here: Path, capsys: pytest.CaptureFixture[s
         for path in sorted(top.rglob("*.png")):
             file.write(path, f"some-top-folder/{path.relative_to(top)}")
     top.rename(here / "before")
-    write(here, "datasets/photos.yaml", PHOTOS.replace("path: photos", "path: photos, archive: photos.zip"))
+    packed = f"path: photos, archive: photos.zip, sha256: '{'0' * 64}'"
+    write(here, "datasets/photos.yaml", PHOTOS.replace("path: photos", packed))
+    assert "data/photos.zip: not the archive of the card, whose SHA-256 is 000" in one_line(capsys)
+    right = packed.replace("0" * 64, file_digest(here / "data/photos.zip"))
+    write(here, "datasets/photos.yaml", PHOTOS.replace("path: photos", right))
     assert main(["plan", "suite.yaml"]) == 0
     assert "no data" not in capsys.readouterr().out
     assert main(RUN) == 0

@@ -30,7 +30,7 @@ def open_folder(source: FolderSource, data: Data, split: SplitName, place: Place
     top = located(place.root, source.path)
     if not top.exists() and place.archive is not None:
         try:
-            unpack(place.archive, top)
+            unpack(place.archive, top, place.sha256)
         except UserError:
             if not top.exists():  # else another process was faster
                 raise

@@ -30,6 +30,7 @@ class Needs:
 
     paths: Sequence[str] = ()  # must be there
     archive: str | None = None  # what the last of them can be unpacked from
+    sha256: str | None = None  # of the archive; None: nobody says
     fetched: str | None = None  # what a run downloads while it is absent
 
 

@@ -26,16 +26,19 @@ class FolderSource(CorruptibleSource):
     folders: Annotated[dict[SplitName, str], Field(exclude=True)] = {}  # a split's folder, where it has another name
     names: Literal["classes", "numbers"] = "classes"  # numbers: folder i is that of the i-th class in sorted order
     archive: Where = ""  # what PATH is unpacked from while it is absent
+    sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$", exclude=True)] = None  # of the archive
 
     names_files: ClassVar[bool] = True
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
-        """The path."""
-        return path_is_missing(self.path)
+        """The path, or a checksum of nothing."""
+        yield from path_is_missing(self.path)
+        if self.sha256 is not None and not self.archive:
+            yield ("sha256",), "is that of an archive; there is none"
 
     def needs(self, name: str) -> Needs:
         """The folder, or its archive."""
-        return Needs([self.path], archive=self.archive or None)
+        return Needs([self.path], archive=self.archive or None, sha256=self.sha256)
 
     def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
         """Its files by name; an archive is unpacked first where the folder is absent."""
