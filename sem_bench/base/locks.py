@@ -34,7 +34,7 @@ class Lock:
         self.path = path.absolute()  # it is touched while code runs that may change the working folder
         self._fence, self._duration = fence, LEASE if lease is None else lease
         self._made: SoftFileLease | None = None
-        self._checked = 0.0
+        self._checked, self._process = 0.0, 0
         self._seen: tuple[tuple[int, int], float] | None = None  # another's file, and since when it is as it is
 
     @property
@@ -69,7 +69,7 @@ class Lock:
             self._lease.acquire(timeout=0)
         except (Timeout, LeaseSettingsMismatch):  # that of another version is not taken for dead by time
             return False
-        self._checked = time.clock_gettime(_CLOCK)
+        self._checked, self._process = time.clock_gettime(_CLOCK), os.getpid()
         if self._fence:
             _FENCES.append(self)
         return True
@@ -121,7 +121,12 @@ class Lock:
         return f"host {owner.hostname.partition('?')[0]}, process {owner.pid}, last sign of life {silent} s ago"
 
     def check(self) -> None:
-        """Raise LostError where it is no longer this process's; the file is read once in a heartbeat's time."""
+        """Raise LostError where it is no longer this process's; the file is read once in a heartbeat's time.
+
+        Nor is it that of a process which its holder has forked.
+        """
+        if os.getpid() != self._process:
+            raise LostError(f"{self.path}: of process {self._process}, which has forked this one")
         now = time.clock_gettime(_CLOCK)
         if now - self._checked < self._heartbeat and self._lease.compromise is None:
             return

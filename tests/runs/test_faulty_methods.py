@@ -106,6 +106,17 @@ def test_each_is_said_in_a_line_and_the_others_go_on(folder: Path) -> None:
     assert end - written < 5, "threads and processes that are left keep the program from its end"
 
 
+def test_a_forked_process_writes_nothing_into_a_finished_job(folder: Path) -> None:
+    """It comes back late, and would write the log of its own training over the one that was summed."""
+    own_method(folder, "forks", 'if not os.fork():\n    time.sleep(1.5)\n    Path("late").touch()')
+    write(folder, "suite.yaml", ALONE.replace("[simclr]", "[forks]"))
+    assert main(["run", "suite.yaml", "--only", "pretrain/"]) == 0
+    while not Path("late").exists():
+        time.sleep(0.05)
+    time.sleep(0.5)
+    assert main(["verify", "results"]) == 0
+
+
 def test_a_gradient_that_overflows_is_said_with_its_step(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, (loss, _) in GROWING.items():
         own_method(folder, name, loss)
