@@ -123,6 +123,25 @@ def test_the_notebook_in_the_readme_runs(
     assert re.search(rf"\| sem \(L=256, V=8\) +\| {said[1]} .*\*\*{re.escape(said[2])}\*\*", table)
 
 
+def test_each_fault_in_the_docs_has_its_test() -> None:
+    """A row of docs/reliability.md names tests, by a part of their names, or files; `make faults` runs them."""
+    text, made = (REPOSITORY / "docs/reliability.md").read_text(), (REPOSITORY / "Makefile").read_text()
+    rows = 0
+    for section in text.split("## What was tried")[1].split("\n## ")[0].split("\n### ")[1:]:
+        heading, *lines = section.splitlines()
+        for said in (line.strip("| ").rsplit("| ", 1)[1] for line in lines if re.match(r"\| (?!fault )", line)):
+            files = re.findall(r"tests/[\w/]+\.py", f"{heading} {said}")
+            assert files and all(re.search(rf"{file}\s", made) for file in files), files
+            names = [
+                name
+                for file in files
+                for name in re.findall(r"^def test_\w+", (REPOSITORY / file).read_text(), re.MULTILINE)
+            ]
+            assert all(any(part in name for name in names) for part in re.findall("`(\\w+)`", said)), said
+            rows += 1
+    assert rows > 40
+
+
 def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
