@@ -763,13 +763,14 @@ def test_lines_name_the_file_and_the_reason(copy: Path, capsys: pytest.CaptureFi
 
 
 PATHS = (  # of every command that takes one
-    *((command, "{}") for command in ("run", "plan", "doctor", "table", "verify")),
-    *((command, "suite.yaml", "--data", "{}") for command in ("run", "plan", "doctor")),
+    *((command, "{}") for command in ("run", "plan", "doctor", "table", "report", "verify")),
+    *((command, "suite.yaml", "--data", "{}") for command in ("plan", "doctor")),
     ("plan", "suite.yaml", "--data", "{}", "--set", "grid.datasets=[lacking]"),
     ("plan", "suite.yaml", "--results", "{}"),
     ("doctor", "suite.yaml", "--results", "{}"),
     ("sweep", "tau", "--suite", "{}"),
     ("table", "results", "--out", "{}"),
+    ("report", "results", "--out", "{}"),
     ("record", "{}", "kept"),
     ("record", "results", "{}"),
     ("verify", "results", "--of", "{}"),
@@ -792,7 +793,7 @@ def test_any_path_of_any_command_is_taken_or_named(copy: Path, capsys: pytest.Ca
     write(copy, "FILE", "no suite")
     before = sorted(copy.iterdir())
     cases = [(command, path) for path in STANDING for command in (*PATHS, *LASTING)]
-    cases += [(command, path) for path in ODD for command in PATHS if command[0] != "doctor"]
+    cases += [(command, path) for path in ODD for command in PATHS if command[0] not in ("doctor", "report")]
     for command, path in (*cases, (LASTING[0], ODD[1]), (LASTING[3], ODD[0])):
         try:
             code = main([part.format(path) for part in command])
@@ -802,7 +803,8 @@ def test_any_path_of_any_command_is_taken_or_named(copy: Path, capsys: pytest.Ca
         assert (said.out + said.err).replace("\n", "").isprintable(), (command, path)
         assert code == 0 or (code == 2 and said.err.count("\n") == 1), (command, path, said.err)
         assert code == 0 or printable(path) in said.err, (command, path, said.err)
-        if path in STANDING and (command[-2] in ("--results", "--out") or command[0] == "record"):
+        folder = command[0] == "record" or (command[-2] in ("--results", "--out") and command[0] != "report")
+        if path in STANDING and folder:
             assert code == 2 and "a file, not a folder" in said.err, (command, path, said.err)
         for left in set(copy.iterdir()) - set(before):
             shutil.rmtree(left) if left.is_dir() else left.unlink()

@@ -55,6 +55,11 @@ def no_folder(path: Path) -> str:
     return ""
 
 
+def no_place(path: Path) -> str:
+    """The same of a file that is to be written: why it has no folder."""
+    return "" if os.path.exists(path) else no_folder(path)  # noqa: PTH110 - raises for no name
+
+
 def barred(path: Path) -> str:
     """Why a file or folder that is there may not be read; "" where it may, or is not there."""
     with suppress(ValueError):

@@ -4,17 +4,21 @@ import argparse
 import sys
 
 from sem_bench import analysis
+from sem_bench.base.files import no_place
 from sem_bench.cli.table import usable
+from sem_bench.errors import UserError, printable
 from sem_bench.report.job_folder import JobFolders
 
 
 def command(options: argparse.Namespace) -> int:
     """Write the page and print its path; returns the exit code: 1 where a figure could not be drawn, which is said."""
+    if options.out and (why := no_place(options.out)):
+        raise UserError(f"--out {options.out}: {why}")
     folders = JobFolders(options.results)
     found = analysis.read(options.results, suite=options.suite, folders=folders)
     path = options.out or analysis.page_of(options.results, found.manifests[-1].name)
     problems = analysis.write_page(path, found, folders, usable())
     for problem in problems:
         print(problem, file=sys.stderr)  # noqa: T201
-    print(path)  # noqa: T201
+    print(printable(str(path)))  # noqa: T201
     return 1 if problems else 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from sem_bench.base.files import no_folder, write_atomic
+from sem_bench.base.files import no_place, write_atomic
 from sem_bench.errors import UserError
 from sem_bench.evaluations.probe import Probe
 from sem_bench.runs.sweep_card import Params
@@ -23,7 +23,7 @@ def check(path: Path) -> None:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise UserError(f"--export {path}: {no_folder(path.parent) or error.strerror}") from None
+        raise UserError(f"--export {path}: {no_place(path) or error.strerror}") from None
     if path.is_dir():
         raise UserError(f"--export {path}: is a folder")
     if path.exists() and not path.read_bytes().startswith(HEAD.encode()):
