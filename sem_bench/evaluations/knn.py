@@ -83,7 +83,9 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
                     "representation": representation.name,
                     "tau_d": representation.tau_d,
                     "value": 100 * float((predicted.cpu() == truth).double().mean()),
-                    "notes": [],
+                    "notes": []
+                    if job.k <= len(labels)
+                    else [f"k = {len(labels)}: all training images, for {job.k} asked"],
                 }
             )
         return {"rows": rows, "k": min(job.k, len(labels)), "temperature": job.temperature}

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sem_bench.base import mistaken
 from sem_bench.base.files import shown
 from sem_bench.embedding import Embedding
 from sem_bench.encoder import Encoder
@@ -24,11 +25,6 @@ from sem_bench.nets.embeddings import sem
 from sem_bench.nets.namings import WRAPPERS, Naming, namings, plain_names, same_order, with_head
 
 Tensors = Mapping[str, Tensor]
-NOT_WEIGHTS = {
-    b"version https://git-lfs": "a pointer of Git LFS, not the file itself: `git lfs pull` fetches it",
-    b"<!DOCTYPE html": "a web page, not a file of weights: what was downloaded is an error or a login page",
-    b"<!doctype html": "a web page, not a file of weights: what was downloaded is an error or a login page",
-}
 DEPTH = 6  # levels of mappings that are looked through: a pickle may hold itself
 COUNTER = "num_batches_tracked"  # of BatchNorm: unused at momentum 0.1, and absent from old files
 # Of a backbone's prefix: what makes it the embedding's, other names of its layers, and whether groups come first.
@@ -92,15 +88,9 @@ def _read(path: Path) -> tuple[Any, list[str]]:
     except ImportError:
         raise ValueError("reading .safetensors needs another package: pip install safetensors") from None
     except Exception as error:  # damaged bytes make a reader raise anything
-        raise ValueError(_no_weights(path)) from error
-
-
-def _no_weights(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(200).lstrip()
-    if kind := next((kind for beginning, kind in NOT_WEIGHTS.items() if start.startswith(beginning)), ""):
-        return kind
-    return "no file of weights that torch can read, or damaged"
+        instead = mistaken.kind(path)
+        text = "no file of weights that torch can read, or damaged"
+        raise ValueError(f"{text}: {instead}" if instead else text) from error
 
 
 def _as_a_module(path: Path, tree: object) -> str:

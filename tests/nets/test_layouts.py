@@ -383,7 +383,7 @@ def test_a_scripted_network_is_read_and_not_run(tmp_path: Path) -> None:
     ("content", "said"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a pointer of Git LFS, not the file"),
-        (b"<!DOCTYPE html><html>login</html>", "a web page, not a file of weights"),
+        (b"<!DOCTYPE html><html>login</html>", "or damaged: a web page"),
     ],
 )
 def test_files_that_are_no_weights_are_named(tmp_path: Path, content: bytes, said: str) -> None:

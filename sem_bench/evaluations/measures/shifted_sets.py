@@ -22,7 +22,9 @@ def evaluate(job: RobustnessJob, workspace: Workspace) -> dict[str, Any]:
     heads = load_heads(workspace.inputs["probe"], workspace.device)
     found = (_corrupted if job.data.source.kinds else _shifted)(job, workspace, encoder, heads)
     shared = {"column": job.shift, "fraction": job.fraction}
-    return {"rows": [shared | row | {"notes": []} for row in found]}
+    extra = job.data.left_out
+    notes = [f"{len(extra)} classes that {job.shift} alone has are left out"] if extra else []
+    return {"rows": [shared | row | {"notes": notes} for row in found]}
 
 
 def own_classes(job: RobustnessJob) -> Tensor:
