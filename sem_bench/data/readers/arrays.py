@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from sem_bench.base.files import shown
@@ -62,6 +63,21 @@ def _patterns(source: NpzSource, split: SplitName, there: Sequence[str]) -> tupl
         return asked
     found = [pair for pair in USUAL if all(name.replace("{split}", split) in there for name in pair)]
     return found[0] if len(found) == 1 else asked
+
+
+def split_arrays(path: Path) -> dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Images and labels of the splits in an .npz with a usual pair of names; none where there is no such pair."""
+    splits: tuple[SplitName, ...] = ("train", "test")
+    try:
+        with path.open("rb") as handle:
+            file = np.load(handle, allow_pickle=False)
+            for pair in USUAL if not isinstance(file, np.ndarray) else ():
+                names = {one: [name.replace("{split}", one) for name in pair] for one in splits}
+                if all(name in file.files for both in names.values() for name in both):
+                    return {one: (file[images], file[labels]) for one, (images, labels) in names.items()}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None
+    return {}
 
 
 def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> Opened:

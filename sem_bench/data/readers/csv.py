@@ -22,10 +22,10 @@ from sem_bench.data.described import Data
 from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.readers.image_files import ENDINGS, read_image
 from sem_bench.data.readers.opened import Opened
-from sem_bench.data.sources.csv import Column, CsvSource
+from sem_bench.data.sources.csv import Column, Columns, CsvSource
 from sem_bench.errors import UserError
 
-DELIMITERS = ",;\t|"
+DELIMITERS, MOST_CLASSES = ",;\t|", 100_000
 PATHS = (
     "path",
     "file",
@@ -223,6 +223,28 @@ def _table(source: CsvSource, file: Path, *, labelled: bool) -> _Table:
             raise UserError(f"{shown(file)}: {text}; {_there(first)}")
         label = rest[0]
     return _Table(source, file, delimiter, header, path, label, split)
+
+
+def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
+    """The columns that are found, by number, and the first names of files; for whoever writes a card."""
+    table = _table(source, file, labelled=True)
+    names = [table.cell(number, row, table.path) for number, row in islice(table.rows(), 8)]
+    return Columns(path=table.path, label=table.label, split=table.split), names
+
+
+def label_values(source: CsvSource, file: Path) -> list[str]:
+    """The labels in a table, numbers in their order, else by the alphabet. Raises UserError where they are too many."""
+    table = _table(source, file, labelled=True)
+    assert table.label is not None
+    found: set[str] = set()
+    for number, row in table.rows():
+        found.add(table.cell(number, row, table.label))
+        if len(found) > MOST_CLASSES:
+            raise UserError(
+                f"{shown(file)}: more than {MOST_CLASSES:,} different labels: `columns` of a card names another"
+            )
+    numbers = all(value.lstrip("-").isdigit() for value in found)
+    return sorted(found, key=int) if numbers else sorted(found)
 
 
 def _there(first: Sequence[str]) -> str:
