@@ -64,7 +64,7 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
 
         found = features.load(job.data, workspace)
         (voters, labels), (queries, truth) = _sides(found, job.holdout)
-        rows = []
+        rows, few = [], [] if job.k <= len(labels) else [f"k = {len(labels)}: all training images, for {job.k} asked"]
         for representation in found.representations(job.tau):
             predicted = predict(
                 voters,
@@ -83,9 +83,7 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
                     "representation": representation.name,
                     "tau_d": representation.tau_d,
                     "value": 100 * float((predicted.cpu() == truth).double().mean()),
-                    "notes": []
-                    if job.k <= len(labels)
-                    else [f"k = {len(labels)}: all training images, for {job.k} asked"],
+                    "notes": found.notes + few,
                 }
             )
         return {"rows": rows, "k": min(job.k, len(labels)), "temperature": job.temperature}

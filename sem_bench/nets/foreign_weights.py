@@ -25,6 +25,7 @@ from sem_bench.nets.embeddings import sem
 from sem_bench.nets.namings import WRAPPERS, Naming, namings, plain_names, same_order, with_head
 
 Tensors = Mapping[str, Tensor]
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow makes images grey (ITU-R 601-2)
 DEPTH = 6  # levels of mappings that are looked through: a pickle may hold itself
 COUNTER = "num_batches_tracked"  # of BatchNorm: unused at momentum 0.1, and absent from old files
 # Of a backbone's prefix: what makes it the embedding's, other names of its layers, and whether groups come first.
@@ -34,11 +35,11 @@ LAYOUTS: list[tuple[str, str, dict[str, str], bool]] = [
 ]
 
 
-def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None) -> list[str]:
+def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None, grey: bool = False) -> list[str]:
     """Fill `encoder` in place from a PyTorch or .safetensors file; returns notes on what was taken and left out.
 
-    `prefix` says which of several networks to take, by any components of its dotted name ("encoder_q"). Raises
-    ValueError, one line, and leaves the encoder as it was.
+    `prefix` says which of several networks to take, by any components of its dotted name ("encoder_q"). `grey`: the
+    network there has a first layer of one channel. Raises ValueError, one line, and leaves the encoder as it was.
     """
     try:
         tree, unread = _read(path)
@@ -48,7 +49,8 @@ def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None) -> 
         plain = plain_names(flat, network)
         tensors = {plain[name]: value for name, value in flat.items()}
         try:
-            place, notes = _find(network, tensors, prefix if prefix is None else WRAPPERS.sub("", f"{prefix}."))
+            asked = prefix if prefix is None else WRAPPERS.sub("", f"{prefix}.")
+            place, notes = _find(network, tensors, asked, grey=grey)
         except _NothingFitsError as error:
             raise ValueError(_as_a_module(path, tree) or str(error)) from error
         values = place.values(tensors)
@@ -133,6 +135,7 @@ class _Found:
     network: nn.Module
     prefix: str  # "" or "state_dict.backbone."
     naming: Naming
+    grey: bool = False  # its first layer has one channel
 
     def key(self, name: str) -> str:
         """The file's name of one of ours."""
@@ -143,6 +146,8 @@ class _Found:
         theirs = tensors.get(self.key(name))
         if theirs is None or _alike(theirs, ours):
             return theirs
+        if self.grey and ours.ndim == 4 and theirs.shape == (len(ours), 1, *ours.shape[2:]):
+            return theirs * torch.tensor(LUMA).view(1, 3, 1, 1)  # of the luma what the layer makes of a grey image
         return positions.resampled(self.network, theirs) if name == positions.NAME else None
 
     def values(self, tensors: Tensors) -> dict[str, Tensor]:
@@ -159,6 +164,8 @@ class _Found:
             theirs = tensors.get(self.key(wrong[0]))
             text = _difference(self.key(wrong[0]), theirs, own[wrong[0]], only=len(wrong) == 1)
             return agreed, text + _other_stem(self.network, theirs, only=len(wrong) == 1)
+        if self.grey and not any(_is_grey(tensors.get(self.key(name)), value) for name, value in own.items()):
+            return agreed, "`input: grey`, but its first layer has three channels"
         inside = next((key for key, name in self.rest(tensors).items() if not _is_behind(self.network, name)), None)
         if inside:
             return agreed, f"{inside!r} is there and not here: another backbone?"
@@ -175,16 +182,17 @@ class _Found:
         theirs = tensors.get(self.key(positions.NAME))
         ours = self.network.state_dict().get(positions.NAME)
         notes = [self.naming.note] if self.naming.note else []
+        notes += ["the stem of one channel reads the luma of an image"] if self.grey else []
         if theirs is not None and ours is not None and theirs.shape != ours.shape:
             notes.append(positions.note(self.network, theirs))
         return notes
 
 
-def _find(network: nn.Module, tensors: Tensors, chosen: str | None) -> tuple[_Found, list[str]]:
+def _find(network: nn.Module, tensors: Tensors, chosen: str | None, *, grey: bool = False) -> tuple[_Found, list[str]]:
     """The one place of our network in the file, and notes. Raises ValueError."""
     said = (chosen or "").rstrip(".")
     agreements: dict[str, tuple[_Found, int, str]] = {}
-    for place in _places(network, tensors):
+    for place in _places(network, tensors, grey=grey):
         agreed, problem = place.agreement(tensors)
         if place.prefix not in agreements or agreed > agreements[place.prefix][1]:
             agreements[place.prefix] = place, agreed, problem
@@ -218,14 +226,14 @@ def _find(network: nn.Module, tensors: Tensors, chosen: str | None) -> tuple[_Fo
     return fits[best[0]], notes
 
 
-def _places(network: nn.Module, tensors: Tensors) -> list[_Found]:
+def _places(network: nn.Module, tensors: Tensors, *, grey: bool) -> list[_Found]:
     """Wherever a name of ours, or what one of the namings makes of it, ends one of the file's."""
     found = []
     cuts = [(key, cut) for key in tensors for cut in [0, *(dot.end() for dot in re.finditer(r"\.", key))]]
     for naming in namings(network):
         names = {naming.theirs(name) for name in network.state_dict()}
         prefixes = dict.fromkeys(key[:cut] for key, cut in cuts if key[cut:] in names)
-        found += [_Found(network, prefix, naming) for prefix in prefixes]
+        found += [_Found(network, prefix, naming, grey) for prefix in prefixes]
     return found
 
 
@@ -262,6 +270,10 @@ def _alike(theirs: Tensor | None, ours: Tensor) -> bool:
     return theirs.shape == ours.shape and theirs.is_floating_point() == ours.is_floating_point()
 
 
+def _is_grey(theirs: Tensor | None, ours: Tensor) -> bool:
+    return theirs is not None and ours.ndim == theirs.ndim == 4 and (theirs.shape[1], ours.shape[1]) == (1, 3)
+
+
 def _cast(theirs: Tensor | None, ours: Tensor) -> Tensor:
     return theirs.to(ours.dtype) if theirs is not None and _alike(theirs, ours) else ours
 
@@ -274,7 +286,8 @@ def _difference(key: str, theirs: Tensor | None, ours: Tensor, *, only: bool = F
     shapes = f"{key!r} is {tuple(theirs.shape)} there and {tuple(ours.shape)} here"
     if theirs.ndim == ours.ndim == 4 and ours.shape[1] == 3 and theirs.shape[1] != 3 and len(theirs) == len(ours):
         channels = f"{theirs.shape[1]} channel{'s' if theirs.shape[1] > 1 else ''}"
-        return f"{shapes}: made for images of {channels}; ours have 3"
+        way = ": `input: grey` beside `checkpoint` feeds it the luma" if theirs.shape[1] == 1 else ""
+        return f"{shapes}: made for images of {channels}; ours have 3{way}"
     if key.endswith("patch_embed.proj.weight") and theirs.shape[:2] == ours.shape[:2]:
         return f"{shapes}: patches of {theirs.shape[-1]} px there and of {ours.shape[-1]} px here"
     stem = only and ours.ndim == 4 and theirs.shape[:2] == ours.shape[:2]

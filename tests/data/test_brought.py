@@ -409,6 +409,25 @@ def test_an_image_above_a_limit(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(load()["train"]) == 8
 
 
+def test_images_that_are_cut_short(here: Path) -> None:
+    plain()
+    path = Path("data/mine/train/cat/9.jpg")
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(path, quality=90)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    card("{type: folder, path: mine}", train=9)
+    assert "train/cat/9.jpg: damaged image (" in refused()
+    card("{type: folder, path: mine, truncated: allow}", train=9)
+    found = np.asarray(load()["train"].read(4))
+    path.write_bytes(whole)
+    with Image.open(path) as image:
+        assert np.array_equal(np.asarray(image)[:24], found[:24]) and (found[-1] == found[-1, 0]).all()
+    path.write_bytes(whole[:20])
+    with pytest.raises(UserError, match=r"train/cat/9\.jpg: not an image"):
+        load()["train"].read(4)
+
+
 # --- arrays ---
 
 

@@ -225,6 +225,20 @@ def test_stems_of_other_images(tmp_path: Path) -> None:
         load_weights(encoder(build_backbone("resnet18", image_size=32).network, 512), saved(tmp_path, large))
 
 
+@torch.no_grad()
+def test_a_stem_of_one_channel_reads_the_luma(tmp_path: Path) -> None:
+    theirs = Tiny()
+    theirs.conv1 = nn.Conv2d(1, 4, 3, padding=1, bias=False)
+    path, ours, images = saved(tmp_path, theirs.state_dict()), encoder(), torch.randn(2, 3, 16, 16)
+    with pytest.raises(ValueError, match="ours have 3: `input: grey` beside `checkpoint` feeds it the luma"):
+        load_weights(ours, path)
+    assert "the stem of one channel reads the luma of an image" in load_weights(ours, path, grey=True)
+    luma = (images * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    torch.testing.assert_close(ours.backbone(images), theirs(luma), atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="`input: grey`, but its first layer has three channels"):
+        load_weights(encoder(), saved(tmp_path, ONE.state_dict()), grey=True)
+
+
 def vit(size: int, patch: int = 8) -> Any:
     timm = pytest.importorskip("timm")
     settings = {"embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 0}

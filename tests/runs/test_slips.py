@@ -78,3 +78,17 @@ def test_a_small_number_needs_no_quotes(folder: Path) -> None:
     suite = SUITE.replace("V: 3}", "V: 3, tau: 1e-1}").replace("epochs: 2", "epochs: 2, lr: 1e-4")
     write(folder, "suite.yaml", suite)
     assert main(["plan", "suite.yaml"]) == 0
+
+
+def test_grey_weights_want_one_mean_for_all_channels(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "weights.pt", "absent")
+    grid = "[external]\n  checkpoint: weights.pt\n  input: grey"
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", grid).replace(", sem: {L: 4, V: 3}", ""))
+    assert main(["plan", "suite.yaml", "--data", "."]) == 0
+    card = folder / "datasets/toy.yaml"
+    card.write_text(card.read_text().replace("mean: [0.5, 0.5, 0.5]", "mean: [0.5, 0.4, 0.5]"))
+    assert main(["plan", "suite.yaml", "--data", "."]) == 2
+    assert "suite.yaml:6: `input: grey` needs one mean and one std for all channels" in capsys.readouterr().err
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[simclr]\n  input: grey"))
+    assert main(["plan", "suite.yaml", "--data", "."]) == 2
+    assert "suite.yaml:5: `input` belongs to a `checkpoint`" in capsys.readouterr().err

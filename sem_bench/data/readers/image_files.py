@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -90,7 +91,23 @@ def read_image(path: Path, rules: ImageFiles = USUAL) -> Image.Image:
         pixels = next((int(word) for word in str(error).replace("(", " ").split() if word.isdigit()), 0)
         raise UserError(_too_large(path, pixels, 2 * (Image.MAX_IMAGE_PIXELS or 0))) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if rules.truncated == "allow" and "truncated" in str(error) and (ended := _ended(path, rules)) is not None:
+            return ended
         raise UserError(f"{shown(path)}: damaged image ({said(error)})") from None
+
+
+def _ended(path: Path, rules: ImageFiles) -> Image.Image | None:
+    """A JPEG that is cut short, with its end: the decoder makes the rest grey. None of what has no image yet."""
+    content = path.read_bytes()
+    if not content.startswith(b"\xff\xd8"):
+        return None
+    try:
+        with Image.open(BytesIO(content + b"\xff\xd9")) as image:
+            if rules.exif:
+                ImageOps.exif_transpose(image, in_place=True)
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError):
+        return None
 
 
 def _opened(path: Path, rules: ImageFiles) -> Image.Image:

@@ -102,6 +102,7 @@ class ImageFiles(Source):
 
     bits: Literal[8, 16] = 8  # 16: grey images of 16 bits are scaled, 65535 to 255
     exif: bool = False  # turn images as their EXIF note says
+    truncated: Literal["refused", "allow"] = "refused"  # allow: JPEGs that are cut short, the rest of the image grey
     max_pixels: Annotated[int, Field(ge=1)] | None = None  # the largest image; None: Pillow's limit against bombs
 
 
