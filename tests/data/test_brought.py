@@ -602,4 +602,4 @@ licence: ours
     data, place = found.shift("v2")
     split = loading.load(data, "test", place)
     assert split.labels.tolist() == [0] * 3 + [1] * 3 and colours_fit(split)
-    assert split.aside == "left out: 3 images of 1 classes that the base set lacks (zebra)"
+    assert split.aside == "left out: 3 images of classes that the base set lacks: zebra"

@@ -42,7 +42,7 @@ def _shared(opened: Opened, classes: Sequence[str], data: ShiftedData) -> Opened
     rows = np.flatnonzero(number >= 0)
     names = data.left_out
     few = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    aside = f"left out: {opened.count - len(rows):,} images of {len(names)} classes that the base set lacks ({few})"
+    aside = f"left out: {opened.count - len(rows):,} images of classes that the base set lacks: {few}"
     return replace(
         opened,
         count=len(rows),

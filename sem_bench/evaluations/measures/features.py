@@ -93,7 +93,7 @@ class Features:
     def notes(self) -> list[str]:
         """What a row says of the data: classes that the test images lack."""
         absent = set(self.train.labels.tolist()) - set(self.test.labels.tolist())
-        return [f"{len(absent)} classes have no test image"] if absent else []
+        return [f"{len(absent)} of the classes without a test image"] if absent else []
 
     @cached_property
     def h(self) -> Representation:

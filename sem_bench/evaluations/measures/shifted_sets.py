@@ -23,7 +23,7 @@ def evaluate(job: RobustnessJob, workspace: Workspace) -> dict[str, Any]:
     found = (_corrupted if job.data.source.kinds else _shifted)(job, workspace, encoder, heads)
     shared = {"column": job.shift, "fraction": job.fraction}
     extra = job.data.left_out
-    notes = [f"{len(extra)} classes that {job.shift} alone has are left out"] if extra else []
+    notes = [f"left out: {len(extra)} of the classes of {job.shift}, which the base set lacks"] if extra else []
     return {"rows": [shared | row | {"notes": notes} for row in found]}
 
 
