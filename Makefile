@@ -1,6 +1,6 @@
 # One word for each thing that is done often. `make` says which.
 
-.PHONY: help check test faults bench shown docs
+.PHONY: help check test cases faults bench shown docs
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -12,6 +12,9 @@ check: ## format, lint and types
 
 test: ## all tests, on two processes
 	uv run pytest -n 2
+
+cases: ## the data, checkpoints and slips that people bring
+	uv run pytest -m cases tests/cli tests/data tests/nets tests/runs
 
 bench: ## how fast the parts are, beside other libraries and beside what the machine could do
 	uv run python benchmarks/run.py

@@ -98,7 +98,7 @@ def test_the_cards_in_the_docs_are_good(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     library = Library(tmp_path)
     cards = {Path(name).stem for name in files if name.startswith("datasets/") and name.endswith(".yaml")}
-    assert cards == {"birds", "snaps", "cells", "svhn", "dots", "birds_dusk", "birds_fog", "birds_c"}
+    assert cards == {"birds", "snaps", "cells", "svhn", "dots", "birds_dusk", "birds_fog", "birds_c", "listed"}
     for name in cards:
         assert dataset_card(library, name).content.summary
     assert {job.cell.dataset for job in read_plan(Path("suite.yaml")).jobs} == {"snaps > birds"}

@@ -26,7 +26,7 @@ from benchmarks.jpegs import VIEW
 from benchmarks.networks import Shape, photographs, steps, training
 from benchmarks.paired import Case, Contestant, Options
 from sem_bench.data.augment import BatchAugment, Parameters, uniform
-from sem_bench.data.readers.folder import read_image
+from sem_bench.data.readers.image_files import read_image
 from sem_bench.data.threads import ordered, pieces
 
 OFF = dict.fromkeys(("brightness", "contrast", "saturation", "hue", "jitter", "grey", "blur", "solarize"), 0.0)

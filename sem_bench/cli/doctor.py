@@ -162,6 +162,7 @@ def _counted(described: Data, place: Place) -> str:
 
     splits = loading.load_all(described, place, workers=os.cpu_count() or 1)
     counts = [f"{_read(split)} {name}" for name, split in splits.items()]
+    counts += [f"{name}: {split.aside}" for name, split in splits.items() if split.aside]
     for fraction, path in place.subsets:
         train = splits["train"]
         assert train.names is not None

@@ -110,6 +110,15 @@ def parser() -> argparse.ArgumentParser:
     verify.add_argument("--yes", action="store_true", help="with --prune: delete them")
     _data_argument(verify)
 
+    what = "write a first card of a data set from what lies in a folder, table or file"
+    card = _command(commands, "card", what, "card data/birds")
+    card.add_argument(
+        "path", metavar="PATH", type=_path, help="a folder of images, a .csv or .tsv, a .npz, or an archive"
+    )
+    card.add_argument("--name", metavar="NAME", help="of the card (default: that of PATH)")
+    card.add_argument("--size", metavar="PX", type=_count, help="what a network sees (default: from the images)")
+    _data_argument(card)
+
     listing = _command(commands, "list", "list what a suite can name", "list methods byol")
     listing.set_defaults(command="listing")
     listing.add_argument("what", choices=LISTS, help="which list")

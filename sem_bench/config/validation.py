@@ -1,6 +1,8 @@
 """From a strict YAML document to a checked model, or to one clear line for every mistake in it."""
 
 import difflib
+import math
+import re
 import types
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, TypeVar, Union, get_args, get_origin
@@ -50,7 +52,17 @@ def known(names: Iterable[str], what: str = "name") -> BeforeValidator:
 
 
 def _nearest(name: object, names: Sequence[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)), None)
+    plain = {_plain(known): known for known in reversed(names)}
+    if (same := plain.get(_plain(name))) is not None:
+        return same
+    if near := difflib.get_close_matches(str(name), names, n=1, cutoff=0.6):
+        return near[0]
+    return next((plain[near] for near in difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.6)), None)
+
+
+def _plain(name: object) -> str:
+    """Without capitals, spaces and punctuation: SimCLR, MoCo-v2 and CIFAR-10 are written in many ways."""
+    return re.sub(r"[\W_]+", "", str(name)).lower()
 
 
 def _is_extra(details: ErrorDetails) -> bool:
@@ -130,7 +142,24 @@ def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> 
     if kind == "finite_number":
         return f"{where}: {value} is not a finite number"
     message = details["msg"].removeprefix("Input ")
-    return f"{where}: {message}, found {_kind(value)}"
+    return f"{where}: {message}, found {_kind(value)}{_spelling(kind, value)}"
+
+
+def _spelling(kind: str, value: object) -> str:
+    """How to write a value that has the wrong type and one meaning; "" where there is none."""
+    if kind == "list_type" and isinstance(value, str | int | float) and not isinstance(value, bool):
+        return f"; write [{value}]"
+    if not kind.startswith(("int", "float")) or isinstance(value, bool) or not isinstance(value, str | float):
+        return ""
+    text = str(value).strip().replace("_", "")
+    share = text.endswith("%")
+    try:
+        number = float(text.removesuffix("%")) / (100 if share else 1)
+    except ValueError:
+        return ""
+    if not math.isfinite(number) or (kind.startswith("int") and (share or not number.is_integer())):
+        return ""
+    return f"; write {int(number) if kind.startswith('int') else text if not share else f'{number:g}'}"
 
 
 def dotted(location: Location) -> str:

@@ -7,7 +7,7 @@ import stat
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from errno import EINVAL
 from functools import partial
@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from sem_bench.base.files import file_digest, shown
 from sem_bench.base.locks import Lock
+from sem_bench.data.junk import junk
 from sem_bench.errors import UserError
 
 _TARS: dict[str, Any] = {".tar": "r:", ".tar.gz": "r:gz", ".tgz": "r:gz", ".tar.bz2": "r:bz2", ".tar.xz": "r:xz"}
@@ -32,10 +33,11 @@ class _Member(NamedTuple):
     open: Callable[[], IO[bytes] | None]
 
 
-def unpack(archive: Path, folder: Path, sha256: str | None = None) -> None:
+def unpack(archive: Path, folder: Path, sha256: str | None = None, *, keep: Container[str] = ()) -> None:
     """Unpack a .zip, .tar, .tar.gz, .tgz, .tar.bz2 or .tar.xz into `folder`, which must not exist yet.
 
-    A single folder around everything is left out; a backslash in a name is a slash. A killed process leaves no
+    A single folder around everything is left out unless its name is in `keep`, what systems leave beside it as well; a
+    backslash in a name is a slash. A killed process leaves no
     `folder`, and the next one clears what it began; of two processes the second waits. Raises UserError with one line
     where the archive is absent, damaged, not that of the `sha256`, too large for the disk or not to be trusted, and
     where `folder` exists.
@@ -56,7 +58,7 @@ def unpack(archive: Path, folder: Path, sha256: str | None = None) -> None:
             raise UserError(f"{shown(archive)}: not the archive of the card, whose SHA-256 is {sha256}, but {found}")
         try:
             with _members(archive) as members:
-                _write(_checked(members, archive, folder.parent), temporary)
+                _write(_checked(members, archive, folder.parent, keep), temporary)
             temporary.rename(folder)
         except NotImplementedError as error:
             raise UserError(f"{shown(archive)}: packed in a way that Python does not know ({error})") from None
@@ -111,7 +113,9 @@ def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
         pass
 
 
-def _checked(members: Iterator[_Member], archive: Path, place: Path) -> dict[tuple[str, ...], _Member]:
+def _checked(
+    members: Iterator[_Member], archive: Path, place: Path, keep: Container[str]
+) -> dict[tuple[str, ...], _Member]:
     """What to write, by the parts of its path below the folder. Raises UserError where nothing must be written."""
     entries: dict[tuple[str, ...], _Member] = {}
     total, free, packed = 0, shutil.disk_usage(place).free, archive.stat().st_size
@@ -134,13 +138,17 @@ def _checked(members: Iterator[_Member], archive: Path, place: Path) -> dict[tup
         if total > max(BOMB, RATIO * packed):
             times = total / max(1, packed)
             raise UserError(f"{shown(archive)}: unpacks to more than {times:,.0f} times its size, as no images do")
-        if parts and parts[0] != "__MACOSX" and parts[-1] != ".DS_Store":
+        if parts and "__MACOSX" not in parts and parts[-1] != ".DS_Store":
             entries[parts] = member
     for above, below in pairwise(sorted(entries)):  # what lies below a path comes right after it
         if entries[above].kind == "file" and below[: len(above)] == above:
             raise UserError(f"{shown(archive)}: member {entries[above].name!r} is a file and a folder")
-    around = len({parts[0] for parts in entries}) == 1 and all(m.kind == "folder" or p[1:] for p, m in entries.items())
-    return {parts[1:]: member for parts, member in entries.items()} if around else entries
+    sound = {parts: member for parts, member in entries.items() if not junk(parts[0])} or entries
+    tops = {parts[0] for parts in sound}
+    around = len(tops) == 1 and all(m.kind == "folder" or p[1:] for p, m in sound.items())
+    if not around or any(top in keep for top in tops):
+        return entries
+    return {parts[1:]: member for parts, member in sound.items()}
 
 
 def _write(entries: dict[tuple[str, ...], _Member], target: Path) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sem_bench.config.cards import Card, CardModel, Library
 from sem_bench.config.fields import (
@@ -51,6 +51,8 @@ class DatasetCard(CardModel):
     resize: ImageSize | None = None  # evaluation: the shorter side before the central crop; None: image_size
     reduce: ImageSize | None = None  # every image is reduced to this square once, when it is read
     classes: Classes | None = None  # names, in the order of the labels
+    absent_in_test: Annotated[list[ClassName], AfterValidator(unique)] = []  # classes without a test image
+    extra_classes: Literal["refused", "left out"] = "refused"  # of a shifted set: classes that the base set lacks
     classes_of: Name | None = None  # the classes of another card, in its order, with its superclasses
     superclasses: dict[ClassName, Members] = {}  # name -> its classes, for relevance
     metric: Literal["top1", "mean_per_class"] = "top1"  # what transfer reports on it
@@ -97,6 +99,13 @@ class DatasetCard(CardModel):
         for key in self.subsets:
             if not 0 < float(key[:-1]) < 100 or key != f"{float(key[:-1]):g}%":
                 raise ValueError(f"subsets: {key!r} is no part of the labels, such as 1% or 0.5%")
+        for name in self.absent_in_test:
+            if self.classes is not None and name not in self.classes:
+                raise ValueError(f"absent_in_test: no class {name!r}{did_you_mean(name, self.classes)}")
+        if self.absent_in_test and len(self.splits) < 2:
+            raise ValueError(
+                "absent_in_test belongs to a data set with train and test: leave the class out of `classes`"
+            )
         if self.superclasses and self.classes is not None:
             check_superclasses(self.superclasses, self.classes)
         for key, size in (("resize", self.resize), ("reduce", self.reduce)):
@@ -181,9 +190,12 @@ def _check_shift(card: Card[DatasetCard], key: str, name: str, library: Library)
             raise UserError(at(card.document, place, f"{name!r} is made of {other.source.made_of!r}"))
         return
     strange = [one for one in other.classes or [] if one not in (base.classes or [])]
-    if strange:
+    if strange and other.extra_classes == "refused":
         text = f"{name!r} has a class {strange[0]!r} that {card.name!r} lacks"
-        raise UserError(at(card.document, place, text + did_you_mean(strange[0], base.classes or [])))
+        way = "; `extra_classes: left out` in its card evaluates the others"
+        raise UserError(at(card.document, place, text + did_you_mean(strange[0], base.classes or []) + way))
+    if len(strange) == len(other.classes or [strange]):
+        raise UserError(at(card.document, place, f"{name!r} and {card.name!r} have no class in common"))
     if "test" not in other.splits or other.image_size != base.image_size:
         text = f"{name!r} needs a test split and images of {base.image_size} px, as {card.name!r}"
         raise UserError(at(card.document, place, text))

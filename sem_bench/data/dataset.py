@@ -1,6 +1,7 @@
 """A data set: what of its card enters a digest, and where it is on this machine."""
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,17 @@ class Place(Model):
     fetched: Path | None = None  # what a run downloads while it is absent
     base: "tuple[LabelledData, Place] | None" = None  # what a corrupted set is made of
     get: str = ""  # how to get the data, in words
+    absent_in_test: tuple[str, ...] = ()  # classes without a test image
     subsets: tuple[tuple[str, Path], ...] = ()  # 1%: the file that names the labelled images
+
+    def may_be_absent(self, split: SplitName, classes: Sequence[str]) -> str:
+        """What to write in the card where test images of these classes do not exist; "" where they must."""
+        if split != "test" or len(self.splits) < 2:
+            return ""
+        names = [*self.absent_in_test, *classes]
+        return (
+            f"; where there is none, write `absent_in_test: [{', '.join(names)}]` in the card" if len(names) < 9 else ""
+        )
 
     def absent(self) -> list[Path]:
         """What must be on disk and is not."""
@@ -102,7 +113,10 @@ class DataSet:
         assert other.card.classes is not None
         if source.kinds:
             common |= {"resize": None, "reduce": None}
-        return ShiftedData(**common, test=other.card.splits["test"], classes=other.card.classes), other.place
+        known = self.card.classes or []
+        shared = [name for name in other.card.classes if name in known]
+        extra = [name for name in other.card.classes if name not in known]
+        return ShiftedData(**common, test=other.card.splits["test"], classes=shared, left_out=extra), other.place
 
     def _limit(self, split: SplitName, limit: int | None) -> int | None:
         return None if limit == self.card.splits[split] else limit
@@ -142,6 +156,7 @@ class DataSet:
             fetched=None if needs.fetched is None else located(self._root, needs.fetched),
             base=base,
             get=card.get,
+            absent_in_test=tuple(card.absent_in_test),
             subsets=tuple((fraction, located(self._root, name)) for fraction, name in card.subsets.items()),
         )
 

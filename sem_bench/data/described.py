@@ -67,6 +67,7 @@ class ShiftedData(Data):
     test: int
     test_limit: int | None = None  # use so many of its images
     classes: Classes
+    left_out: list[ClassName] = []  # more classes of the set, which the base set lacks: their images are not used
     reference_errors: dict[Name, Fraction] = {}
 
     @property

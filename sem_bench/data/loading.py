@@ -171,7 +171,7 @@ def _load(data: Data, split: SplitName, place: Place, opened: Opened | None, *, 
     labels = np.full(len(rows), -1) if opened.labels is None else opened.labels[rows]
     size = data.image_size
     names = None if opened.names is None else [opened.names[row] for row in rows]
-    found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, workers, names)
+    found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, workers, names, opened.aside)
     key = digest([_asked(data, split, place), opened.fingerprint])
     images = _all_images(opened, rows, found, data.reduce, memory, key)
     if images is not None:

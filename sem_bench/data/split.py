@@ -24,6 +24,7 @@ class Split:
     read: Callable[[int], Image.Image]  # one image, RGB; safe in threads
     workers: int = 1
     names: Sequence[str] | None = None  # of the files, below the split's folder, where a folder is read
+    aside: str = ""  # what is there and not read, in words
 
     def __len__(self) -> int:
         return len(self.labels)

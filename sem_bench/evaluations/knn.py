@@ -84,7 +84,7 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
                     "representation": representation.name,
                     "tau_d": representation.tau_d,
                     "value": 100 * float((predicted.cpu() == truth).double().mean()),
-                    "notes": notes,
+                    "notes": found.notes + notes,
                 }
             )
         return {"rows": rows, "k": min(job.k, len(labels)), "temperature": job.temperature}

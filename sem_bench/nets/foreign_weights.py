@@ -1,7 +1,8 @@
 """Foreign weights in our encoder: files of torchvision, timm, lightly, solo-learn, the original SEM code, or ours.
 
-All of these are trees of tensors whose dotted names end alike. So a file is laid flat, and the backbone is found as the
-prefix below which every one of our names stands with the right shape; nothing is known of wrappers.
+All of these are trees of tensors whose dotted names end alike, or as one of `namings` has them. So a file is laid flat,
+and the backbone is found as the prefix below which every one of our names stands with the right shape; nothing is known
+of wrappers.
 """
 
 import re
@@ -15,12 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sem_bench.base import mistaken
 from sem_bench.base.files import shown
 from sem_bench.embedding import Embedding
 from sem_bench.encoder import Encoder
+from sem_bench.nets import inert_pickle, positions
 from sem_bench.nets.embeddings import sem
+from sem_bench.nets.namings import WRAPPERS, Naming, namings, plain_names, same_order, with_head
 
 Tensors = Mapping[str, Tensor]
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow makes images grey (ITU-R 601-2)
 DEPTH = 6  # levels of mappings that are looked through: a pickle may hold itself
 COUNTER = "num_batches_tracked"  # of BatchNorm: unused at momentum 0.1, and absent from old files
 # Of a backbone's prefix: what makes it the embedding's, other names of its layers, and whether groups come first.
@@ -30,17 +35,24 @@ LAYOUTS: list[tuple[str, str, dict[str, str], bool]] = [
 ]
 
 
-def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None) -> list[str]:
+def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None, grey: bool = False) -> list[str]:
     """Fill `encoder` in place from a PyTorch or .safetensors file; returns notes on what was taken and left out.
 
-    `prefix` says which of several networks to take, by any components of its dotted name ("encoder_q"). Raises
-    ValueError, one line, and leaves the encoder as it was.
+    `prefix` says which of several networks to take, by any components of its dotted name ("encoder_q"). `grey`: the
+    network there has a first layer of one channel. Raises ValueError, one line, and leaves the encoder as it was.
     """
     try:
-        tensors = _flat(_read(path))
-        if not tensors:
-            raise ValueError("no tensors with names in it")
-        place, notes = _find(encoder.backbone.network, tensors, prefix)
+        tree, unread = _read(path)
+        flat, network = _flat(tree), encoder.backbone.network
+        if not flat:
+            raise ValueError(_as_a_module(path, tree) or "no tensors with names in it")
+        plain = plain_names(flat, network)
+        tensors = {plain[name]: value for name, value in flat.items()}
+        try:
+            asked = prefix if prefix is None else WRAPPERS.sub("", f"{prefix}.")
+            place, notes = _find(network, tensors, asked, grey=grey)
+        except _NothingFitsError as error:
+            raise ValueError(_as_a_module(path, tree) or str(error)) from error
         values = place.values(tensors)
         embedding, more = _embedding(encoder.embedding, tensors, place.prefix)
         for name, value in [*values.items(), *embedding.items()]:
@@ -50,31 +62,50 @@ def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None) -> 
         raise ValueError(f"{shown(path)}: {error}") from error
     encoder.backbone.network.load_state_dict(values)
     encoder.embedding.load_state_dict(embedding)
+    if unread:
+        more.append(f"not read, as they are no weights: {', '.join(unread[:4])}{', ...' if len(unread) > 4 else ''}")
     return notes + more
 
 
-def _read(path: Path) -> Any:
-    """What the file holds. Nothing in it is run: tensors and plain containers only."""
+class _NothingFitsError(ValueError):
+    """Our network is not in the file."""
+
+
+def _read(path: Path) -> tuple[Any, list[str]]:
+    """What the file holds, and the classes that stand-ins took the place of. Nothing in it is run."""
     try:
         path.open("rb").close()
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     try:
         if path.suffix == ".safetensors":
-            return _safetensors(path)
+            return _safetensors(path), []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that torch refuses in the next moment
-            with torch.serialization.safe_globals([Namespace]):  # a bag of names: Lightning keeps arguments in one
-                return torch.load(path, map_location="cpu", weights_only=True)
+            try:
+                with torch.serialization.safe_globals([Namespace]):  # a bag of names: Lightning keeps arguments in one
+                    return torch.load(path, map_location="cpu", weights_only=True), []
+            except Exception:  # objects beside the weights, a scripted module, damaged bytes: all of which it may say
+                return inert_pickle.load(path)
     except ImportError:
         raise ValueError("reading .safetensors needs another package: pip install safetensors") from None
     except Exception as error:  # damaged bytes make a reader raise anything
-        if objects := re.findall(r"GLOBAL ([\w.]+)", str(error)):
-            raise ValueError(
-                f"has pickled objects ({objects[0]}), which may run code and are not loaded; if you trust it, load it "
-                "with weights_only=False and save its state dict alone"
-            ) from error
-        raise ValueError("no file of weights that torch can read, or damaged") from error
+        instead = mistaken.kind(path)
+        text = "no file of weights that torch can read, or damaged"
+        raise ValueError(f"{text}: {instead}" if instead else text) from error
+
+
+def _as_a_module(path: Path, tree: object) -> str:
+    """What to do with a network that was pickled whole; "" where the file holds none."""
+    for _, one in inert_pickle.objects(tree):
+        if isinstance(tree, inert_pickle.StandIn) or {"_modules", "_parameters"} <= one.attributes.keys():
+            return (
+                f"has pickled objects ({one.of}), which may run code and are not loaded; if you trust it, where its "
+                "code is installed, take the network from it and save its state dict alone: "
+                f"`model = torch.load({path.name!r}, weights_only=False)` and "
+                "`torch.save(model.state_dict(), 'state.pt')`"
+            )
+    return ""
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
@@ -87,6 +118,8 @@ def _flat(tree: object, above: str = "", depth: int = 0) -> dict[str, Tensor]:
     """All tensors of a tree of mappings, by their dotted names."""
     if isinstance(tree, Tensor):
         return {above: tree} if above and tree.is_cpu and tree.layout == torch.strided else {}
+    if isinstance(tree, inert_pickle.StandIn):
+        tree = tree.entries
     if not isinstance(tree, Mapping) or depth > DEPTH:
         return {}
     flat = {}
@@ -97,44 +130,69 @@ def _flat(tree: object, above: str = "", depth: int = 0) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class _Found:
-    """Our network below a prefix of the file, its top-level children under other names where `heads` says so."""
+    """Our network below a prefix of the file, its tensors under the names of `naming`."""
 
     network: nn.Module
     prefix: str  # "" or "state_dict.backbone."
-    heads: dict[str, str]
+    naming: Naming
+    grey: bool = False  # its first layer has one channel
 
     def key(self, name: str) -> str:
         """The file's name of one of ours."""
-        return self.prefix + _with_head(name, self.heads)
+        return self.prefix + self.naming.theirs(name)
+
+    def value(self, name: str, ours: Tensor, tensors: Tensors) -> Tensor | None:
+        """The file's tensor for one of ours, at its shape; None where there is none."""
+        theirs = tensors.get(self.key(name))
+        if theirs is None or _alike(theirs, ours):
+            return theirs
+        if self.grey and ours.ndim == 4 and theirs.shape == (len(ours), 1, *ours.shape[2:]):
+            return theirs * torch.tensor(LUMA).view(1, 3, 1, 1)  # of the luma what the layer makes of a grey image
+        return positions.resampled(self.network, theirs) if name == positions.NAME else None
 
     def values(self, tensors: Tensors) -> dict[str, Tensor]:
         """A whole state dict for the network."""
         own = self.network.state_dict()
-        return {name: _cast(tensors.get(self.key(name)), value) for name, value in own.items()}
+        return {name: _cast(self.value(name, value, tensors), value) for name, value in own.items()}
 
     def agreement(self, tensors: Tensors) -> tuple[int, str]:
         """How many names have the right shape, and the first thing that speaks against this place, or ""."""
         own = {name: value for name, value in self.network.state_dict().items() if not name.endswith(COUNTER)}
-        wrong = [name for name, value in own.items() if not _alike(tensors.get(self.key(name)), value)]
+        wrong = [name for name, value in own.items() if self.value(name, value, tensors) is None]
         agreed = len(own) - len(wrong)
         if wrong:
             theirs = tensors.get(self.key(wrong[0]))
-            return agreed, _difference(self.key(wrong[0]), theirs, own[wrong[0]], only=len(wrong) == 1)
+            text = _difference(self.key(wrong[0]), theirs, own[wrong[0]], only=len(wrong) == 1)
+            return agreed, text + _other_stem(self.network, theirs, only=len(wrong) == 1)
+        if self.grey and not any(_is_grey(tensors.get(self.key(name)), value) for name, value in own.items()):
+            return agreed, "`input: grey`, but its first layer has three channels"
         inside = next((key for key, name in self.rest(tensors).items() if not _is_behind(self.network, name)), None)
-        return agreed, f"{inside!r} is there and not here: another backbone?" if inside else ""
+        if inside:
+            return agreed, f"{inside!r} is there and not here: another backbone?"
+        return agreed, self.naming.refusal
 
     def rest(self, tensors: Tensors) -> dict[str, str]:
         """What else stands there, and what it would be called here."""
-        back = {theirs: ours for ours, theirs in self.heads.items()}
         known = {self.key(name) for name in self.network.state_dict()}
         below = [key for key in tensors if key.startswith(self.prefix) and key not in known]
-        return {key: _with_head(key.removeprefix(self.prefix), back) for key in below}
+        return {key: self.naming.ours(key.removeprefix(self.prefix)) for key in below}
+
+    def notes(self, tensors: Tensors) -> list[str]:
+        """What was done to names and numbers."""
+        theirs = tensors.get(self.key(positions.NAME))
+        ours = self.network.state_dict().get(positions.NAME)
+        notes = [self.naming.note] if self.naming.note else []
+        notes += ["the stem of one channel reads the luma of an image"] if self.grey else []
+        if theirs is not None and ours is not None and theirs.shape != ours.shape:
+            notes.append(positions.note(self.network, theirs))
+        return notes
 
 
-def _find(network: nn.Module, tensors: Tensors, chosen: str | None) -> tuple[_Found, list[str]]:
+def _find(network: nn.Module, tensors: Tensors, chosen: str | None, *, grey: bool = False) -> tuple[_Found, list[str]]:
     """The one place of our network in the file, and notes. Raises ValueError."""
+    said = (chosen or "").rstrip(".")
     agreements: dict[str, tuple[_Found, int, str]] = {}
-    for place in _places(network, tensors):
+    for place in _places(network, tensors, grey=grey):
         agreed, problem = place.agreement(tensors)
         if place.prefix not in agreements or agreed > agreements[place.prefix][1]:
             agreements[place.prefix] = place, agreed, problem
@@ -142,11 +200,14 @@ def _find(network: nn.Module, tensors: Tensors, chosen: str | None) -> tuple[_Fo
     wanted = [prefix for prefix in agreements if chosen is None or _is_below(prefix, chosen)]
     if not wanted:
         there = sorted(fits or {key.partition(".")[0] for key in tensors})
-        what = "no name of our backbone is in it" if chosen is None else f"nothing of our backbone is below {chosen!r}"
-        raise ValueError(f"{what}; there is {', '.join(map(_said, there[:8]))}")
+        what = "no name of our backbone is in it" if chosen is None else f"nothing of our backbone is below {said!r}"
+        raise _NothingFitsError(
+            f"{what}; there is {', '.join(map(_said, there[:8]))}{_under_other_names(network, tensors)}"
+        )
     if not any(prefix in fits for prefix in wanted):
         nearest = max(wanted, key=lambda prefix: (agreements[prefix][1], -len(prefix)))
-        raise ValueError(f"nothing fits; nearest is {_said(nearest)}: {agreements[nearest][2]}")
+        why = agreements[nearest][2] + ("" if agreements[nearest][1] > 9 else _under_other_names(network, tensors))
+        raise _NothingFitsError(f"nothing fits; nearest is {_said(nearest)}: {why}")
     online = [prefix for prefix in wanted if prefix in fits and (chosen is not None or "momentum" not in prefix)]
     if not online:
         raise ValueError(f"only a momentum branch fits, {', '.join(map(_said, fits))}: `prefix` takes it all the same")
@@ -159,32 +220,39 @@ def _find(network: nn.Module, tensors: Tensors, chosen: str | None) -> tuple[_Fo
         raise ValueError(f"{' and '.join(map(_said, best))} fit, and differ: `prefix` chooses one")
     others = [_said(prefix) for prefix in fits if prefix != best[0]]
     notes = [f"backbone: {_said(best[0])}" + (f", not {', '.join(others)}" if others else "")]
+    notes += fits[best[0]].notes(tensors)
     if left := list(dict.fromkeys(name.partition(".")[0] for name in fits[best[0]].rest(tensors).values())):
         notes.append(f"left out: {', '.join(left[:8])}")
     return fits[best[0]], notes
 
 
-def _places(network: nn.Module, tensors: Tensors) -> list[_Found]:
-    """Wherever a name of ours ends one of the file's; also by position, as in nn.Sequential(*network.children())."""
-    by_position = {name: str(position) for position, (name, _) in enumerate(network.named_children())}
+def _places(network: nn.Module, tensors: Tensors, *, grey: bool) -> list[_Found]:
+    """Wherever a name of ours, or what one of the namings makes of it, ends one of the file's."""
     found = []
-    for heads in [{}, by_position]:
-        names = {_with_head(name, heads) for name in network.state_dict()}
-        cuts = ((key.split("."), cut) for key in tensors for cut in range(key.count(".") + 1))
-        prefixes = dict.fromkeys(
-            "".join(f"{p}." for p in parts[:cut]) for parts, cut in cuts if ".".join(parts[cut:]) in names
-        )
-        found += [_Found(network, prefix, heads) for prefix in prefixes]
+    cuts = [(key, cut) for key in tensors for cut in [0, *(dot.end() for dot in re.finditer(r"\.", key))]]
+    for naming in namings(network):
+        names = {naming.theirs(name) for name in network.state_dict()}
+        prefixes = dict.fromkeys(key[:cut] for key, cut in cuts if key[cut:] in names)
+        found += [_Found(network, prefix, naming, grey) for prefix in prefixes]
     return found
+
+
+def _under_other_names(network: nn.Module, tensors: Tensors) -> str:
+    """Where the file has our shapes in our order: what to do about the names; "" otherwise."""
+    own = {name: value for name, value in network.state_dict().items() if not name.endswith(COUNTER)}
+    for prefix in sorted({key[: dot.end()] for key in tensors for dot in re.finditer(r"\.", key)} | {""}, key=len):
+        below = {key: value for key, value in tensors.items() if key.startswith(prefix) and not key.endswith(COUNTER)}
+        if first := same_order(own, below):
+            ours = next(one for one, other in zip(own, below, strict=False) if other == first)
+            return (
+                f"; below {_said(prefix)} our shapes stand in our order under other names, {first!r} for {ours!r}: "
+                "where it is the same network, save it under ours"
+            )
+    return ""
 
 
 def _equal(one: Tensors, other: Tensors) -> bool:
     return all(torch.equal(value, other[name]) for name, value in one.items() if not name.endswith(COUNTER))
-
-
-def _with_head(name: str, heads: Mapping[str, str]) -> str:
-    head, dot, tail = name.partition(".")
-    return heads.get(head, head) + dot + tail
 
 
 def _said(prefix: str) -> str:
@@ -202,6 +270,10 @@ def _alike(theirs: Tensor | None, ours: Tensor) -> bool:
     return theirs.shape == ours.shape and theirs.is_floating_point() == ours.is_floating_point()
 
 
+def _is_grey(theirs: Tensor | None, ours: Tensor) -> bool:
+    return theirs is not None and ours.ndim == theirs.ndim == 4 and (theirs.shape[1], ours.shape[1]) == (1, 3)
+
+
 def _cast(theirs: Tensor | None, ours: Tensor) -> Tensor:
     return theirs.to(ours.dtype) if theirs is not None and _alike(theirs, ours) else ours
 
@@ -211,9 +283,24 @@ def _difference(key: str, theirs: Tensor | None, ours: Tensor, *, only: bool = F
         return f"no {key!r}, which is {tuple(ours.shape)} here: another backbone?"
     if theirs.shape == ours.shape:
         return f"{key!r} is {theirs.dtype} there and {ours.dtype} here"
+    shapes = f"{key!r} is {tuple(theirs.shape)} there and {tuple(ours.shape)} here"
+    if theirs.ndim == ours.ndim == 4 and ours.shape[1] == 3 and theirs.shape[1] != 3 and len(theirs) == len(ours):
+        channels = f"{theirs.shape[1]} channel{'s' if theirs.shape[1] > 1 else ''}"
+        way = ": `input: grey` beside `checkpoint` feeds it the luma" if theirs.shape[1] == 1 else ""
+        return f"{shapes}: made for images of {channels}; ours have 3{way}"
+    if key.endswith("patch_embed.proj.weight") and theirs.shape[:2] == ours.shape[:2]:
+        return f"{shapes}: patches of {theirs.shape[-1]} px there and of {ours.shape[-1]} px here"
     stem = only and ours.ndim == 4 and theirs.shape[:2] == ours.shape[:2]
     why = "a stem for images of another size (up to 64 px it is 3x3)?" if stem else "another backbone?"
-    return f"{key!r} is {tuple(theirs.shape)} there and {tuple(ours.shape)} here: {why}"
+    return f"{shapes}: {why}"
+
+
+def _other_stem(network: nn.Module, theirs: Tensor | None, *, only: bool) -> str:
+    """Which backbone has the stem for large images at any size; "" where nothing else is the matter."""
+    if not only or theirs is None or theirs.shape[1:] != (3, 7, 7) or not hasattr(network, "layer4"):
+        return ""
+    convolutions = sum(1 for name, _ in network.named_modules() if re.fullmatch(r"layer\d\.\d+\.conv\d", name))
+    return f" `backbones: [timm/resnet{convolutions + 2}]` has that stem at any size"
 
 
 def _is_behind(network: nn.Module, name: str) -> bool:
@@ -238,7 +325,7 @@ def _embedding(module: Embedding, tensors: Tensors, backbone: str) -> tuple[dict
             continue
         if not module.state_dict():
             return {}, [f"left out: {_said(prefix)}, as our encoder has no embedding"]
-        keys = {name: prefix + _with_head(name, layers) for name in module.state_dict()}
+        keys = {name: prefix + with_head(name, layers) for name in module.state_dict()}
         if more := [key for key in tensors if key.startswith(prefix) and key not in keys.values()]:
             raise ValueError(f"{more[0]!r} is there, and no such part of the embedding here")
         values = _embedding_values(module, tensors, keys, group_major=group_major)

@@ -172,6 +172,8 @@ def _method_problems(grid: Grid, library: Library) -> Iterator[tuple[str, str]]:
         )
     if grid.prefix is not None and grid.checkpoint is None:
         yield "prefix", "`prefix` belongs to a `checkpoint`"
+    if grid.input != "rgb" and grid.checkpoint is None:
+        yield "input", "`input` belongs to a `checkpoint`"
     for label, embedding in grid.embeddings.items() if external else ():
         card = embedding_card(library, embedding.type).content
         if card.temperature and card.trained and embedding.tau is None:
@@ -233,6 +235,10 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
     labelling = [method for method in grid.methods if method_card(library, method).content.labels]
     if labelling and card.classes is None:
         yield "datasets", f"{labelling[0]} reads labels, which {name!r} does not have"
+    for known in (card, evaluated) if grid.input == "grey" else ():
+        if known.normalise and (len(set(known.normalise.mean)) > 1 or len(set(known.normalise.std)) > 1):
+            yield "input", "`input: grey` needs one mean and one std for all channels in the card of the data set"
+            break
     limits, counts = grid.images, card.splits["train"]
     pretrain = limits.pretrain or (limits.train if target == name else None)
     for key, limit, available, of in (
@@ -254,6 +260,14 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
         recipe = content.recipes[changes.recipe]
         size = (changes.batch_size or recipe.batch_size) * (changes.accumulate or recipe.accumulate)
         count = min(pretrain or counts, counts)
+        if size < content.smallest_batch and changes.lr is None and not recipe.optimizer.lr_per_256:
+            lr = recipe.optimizer.lr
+            follows = float(f"{lr * size / (recipe.batch_size * recipe.accumulate):.1g}")
+            yield (
+                "batch_size",
+                f"{method} diverges at {size} images a step with the recipe's lr {lr:g}, which is not scaled: "
+                f"give `lr` as well, as `lr: {follows:g}`, or {content.smallest_batch} images and more",
+            )
         if size > count:
             text = f"{method}'s {size} images a step are more than the {count} training images of {name!r}"
             yield "batch_size" if changes.accumulate is None else "accumulate", text

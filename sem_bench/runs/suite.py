@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
@@ -75,6 +75,8 @@ class Grid(Model):
         None  # method external: its weights, from the data folder
     )
     prefix: str | None = None  # what the keys of its encoder begin with; None: found out
+    # grey: its first layer has one channel, and reads the luma of an image. Of all that is kept the job says it.
+    input: Annotated[Literal["rgb", "grey"], Field(exclude=True)] = "rgb"
     evaluate_on: Name | None = None  # another data set than that of pretraining
     images: Annotated[Images, BeforeValidator(defaults_for_nothing)] = Images()  # default: all
     pretrain: Annotated[Changes, BeforeValidator(defaults_for_nothing)] = (

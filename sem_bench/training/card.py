@@ -128,6 +128,7 @@ class MethodCard(CardModel):
     class_name: Name = Field(alias="class")
     labels: bool = False  # reads labels: a supervised reference, no self-supervised method
     external: bool = False  # trains nothing: the encoder's weights come from the grid's `checkpoint`
+    smallest_batch: BatchSize = 2  # that the recipes' own `lr`, where it does not follow the batch, can be trained with
     limits: dict[str, Bounds] = {}  # parameter -> the smallest and the largest number that makes sense
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
 

@@ -1,7 +1,7 @@
 """The configuration of a pretraining: all that its digest sees."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -34,6 +34,7 @@ class PretrainJob(Model):
     ip: IpIrmSettings | None = None
     weights: str | None = None  # digest of the file that the encoder's weights come from; nothing is trained then
     prefix: str | None = None  # what its keys begin with
+    input: Literal["rgb", "grey"] = "rgb"  # what images its first layer was made for
     embedding: EmbeddingSettings
     embedding_code: OwnCode = None  # the hash of an embedding that is not the package's; its version stands for ours
     backbone: BackboneName

@@ -209,7 +209,7 @@ def import_weights(encoder: Encoder, job: PretrainJob, path: Path | None) -> lis
     assert path is not None
     if file_digest(path) != job.weights:
         raise ValueError(f"{path} has changed since the run was planned")
-    return load_weights(encoder, path, prefix=job.prefix)
+    return load_weights(encoder, path, prefix=job.prefix, grey=job.input == "grey")
 
 
 def _end_epoch(state: TrainingState, epoch: int, training: Training, steps_per_epoch: int, health: Health) -> None:

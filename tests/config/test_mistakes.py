@@ -35,7 +35,7 @@ MISTAKES = {
     "number as text": (
         "epochs: 2",
         "epochs: '2'",
-        "suite.yaml:8: pretrain.epochs: should be a valid integer, found '2'",
+        "suite.yaml:8: pretrain.epochs: should be a valid integer, found '2'; write 2",
     ),
     "float for int": (
         "epochs: 2",

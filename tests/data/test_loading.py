@@ -376,8 +376,8 @@ def test_a_damaged_image_that_only_a_stream_meets(here: Path, capsys: pytest.Cap
             "images are uint8 (60, 16, 17, 3); expected images uint8",
         ),
         (
-            {"train_images": np.zeros((60, 3, 16, 16), np.uint8)},
-            "images are uint8 (60, 3, 16, 16); expected images uint8",
+            {"train_images": np.zeros((60, 2, 16, 16), np.uint8)},
+            "images are uint8 (60, 2, 16, 16); expected images uint8",
         ),
         ({"train_images": np.zeros((59, 16, 16, 3), np.uint8)}, "images are uint8 (59, 16, 16, 3)"),
         ({"train_labels": np.zeros(60)}, "labels are float64 (60,); expected"),

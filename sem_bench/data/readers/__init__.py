@@ -4,11 +4,15 @@ Whatever is wrong with a user's files is a UserError of one line that names the 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
+
+from sem_bench.base.digest import digest
 from sem_bench.base.files import shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place
-from sem_bench.data.described import Data
+from sem_bench.data.described import Data, ShiftedData
 from sem_bench.data.readers.opened import Labels, Opened
 from sem_bench.errors import UserError
 
@@ -18,19 +22,47 @@ def open_split(data: Data, split: SplitName, place: Place) -> Opened:
     opened = data.source.read(data, split, place)
     wanted = data.counts[split]
     if opened.count != wanted:
-        raise UserError(f"{opened.where}: {opened.count} images, but {shown(place.card)} says {split}: {wanted}")
+        text = f"{opened.where}: {opened.count} images, but {shown(place.card)} says {split}: {wanted}"
+        raise UserError("; ".join(filter(None, [text, opened.aside])))
     if place.classes is not None:
         if opened.labels is None:
             raise UserError(f"{opened.where}: no labels, but {shown(place.card)} names classes")
-        _check_labels(opened.labels, place.classes, opened.where)
+        _check_labels(opened.labels, place, split, opened.where)
+        if split == "test" and place.absent_in_test:
+            without = f"without an image of {', '.join(place.absent_in_test)}"
+            opened = replace(opened, aside="; ".join(filter(None, [opened.aside, without])))
+        if isinstance(data, ShiftedData) and data.left_out:
+            return _shared(opened, place.classes, data)
     return opened
 
 
-def _check_labels(labels: Labels, classes: Sequence[str], where: str) -> None:
+def _shared(opened: Opened, classes: Sequence[str], data: ShiftedData) -> Opened:
+    """The images of the classes that the base set has, their labels counting in `data.classes`."""
+    number = np.array([data.classes.index(name) if name in data.classes else -1 for name in classes])[opened.labels]
+    rows = np.flatnonzero(number >= 0)
+    names = data.left_out
+    few = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    aside = f"left out: {opened.count - len(rows):,} images of classes that the base set lacks: {few}"
+    return replace(
+        opened,
+        count=len(rows),
+        labels=number[rows].astype(np.int64),
+        read=lambda row: opened.read(int(rows[row])),
+        arrays=None if opened.arrays is None else opened.arrays[rows],
+        fingerprint=None if opened.fingerprint is None else digest([opened.fingerprint, data.left_out]),
+        names=None if opened.names is None else [opened.names[row] for row in rows.tolist()],
+        aside="; ".join(filter(None, [opened.aside, aside])),
+    )
+
+
+def _check_labels(labels: Labels, place: Place, split: SplitName, where: str) -> None:
+    classes = place.classes or ()
     strange = sorted(set(labels.tolist()) - set(range(len(classes))))
     if strange:
         last = len(classes) - 1
         raise UserError(f"{where}: label {strange[0]}, but the card names {len(classes)} classes, 0 to {last}")
-    absent = sorted(set(range(len(classes))) - set(labels.tolist()))
+    absent = [classes[label] for label in sorted(set(range(len(classes))) - set(labels.tolist()))]
+    if split == "test":
+        absent = [name for name in absent if name not in place.absent_in_test]
     if absent:
-        raise UserError(f"{where}: no image of class {classes[absent[0]]!r}")
+        raise UserError(f"{where}: no image of class {absent[0]!r}{place.may_be_absent(split, absent)}")

@@ -3,12 +3,14 @@
 import hashlib
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from sem_bench.base.files import shown
@@ -16,10 +18,21 @@ from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
+from sem_bench.data.readers.array_forms import as_array, images_of, labels_of
 from sem_bench.data.readers.opened import Opened, said
 from sem_bench.data.sources.arrays import NpySource, NpzSource
+from sem_bench.data.sources.base import Arrays
 from sem_bench.errors import UserError
 
+USUAL = [  # names of arrays in an .npz
+    ("{split}_images", "{split}_labels"),
+    ("x_{split}", "y_{split}"),
+    ("X_{split}", "y_{split}"),
+    ("{split}_x", "{split}_y"),
+    ("{split}_X", "{split}_y"),
+    ("images_{split}", "labels_{split}"),
+    ("{split}_data", "{split}_labels"),
+]
 SEVERITIES = range(1, 6)  # of a published corrupted set, in this order in each file
 
 
@@ -31,15 +44,40 @@ def open_npz(source: NpzSource, data: Data, split: SplitName, place: Place) -> O
             file = np.load(handle, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise ValueError("a single array")
-            images = _array(file, source.images.replace("{split}", split), path)
+            patterns = _patterns(source, split, file.files)
+            images = _array(file, patterns[0].replace("{split}", split), path)
             labels = None
             if place.classes is not None:
-                labels = _array(file, source.labels.replace("{split}", split), path)
+                labels = _array(file, patterns[1].replace("{split}", split), path)
     except FileNotFoundError:
         raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None
-    return from_arrays(data, split, images, labels, where=f"{shown(path)}: {split}", place=place)
+    return from_arrays(data, split, images, labels, rules=source, where=f"{shown(path)}: {split}", place=place)
+
+
+def _patterns(source: NpzSource, split: SplitName, there: Sequence[str]) -> tuple[str, str]:
+    """The names of images and labels: as the card says, else the one usual pair that is there."""
+    asked = source.images, source.labels
+    if asked != USUAL[0] or asked[0].replace("{split}", split) in there:
+        return asked
+    found = [pair for pair in USUAL if all(name.replace("{split}", split) in there for name in pair)]
+    return found[0] if len(found) == 1 else asked
+
+
+def split_arrays(path: Path) -> dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Images and labels of the splits in an .npz with a usual pair of names; none where there is no such pair."""
+    splits: tuple[SplitName, ...] = ("train", "test")
+    try:
+        with path.open("rb") as handle:
+            file = np.load(handle, allow_pickle=False)
+            for pair in USUAL if not isinstance(file, np.ndarray) else ():
+                names = {one: [name.replace("{split}", one) for name in pair] for one in splits}
+                if all(name in file.files for both in names.values() for name in both):
+                    return {one: (file[images], file[labels]) for one, (images, labels) in names.items()}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None
+    return {}
 
 
 def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> Opened:
@@ -68,7 +106,7 @@ def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> O
     if labels is not None and len(labels) == blocks * count:  # else the same for every severity
         labels = labels[first : first + count]
     where = f"{shown(path)}: severity {severity}" if source.kinds else f"{shown(path)}: {split}"
-    opened = from_arrays(data, split, images[first : first + count], labels, where=where, place=place)
+    opened = from_arrays(data, split, images[first : first + count], labels, rules=source, where=where, place=place)
     status = path.stat()
     content = _content(path, status.st_mtime_ns, status.st_size, first, count)
     seen = b"" if opened.labels is None else opened.labels.tobytes()
@@ -88,23 +126,23 @@ def _array(file: Any, name: str, path: Path) -> object:
     return file[name]
 
 
-def from_arrays(data: Data, split: SplitName, images: object, labels: object, *, where: str, place: Place) -> Opened:
-    """Arrays, checked against the card: images uint8 (N, S, S, 3) or grey (N, S, S), labels (N,) or (N, 1)."""
-    if isinstance(images, np.ndarray) and images.ndim == 3:
-        images = np.broadcast_to(images[..., None], (*images.shape, 3))  # grey, not copied
-    if isinstance(labels, np.ndarray) and labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
+def from_arrays(
+    data: Data, split: SplitName, images: object, labels: object, *, rules: Arrays, where: str, place: Place
+) -> Opened:
+    """Arrays, checked against the card: of `count` images of `image_size` px in a form that has one meaning."""
+    images, labels = as_array(images), as_array(labels)
     count, size = data.counts[split], data.image_size
     labelled = place.classes is not None
     expected = f"images uint8 {(count, size, size, 3)}" + (f", integer labels {(count,)}" if labelled else "")
     if not isinstance(images, np.ndarray) or (labelled and not isinstance(labels, np.ndarray)):
         raise UserError(f"{where}: expected numpy arrays, {expected}")
-    if images.dtype != np.uint8 or images.shape != (count, size, size, 3):
+    found = images_of(images, rules, where)
+    if found is None or (found.count, *found.size) != (count, size, size):
         raise UserError(f"{where}: images are {images.dtype} {images.shape}; expected {expected}")
     chosen = None
-    if labelled:
+    if place.classes is not None:
         assert isinstance(labels, np.ndarray)
-        if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
+        chosen = labels_of(labels, count, place.classes, rules, where)
+        if chosen is None:
             raise UserError(f"{where}: labels are {labels.dtype} {labels.shape}; expected {expected}")
-        chosen = labels.astype(np.int64)
-    return Opened(where, count, chosen, lambda row: Image.fromarray(np.ascontiguousarray(images[row])), images)
+    return Opened(where, count, chosen, lambda row: Image.fromarray(found.one(row)), found.arrays, aside=found.done)

@@ -24,6 +24,7 @@ class Opened:
     arrays: Pixels | None = None  # (N, H, W, 3) where the source gives all at once
     fingerprint: str | None = None  # of the files; None: of the content
     names: Sequence[str] | None = None  # of the files, where a folder is read
+    aside: str = ""  # what is there and not read, in words
 
 
 def said(error: BaseException) -> str:

@@ -4,10 +4,13 @@ import hashlib
 import inspect
 import traceback
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from sem_bench.base import interrupts, process_state
 from sem_bench.base.digest import digest
@@ -16,9 +19,11 @@ from sem_bench.config.cards import load_code
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
+from sem_bench.data.readers.array_forms import as_array, labels_of
 from sem_bench.data.readers.arrays import from_arrays
-from sem_bench.data.readers.folder import listing_digest, read_image
-from sem_bench.data.readers.opened import Opened, said
+from sem_bench.data.readers.folder import listing_digest
+from sem_bench.data.readers.image_files import read_image
+from sem_bench.data.readers.opened import Labels, Opened, said
 from sem_bench.data.sources.python import PythonSource
 from sem_bench.errors import UserError, plainly
 
@@ -42,20 +47,83 @@ def open_python(source: PythonSource, data: Data, split: SplitName, place: Place
         line = next((frame.lineno for frame in reversed(frames) if Path(frame.filename) == place.code), 1)
         text = f"{shown(place.code)}:{line}: load({split!r}): {type(error).__name__}: {said(error)}"
         raise UserError(text) from error
-    if isinstance(images, list) and all(isinstance(path, Path) for path in images):
-        return _from_files(images, labels, where=where, place=place)
-    return from_arrays(data, split, images, labels, where=where, place=place)
+    listed = _listed(images)
+    if listed is not None and all(isinstance(path, Path | str) for path in listed):
+        paths = [_path(path, place.root) for path in listed]
+        return _from_files(source, paths, labels, where=where, place=place)
+    if isinstance(images, Image.Image | bytes | str):
+        raise UserError(f"{where}: one {type(images).__name__}; expected images and labels of the whole split")
+    if not isinstance(images := as_array(images), np.ndarray) and hasattr(images, "__getitem__"):
+        return _from_items(source, images, labels, where=where, place=place)
+    return from_arrays(data, split, images, labels, rules=source, where=where, place=place)
 
 
-def _from_files(paths: Sequence[Path], labels: object, *, where: str, place: Place) -> Opened:
+def _listed(images: object) -> list[Any] | None:
+    """A list, a tuple, or a column of strings or objects as a list."""
+    if isinstance(images, list | tuple):
+        return list(images)
+    if isinstance(images := as_array(images), np.ndarray) and images.ndim == 1 and images.dtype.kind in "UO":
+        return images.tolist()  # type: ignore[no-any-return]
+    return None
+
+
+def _path(given: Path | str, root: Path) -> Path:
+    """A file's path; one that is not there from here is looked for in the data folder."""
+    path = Path(given)
+    return path if path.is_absolute() or path.exists() else root / path
+
+
+def _labels(labels: object, count: int, source: PythonSource, where: str, place: Place) -> Labels | None:
+    if place.classes is None:
+        return None
+    given = np.asarray(as_array(labels))
+    chosen = labels_of(given, count, place.classes, source, where)
+    if chosen is None:
+        text = f"labels are {given.dtype} {given.shape}; expected integer labels {(count,)}, one a file"
+        raise UserError(f"{where}: {text}")
+    return chosen
+
+
+def _from_items(source: PythonSource, images: Any, labels: object, *, where: str, place: Place) -> Opened:
+    """Anything with a length and items, which are read one at a time: a data set need not be safe in threads."""
+    try:
+        count = len(images)
+    except TypeError:
+        raise UserError(f"{where}: {type(images).__name__} has no length; expected images and labels") from None
+    chosen, lock = _labels(labels, count, source, where, place), Lock()
+
+    def read(row: int) -> Image.Image:
+        try:
+            with lock:
+                item = images[row]
+            return _as_image(item)
+        except UserError:
+            raise
+        except Exception as error:
+            raise UserError(f"{where}: image {row}: {type(error).__name__}: {said(error)}") from None
+
+    return Opened(where, count, chosen, read)
+
+
+def _as_image(item: Any) -> Image.Image:
+    """An item in RGB: an image of PIL, encoded bytes, or an array uint8 (H, W, 3), (H, W) or (3, H, W)."""
+    if isinstance(item, dict) and isinstance(item.get("image", item.get("bytes")), Image.Image | bytes):
+        item = item.get("image", item.get("bytes"))  # of Hugging Face
+    if isinstance(item, bytes):
+        item = Image.open(BytesIO(item))
+    if isinstance(item, Image.Image):
+        return item.convert("RGBA").convert("RGB") if item.mode == "P" else item.convert("RGB")
+    array = as_array(item)
+    if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim in (2, 3):
+        if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
+            array = array.transpose(1, 2, 0)
+        return Image.fromarray(np.ascontiguousarray(np.squeeze(array))).convert("RGB")
+    raise TypeError(f"expected an image of PIL, encoded bytes, or an array uint8 (H, W, 3), got {type(item).__name__}")
+
+
+def _from_files(source: PythonSource, paths: Sequence[Path], labels: object, *, where: str, place: Place) -> Opened:
     """Files, which must be there, and a label for each."""
-    chosen = None
-    if place.classes is not None:
-        chosen = np.asarray(labels)
-        if chosen.shape != (len(paths),) or not np.issubdtype(chosen.dtype, np.integer):
-            text = f"labels are {chosen.dtype} {chosen.shape}; expected integer labels {(len(paths),)}, one a file"
-            raise UserError(f"{where}: {text}")
-        chosen = chosen.astype(np.int64)
+    chosen = _labels(labels, len(paths), source, where, place)
     sizes: dict[str, int] = {}
     for path in paths:
         name = path.relative_to(place.root).as_posix() if path.is_relative_to(place.root) else str(path)
@@ -68,4 +136,4 @@ def _from_files(paths: Sequence[Path], labels: object, *, where: str, place: Pla
     # The labels belong to it: they come from a list, and not from the folders of the files.
     seen = hashlib.sha256(b"" if chosen is None else chosen.tobytes()).hexdigest()
     fingerprint = digest([listing_digest(sizes), seen])
-    return Opened(where, len(paths), chosen, lambda row: read_image(paths[row]), fingerprint=fingerprint)
+    return Opened(where, len(paths), chosen, lambda row: read_image(paths[row], source), fingerprint=fingerprint)

@@ -17,7 +17,8 @@ from sem_bench.config.fields import SplitName
 from sem_bench.data.archives import ENDINGS
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.readers.folder import hidden, listing_digest
+from sem_bench.data.junk import junk
+from sem_bench.data.readers.folder import listing_digest
 from sem_bench.data.readers.opened import Labels, Opened, said
 from sem_bench.data.sources.torchvision import TorchvisionSource
 from sem_bench.errors import UserError
@@ -57,7 +58,7 @@ def open_torchvision(source: TorchvisionSource, data: Data, split: SplitName, pl
     if root.is_dir():
         listed = {Path(path).relative_to(root).as_posix(): status.st_size for path, status in files_below(root)}
         # An archive that was unpacked may be deleted, and hidden files come and go.
-        kept = {name: size for name, size in sorted(listed.items()) if not name.endswith(ENDINGS) and not hidden(name)}
+        kept = {name: size for name, size in sorted(listed.items()) if not name.endswith(ENDINGS) and not junk(name)}
         fingerprint = digest([source.class_name, by_split[split], listing_digest(kept)])
     names = files if len(files) == len(dataset) else None
     return Opened(where, len(dataset), labels, lambda row: _item(dataset, row, where, names), fingerprint=fingerprint)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import SplitName, Where
-from sem_bench.data.sources.base import CorruptibleSource, Needs, Problem, Source, path_is_missing
+from sem_bench.data.sources.base import Arrays, CorruptibleSource, Needs, Problem, path_is_missing
 
 if TYPE_CHECKING:
     from sem_bench.data.dataset import Place
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sem_bench.data.readers.opened import Opened
 
 
-class NpySource(CorruptibleSource):
+class NpySource(CorruptibleSource, Arrays):
     """Arrays in files of their own in the folder PATH, not read before they are needed; as in an .npz otherwise.
 
     With corruptions each of them has a file of images, the severities one after the other in equal blocks.
@@ -45,8 +45,8 @@ class NpySource(CorruptibleSource):
         return open_npy(self, data, split, place)
 
 
-class NpzSource(Source):
-    """Arrays in one .npz: images uint8 (N, S, S, 3) or grey (N, S, S), labels of an integer type (N,) or (N, 1)."""
+class NpzSource(Arrays):
+    """Arrays in one .npz, images and labels; the forms that are taken stand in readers/array_forms.py."""
 
     type: Literal["npz"]
     path: Where = ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -89,6 +89,22 @@ class Source(Coded):
     def mark(self, kind: Corruption) -> list[str | int]:
         """What the fingerprint of images under a corruption says of it, beside the base."""
         return [*kind]
+
+
+class Arrays(Source):
+    """Images and labels as arrays; what their numbers mean, where it is not as usual."""
+
+    scale: Literal[1, 255] | None = None  # the white of images that are floats; None: they are bytes
+    first_label: Literal[0, 1] = 0
+
+
+class ImageFiles(Source):
+    """Images in files of their own; how one is read, where it is not as usual."""
+
+    bits: Literal[8, 16] = 8  # 16: grey images of 16 bits are scaled, 65535 to 255
+    exif: bool = False  # turn images as their EXIF note says
+    truncated: Literal["refused", "allow"] = "refused"  # allow: JPEGs that are cut short, the rest of the image grey
+    max_pixels: Annotated[int, Field(ge=1)] | None = None  # the largest image; None: Pillow's limit against bombs
 
 
 class CorruptibleSource(Source):

@@ -1,13 +1,14 @@
 """Image files in folders."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import SplitName, Where
-from sem_bench.data.sources.base import CorruptibleSource, Needs, Problem, path_is_missing
+from sem_bench.data.drawn_split import DrawnSplit
+from sem_bench.data.sources.base import CorruptibleSource, ImageFiles, Needs, Problem, path_is_missing
 
 if TYPE_CHECKING:
     from sem_bench.data.dataset import Place
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from sem_bench.data.readers.opened import Opened
 
 
-class FolderSource(CorruptibleSource):
+class FolderSource(CorruptibleSource, ImageFiles):
     """Image files: PATH/SPLIT/CLASS/FILE, or anywhere below PATH/SPLIT where the card names no classes.
 
     With corruptions PATH/CORRUPTION/SEVERITY/CLASS/FILE, test images only.
@@ -27,8 +28,20 @@ class FolderSource(CorruptibleSource):
     names: Literal["classes", "numbers"] = "classes"  # numbers: folder i is that of the i-th class in sorted order
     archive: Where = ""  # what PATH is unpacked from while it is absent
     sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$", exclude=True)] = None  # of the archive
+    split: DrawnSplit | None = None  # PATH/CLASS/FILE without splits: how train and test are drawn
 
     names_files: ClassVar[bool] = True
+
+    def check_splits(self, splits: Iterable[SplitName]) -> None:
+        """Train and test are two folders, or drawn from one."""
+        if self.split is not None and (self.folders or self.kinds):
+            raise ValueError("source: `split` draws train and test from one folder, so `folders` has nothing to say")
+        names = [self.folders.get(name, name) for name in splits]
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"source.folders: train and test are both {names[0]!r}; `split: {{test: 0.2, seed: 0}}` in their place "
+                "draws them from one folder"
+            )
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path, or a checksum of nothing."""

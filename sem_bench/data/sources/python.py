@@ -9,7 +9,7 @@ from pydantic import AfterValidator, model_validator
 from sem_bench.base.files import shown
 from sem_bench.config.cards import Card, Library, definitions
 from sem_bench.config.fields import FileName, Scalar, SplitName, unique
-from sem_bench.data.sources.base import Problem, Source
+from sem_bench.data.sources.base import Arrays, ImageFiles, Problem
 
 if TYPE_CHECKING:
     from sem_bench.data.dataset import Place
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from sem_bench.data.readers.opened import Opened
 
 
-class PythonSource(Source):
+class PythonSource(ImageFiles, Arrays):
     """`load(split, **arguments)` in a .py beside the card gives images and labels int (N,).
 
-    The images are an array uint8 (N, H, W, 3), or a list of the paths of files, which are read when they are needed.
+    The images are an array uint8 (N, H, W, 3), a list of the paths of files, or anything with a length and items that
+    are images of PIL, encoded bytes or arrays (H, W, 3); files and items are read when they are needed.
     """
 
     type: Literal["python"]

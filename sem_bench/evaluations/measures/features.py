@@ -90,6 +90,12 @@ class Features:
     h_test: Tensor
 
     @cached_property
+    def notes(self) -> list[str]:
+        """What a row says of the data: classes that the test images lack."""
+        absent = set(self.train.labels.tolist()) - set(self.test.labels.tolist())
+        return [f"{len(absent)} of the classes without a test image"] if absent else []
+
+    @cached_property
     def h(self) -> Representation:
         """The backbone's feature."""
         return representation(self.encoder, "h", None)

@@ -189,7 +189,7 @@ def probe(
         "search": searched(choice),
         "value": 100 * _accuracy(right, found.test.labels, report.metric),
         "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
-        "notes": fitted.notes,
+        "notes": fitted.notes + found.notes,
     }
     head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
     head |= {"scale": fitted.scale, "weight": choice.head.weight.cpu(), "bias": choice.head.bias.cpu()}

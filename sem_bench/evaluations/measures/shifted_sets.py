@@ -22,7 +22,9 @@ def evaluate(job: RobustnessJob, workspace: Workspace) -> dict[str, Any]:
     heads = load_heads(workspace.inputs["probe"], workspace.device)
     found = (_corrupted if job.data.source.kinds else _shifted)(job, workspace, encoder, heads)
     shared = {"column": job.shift, "fraction": job.fraction}
-    return {"rows": [shared | row | {"notes": []} for row in found]}
+    extra = job.data.left_out
+    notes = [f"left out: {len(extra)} of the classes of {job.shift}, which the base set lacks"] if extra else []
+    return {"rows": [shared | row | {"notes": notes} for row in found]}
 
 
 def own_classes(job: RobustnessJob) -> Tensor:

@@ -9,12 +9,22 @@ from sem_bench.backbone import Backbone
 SMALL = 64  # pixels up to which a ResNet gets the CIFAR stem: 3x3, stride 1, no pooling (He et al. 2016, section 4.2)
 
 
-def torchvision_resnet(name: str, *, image_size: int, zero_init_residual: bool, padding: int = 1) -> Backbone:
-    """A ResNet of torchvision; up to SMALL px with the CIFAR stem, padded by `padding`."""
+def torchvision_resnet(
+    name: str,
+    *,
+    image_size: int,
+    zero_init_residual: bool,
+    padding: int = 1,
+    small_stem: bool = False,
+    stem_relu: bool = True,
+) -> Backbone:
+    """A ResNet of torchvision; up to SMALL px, or with `small_stem`, with the CIFAR stem, padded by `padding`."""
     network = torchvision.models.get_model(name, weights=None, zero_init_residual=zero_init_residual)
-    if image_size <= SMALL:
+    if image_size <= SMALL or small_stem:
         network.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=padding, bias=False)
         network.maxpool = nn.Identity()
+    if not stem_relu:
+        network.relu = nn.Identity()  # the blocks have ReLUs of their own
     out_dim = network.fc.in_features
     network.fc = nn.Identity()
     return Backbone(network, out_dim)

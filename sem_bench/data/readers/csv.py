@@ -1,0 +1,284 @@
+"""A table of image files, read line by line: what is kept of it are the rows of the split that is asked for."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sem_bench.base.digest import digest
+from sem_bench.base.files import lines_digest, shown
+from sem_bench.config.fields import SplitName
+from sem_bench.config.validation import did_you_mean
+from sem_bench.data.dataset import Place, located
+from sem_bench.data.described import Data
+from sem_bench.data.drawn_split import rows_of
+from sem_bench.data.readers.image_files import ENDINGS, read_image
+from sem_bench.data.readers.opened import Opened
+from sem_bench.data.sources.csv import Column, Columns, CsvSource
+from sem_bench.errors import UserError
+
+DELIMITERS, MOST_CLASSES = ",;\t|", 100_000
+PATHS = (
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "image",
+    "image_path",
+    "img",
+    "image_id",
+    "id",
+)
+LABELS = ("label", "class", "class_name", "category", "target", "y", "species", "label_name")
+SPLITS = ("split", "set", "subset", "partition", "fold")
+USUAL: dict[SplitName, Sequence[str]] = {"train": ("train", "training"), "test": ("test", "testing")}
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Where a table's columns are."""
+
+    source: CsvSource
+    file: Path
+    delimiter: str
+    header: bool
+    path: int
+    label: int | None
+    split: int | None
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Line numbers and cells, without the header and empty lines."""
+        lines = _lines(self.file, self.delimiter)
+        yield from islice(lines, int(self.header), None)
+
+    def cell(self, number: int, row: list[str], column: int) -> str:
+        """A cell, stripped. Raises UserError where the line is too short."""
+        if column >= len(row):
+            raise UserError(f"{shown(self.file)}:{number}: {len(row)} columns; expected at least {column + 1}")
+        return row[column].strip()
+
+
+def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> Opened:
+    """The rows of a split. A file that is absent or named twice is an error with its line."""
+    file = located(place.root, source.path)
+    table = _table(source, file, labelled=place.classes is not None)
+    if table.split is None and source.split is None and len(place.splits) > 1:
+        raise UserError(
+            f"{shown(file)}: no column says the split: name it in `columns: {{split: NAME}}`, or write "
+            "`split: {test: 0.2, seed: 0}` below `source` to draw it"
+        )
+    folder = located(place.root, source.images) if source.images else file.parent
+    names, labels, lines, aside = _read(table, split, place)
+    if source.split is not None:
+        rows = rows_of(split, source.split, names, labels or [0] * len(names))
+        names = [names[row] for row in rows]
+        labels, lines = (array("q", [column[row] for row in rows]) for column in (labels or [0] * len(lines), lines))
+    chosen = None if place.classes is None else np.array(labels, np.int64)
+    paths = _Paths(folder, names)
+    seen = hashlib.sha256(b"" if chosen is None else chosen.tobytes()).hexdigest()
+    fingerprint = digest([lines_digest(_sizes(table, paths, lines)), seen])
+    where = f"{shown(file)}: {split}"
+    return Opened(
+        where, len(names), chosen, lambda row: read_image(paths[row], source), fingerprint=fingerprint, aside=aside
+    )
+
+
+@dataclass(frozen=True)
+class _Paths:
+    folder: Path
+    names: Sequence[str]
+
+    def __getitem__(self, row: int) -> Path:
+        return self.folder / self.names[row]
+
+
+def _sizes(table: _Table, paths: _Paths, lines: Sequence[int]) -> Iterator[str]:
+    """Names and sizes of the files, as a fingerprint has them."""
+    for row, name in enumerate(paths.names):
+        try:
+            yield f"{name}\t{paths[row].stat().st_size}"
+        except OSError:
+            raise UserError(f"{shown(table.file)}:{lines[row]}: {shown(paths[row])}: no such image") from None
+
+
+def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Sequence[int], Sequence[int], str]:
+    """Of the split's rows, or of all where it is drawn: names, labels and line numbers; and what is left out."""
+    source, names, labels, lines = table.source, list[str](), array("q"), array("q")
+    numbers, others = {name: number for number, name in enumerate(place.classes or [])}, 0
+    wanted, known = _split_values(source)
+    complete = set(source.values) >= set(place.splits)  # the card says all: the rest is left out
+    hashes = array("q")  # of all names: one in two splits is an error, and they need not be kept for that
+    for number, row in table.rows():
+        name = table.cell(number, row, table.path) + source.ending
+        hashes.append(hash(name))
+        if table.split is not None:
+            value = table.cell(number, row, table.split)
+            if value.lower() not in known:
+                if not complete:
+                    raise UserError(f"{shown(table.file)}:{number}: {_strange_split(value, known)}")
+                others += 1
+            if value.lower() not in wanted[split]:
+                continue
+        names.append(name)
+        lines.append(number)
+        if place.classes is not None:
+            assert table.label is not None
+            text = table.cell(number, row, table.label)
+            labels.append(_label(text, numbers, source.first_label, f"{shown(table.file)}:{number}"))
+    _check_names(table, np.frombuffer(hashes, np.int64))
+    return names, labels, lines, f"{others:,} lines of other splits are left out" if others else ""
+
+
+def _check_names(table: _Table, hashes: npt.NDArray[np.int64]) -> None:
+    """Raises UserError where a file is named twice. The table is read again where two names have one hash."""
+    values, counts = np.unique(hashes, return_counts=True)
+    often, seen = set(values[counts > 1].tolist()), set[str]()
+    for number, row in table.rows() if often else ():
+        name = table.cell(number, row, table.path) + table.source.ending
+        if name in seen:
+            raise UserError(f"{shown(table.file)}:{number}: {name} is named a second time")
+        if hash(name) in often:
+            seen.add(name)
+
+
+def _split_values(source: CsvSource) -> tuple[Mapping[SplitName, set[str]], set[str]]:
+    """What each split is called in lower case, and all that the column may say."""
+    said = {name: source.values.get(name, list(usual)) for name, usual in USUAL.items()}
+    wanted: dict[SplitName, set[str]] = {
+        name: {one.lower() for one in ([value] if isinstance(value, str) else value)} for name, value in said.items()
+    }
+    return wanted, wanted["train"] | wanted["test"]
+
+
+def _strange_split(value: str, known: set[str]) -> str:
+    text = f"split {value!r}; known are {', '.join(sorted(known))}"
+    if value.lower() in ("val", "valid", "validation", "dev"):
+        return text + f": `values: {{train: [train, {value}]}}` below `source` counts them as training images"
+    return text + ": `values: {train: NAME, test: NAME}` below `source` says what they are called"
+
+
+def _label(text: str, numbers: Mapping[str, int], first: int, where: str) -> int:
+    """By the class's name, else by its number."""
+    if (label := numbers.get(text)) is not None:
+        return label
+    try:
+        number = int(text)
+    except ValueError:
+        raise UserError(f"{where}: no class {text!r}{did_you_mean(text, list(numbers))}") from None
+    if not 0 <= number - first < len(numbers):
+        last = len(numbers) - 1 + first
+        hint = "; `first_label: 1` below `source` where they count from 1" if number == last + 1 and not first else ""
+        raise UserError(f"{where}: label {number}, but the card names {len(numbers)} classes, {first} to {last}{hint}")
+    return number - first
+
+
+def _table(source: CsvSource, file: Path, *, labelled: bool) -> _Table:
+    """The columns, from the card, else from the first line, else from what the cells look like."""
+    delimiter = source.delimiter or _delimiter(file)
+    start = [row for _, row in islice(_lines(file, delimiter), 2)]
+    if not start:
+        raise UserError(f"{shown(file)}: no line in it")
+    first = [cell.strip() for cell in start[0]]
+    looks = [_is_image(cell) for cell in first]
+    header = source.header if source.header is not None else not any(looks)
+    names = [name.lower() for name in first] if header else []
+    example = [cell.strip() for cell in start[-1]] if header and len(start) > 1 else first
+
+    def column(asked: Column | None, usual: Sequence[str], key: str) -> int | None:
+        if isinstance(asked, int) or (isinstance(asked, str) and not header and asked.isdigit()):
+            return int(asked)
+        if asked is not None:
+            if asked.lower() not in names:
+                hint = did_you_mean(asked, first) if header else "; it has no line of names: write a number from 0"
+                raise UserError(f"{shown(file)}: no column {asked!r}{hint}")
+            return names.index(asked.lower())
+        return next((names.index(name) for name in usual if name in names), None)
+
+    path = column(source.columns.path, PATHS, "path")
+    if path is None:
+        path = next((i for i, cell in enumerate(example) if _is_image(cell)), None)
+    split = None if source.split is not None else column(source.columns.split, SPLITS, "split")
+    label = column(source.columns.label, LABELS, "label")
+    if path is None:
+        raise UserError(
+            f"{shown(file)}: which column names the files? `columns: {{path: ...}}` says it; {_there(first)}"
+        )
+    known = {value for values in USUAL.values() for value in values} | _split_values(source)[1]
+    if split is None and source.split is None and not header:
+        split = next((i for i, cell in enumerate(first) if i != path and cell.lower() in known), None)
+    if label is None and labelled:
+        rest = [i for i in range(len(first)) if i not in (path, split)]
+        if len(rest) != 1:
+            text = "which column is the label? `columns: {label: ...}` says it"
+            raise UserError(f"{shown(file)}: {text}; {_there(first)}")
+        label = rest[0]
+    return _Table(source, file, delimiter, header, path, label, split)
+
+
+def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
+    """The columns that are found, by number, and the first names of files; for whoever writes a card."""
+    table = _table(source, file, labelled=True)
+    names = [table.cell(number, row, table.path) for number, row in islice(table.rows(), 8)]
+    return Columns(path=table.path, label=table.label, split=table.split), names
+
+
+def label_values(source: CsvSource, file: Path) -> list[str]:
+    """The labels in a table, numbers in their order, else by the alphabet. Raises UserError where they are too many."""
+    table = _table(source, file, labelled=True)
+    assert table.label is not None
+    found: set[str] = set()
+    for number, row in table.rows():
+        found.add(table.cell(number, row, table.label))
+        if len(found) > MOST_CLASSES:
+            raise UserError(
+                f"{shown(file)}: more than {MOST_CLASSES:,} different labels: `columns` of a card names another"
+            )
+    numbers = all(value.lstrip("-").isdigit() for value in found)
+    return sorted(found, key=int) if numbers else sorted(found)
+
+
+def _there(first: Sequence[str]) -> str:
+    return f"the first line is {', '.join(map(repr, first[:8]))}"
+
+
+def _is_image(cell: str) -> bool:
+    return cell.lower().endswith(ENDINGS)
+
+
+def _delimiter(file: Path) -> str:
+    """The one that the first line has most of, outside quotes."""
+    line = next((line for line in _text(file) if line.strip()), "")
+    outside = "".join(line.split('"')[::2])
+    return max(DELIMITERS, key=outside.count)
+
+
+def _lines(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not empty and their line numbers."""
+    reader = csv.reader(_text(file), delimiter=delimiter, strict=True)
+    try:
+        for row in reader:
+            if row and any(map(str.strip, row)):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{shown(file)}:{reader.line_num}: {error}") from None
+
+
+def _text(file: Path) -> Iterator[str]:
+    """Its lines, without a byte order mark."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            yield from lines
+    except UnicodeDecodeError:
+        raise UserError(f"{shown(file)}: no text in UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{shown(file)}: cannot be read: {error.strerror}") from None

@@ -1,0 +1,61 @@
+"""A table of image files and labels: .csv or .tsv."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from sem_bench.config.cards import Card, Library
+from sem_bench.config.fields import Model, SplitName, Where
+from sem_bench.data.drawn_split import DrawnSplit
+from sem_bench.data.sources.base import ImageFiles, Needs, Problem, path_is_missing
+
+if TYPE_CHECKING:
+    from sem_bench.data.dataset import Place
+    from sem_bench.data.described import Data
+    from sem_bench.data.readers.opened import Opened
+
+Column = Annotated[str | int, Field(union_mode="left_to_right")]
+"""By its name in the first line, or by its number from 0."""
+
+
+class Columns(Model):
+    """Which column holds what; None: found by its name or its content."""
+
+    path: Column | None = None
+    label: Column | None = None
+    split: Column | None = None
+
+
+class CsvSource(ImageFiles):
+    """A line for each image: its path, its label by name or number, and its split where the table has one."""
+
+    type: Literal["csv"]
+    path: Where = ""
+    images: Where = ""  # the folder that its paths start in; the table's own unless given
+    columns: Columns = Columns()
+    header: bool | None = None  # whether the first line names the columns; None: found out
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # None: found out
+    ending: str = ""  # what its paths lack: .jpg
+    first_label: Literal[0, 1] = 0  # of labels that are numbers
+    values: dict[SplitName, str | list[str]] = {}  # what the split column says, where it is not train and test
+    split: DrawnSplit | None = None  # without a split column: how train and test are drawn
+
+    def check_splits(self, splits: Iterable[SplitName]) -> None:
+        """They are in a column, or drawn."""
+        if self.split is not None and (self.columns.split is not None or self.values):
+            raise ValueError("source: `split` draws train and test; a column of splits says them: choose one")
+
+    def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
+        """The path."""
+        return path_is_missing(self.path)
+
+    def needs(self, name: str) -> Needs:
+        """The table, and the folder of the images where it is named."""
+        return Needs([self.images, self.path] if self.images else [self.path])
+
+    def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
+        """The files that it names."""
+        from sem_bench.data.readers.csv import open_csv
+
+        return open_csv(self, data, split, place)
