@@ -4,7 +4,7 @@ import argparse
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import islice
 from pathlib import Path
@@ -28,7 +28,7 @@ PACKAGES = ("torch", "torchvision", "lightly", "optuna", "numpy", "pillow", "pyd
 ENOUGH_GB = 2.0
 
 
-def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
+def report(suite: Path | None, results: Path, data: Path, assignments: Sequence[str] = ()) -> tuple[str, bool]:
     """A line for each thing looked at, and whether all of it is well."""
     lines = [f"python       {platform.python_version()} on {platform.system()} {platform.machine()}"]
     healthy = True
@@ -47,7 +47,7 @@ def report(suite: Path | None, results: Path, data: Path) -> tuple[str, bool]:
     if suite is not None:
         from sem_bench.training import device_check, dry_run
 
-        plan = read_plan(suite, data=data)
+        plan = read_plan(suite, assignments, data=data)
         lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
         arms, own = _arms(plan), dict[str, device_check.Arm]()
         wrong: dict[str, list[str]] = {}
@@ -174,6 +174,8 @@ def _counted(described: Data, place: Place) -> str:
 
 def command(options: argparse.Namespace) -> int:
     """Print it."""
-    text, healthy = report(options.suite, options.results, options.data)
+    if options.assignments and options.suite is None:
+        raise UserError("--set changes a suite; there is none")
+    text, healthy = report(options.suite, options.results, options.data, options.assignments)
     print(text)  # noqa: T201
     return 0 if healthy else 2

@@ -132,8 +132,7 @@ def parser() -> argparse.ArgumentParser:
     what = "check versions, devices, disk space, and a suite's methods and data"
     doctor = _command(commands, "doctor", what, "doctor suite.yaml")
     doctor.add_argument("suite", metavar="SUITE", type=_path, nargs="?", help="whose methods and data to try")
-    _data_argument(doctor)
-    doctor.add_argument("--results", metavar="DIR", type=_path, default=Path("results"))
+    _common_arguments(doctor)
     return parser
 
 
