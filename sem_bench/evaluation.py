@@ -9,10 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from sem_bench.base.limits import CHUNK, FLOAT
-from sem_bench.config.fields import Fraction, Model, Seed, Temperature
+from sem_bench.config.fields import (
+    Fraction,
+    Model,
+    Score,
+    Seed,
+    Temperature,
+)
 from sem_bench.data.described import LabelledData, ShiftedData
 from sem_bench.report.file_models import Metrics, validated
 from sem_bench.report.layout import FIXED_TAU, Beside, Metric, Remark, Table
@@ -146,7 +152,7 @@ class Arm(Protocol):
     def shifted(self, key: str) -> tuple[ShiftedData, Place]:
         """A shifted test set, by its key in the data card; likewise."""
 
-    def other(self, dataset: str) -> tuple[LabelledData, Literal["top1", "mean_per_class"], Place]:
+    def other(self, dataset: str) -> tuple[LabelledData, Score, Place]:
         """Another labelled data set, likewise; what its card measures; where it is."""
 
     def search(self, tau: Sequence[float] | None, grid: Sequence[float]) -> Search:

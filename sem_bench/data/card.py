@@ -18,6 +18,7 @@ from sem_bench.config.fields import (
     Name,
     Percent,
     PositiveChannels,
+    Score,
     SplitName,
     unique,
 )
@@ -55,7 +56,7 @@ class DatasetCard(CardModel):
     extra_classes: Literal["refused", "left out"] = "refused"  # of a shifted set: classes that the base set lacks
     classes_of: Name | None = None  # the classes of another card, in its order, with its superclasses
     superclasses: dict[ClassName, Members] = {}  # name -> its classes, for relevance
-    metric: Literal["top1", "mean_per_class"] = "top1"  # what transfer reports on it
+    metric: Score = "top1"  # what transfer reports on it; mean_per_class is balanced accuracy
     reference_errors: dict[Name, Fraction] = {}  # of a corrupted set: mean error of AlexNet on each corruption, for mCE
     shifts: dict[Name, Name] = {}  # v2, r, a, c: the card of the shifted test set
     subsets: dict[Percent, Annotated[str, Field(min_length=1)]] = {}  # 1%: the file that names the labelled images

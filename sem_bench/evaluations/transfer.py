@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from sem_bench.config.fields import Model, Names
+from sem_bench.config.fields import (
+    Model,
+    Names,
+    Score,
+)
 from sem_bench.evaluation import Arm, Asking, Before, Cost, Evaluation, NetCost, Planned, Problem
 from sem_bench.evaluations.probe import Probe, ProbeJob, ProbeSettings, probe_job
 from sem_bench.report.layout import Metric, Table
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 class TransferJob(ProbeJob):
     """Everything that a probe on another data set depends on, beside the pretrained encoder."""
 
-    metric: Literal["top1", "mean_per_class"] = "top1"
+    metric: Score = "top1"
 
     @property
     def columns(self) -> list[str]:
@@ -44,11 +48,12 @@ class Transfer(Evaluation[TransferSettings, TransferJob]):
         metrics=[
             Metric(name="top1", images=True, published=True),
             Metric(name="mean_per_class", header="{column} (per class)", published=True),
+            Metric(name="macro_f1", header="{column} (F1)"),
         ],
         order=30,
         fixed=True,
         legend="transfer: a probe at tau_d = tau on all labels of another data set; "
-        "per class: the mean over its classes",
+        "per class: the mean over its classes (balanced accuracy); F1: the mean over its classes of F1, in percent",
     )
 
     def problems(self, asked: TransferSettings, asking: Asking) -> Iterator[Problem]:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sem_bench.config.cards import Card
+from sem_bench.config.fields import Score
 from sem_bench.data.dataset import DataSet, Place
 from sem_bench.data.described import LabelledData, ShiftedData
 from sem_bench.evaluation import AnyEvaluation, Planned, Search, Stage, search
@@ -218,7 +219,7 @@ class Arm:
         return data.model_copy(update={"normalise": self.dataset.card.normalise}), place
 
     @_once
-    def other(self, dataset: str) -> tuple[LabelledData, Literal["top1", "mean_per_class"], Place]:
+    def other(self, dataset: str) -> tuple[LabelledData, Score, Place]:
         """Another labelled data set, as this network knows images; what its card measures; where it is."""
         other = self.others[dataset]
         data = other.labelled().model_copy(update=self._as_pretrained | {"superclasses": {}})

@@ -11,7 +11,7 @@ import torch
 import sem_bench
 from sem_bench.cli import main
 from sem_bench.data.described import ShiftedData
-from sem_bench.evaluations.measures.probing import mean_per_class
+from sem_bench.evaluations.measures.probing import score
 from sem_bench.evaluations.measures.shifted_sets import accuracy, mean_corruption_error, own_classes
 from sem_bench.evaluations.robustness import RobustnessJob
 from sem_bench.report.gains import interval
@@ -310,8 +310,11 @@ def test_mean_corruption_error() -> None:
 
 
 def test_mean_per_class() -> None:
-    right = np.array([True, True, True, False, True, False])
-    assert mean_per_class(right, torch.tensor([0, 0, 0, 0, 1, 5])) == pytest.approx((0.75 + 1 + 0) / 3)
+    labels, predicted = torch.tensor([0, 0, 0, 0, 1, 5]), torch.tensor([0, 0, 0, 1, 1, 0])
+    assert score(predicted, labels, "mean_per_class") == pytest.approx((0.75 + 1 + 0) / 3)
+    assert score(predicted, labels, "top1") == pytest.approx(4 / 6)
+    # F1 of 0: 2 * 3 / (2 * 3 + 1 + 1); of 1: 2 * 1 / (2 * 1 + 1 + 0); 5 is never predicted.
+    assert score(predicted, labels, "macro_f1") == pytest.approx((6 / 8 + 2 / 3 + 0) / 3)
 
 
 def test_t_intervals() -> None:

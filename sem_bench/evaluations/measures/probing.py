@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from sem_bench.base import world
 from sem_bench.base.files import write_atomic
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.randomness import derived_seed
+from sem_bench.config.fields import Score
 from sem_bench.data import labelled_lists
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluations.measures import features, selection
@@ -32,7 +33,7 @@ class ProbeReport:
     """Where the figures stand in a table, and what they measure."""
 
     column: str
-    metric: Literal["top1", "mean_per_class"] = "top1"
+    metric: Score = "top1"
 
 
 def evaluate(job: ProbeJob, workspace: Workspace, report: ProbeReport) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def probe(
         "candidates": choice.candidates,
         "validation": None if choice.accuracy is None else 100 * choice.accuracy,
         "search": searched(choice),
-        "value": 100 * _accuracy(right, found.test.labels, report.metric),
+        "value": 100 * score(predicted, found.test.labels, report.metric),
         "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
         "notes": fitted.notes + found.notes,
     }
@@ -207,13 +208,16 @@ def _reader(representation: Representation, scale: float, h: Tensor) -> selectio
     return lambda rows: representation.of(h[torch.from_numpy(rows).to(h.device)]) * scale
 
 
-def _accuracy(right: npt.NDArray[np.bool_], labels: Tensor, metric: str) -> float:
-    return mean_per_class(right, labels) if metric == "mean_per_class" else float(right.mean())
+def score(predicted: Tensor, labels: Tensor, metric: Score) -> float:
+    """How good predicted classes (N,) are, in [0, 1]; means over classes are over those that occur among the labels."""
+    right, classes = (predicted == labels).numpy(), np.unique(labels)
+    if metric == "mean_per_class":
+        return float(np.mean([right[labels.numpy() == label].mean() for label in classes]))
+    if metric == "macro_f1":
+        from sklearn.metrics import f1_score
 
-
-def mean_per_class(right: npt.NDArray[np.bool_], labels: Tensor) -> float:
-    """The mean over the classes that occur of the share of their images that are right."""
-    return float(np.mean([right[labels.numpy() == label].mean() for label in np.unique(labels)]))
+        return float(f1_score(labels, predicted, labels=classes, average="macro", zero_division=0.0))
+    return float(right.mean())
 
 
 def superclass_accuracy(predicted: Tensor, labels: Tensor, data: LabelledData) -> float | None:
