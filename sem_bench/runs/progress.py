@@ -144,6 +144,9 @@ class Reporter:
         self.kinds = {key: kind for key, kind in self.kinds.items() if key in known} | kinds
         self.total_jobs = len(known) + len(coming)
 
+    def name(self, labels: Iterable[str]) -> None:
+        """The labels of all jobs: what is the same in each of them need not be shown."""
+
     def job_started(self, key: str, kind: str, label: str) -> None:
         """A job begins; `label` is its readable slug."""
         self.kinds[key] = kind
@@ -241,6 +244,7 @@ class _Live(Reporter):
         from rich.live import Live
 
         self.last: dict[str, str] = {}  # kind: its last result
+        self.common: frozenset[str] = frozenset()  # words that all labels have
         self.by_kind: dict[str, Counter[str]] = {}
         self.failures: deque[str] = deque(maxlen=5)
         self.drawn = -DRAW_EVERY
@@ -254,6 +258,16 @@ class _Live(Reporter):
     def __exit__(self, *error: object) -> None:
         self.live.stop()
         super().__exit__(*error)
+
+    def name(self, labels: Iterable[str]) -> None:
+        """The tree shows of a label what is not in all of them: "simclr none s0"."""
+        words = [frozenset(label.split("-")) for label in labels]
+        self.common = frozenset.intersection(*words) if len(words) > 1 else frozenset()
+
+    def _short(self, label: str) -> str:
+        if not self.common:
+            return label
+        return " ".join(word for word in label.split("-") if word not in self.common) or label
 
     def message(self, text: str) -> None:
         """A line of text above the tree."""
@@ -270,7 +284,7 @@ class _Live(Reporter):
 
     def _show_end(self, job: _Job, status: str, seconds: float, summary: str) -> None:
         self.by_kind.setdefault(job.kind, Counter())[status] += 1
-        result = ": ".join(filter(None, [job.label, summary]))
+        result = ": ".join(filter(None, [self._short(job.label), summary]))
         if status == "done":
             self.last[job.kind] = f"; last {result} ({human_seconds(seconds)})"
         else:
@@ -293,7 +307,7 @@ class _Live(Reporter):
             for job in self.running.values():
                 if job.kind == kind:
                     bar = self._bar(job.fraction, job.state(_left(job.remaining(expected(job.key), now))))
-                    branch.add(Group(_text(job.label, "bold"), bar))
+                    branch.add(Group(_text(self._short(job.label), "bold"), bar))
         for failure in self.failures:
             tree.add(_text(failure, "red"))
         return tree

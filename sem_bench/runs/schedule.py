@@ -120,6 +120,7 @@ class _Drive:
 
     def add(self, batch: Batch) -> None:
         """More jobs. Tells of what is done already."""
+        self.reporter.name(job.slug for job in batch.jobs)
         again = {job.digest for job in batch.chosen}
         for job in batch.jobs:
             if job.digest not in again and job.digest not in self.outcomes and self.store.status(job) == "done":

@@ -259,6 +259,17 @@ def test_a_live_run_shows_label_loss_and_time(monkeypatch: pytest.MonkeyPatch) -
     assert last_line.endswith("1 done, 1 reused, 8 failed, 0 blocked in 58 s")
 
 
+def test_a_live_run_shows_of_names_what_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    run = Run(2, live=True)
+    with run.report as report:
+        report.name([f"{method}-none-shapes-3000-train-e8-s0" for method in ("byol", "simclr")])
+        report.job_started("a", "pretrain", "byol-none-shapes-3000-train-e8-s0")
+        report.job_finished("a", "done", seconds=2.0, summary="loss 0.5")
+    text = run.stream.getvalue()
+    assert "last byol: loss 0.5" in text and "3000" not in text
+
+
 @pytest.mark.parametrize("columns", [1, 5, 10, 30, 59, 60])
 def test_a_narrow_terminal_cuts_lines(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
