@@ -30,7 +30,6 @@ from sem_bench.data.loading import load
 from sem_bench.data.sources.python import PythonSource
 from sem_bench.report.gains import interval
 from sem_bench.runs.plan import read_plan
-from sem_bench.training.card import method_card
 from tests.helpers import shifted_shapes
 from tests.helpers.documents import DOCUMENTS, FILES, PACKAGE, SHOWN, shown, with_files, written
 from tests.helpers.places import REPOSITORY
@@ -193,15 +192,13 @@ def speeds(record: str) -> list[str]:
 
 
 def search() -> list[str]:
-    """A row for each method: the validation accuracy of its baseline at each learning rate; * marks the recipe's."""
+    """A row for each method: the validation accuracy of its baseline at each learning rate."""
     found: dict[str, dict[float, str]] = {}
     pretrained = {result["digest"]: result["config"] for result in results("search", "pretrain")}
     for probe in results("search", "probe"):
         settings = pretrained[probe["inputs"]["pretrain"]]
         name, lr = settings["method"]["name"], settings["training"]["optimizer"]["lr"]
-        kept = method_card(Library(REPOSITORY), name).content.recipes["quick"].optimizer.lr
-        value = f"{probe['metrics']['rows'][0]['validation']:.1f}{'*' if lr == kept else ''}"
-        found.setdefault(name, {})[lr] = value
+        found.setdefault(name, {})[lr] = f"{probe['metrics']['rows'][0]['validation']:.1f}"
     rates = (0.1, 0.3, 1.0)
     cells = {name: " | ".join(lrs.get(lr, "diverged") for lr in rates) for name, lrs in sorted(found.items())}
     return [f"| {name} | {text} |" for name, text in cells.items()]
@@ -233,11 +230,11 @@ def over_untrained() -> list[str]:
     ids=["calibration", "search", "over untrained", "speed of the photographs"],
 )
 def test_the_log_has_the_numbers_of_the_records(rows: Callable[[], list[str]]) -> None:
-    log = (REPOSITORY / "docs/LOG.md").read_text()
+    log = (REPOSITORY / "docs/LOG.md").read_text().replace("*", "")  # marks what a recipe had then
     found = rows()
     assert found
     for row in found:
-        assert row in log
+        assert row.replace("*", "") in log
 
 
 def contact_sheet(path: Path) -> None:
