@@ -115,6 +115,16 @@ class Found:
     layouts: list[Table]  # what their tables look like
     manifests: list[Manifest]
 
+    @property
+    def first(self) -> str:
+        """The name of the table that says most: the comparison, where there is one."""
+        there = {row.table for row in self.rows}
+        return next((one.name for one in sorted(self.layouts, key=_place) if one.name in there), "sweep")
+
+
+def _place(layout: Table) -> tuple[bool, int, str]:
+    return not layout.headline, layout.order, layout.name
+
 
 def read(
     results: Path,

@@ -78,14 +78,17 @@ def parser() -> argparse.ArgumentParser:
     table = _command(commands, "table", "print the tables of a results folder", "table results --summary")
     table.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
     part = table.add_mutually_exclusive_group()
-    part.add_argument("--table", metavar="NAME", help="only this table")
+    part.add_argument("--table", metavar="NAME", help="this table whole; all: every one")
     part.add_argument(
         "--summary", action="store_true", help="only what came out, in sentences; also with --format json"
     )
     which = table.add_mutually_exclusive_group()
     which.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
     which.add_argument("--all", action="store_true", help="of all suites")
-    table.add_argument("--format", choices=formats.names(), default="github")
+    table.add_argument("--notes", action="store_true", help="with intervals, spreads and all notes")
+    table.add_argument(
+        "--format", choices=formats.names(), default="compact", help="default: compact, for a terminal"
+    )
     table.add_argument("--out", metavar="DIR", type=_path, help="write the tables there instead of printing them")
 
     what = "write a suite's results as one HTML page"

@@ -24,6 +24,9 @@ from sem_bench.report.text_table import TextTable
 if TYPE_CHECKING:  # `table` runs nothing, and starts faster without it
     from sem_bench.runs.store import Store
 
+COMPACT = "compact"
+EVERY = "all"  # the tables
+
 
 def command(options: argparse.Namespace) -> int:
     """Print or write tables; returns the exit code."""
@@ -32,22 +35,29 @@ def command(options: argparse.Namespace) -> int:
     found = analysis.read(options.results, suite=options.suite, all_suites=options.all)
     if options.summary:
         return _summarised(found, options)
+    if options.notes and (options.out or options.format != COMPACT):
+        raise UserError("--notes: tables of other formats, and in files, have all notes")
     names = sorted({row.table for row in found.rows})
-    if options.table and options.table not in names:
-        raise UserError(f"--table: no table {options.table!r} here{did_you_mean(options.table, names)}")
-    rows = [row for row in found.rows if options.table in (None, row.table)]
-    tables = analysis.text_tables(found.rows, found.layouts, only=options.table)
+    only = None if options.table == EVERY else options.table
+    if only and only not in names:
+        raise UserError(f"--table: no table {only!r} here{did_you_mean(only, [*names, EVERY])}")
+    rows = [row for row in found.rows if only in (None, row.table)]
+    tables = analysis.text_tables(found.rows, found.layouts, only=only)
     if options.out:
         return _written(options.out, rows, tables, usable())
-    if options.format == "github" and not options.table:
+    if options.format in (COMPACT, "github") and not options.table:
         _say(found)
-    print(render.render(tables, rows, options.format))  # noqa: T201
+    if options.format == COMPACT:
+        first = None if options.table else found.first
+        print(render.compact(tables, first=first, notes=options.notes))  # noqa: T201
+    else:
+        print(render.render(tables, rows, options.format))  # noqa: T201
     return 0
 
 
 def _summarised(read: Found, options: argparse.Namespace) -> int:
     """Print the sentences alone. Raises UserError for a format that has none, or where nothing is compared."""
-    if options.out or options.format not in ("github", "json"):
+    if options.out or options.notes or options.format not in (COMPACT, "github", "json"):
         raise UserError("--summary prints text, or JSON with --format json")
     found = summaries(read.rows, read.layouts)
     if options.format == "json":
@@ -87,12 +97,15 @@ def _written(
 
 
 def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> int:
-    """Print the tables of a suite, and write them into its results, with its page; returns the exit code."""
+    """Print the first table of a suite and what others say, write all of them into its results, with its page.
+
+    Returns the exit code.
+    """
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables:
         _say(found)
-        print(render.render(tables, found.rows, "github"))  # noqa: T201
+        print(render.compact(tables, first=found.first))  # noqa: T201
     code = _written(analysis.tables_of(store.root, name), found.rows, tables, evaluations)
     page = analysis.page_of(store.root, name)
     analysis.write_page(page, found, store.folders, evaluations)  # what it could not draw has been said

@@ -13,9 +13,10 @@ from typing import Any
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.gains import Cell, Pooled, crossed, holm, interval, p_value, seeds_text, unlike_settings
 from sem_bench.report.layout import Contrast, Reading, Table
-from sem_bench.report.row import ARM, METHOD, TABLE, Row, embedding_key, grouped, seeds_said
-from sem_bench.report.text_table import ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
+from sem_bench.report.row import ARM, METHOD, TABLE, Row, embedding_key, grouped, one_size, seeds_said
+from sem_bench.report.text_table import DOT, ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
 
+BOLD = "the interval excludes 0, of at least 3 seeds, and of 3 methods where they are pooled"
 DIFFERENCE = "difference"  # the representation of rows that hold one
 Seeds = dict[int, Fraction]
 
@@ -183,7 +184,7 @@ def mean_of(seeds: Seeds) -> Fraction:
 # --- the table for reading ---
 
 
-def contrast_table(layout: Table, rows: Sequence[Row], title: str) -> TextTable:
+def contrast_table(layout: Table, rows: Sequence[Row], heading: str, what: str) -> TextTable:
     """A line for each arm and one for the methods together, a column for each contrast that one of them has."""
     lines = grouped(rows, lambda row: row.key(ARM))
     there = {row.metric for row in rows}
@@ -191,33 +192,45 @@ def contrast_table(layout: Table, rows: Sequence[Row], title: str) -> TextTable:
     tested = [row.gain_p for row in rows if row.gain_p is not None]
     survives = holm(tested)
     notes: dict[str, int] = {}
-    body = []
+    body, size = [], one_size(rows)
     for line in lines.values():
         found = {row.metric: row for row in line}
         printed = printed_means(layout, found)
-        cells = [TextCell(line[0].method_label), TextCell(line[0].embedding_label)]
+        short = line[0].embedding if size else None
+        cells = [TextCell(line[0].method_label), TextCell(line[0].embedding_label, short=short)]
         cells += [_cell(found.get(contrast.name), printed, layout.digits, notes, survives) for contrast in shown]
         body.append(cells)
     legend = [
         f"n = {seeds_said(rows)}; {layout.unit}, paired by seed, with 95 % intervals",
         layout.legend,
     ]
-    legend += [f"{contrast.name}: {contrast.legend}" for contrast in shown]
+    columns = [f"{contrast.name}: {contrast.legend}" for contrast in shown]
+    legend += columns
+    brief = [f"n = {seeds_said(rows)}; {layout.unit}, paired by seed", layout.legend]
     if tested:
-        legend.append("bold: the interval excludes 0, of at least 3 seeds, and of 3 methods where they are pooled")
+        legend.append(f"bold: {BOLD}")
         legend.append(f"{len(tested)} comparisons; *: survives Holm's correction over all of them at 5 %")
-    if any(line[0].method.startswith("pooled") for line in lines.values()):
+        brief[:1] = [f"{DOT}: {BOLD}", brief[0], legend[-1]]
+    pooled = sum(line[0].method.startswith("pooled") for line in lines.values())
+    if pooled:
         legend.append("pooled (k): mean of k methods; its interval is for new methods and new seeds of their kind")
     if any(row.mean is None for row in rows):
         legend.append(f"{HOLE}: results are missing; no difference stands on a part of its seeds")
+        brief.insert(1, legend[-1])
     return TextTable(
-        title=title,
+        title=f"{heading}: {what}",
         columns=["method", "embedding", *(contrast.name for contrast in shown)],
         groups=[0, 0, *range(1, 1 + len(shown))],
         body=body,
         legend=legend,
         notes=list(notes),
         name=layout.name,
+        what=what,
+        caption=f"{heading}: {what}{size}",
+        brief=brief + columns,
+        about=layout.legend,
+        gains=tuple(range(2, 2 + len(shown))),
+        pooled=pooled,
     )
 
 
@@ -250,6 +263,6 @@ def _cell(
         return TextCell(HOLE, marks=marks)
     low, high = row.gain_low, row.gain_high
     star = SURVIVES * (row.gain_p is not None and row.gain_p <= survives)
-    text = signed(printed[row.metric], low, high, digits)
+    text, short = (signed(printed[row.metric], *ends, digits) + star for ends in ((low, high), (None, None)))
     enough = min(row.n, row.extra.get("methods", ENOUGH)) >= ENOUGH
-    return TextCell(text + star, bold=enough and excludes_zero(low, high), marks=marks)
+    return TextCell(text, bold=enough and excludes_zero(low, high), marks=marks, short=short)

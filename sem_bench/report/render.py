@@ -6,6 +6,7 @@ from pathlib import Path
 from sem_bench.base.files import write_atomic
 from sem_bench.report import formats
 from sem_bench.report.figures import write
+from sem_bench.report.formats import compact as compact_format
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextTable, printed
 
@@ -13,6 +14,14 @@ from sem_bench.report.text_table import TextTable, printed
 def render(tables: Sequence[TextTable], rows: Sequence[Row], format: str) -> str:
     """The text of a format, without the last line end. Raises UserError for an unknown format."""
     return formats.named(format).render([printed(table) for table in tables], rows)
+
+
+def compact(tables: Sequence[TextTable], *, first: str | None = None, notes: bool = False) -> str:
+    """Tables for a terminal: all of them, or those of the name `first` and a line for each other one."""
+    shown = [printed(table) for table in tables]
+    if first is None:
+        return compact_format.render(shown, [], notes=notes)
+    return compact_format.overview(shown, first, notes=notes)
 
 
 def files(folder: Path, rows: Sequence[Row], tables: Sequence[TextTable]) -> dict[Path, str]:

@@ -98,10 +98,14 @@ class Row:
         )
 
     @property
+    def embedding_size(self) -> str:
+        """ "L=64, V=8"; nothing for an embedding without a size."""
+        return ", ".join(f"{name}={self.embedding_config[name]}" for name in ("L", "V") if name in self.embedding_config)
+
+    @property
     def embedding_label(self) -> str:
         """The embedding with its size, likewise."""
-        settings = [f"{name}={self.embedding_config[name]}" for name in ("L", "V") if name in self.embedding_config]
-        return self.embedding + (f" ({', '.join(settings)})" if settings else "")
+        return self.embedding + (f" ({self.embedding_size})" if self.embedding_size else "")
 
     @property
     def figure_notes(self) -> list[str]:
@@ -138,6 +142,15 @@ def seeds_said(rows: Iterable[Row]) -> str:
     counts = sorted({row.n for row in rows if row.mean is not None})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1])))) if counts else "0"
     return f"{seeds} seed" + "s" * (seeds != "1")
+
+
+def one_size(rows: Iterable[Row]) -> str:
+    """ "; sem: L=64, V=8", for a caption, where all arms beside the baseline have the same embedding; else nothing."""
+    found = {(row.embedding, row.embedding_size) for row in rows if not row.baseline}
+    if len(found) != 1:
+        return ""
+    ((name, size),) = found
+    return f"; {name}: {size}" if size else ""
 
 
 def at_fixed_tau(rows: Sequence[Row], metrics: Iterable[str]) -> list[Row]:

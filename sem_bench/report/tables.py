@@ -24,14 +24,16 @@ from sem_bench.report.row import (
     at_fixed_tau,
     embedding_key,
     grouped,
+    one_size,
     seeds_said,
     without_search,
 )
-from sem_bench.report.text_table import ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
+from sem_bench.report.text_table import DOT, ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
 
 GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
 INTERVAL = ", with its 95 % t-interval"
 BOLD = "bold: this excludes 0, n >= 3, and the baseline beats the random backbone where there is one"
+DOTTED = f"{DOT}: the 95 % interval excludes 0, n >= 3, and the baseline beats the random backbone where there is one"
 
 
 def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
@@ -54,15 +56,14 @@ def _tables(layout: Table, rows: Sequence[Row]) -> list[TextTable]:
         for key, part in parts.items():
             parts[key] = [replace(row, column=beside.column) for row in clean if row.key(place) == key] + part
     if layout.contrasts:
-        return [contrast_table(layout, part, _title(layout, part)) for part in parts.values()]
+        return [contrast_table(layout, part, part[-1].heading, _what(layout, part)) for part in parts.values()]
     chosen = without_search if layout.fixed else partial(at_fixed_tau, metrics=metrics)
     return [_Layout(layout, chosen(part)).table() for part in parts.values()]
 
 
-def _title(layout: Table, rows: Sequence[Row]) -> str:
-    row = rows[-1]
-    probe = f", probe at {100 * row.fraction:g} %" if "fraction" in layout.group else ""
-    return row.heading if layout.headline else f"{row.heading}: {layout.name}{probe}"
+def _what(layout: Table, rows: Sequence[Row]) -> str:
+    probe = f", probe at {100 * rows[-1].fraction:g} %" if "fraction" in layout.group else ""
+    return "" if layout.headline else f"{layout.name}{probe}"
 
 
 ColumnKey = tuple[str, str, str]  # column, metric, representation
@@ -87,29 +88,42 @@ class _Layout:
         self.published = {(row.column, row.metric) for row in rows if row.published}
         self.footnotes: dict[str, int] = {}
         self.bootstrapped = False
+        self.size = one_size(rows)
+        self.better = self._better()
         self.pools = [_Pool(lines, self._gained(lines)) for lines in self._alike()]
         self.gains = self._compared()
         self.bound = holm([p for p in self.gains if p is not None])
 
     def table(self) -> TextTable:
-        columns, groups = ["method", "embedding"], [0, 0]
+        columns, groups, gains = ["method", "embedding"], [0, 0], list[int]()
         for group, (column, metric) in enumerate(self.columns, 1):
             known = self.layout.metric(metric)
-            columns += [known.header.format(column=column), *["gain"] * self._has_gains(metric)]
+            columns.append(known.header.format(column=column))
+            if self._has_gains(metric):
+                gains.append(len(columns))
+                columns.append("gain")
             columns += ["published"] * ((column, metric) in self.published)
             groups += [group] * (len(columns) - len(groups))
         last = [f"h {self.reference[0]}"] * (self.embedded and self.layout.headline)
         body = [self._arm(line) for line in self.lines]
         body += self._guess(width=len(columns) + len(last))
         pooled_lines = [self._pooled_line(pool, len(columns) + len(last)) for pool in self.pools]
+        what = _what(self.layout, self.rows)
+        title = self.rows[-1].heading + (f": {what}" if what else "")
         return TextTable(
-            title=_title(self.layout, self.rows),
+            title=title,
             columns=columns + last,
             groups=groups + [len(self.columns) + 1] * len(last),
             body=body + pooled_lines,
             legend=self._legend(),
             notes=list(self.footnotes),
             name=self.layout.name,
+            what=what,
+            caption=title + self.size,
+            brief=self._brief(),
+            about=self.layout.legend.removeprefix(f"{self.layout.name}: "),
+            gains=tuple(gains),
+            pooled=len(pooled_lines),
         )
 
     def _arm(self, line: Line) -> list[TextCell]:
@@ -118,7 +132,7 @@ class _Layout:
         temperature = "" if row.tau_d is None else f" at {row.tau_d:g}"
         cells = [
             TextCell(row.method_label),
-            TextCell(row.embedding_label + (f": {main}{temperature}" if self.layout.every else "")),
+            self._embedding(row, f": {main}{temperature}" if self.layout.every else ""),
         ]
         for column, metric in self.columns:
             shown = self._shown(line, column, metric)
@@ -128,10 +142,29 @@ class _Layout:
             if (column, metric) in self.published:
                 cells.append(self._published(shown))
         if self.embedded and self.layout.headline:
-            cells.append(self._figure(line.get((*self.reference, "h"))))
+            cells.append(self._figure(line.get((*self.reference, "h")), paired=False))
         return cells
 
-    def _figure(self, row: Row | None) -> TextCell:
+    def _embedding(self, row: Row, end: str = "", marks: tuple[int, ...] = ()) -> TextCell:
+        """The name of an embedding; without its size in a compact table, whose caption has it."""
+        return TextCell(row.embedding_label + end, marks=marks, short=row.embedding + end if self.size else None)
+
+    def _better(self) -> set[int]:
+        """The figures, by their `id`, that are better than those of their baseline or, of a baseline, than all arms'."""
+        found = set()
+        for lines in _by_method(self.lines):
+            shown = [(line, next(iter(line.values())).baseline) for line in lines]
+            for column, metric in self.columns:
+                if self._has_gains(metric):
+                    arms = [self._shown(line, column, metric) for line, base in shown if not base]
+                    bases = [self._shown(line, column, metric) for line, base in shown if base]
+                    gains = [(row, row.gain) for row in arms if row is not None and row.gain is not None]
+                    found |= {id(row) for row, gain in gains if gain > 0}
+                    if gains and len(bases) == 1 and all(gain < 0 for _, gain in gains):
+                        found.add(id(bases[0]))
+        return found
+
+    def _figure(self, row: Row | None, *, paired: bool = True) -> TextCell:
         if row is None:
             return TextCell()
         marks = self._marks(row.figure_notes)
@@ -142,7 +175,14 @@ class _Layout:
         chance = row.get(self.layout.chance)
         aside = self.layout.metric(row.metric).aside or self.layout.aside
         beside = "" if chance is None else aside.format_map(_Known(row.as_json()))
-        return TextCell(f"{row.mean:.{digits}f}{spread}{beside}", marks=marks)
+        mean = f"{row.mean:.{digits}f}"
+        first = self.layout.headline and (row.column, row.metric) == self.columns[0]
+        return TextCell(
+            f"{mean}{spread}{beside}",
+            marks=marks,
+            short=f"{mean}{spread if first else ''}{beside}",
+            better=paired and id(row) in self.better,
+        )
 
     def _gain(self, row: Row | None) -> TextCell:
         if row is None or row.baseline:
@@ -155,7 +195,8 @@ class _Layout:
             text += self._braces(*row.bootstrap[0][2:])
         # A note beside a gain says that only some seeds were paired, or that the baseline is no better than chance.
         bold = row.n >= ENOUGH and not row.gain_notes and excludes_zero(row.gain_low, row.gain_high)
-        return TextCell(text + self._mark(None if row.gain_notes else row.gain_p), bold=bold, marks=marks)
+        star = self._mark(None if row.gain_notes else row.gain_p)
+        return TextCell(text + star, bold=bold, marks=marks, short=f"{row.gain:+.{digits}f}{star}")
 
     def _braces(self, low: float, high: float) -> str:
         self.bootstrapped = True
@@ -229,7 +270,7 @@ class _Layout:
         alike = len({next(iter(line.values())).key(["embedding_config"]) for line in pool.lines}) == 1
         marks = () if alike else self._marks(["temperatures as each method's recipe has them"])
         name = replace(row, method=f"pooled ({len(pool.lines)})").method_label
-        cells = [TextCell(name), TextCell(row.embedding_label, marks=marks)]
+        cells = [TextCell(name), self._embedding(row, marks=marks)]
         for at in self.columns:
             cells.append(TextCell())
             if at in pool.gains:
@@ -249,7 +290,8 @@ class _Layout:
             text += self._braces(*images)
         enough = min(gain.seeds, len(rows)) >= ENOUGH
         bold = enough and not any(row.gain_notes for row in there) and excludes_zero(gain.low, gain.high)
-        return TextCell(text + self._mark(gain.p), bold=bold, marks=self._marks(notes))
+        short = f"{gain.mean:+.{self.layout.digits}f}{self._mark(gain.p)}"
+        return TextCell(text + self._mark(gain.p), bold=bold, marks=self._marks(notes), short=short)
 
     def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes))
@@ -286,6 +328,25 @@ class _Layout:
         if any(row.mean is None for row in self.rows):
             legend.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
         return legend
+
+    def _brief(self) -> list[str]:
+        """What a reader needs first; `_legend` says the rest."""
+        gained = any(self._has_gains(metric) for _, metric in self.columns)
+        several = gained and any(row.gain_low is not None for row in self.rows)
+        count = seeds_said(self.rows)
+        unit = self.layout.unit + " ± sd" * (self.layout.headline and any(row.std is not None for row in self.rows))
+        one = count == "1 seed"
+        seeds = f"n = {count}" + ", so no interval" * (gained and one)
+        gain = f"gain over {BASELINE} of the same method{', paired by seed' * (not one)}" if gained else ""
+        lines = [DOTTED] * several
+        lines.append("; ".join(filter(None, [seeds, unit, gain])))
+        if any(row.mean is None for row in self.rows):
+            lines.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
+        if gained:
+            lines += self._statistics()[::-1] if several else self._statistics()[:1]
+        lines += filter(None, [self.layout.legend])
+        shown = {metric for _, metric in self.columns}
+        return lines + [metric.legend for metric in self.layout.metrics if metric.legend and metric.name in shown]
 
     def _statistics(self) -> list[str]:
         """Which gain is the primary one, how many there are, and which of them survive the correction for it."""
@@ -354,6 +415,14 @@ def _field(row: Row, path: str) -> Any:
 def _hole(line: Line, column: str) -> Row | None:
     """The hole of an arm in a column, for its other figures there."""
     return next((row for (of, *_), row in line.items() if of == column and row.mean is None), None)
+
+
+def _by_method(lines: Iterable[Line]) -> list[list[Line]]:
+    """The lines of each method, with IP-IRM and without."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        found.setdefault(next(iter(line.values())).key(METHOD), []).append(line)
+    return list(found.values())
 
 
 def _lines(rows: Iterable[Row], *, every: bool) -> list[Line]:

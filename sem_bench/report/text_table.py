@@ -1,12 +1,13 @@
 """A table for reading, before any format."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sem_bench.errors import printable
 
 HOLE = "—"
 ENOUGH = 3  # seeds, and methods of a pooled line, from which on a gain can be bold
 SURVIVES = "*"
+DOT = "•"  # what stands for bold in plain text
 
 
 @dataclass(frozen=True)
@@ -16,11 +17,22 @@ class TextCell:
     text: str = ""
     bold: bool = False
     marks: tuple[int, ...] = ()
+    short: str | None = None  # the same for a narrow table; None: as it is
+    better: bool = False  # the better one of an arm and its baseline, whatever the interval of the gain says
+
+    @property
+    def brief(self) -> str:
+        """Its text in a narrow table."""
+        return self.text if self.short is None else self.short
 
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table for reading. A format may split a wide one between groups of columns, repeating group 0."""
+    """A table for reading. A format may split a wide one between groups of columns, repeating group 0.
+
+    What stands last serves the compact form: it shows `caption` and the `brief` of each cell, and below the table as
+    many lines of `brief` as have room.
+    """
 
     title: str
     columns: list[str]
@@ -29,6 +41,21 @@ class TextTable:
     legend: list[str]
     notes: list[str]  # footnotes 1, 2, ...
     name: str = ""  # which of the tables
+    what: str = ""  # the end of the title: what tells it from other tables of the same suite and data
+    caption: str = ""
+    brief: list[str] = field(default_factory=list)  # the most important first
+    about: str = ""  # what it shows
+    gains: tuple[int, ...] = ()  # the columns that hold gains
+    pooled: int = 0  # how many lines at the end are of several methods
+
+    @property
+    def better(self) -> bool:
+        """Whether it marks the better ones of pairs."""
+        return any(cell.better for line in self.body for cell in line)
+
+    def beside(self, column: int) -> bool:
+        """Whether a column holds the gains of the figures to its left."""
+        return column in self.gains and self.groups[column] == self.groups[column - 1]
 
 
 def printed(table: TextTable) -> TextTable:
@@ -37,10 +64,18 @@ def printed(table: TextTable) -> TextTable:
         table,
         title=printable(table.title),
         columns=[printable(column) for column in table.columns],
-        body=[[replace(cell, text=printable(cell.text)) for cell in line] for line in table.body],
+        body=[[_printed(cell) for cell in line] for line in table.body],
         legend=[printable(line) for line in table.legend],
         notes=[printable(note) for note in table.notes],
+        what=printable(table.what),
+        caption=printable(table.caption),
+        brief=[printable(line) for line in table.brief],
+        about=printable(table.about),
     )
+
+
+def _printed(cell: TextCell) -> TextCell:
+    return replace(cell, text=printable(cell.text), short=None if cell.short is None else printable(cell.short))
 
 
 def signed(mean: float, low: float | None, high: float | None, digits: int) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from sem_bench.report.row import Row, grouped
-from sem_bench.report.text_table import HOLE, TextCell, TextTable
+from sem_bench.report.text_table import DOT, HOLE, TextCell, TextTable
 from sem_bench.sweep.objectives import OBJECTIVES
 from sem_bench.sweep.summary_file import SAMPLERS, Found, Study, SweepFile, Trial, load
 
@@ -114,8 +114,20 @@ def _table(rows: Sequence[Row]) -> TextTable:
         at = {row.tau_d: row.extra["value"] for row in trial if row.extra["value"] is not None}
         cells += [TextCell(f"{at[tau]:.1f}" if tau in at else "") for tau in temperatures]
         body.append(cells)
-    title = f"{first.heading}: sweep {first.extra['sweep']}"
-    return TextTable(title, columns, groups, body, _legend(rows), list(notes), name="sweep")
+    what = f"sweep {first.extra['sweep']}"
+    legend = _legend(rows)
+    return TextTable(
+        title=f"{first.heading}: {what}",
+        columns=columns,
+        groups=groups,
+        body=body,
+        legend=legend,
+        notes=list(notes),
+        name="sweep",
+        what=what,
+        brief=_legend(rows, bold=DOT),
+        about=legend[0],
+    )
 
 
 def _trials(rows: Sequence[Row]) -> list[list[Row]]:
@@ -143,7 +155,7 @@ def _test(trial: Sequence[Row]) -> str:
     return f"{best.extra['test']:.1f}" + ("" if best.extra["test_std"] is None else f" ± {best.extra['test_std']:.1f}")
 
 
-def _legend(rows: Sequence[Row]) -> list[str]:
+def _legend(rows: Sequence[Row], bold: str = "bold") -> list[str]:
     first = rows[0]
     legend = [OBJECTIVES[first.extra["objective"]].legend]
     if any(row.tau_d is not None for row in rows):
@@ -151,7 +163,7 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     counts = sorted({row.extra["test_n"] for row in rows if row.extra["test_n"]})
     if counts:
         heated = ", each with its own tau_d" * any(row.tau_d is not None for row in rows)
-        legend.append(f"test: top-1 of the best setting, bold, with {counts[-1]} seeds{heated}; read after the choice")
+        legend.append(f"test: top-1 of the best setting, {bold}, with {counts[-1]} seeds{heated}; read after the choice")
     for own in grouped(rows, _method).values():
         top = own[0]
         best = next((row for row in own if row.extra["test_tau_d"]), None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sem_bench.report.row import Row
     from sem_bench.report.text_table import TextTable
 
-_FIRST = ("github", "latex", "csv", "html", "json")  # in this order, then others
+_FIRST = ("compact", "github", "latex", "csv", "html", "json")  # in this order, then others
 
 
 class Format(Protocol):

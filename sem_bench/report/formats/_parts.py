@@ -1,10 +1,12 @@
-"""A wide table in parts that fit into a terminal."""
+"""What formats share: a wide table in parts that fit into a terminal, and the numbers of footnotes."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 from sem_bench.report.text_table import TextCell, TextTable
 
 WIDTH = 120
+BETTER = "underlined: the better one of an arm and its baseline, whatever the interval of the gain says"
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def split(table: TextTable, show: Callable[[TextCell], str]) -> Iterator[tuple[list[str], list[list[str]]]]:
@@ -22,6 +24,11 @@ def split(table: TextTable, show: Callable[[TextCell], str]) -> Iterator[tuple[l
         parts[-1] += members
     for part in parts:
         yield [table.columns[i] for i in part], [[line[i] for i in part] for line in body]
+
+
+def superscript(marks: Sequence[int]) -> str:
+    """ "¹ ²"."""
+    return " ".join(map(str, marks)).translate(_SUPERSCRIPTS)
 
 
 def alignment(columns: Sequence[str]) -> list[str]:

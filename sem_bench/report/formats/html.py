@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from sem_bench.report.formats._parts import alignment
+from sem_bench.report.formats._parts import BETTER, alignment
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextCell, TextTable
 
@@ -17,6 +17,7 @@ table { border-collapse: collapse; display: block; overflow-x: auto; }
 th, td { padding: .2em .8em; border-bottom: 1px solid #8884; white-space: nowrap; }
 thead th { border-bottom: 2px solid; }
 ul { font-size: 85%; }
+.better { text-decoration: underline; }
 """
 
 
@@ -33,12 +34,13 @@ def render(tables: Sequence[TextTable], rows: Sequence[Row]) -> str:
         columns = alignment(table.columns)
         parts.append(str(tabulate(body, header, tablefmt="unsafehtml", disable_numparse=True, colalign=columns)))
         notes = [f"<sup>{i}</sup> {html.escape(note)}" for i, note in enumerate(table.notes, 1)]
-        lines = [*map(html.escape, table.legend), *notes]
+        lines = [*map(html.escape, table.legend), *[BETTER] * table.better, *notes]
         parts.append("\n".join(["<ul>", *(f"<li>{line}</li>" for line in lines), "</ul>"]))
     return "\n".join([*parts, "</html>"])
 
 
 def _cell(cell: TextCell) -> str:
     text = html.escape(cell.text)
+    text = f'<span class="better">{text}</span>' if cell.better else text
     marks = f"<sup>{','.join(map(str, cell.marks))}</sup>" if cell.marks else ""
     return (f"<b>{text}</b>" if cell.bold else text) + marks

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from sem_bench.report.formats._parts import alignment, split
+from sem_bench.report.formats._parts import BETTER, alignment, split
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import TextCell, TextTable
 
@@ -38,7 +38,7 @@ def _table(table: TextTable) -> str:
         header = [_tex(column) for column in columns]
         parts.append(tabulate(body, header, tablefmt="latex_raw", disable_numparse=True, colalign=alignment(columns)))
     notes = [f"$^{{{i}}}$ {_tex(note)}" for i, note in enumerate(table.notes, 1)]
-    below = " \\\\\n".join([*map(_tex, table.legend), *notes])
+    below = " \\\\\n".join([*map(_tex, table.legend), *[BETTER] * table.better, *notes])
     above = f"\\begin{{table}}\n\\caption{{{_tex(table.title)}}}\n"
     middle = "\n\\par\\medskip\n".join(parts)
     return f"{above}{middle}\n\\par\\footnotesize\n{below}\n\\end{{table}}"
@@ -47,6 +47,7 @@ def _table(table: TextTable) -> str:
 def _cell(cell: TextCell) -> str:
     text = _tex(cell.text)
     marks = f"$^{{{','.join(map(str, cell.marks))}}}$" if cell.marks else ""
+    text = f"\\underline{{{text}}}" if cell.better else text
     return (f"\\textbf{{{text}}}" if cell.bold else text) + marks
 
 

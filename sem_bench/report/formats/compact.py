@@ -1,0 +1,184 @@
+"""A terminal's tables: plain columns, the gain beside its number, at most five lines below.
+
+`notes` asks for all lines below a table, and in its cells for intervals and spreads. What stands behind a missing number
+is never left out.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from textwrap import wrap
+from typing import NamedTuple
+
+from sem_bench.report.formats._parts import superscript
+from sem_bench.report.row import Row
+from sem_bench.report.text_table import DOT, HOLE, TextCell, TextTable
+
+END = None
+WIDTH = 100
+BELOW = 5  # lines below a table
+MORE = "--notes shows intervals and all notes"
+FURTHER = "Further tables; `table DIR --table NAME` prints one, `--table all` every one:"
+
+
+class _Column(NamedTuple):
+    head: list[str]  # its lines
+    cells: list[str]
+    width: int
+    group: int
+
+
+def render(tables: Sequence[TextTable], rows: Sequence[Row], *, notes: bool = False) -> str:
+    """The tables, one below the other."""
+    return "\n\n".join(_table(table, notes) for table in tables)
+
+
+def overview(tables: Sequence[TextTable], first: str, *, notes: bool = False) -> str:
+    """The tables of the name `first` whole, and a line for each of the others."""
+    whole = [table for table in tables if table.name == first]
+    others = [table for table in tables if table.name != first]
+    lines, heading = [FURTHER] * bool(others), ""
+    several = len({_heading(table) for table in others}) > 1
+    for table in others:
+        if several and _heading(table) != heading:
+            heading = _heading(table)
+            lines += _wrapped(heading)
+        lines.append(_line(table))
+    return "\n\n".join(filter(None, [render(whole, [], notes=notes), "\n".join(lines)]))
+
+
+def _heading(table: TextTable) -> str:
+    return table.title.removesuffix(f": {table.what}")
+
+
+# --- a table ---
+
+
+def _table(table: TextTable, notes: bool) -> str:
+    parts = [_wrapped(table.caption or table.title)]
+    columns = list(_columns(table, notes))
+    for part in _parts(columns):
+        height = max(len(column.head) for column in part)
+        heads = [[""] * (height - len(column.head)) + column.head for column in part]
+        cells = [
+            *([head[number] for head in heads] for number in range(height)),
+            ["-" * column.width for column in part],
+            *([column.cells[number] for column in part] for number in range(len(table.body))),
+        ]
+        widths = [column.width for column in part]
+        parts.append(["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells])
+    below = _everything(table) if notes else _below(table)
+    return "\n\n".join("\n".join(lines) for lines in (*parts, below))
+
+
+def _columns(table: TextTable, notes: bool) -> Iterator[_Column]:
+    for number, (name, group) in enumerate(zip(table.columns, table.groups, strict=True)):
+        own = [line[number] for line in table.body]
+        if group == 0:
+            cells = [_text(cell, notes) + _behind(cell) for cell in own]
+            width = max(map(len, [name, *cells]))
+            yield _Column([name], cells, width, group)
+        elif not table.beside(number):
+            beside = number + 1 < len(table.columns) and table.beside(number + 1)
+            gains = [_text(line[number + 1], notes) + _behind(line[number + 1]) for line in table.body] if beside else []
+            yield _numbers(name, own, gains, group, notes)
+
+
+def _numbers(name: str, own: Sequence[TextCell], gains: Sequence[str], group: int, notes: bool) -> _Column:
+    """Numbers to the right, their marks behind them, then their gains; the header stands above the numbers."""
+    texts, marks = [_text(cell, notes) for cell in own], [_behind(cell) for cell in own]
+    digits, behind = (max(map(len, one), default=0) for one in (texts, marks))
+    cells = [text.rjust(digits) + mark.ljust(behind) for text, mark in zip(texts, marks, strict=True)]
+    if any(gains):
+        most = max(map(len, gains))
+        cells = [f"{cell} {gain.ljust(most)}" for cell, gain in zip(cells, gains, strict=True)]
+    head = _wrapped(name, max(digits + behind, *map(len, [*cells, *name.split()]))) or [""]
+    width = max(map(len, [*head, *cells]))
+    if not any(gains) and width > digits + behind:
+        digits = width - behind
+        cells = [cell.rjust(width) for cell in cells]
+    return _Column([line.rjust(digits) for line in head], cells, width, group)
+
+
+def _parts(columns: Sequence[_Column]) -> list[list[_Column]]:
+    """As many columns beside each other as fit, those of a group together, each part with those of group 0."""
+    stub = [column for column in columns if column.group == 0]
+    parts = [list(stub)]
+    for group in dict.fromkeys(column.group for column in columns if column.group):
+        members = [column for column in columns if column.group == group]
+        if len(parts[-1]) > len(stub) and sum(column.width + 2 for column in [*parts[-1], *members]) - 2 > WIDTH:
+            parts.append(list(stub))
+        parts[-1] += members
+    return parts
+
+
+def _text(cell: TextCell, notes: bool) -> str:
+    return cell.text if notes else cell.brief
+
+
+def _behind(cell: TextCell) -> str:
+    return DOT * cell.bold + superscript(cell.marks)
+
+
+# --- below it ---
+
+
+def _everything(table: TextTable) -> list[str]:
+    lines = [f"{DOT}: bold in the lines below"] * _bold(table) + table.legend + list(_notes(table).values())
+    return [line for text in lines for line in _wrapped(text)]
+
+
+def _below(table: TextTable) -> list[str]:
+    """The notes of marks, then what has room of the most important lines. A note on a hole finds room in any case."""
+    notes, room = _notes(table), BELOW - 1
+    holes = {mark for line in table.body for cell in line if cell.text == HOLE for mark in cell.marks}
+
+    def joined(marks: Iterable[int]) -> list[str]:
+        return _wrapped("; ".join(notes[mark] for mark in sorted(marks)))
+
+    shown = sorted(notes, key=lambda mark: mark not in holes)
+    while len(joined(shown)) > max(room // 2, len(joined(holes))):
+        shown.pop()
+    lines = joined(shown)
+    for text in table.brief:
+        more = _wrapped(text)
+        if text.startswith(DOT):
+            lines += more if _bold(table) else []
+        elif len(lines) + len(more) <= room:
+            lines += more
+    return [*lines, MORE]
+
+
+def _notes(table: TextTable) -> dict[int, str]:
+    return {number: f"{superscript([number])} {note}" for number, note in enumerate(table.notes, 1)}
+
+
+def _bold(table: TextTable) -> bool:
+    return any(cell.bold for line in table.body for cell in line)
+
+
+# --- a line instead of it ---
+
+
+def _line(table: TextTable) -> str:
+    """What a table is, what is missing, and its gains as far as they fit: those pooled, or those of the only method."""
+    end = f"  --table {table.name}"
+    holes = sum(HOLE == line[at].text for line in table.body for at in range(2, len(line)) if not table.beside(at))
+    lines = table.body[-table.pooled :] if table.pooled else table.body
+    lines = [line for line in lines if any(line[at].text for at in table.gains)]
+    if len({line[0].text for line in lines}) > 1:
+        lines = []
+    items = [f"{holes} missing"] * bool(holes)
+    for line in lines:
+        name = f"{line[1].brief}: " * (len(lines) > 1)
+        for at in table.gains:
+            if line[at].text:
+                items.append(f"{name}{table.columns[at - table.beside(at)]} {line[at].brief}")
+                name = ""
+    if not lines and table.about:
+        items.append(table.about)
+    text = f"{table.what or table.name}: {'; '.join(items)}"
+    room = WIDTH - len(end)
+    return (text if len(text) <= room else text[: room - 1].rstrip() + "…") + end
+
+
+def _wrapped(text: str, width: int = WIDTH) -> list[str]:
+    return wrap(text, width, break_on_hyphens=False)
