@@ -86,9 +86,7 @@ def parser() -> argparse.ArgumentParser:
     which.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
     which.add_argument("--all", action="store_true", help="of all suites")
     table.add_argument("--notes", action="store_true", help="with intervals, spreads and all notes")
-    table.add_argument(
-        "--format", choices=formats.names(), default="compact", help="default: compact, for a terminal"
-    )
+    table.add_argument("--format", choices=formats.names(), default="compact", help="default: compact, for a terminal")
     table.add_argument("--out", metavar="DIR", type=_path, help="write the tables there instead of printing them")
 
     what = "write a suite's results as one HTML page"

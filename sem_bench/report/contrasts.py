@@ -226,7 +226,7 @@ def contrast_table(layout: Table, rows: Sequence[Row], heading: str, what: str) 
         notes=list(notes),
         name=layout.name,
         what=what,
-        caption=f"{heading}: {what}{size}",
+        size=size,
         brief=brief + columns,
         about=layout.legend,
         gains=tuple(range(2, 2 + len(shown))),

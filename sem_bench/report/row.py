@@ -100,7 +100,9 @@ class Row:
     @property
     def embedding_size(self) -> str:
         """ "L=64, V=8"; nothing for an embedding without a size."""
-        return ", ".join(f"{name}={self.embedding_config[name]}" for name in ("L", "V") if name in self.embedding_config)
+        return ", ".join(
+            f"{name}={self.embedding_config[name]}" for name in ("L", "V") if name in self.embedding_config
+        )
 
     @property
     def embedding_label(self) -> str:
@@ -145,12 +147,10 @@ def seeds_said(rows: Iterable[Row]) -> str:
 
 
 def one_size(rows: Iterable[Row]) -> str:
-    """ "; sem: L=64, V=8", for a caption, where all arms beside the baseline have the same embedding; else nothing."""
-    found = {(row.embedding, row.embedding_size) for row in rows if not row.baseline}
-    if len(found) != 1:
-        return ""
-    ((name, size),) = found
-    return f"; {name}: {size}" if size else ""
+    """ "sem: L=64, V=8" or "linear, sem: L=64, V=8" where all arms beside the baseline have this size; else nothing."""
+    found = dict.fromkeys((row.embedding, row.embedding_size) for row in rows if not row.baseline)
+    sizes = {size for _, size in found}
+    return f"{', '.join(name for name, _ in found)}: {sizes.pop()}" if len(sizes) == 1 and all(sizes) else ""
 
 
 def at_fixed_tau(rows: Sequence[Row], metrics: Iterable[str]) -> list[Row]:

@@ -33,7 +33,7 @@ from sem_bench.report.text_table import DOT, ENOUGH, HOLE, SURVIVES, TextCell, T
 GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
 INTERVAL = ", with its 95 % t-interval"
 BOLD = "bold: this excludes 0, n >= 3, and the baseline beats the random backbone where there is one"
-DOTTED = f"{DOT}: the 95 % interval excludes 0, n >= 3, and the baseline beats the random backbone where there is one"
+DOTTED = f"{DOT}: its 95 % interval excludes 0, n >= 3, and the baseline beats the random backbone if there is one"
 
 
 def tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
@@ -119,9 +119,9 @@ class _Layout:
             notes=list(self.footnotes),
             name=self.layout.name,
             what=what,
-            caption=title + self.size,
+            size=self.size,
             brief=self._brief(),
-            about=self.layout.legend.removeprefix(f"{self.layout.name}: "),
+            about=next(iter(self._of_columns()), "").removeprefix(f"{self.layout.name}: "),
             gains=tuple(gains),
             pooled=len(pooled_lines),
         )
@@ -150,7 +150,7 @@ class _Layout:
         return TextCell(row.embedding_label + end, marks=marks, short=row.embedding + end if self.size else None)
 
     def _better(self) -> set[int]:
-        """The figures, by their `id`, that are better than those of their baseline or, of a baseline, than all arms'."""
+        """The figures, by `id`, that are better than their baseline's; of a baseline, than those of all its arms."""
         found = set()
         for lines in _by_method(self.lines):
             shown = [(line, next(iter(line.values())).baseline) for line in lines]
@@ -344,9 +344,13 @@ class _Layout:
             lines.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
         if gained:
             lines += self._statistics()[::-1] if several else self._statistics()[:1]
-        lines += filter(None, [self.layout.legend])
+        return lines + self._of_columns()
+
+    def _of_columns(self) -> list[str]:
+        """What the columns show."""
         shown = {metric for _, metric in self.columns}
-        return lines + [metric.legend for metric in self.layout.metrics if metric.legend and metric.name in shown]
+        legends = [metric.legend for metric in self.layout.metrics if metric.name in shown]
+        return [line for line in (self.layout.legend, *legends) if line]
 
     def _statistics(self) -> list[str]:
         """Which gain is the primary one, how many there are, and which of them survive the correction for it."""

@@ -30,8 +30,8 @@ class TextCell:
 class TextTable:
     """A table for reading. A format may split a wide one between groups of columns, repeating group 0.
 
-    What stands last serves the compact form: it shows `caption` and the `brief` of each cell, and below the table as
-    many lines of `brief` as have room.
+    What stands last serves the compact form: it shows the `brief` of each cell, `size` beside the title, and below the
+    table as many lines of `brief` as have room.
     """
 
     title: str
@@ -42,7 +42,7 @@ class TextTable:
     notes: list[str]  # footnotes 1, 2, ...
     name: str = ""  # which of the tables
     what: str = ""  # the end of the title: what tells it from other tables of the same suite and data
-    caption: str = ""
+    size: str = ""  # "sem: L=64, V=8", where all arms beside the baseline have one size
     brief: list[str] = field(default_factory=list)  # the most important first
     about: str = ""  # what it shows
     gains: tuple[int, ...] = ()  # the columns that hold gains
@@ -68,7 +68,7 @@ def printed(table: TextTable) -> TextTable:
         legend=[printable(line) for line in table.legend],
         notes=[printable(note) for note in table.notes],
         what=printable(table.what),
-        caption=printable(table.caption),
+        size=printable(table.size),
         brief=[printable(line) for line in table.brief],
         about=printable(table.about),
     )

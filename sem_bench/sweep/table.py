@@ -125,7 +125,7 @@ def _table(rows: Sequence[Row]) -> TextTable:
         notes=list(notes),
         name="sweep",
         what=what,
-        brief=_legend(rows, bold=DOT),
+        brief=[f"{DOT}: the best setting", *_legend(rows, bold="")],
         about=legend[0],
     )
 
@@ -155,7 +155,7 @@ def _test(trial: Sequence[Row]) -> str:
     return f"{best.extra['test']:.1f}" + ("" if best.extra["test_std"] is None else f" ± {best.extra['test_std']:.1f}")
 
 
-def _legend(rows: Sequence[Row], bold: str = "bold") -> list[str]:
+def _legend(rows: Sequence[Row], bold: str = ", bold,") -> list[str]:
     first = rows[0]
     legend = [OBJECTIVES[first.extra["objective"]].legend]
     if any(row.tau_d is not None for row in rows):
@@ -163,7 +163,9 @@ def _legend(rows: Sequence[Row], bold: str = "bold") -> list[str]:
     counts = sorted({row.extra["test_n"] for row in rows if row.extra["test_n"]})
     if counts:
         heated = ", each with its own tau_d" * any(row.tau_d is not None for row in rows)
-        legend.append(f"test: top-1 of the best setting, {bold}, with {counts[-1]} seeds{heated}; read after the choice")
+        legend.append(
+            f"test: top-1 of the best setting{bold} with {counts[-1]} seeds{heated}; read after the choice"
+        )
     for own in grouped(rows, _method).values():
         top = own[0]
         best = next((row for row in own if row.extra["test_tau_d"]), None)

@@ -1,11 +1,11 @@
 """A terminal's tables: plain columns, the gain beside its number, at most five lines below.
 
-`notes` asks for all lines below a table, and in its cells for intervals and spreads. What stands behind a missing number
-is never left out.
+`notes` asks for all lines below a table, and in its cells for intervals and spreads. Without it, too, a missing number
+says why it is missing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from textwrap import wrap
+from textwrap import shorten, wrap
 from typing import NamedTuple
 
 from sem_bench.report.formats._parts import superscript
@@ -15,8 +15,14 @@ from sem_bench.report.text_table import DOT, HOLE, TextCell, TextTable
 END = None
 WIDTH = 100
 BELOW = 5  # lines below a table
-MORE = "--notes shows intervals and all notes"
+MORE = "--notes explains the rest, and shows intervals"
 FURTHER = "Further tables; `table DIR --table NAME` prints one, `--table all` every one:"
+
+
+class _Head(NamedTuple):
+    text: str
+    group: int
+    tight: bool
 
 
 class _Column(NamedTuple):
@@ -35,26 +41,28 @@ def overview(tables: Sequence[TextTable], first: str, *, notes: bool = False) ->
     """The tables of the name `first` whole, and a line for each of the others."""
     whole = [table for table in tables if table.name == first]
     others = [table for table in tables if table.name != first]
-    lines, heading = [FURTHER] * bool(others), ""
-    several = len({_heading(table) for table in others}) > 1
-    for table in others:
-        if several and _heading(table) != heading:
-            heading = _heading(table)
-            lines += _wrapped(heading)
-        lines.append(_line(table))
+    ends = [f"--table {table.name}" for table in others]
+    room = WIDTH - 2 - max(map(len, ends), default=0)
+    texts = [_line(table, room) for table in others]
+    width = max(map(len, texts), default=0)
+    headings = [table.title.removesuffix(f": {table.what}") for table in others]
+    lines, before = [FURTHER] * bool(others), headings[0] if len(set(headings)) == 1 else ""
+    for heading, text, end in zip(headings, texts, ends, strict=True):
+        lines += _wrapped(heading) if heading != before else []
+        lines.append(f"{text.ljust(width)}  {end}")
+        before = heading
     return "\n\n".join(filter(None, [render(whole, [], notes=notes), "\n".join(lines)]))
-
-
-def _heading(table: TextTable) -> str:
-    return table.title.removesuffix(f": {table.what}")
 
 
 # --- a table ---
 
 
 def _table(table: TextTable, notes: bool) -> str:
-    parts = [_wrapped(table.caption or table.title)]
-    columns = list(_columns(table, notes))
+    whole = "; ".join(filter(None, [table.title, table.size]))
+    parts = [[whole] if len(whole) <= WIDTH else [*_wrapped(table.title), *_wrapped(table.size)]]
+    columns = list(_columns(table, notes, tight=False))
+    if _width(columns) > WIDTH:
+        columns = list(_columns(table, notes, tight=True))
     for part in _parts(columns):
         height = max(len(column.head) for column in part)
         heads = [[""] * (height - len(column.head)) + column.head for column in part]
@@ -69,7 +77,8 @@ def _table(table: TextTable, notes: bool) -> str:
     return "\n\n".join("\n".join(lines) for lines in (*parts, below))
 
 
-def _columns(table: TextTable, notes: bool) -> Iterator[_Column]:
+def _columns(table: TextTable, notes: bool, tight: bool) -> Iterator[_Column]:
+    """The columns, `tight` with headers in several lines where the cells are narrower."""
     for number, (name, group) in enumerate(zip(table.columns, table.groups, strict=True)):
         own = [line[number] for line in table.body]
         if group == 0:
@@ -78,11 +87,13 @@ def _columns(table: TextTable, notes: bool) -> Iterator[_Column]:
             yield _Column([name], cells, width, group)
         elif not table.beside(number):
             beside = number + 1 < len(table.columns) and table.beside(number + 1)
-            gains = [_text(line[number + 1], notes) + _behind(line[number + 1]) for line in table.body] if beside else []
-            yield _numbers(name, own, gains, group, notes)
+            gains = (
+                [_text(line[number + 1], notes) + _behind(line[number + 1]) for line in table.body] if beside else []
+            )
+            yield _numbers(_Head(name, group, tight), own, gains, notes)
 
 
-def _numbers(name: str, own: Sequence[TextCell], gains: Sequence[str], group: int, notes: bool) -> _Column:
+def _numbers(of: _Head, own: Sequence[TextCell], gains: Sequence[str], notes: bool) -> _Column:
     """Numbers to the right, their marks behind them, then their gains; the header stands above the numbers."""
     texts, marks = [_text(cell, notes) for cell in own], [_behind(cell) for cell in own]
     digits, behind = (max(map(len, one), default=0) for one in (texts, marks))
@@ -90,12 +101,12 @@ def _numbers(name: str, own: Sequence[TextCell], gains: Sequence[str], group: in
     if any(gains):
         most = max(map(len, gains))
         cells = [f"{cell} {gain.ljust(most)}" for cell, gain in zip(cells, gains, strict=True)]
-    head = _wrapped(name, max(digits + behind, *map(len, [*cells, *name.split()]))) or [""]
+    head = _wrapped(of.text, max(map(len, [*cells, *of.text.split()]))) if of.tight else [of.text]
     width = max(map(len, [*head, *cells]))
     if not any(gains) and width > digits + behind:
         digits = width - behind
         cells = [cell.rjust(width) for cell in cells]
-    return _Column([line.rjust(digits) for line in head], cells, width, group)
+    return _Column([line.rjust(digits) for line in head], cells, width, of.group)
 
 
 def _parts(columns: Sequence[_Column]) -> list[list[_Column]]:
@@ -104,10 +115,14 @@ def _parts(columns: Sequence[_Column]) -> list[list[_Column]]:
     parts = [list(stub)]
     for group in dict.fromkeys(column.group for column in columns if column.group):
         members = [column for column in columns if column.group == group]
-        if len(parts[-1]) > len(stub) and sum(column.width + 2 for column in [*parts[-1], *members]) - 2 > WIDTH:
+        if len(parts[-1]) > len(stub) and _width([*parts[-1], *members]) > WIDTH:
             parts.append(list(stub))
         parts[-1] += members
     return parts
+
+
+def _width(columns: Sequence[_Column]) -> int:
+    return sum(column.width + 2 for column in columns) - 2
 
 
 def _text(cell: TextCell, notes: bool) -> str:
@@ -158,10 +173,9 @@ def _bold(table: TextTable) -> bool:
 # --- a line instead of it ---
 
 
-def _line(table: TextTable) -> str:
+def _line(table: TextTable, room: int) -> str:
     """What a table is, what is missing, and its gains as far as they fit: those pooled, or those of the only method."""
-    end = f"  --table {table.name}"
-    holes = sum(HOLE == line[at].text for line in table.body for at in range(2, len(line)) if not table.beside(at))
+    holes = sum(line[at].text == HOLE for line in table.body for at in range(2, len(line)) if not table.beside(at))
     lines = table.body[-table.pooled :] if table.pooled else table.body
     lines = [line for line in lines if any(line[at].text for at in table.gains)]
     if len({line[0].text for line in lines}) > 1:
@@ -173,11 +187,13 @@ def _line(table: TextTable) -> str:
             if line[at].text:
                 items.append(f"{name}{table.columns[at - table.beside(at)]} {line[at].brief}")
                 name = ""
-    if not lines and table.about:
-        items.append(table.about)
-    text = f"{table.what or table.name}: {'; '.join(items)}"
-    room = WIDTH - len(end)
-    return (text if len(text) <= room else text[: room - 1].rstrip() + "…") + end
+    text = f"{table.what or table.name}:"
+    for number, item in enumerate(items):
+        more = f"{text}{';' * (number > 0)} {item}"
+        if len(more) > room - 3 * (number + 1 < len(items)):
+            return f"{text}; …"
+        text = more
+    return text if lines or not table.about else shorten(f"{text} {table.about}", room, placeholder=" …")
 
 
 def _wrapped(text: str, width: int = WIDTH) -> list[str]:
