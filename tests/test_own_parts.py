@@ -50,8 +50,10 @@ def test_own_parts_are_treated_as_built_in_ones(
     assert [job["kind"] for job in planned] == ["pretrain", "probe", "nmi"] * 2
     assert {(job["embedding"], job["backbone"]) for job in planned} == {("none", "conv"), ("entmax", "conv")}
     table = said(capsys, "run", "own.yaml", *FEW)
-    assert "own: shapes (400 train, 100 test), conv, recipe quick, 2 epochs: clusters" in table
-    assert "NMI, test" in table and "NMI in percent" in table and "entmax (L=16, V=8)" in table
+    assert "\nclusters: NMI, test " in table and "entmax: L=16, V=8" in table
+    text = said(capsys, "table", "results", "--table", "clusters")
+    assert "own: shapes (400 train, 100 test), conv, recipe quick, 2 epochs: clusters" in text
+    assert "NMI, test" in text and "NMI in percent" in text and "entmax: L=16, V=8" in text
     rows = {(row.table, row.embedding): row for row in sem_bench.load("results") if row.representation != "h"}
     row = rows["clusters", "entmax"]
     assert (row.metric, row.representation, row.n) == ("nmi", "entmax", 1)

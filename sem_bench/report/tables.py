@@ -176,7 +176,7 @@ class _Layout:
         aside = self.layout.metric(row.metric).aside or self.layout.aside
         beside = "" if chance is None else aside.format_map(_Known(row.as_json()))
         mean = f"{row.mean:.{digits}f}"
-        first = self.layout.headline and (row.column, row.metric) == self.columns[0]
+        first = paired and self.layout.headline and (row.column, row.metric) == self.columns[0]
         return TextCell(
             f"{mean}{spread}{beside}",
             marks=marks,

@@ -163,9 +163,7 @@ def _legend(rows: Sequence[Row], bold: str = ", bold,") -> list[str]:
     counts = sorted({row.extra["test_n"] for row in rows if row.extra["test_n"]})
     if counts:
         heated = ", each with its own tau_d" * any(row.tau_d is not None for row in rows)
-        legend.append(
-            f"test: top-1 of the best setting{bold} with {counts[-1]} seeds{heated}; read after the choice"
-        )
+        legend.append(f"test: top-1 of the best setting{bold} with {counts[-1]} seeds{heated}; read after the choice")
     for own in grouped(rows, _method).values():
         top = own[0]
         best = next((row for row in own if row.extra["test_tau_d"]), None)

@@ -33,7 +33,7 @@ def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixtu
     assert main(["run", "suite.yaml"]) == 0
     output = capsys.readouterr()
     table = output.out
-    assert "simclr" in table and "sem (L=4, V=3)" in table and "100%" in table and "5%" in table and "kNN" in table
+    assert "simclr" in table and "sem: L=4, V=3" in table and "100%" in table and "5%" in table and "kNN" in table
     assert "8 done, 0 reused, 0 failed, 0 blocked" in output.err
     found = results(folder)
     assert len(found) == 8

@@ -115,7 +115,7 @@ def test_an_image_folder(here: Path, capsys: pytest.CaptureFixture[str]) -> None
     (here / "data/photos/train/red/.DS_Store").write_text("no image")
     (here / "data/photos/train/red/notes.txt").write_text("no image")
     assert main(RUN) == 0
-    assert "sem (L=4, V=3)" in capsys.readouterr().out
+    assert "sem: L=4, V=3" in capsys.readouterr().out
     split = loading.load(*_load_arguments(here, "train"))
     assert split.images is not None and split.images.shape == (60, 3, 16, 16)
     for label, name in enumerate(["red", "green", "blue"]):  # the card's order, which is not the alphabet's

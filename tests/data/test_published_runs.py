@@ -37,6 +37,8 @@ def test_robustness_over_the_family_of_imagenet(folder: Path, capsys: pytest.Cap
     write_tree(folder, "dtd", train=4)
     write(folder, "suite.yaml", FAMILY)
     assert main(["run", "suite.yaml"]) == 0
+    capsys.readouterr()
+    assert main(["table", "results", "--format", "github"]) == 0
     printed = capsys.readouterr().out
     for column in ("v2", "r, all classes", "a, all classes", "c, mCE", "dtd"):
         assert column in printed

@@ -89,6 +89,10 @@ def test_all_stages(six: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "suite.yaml"]) == 0
     printed = capsys.readouterr().out
     for title in ("robustness, probe at 100 %", "robustness, probe at 10 %", "transfer", "relevance", "entropy"):
+        assert f"\n{title}: " in printed
+    assert main(["table", "results", "--table", "all"]) == 0
+    printed = capsys.readouterr().out
+    for title in ("robustness, probe at 100 %", "robustness, probe at 10 %", "transfer", "relevance", "entropy"):
         assert f"epochs: {title}" in printed
     assert sorted(path.stem for path in Path("results/tables/six").glob("*.json")) == [
         "comparison", "entropy", "expressivity", "relevance", "robustness", "transfer"
@@ -235,8 +239,13 @@ def test_a_failed_job_is_a_hole(six: Path, capsys: pytest.CaptureFixture[str]) -
     write(six, "methods/bad.yaml", (REPOSITORY / "methods/simclr.yaml").read_text())
     write(six, "suite.yaml", SIX.replace("[simclr]", "[simclr, bad]").replace("linear: {L: 4, V: 3}, ", ""))
     assert main(["run", "suite.yaml"]) == 1
-    text = capsys.readouterr().out
-    assert text.count("—: results are missing") == 7  # in each table; robustness has two
+    printed = capsys.readouterr().out
+    assert (
+        printed.count("—: results are missing") == 1 and printed.count(" missing; ") + printed.count(" missing  ") >= 6
+    )
+    for options in (["--table", "all"], ["--table", "all", "--notes"], ["--format", "github"]):
+        assert main(["table", "results", *options]) == 0
+        assert capsys.readouterr().out.count("—: results are missing") == 7  # in each table; robustness has two
     for table in ("comparison", "robustness", "transfer", "relevance", "entropy", "expressivity"):
         found = rows(table)
         bad = [row for row in found if row.method == "bad"]
@@ -327,7 +336,9 @@ def test_t_intervals() -> None:
 def test_one_seed_has_the_interval_of_its_images(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     overlap(folder, "toy")
     assert main(["run", "suite.yaml"]) == 0
-    assert "in braces: how much hangs on the test images alone" in capsys.readouterr().out
+    assert "{" not in capsys.readouterr().out
+    assert main(["table", "results", "--notes"]) == 0
+    assert "in braces: how much hangs on the test images alone" in (text := capsys.readouterr().out) and " {" in text
     (row,) = [row for row in sem_bench.load("results") if (row.column, row.embedding, row.metric, row.representation)
               == ("100%", "sem", "top1", "sem")]  # fmt: skip
     ((seed, gain, low, high),) = row.bootstrap

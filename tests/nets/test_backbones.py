@@ -176,7 +176,7 @@ def test_the_small_vision_transformer_runs(folder: Path, capsys: pytest.CaptureF
     vit = ["grid.backbones=[vit_tiny]", "pretrain.recipe=small_vit", "pretrain.epochs=1"]
     sets = [word for one in [*few, *vit] for word in ("--set", one)]
     assert main(["run", "suite.yaml", *sets]) == 0
-    assert "argmax (L=8, V=4)" in capsys.readouterr().out
+    assert "argmax: L=8, V=4" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name", ["simclr", "moco", "byol", "dino"])

@@ -97,7 +97,7 @@ def test_nothing_to_compare_has_no_summary() -> None:
 @pytest.mark.parametrize("record", ["quick", "byol_photographs", "eight_methods", "photographs"])
 def test_numbers_of_records_stand_in_their_tables(record: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = REPOSITORY / "docs/records" / record
-    assert main(["table", str(path), "--table", "comparison"]) == 0
+    assert main(["table", str(path), "--table", "comparison", "--notes"]) == 0
     table = capsys.readouterr().out
     for one in sem_bench.load(path).summary():
         numbers = re.findall(r"[-+]\d+\.\d(?: \[[^]]*\])?", " ".join(one.sentences))
@@ -112,10 +112,13 @@ def test_the_command_prints_it_alone_or_first(capsys: pytest.CaptureFixture[str]
     (found,) = json.loads(capsys.readouterr().out)
     assert alone.splitlines() == [found["of"], *(f"- {sentence}" for sentence in found["sentences"])]
     assert 3 <= len(found["sentences"]) <= 6
-    assert main(["table", path]) == 0
-    assert capsys.readouterr().out.startswith(alone)
-    assert main(["table", path, "--table", "comparison"]) == 0
+    for options in ([], ["--format", "github"]):
+        assert main(["table", path, *options]) == 0
+        assert capsys.readouterr().out.startswith(alone)
+    assert main(["table", path, "--table", "comparison", "--format", "github"]) == 0
     assert capsys.readouterr().out.startswith("### quick")
+    assert main(["table", path, "--table", "comparison"]) == 0
+    assert capsys.readouterr().out.startswith("quick: shapes (3000 train), resnet10w16s2, recipe quick, 8 epochs; sem")
 
 
 @pytest.mark.parametrize(

@@ -532,7 +532,7 @@ def test_a_gain_of_some_seeds_is_never_bold(tree: Tree) -> None:
     tree.arm([50, 51, 52])
     tree.arm([53, 54, 55, 90], "sem")
     (table,) = comparison(rows(tree.write()))
-    assert table.body[1][3] == TextCell("+3.0 [+3.0, +3.0]", bold=False, marks=(1,))
+    assert table.body[1][3] == TextCell("+3.0 [+3.0, +3.0]", bold=False, marks=(1,), short="+3.0")
     assert table.notes == ["only seeds 0, 1, 2 paired in the gain"]
 
 
@@ -756,7 +756,7 @@ def test_a_format_is_one_file(odd: list[Row], tmp_path: Path, monkeypatch: pytes
     (tmp_path / "shown.py").write_text(code.format(None))
     (tmp_path / "_helper.py").write_text("")
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
-    assert formats.names() == ["github", "latex", "csv", "html", "json", "counted", "shown"]
+    assert formats.names() == ["compact", "github", "latex", "csv", "html", "json", "counted", "shown"]
     assert (
         render(comparison(odd), odd, "counted")
         == render(comparison(odd), odd, "shown")

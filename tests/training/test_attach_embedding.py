@@ -80,7 +80,7 @@ def test_it_reads_the_baseline_and_trains_nothing(
 ) -> None:
     assert main(["run", "suite.yaml"]) == 0
     table = capsys.readouterr().out
-    assert "untrained (L=4, V=3)" in table
+    assert "untrained, sem: L=4, V=3" in table or "sem, untrained: L=4, V=3" in table
     ((baseline,), (control,)) = (results(folder, "pretrain", name) for name in ("-none-", "-untrained"))
     assert control["inputs"] == {"pretrain": baseline["digest"]}
     none, untrained, sem = (

@@ -118,6 +118,8 @@ def test_a_collapsed_run_is_marked_in_the_table(folder: Path, capsys: pytest.Cap
     write(folder, "methods/collapsing.py", COLLAPSING)
     write(folder, "methods/collapsing.yaml", CARD)
     assert main(["run", "suite.yaml", "--set", "grid.methods=[collapsing, simclr]", "--only", "knn/"]) == 0
+    assert "collapsed: h has less spread" in " ".join(capsys.readouterr().out.split())
+    assert main(["table", "results", "--format", "github"]) == 0
     table = capsys.readouterr().out
     assert "collapsed: h has less spread" in table
     rows = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("| ") and "none" in line}

@@ -82,7 +82,7 @@ def _columns(table: TextTable, notes: bool, tight: bool) -> Iterator[_Column]:
     for number, (name, group) in enumerate(zip(table.columns, table.groups, strict=True)):
         own = [line[number] for line in table.body]
         if group == 0:
-            cells = [_text(cell, notes) + _behind(cell) for cell in own]
+            cells = [cell.brief + _behind(cell) for cell in own]
             width = max(map(len, [name, *cells]))
             yield _Column([name], cells, width, group)
         elif not table.beside(number):
@@ -150,7 +150,7 @@ def _below(table: TextTable) -> list[str]:
         return _wrapped("; ".join(notes[mark] for mark in sorted(marks)))
 
     shown = sorted(notes, key=lambda mark: mark not in holes)
-    while len(joined(shown)) > max(room // 2, len(joined(holes))):
+    while len(joined(shown)) > max(room - 1, len(joined(holes))):
         shown.pop()
     lines = joined(shown)
     for text in table.brief:
