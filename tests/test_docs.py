@@ -120,7 +120,7 @@ def test_the_notebook_in_the_readme_runs(
         "linear (L=256, V=8), all labels, tau_d = tau: -0.6 [-2.9, +1.8] points"
     )
     assert "seed" in printed and (tmp_path / "gains.pdf").exists()
-    table = output("table docs/records/byol_photographs --table comparison")
+    table = output("table docs/records/byol_photographs --table comparison --format github")
     assert re.search(rf"\| sem \(L=256, V=8\) +\| {said[1]} .*\*\*{re.escape(said[2])}\*\*", table)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sem_bench.cli import main
+from tests.helpers.places import REPOSITORY
 from tests.helpers.results import Tree
 from tests.helpers.toy import write
 
@@ -80,3 +81,49 @@ def test_damaged_results_never_end_a_command(folder: Path, capsys: pytest.Captur
         (line,) = capsys.readouterr().err.splitlines()
         assert "tiny.json: a folder where a suite's manifest should be; move it away" in line
         capsys.readouterr()
+
+
+QUICK = str(REPOSITORY / "docs/records/quick")
+
+
+def printed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    assert main(["table", QUICK, *options]) == 0
+    return capsys.readouterr().out
+
+
+def test_all_tables_are_those_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("comparison", "robustness", "transfer", "relevance", "entropy", "expressivity")
+    for options in ([], ["--notes"], ["--format", "github"]):
+        each = [printed(capsys, "--table", name, *options) for name in names]
+        assert printed(capsys, "--table", "all", *options) == "\n".join(each)
+
+
+def test_the_form_without_a_format_is_the_compact_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys) == printed(capsys, "--format", "compact")
+    short, long = printed(capsys), printed(capsys, "--format", "github")
+    assert (
+        "### " not in short and long.count("### ") == 7 and len(short.splitlines()) < 40 < 200 < len(long.splitlines())
+    )
+
+
+def test_notes_change_what_stands_below_the_first_table(capsys: pytest.CaptureFixture[str]) -> None:
+    short, noted = printed(capsys), printed(capsys, "--notes")
+    assert "+2.6 {+0.1, +5.0}" in noted and "h: the backbone feature of the same network" in noted
+    assert "{" not in short and "h: the backbone" not in short
+    assert short.splitlines()[-7:] == noted.splitlines()[-7:]  # a line for each further table
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (["--table", "transfr"], "--table: no table 'transfr' here; did you mean 'transfer'?"),
+        (["--table", "al"], "--table: no table 'al' here; did you mean 'all'?"),
+        (["--notes", "--format", "github"], "--notes: tables of other formats, and in files, have all notes"),
+        (["--notes", "--out", "there"], "--notes: tables of other formats, and in files, have all notes"),
+        (["--notes", "--summary"], "--summary prints text, or JSON with --format json"),
+    ],
+)
+def test_mistakes_are_one_line(options: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", QUICK, *options]) == 2
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("", f"{line}\n")

@@ -731,6 +731,8 @@ def test_latex(odd: list[Row]) -> None:
     assert r"50\%\textless{}\&\$ (L=64, V=8)" in text
     assert r"\_s\textbar{}x*" in text
     assert r"\textbf{+4.3 [+0.5, +8.1]*}" in text
+    assert r"\underline{56.3 $\pm$ 3.5}" in text and text.count("underline{") == 1
+    assert "underlined: the better one of an arm and its baseline" in text
     assert "---$^{1}$" in text
     assert r"52.0 $\pm$ 2.0" in text
     assert text.isascii()
@@ -744,6 +746,9 @@ def test_html(odd: list[Row]) -> None:
     text = render(comparison(odd), odd, "html")
     assert "50%&lt;&amp;$ (L=64, V=8)" in text
     assert "<b>+4.3 [+0.5, +8.1]*</b>" in text
+    assert '<span class="better">56.3 ± 3.5</span>' in text and text.count('"better"') == 1
+    assert ".better { text-decoration: underline; }" in text
+    assert "<li>underlined: the better one of an arm and its baseline" in text
     assert "—<sup>1</sup>" in text
     assert "<li><sup>1</sup> missing: seed 1</li>" in text
     assert '<meta charset="utf-8">' in text
