@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from sem_bench import analysis
 from sem_bench.cli import main
+from sem_bench.report import render
 from tests.helpers.places import REPOSITORY
 from tests.helpers.results import Tree
 from tests.helpers.toy import write
@@ -91,23 +93,23 @@ def printed(capsys: pytest.CaptureFixture[str], *options: str) -> str:
     return capsys.readouterr().out
 
 
-def test_all_tables_are_those_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
-    names = ("comparison", "robustness", "transfer", "relevance", "entropy", "expressivity")
-    for options in ([], ["--notes"], ["--format", "github"]):
-        each = [printed(capsys, "--table", name, *options) for name in names]
-        assert printed(capsys, "--table", "all", *options) == "\n".join(each)
+def test_all_tables_or_one(capsys: pytest.CaptureFixture[str]) -> None:
+    found = analysis.read(Path(QUICK))
+    tables = analysis.text_tables(found.rows, found.layouts)
+    robustness = [table for table in tables if table.name == "robustness"]
+    assert len(tables) == 7 and len(robustness) == 2
+    assert printed(capsys, "--table", "all") == render.compact(tables) + "\n"
+    assert printed(capsys, "--table", "all", "--notes") == render.compact(tables, notes=True) + "\n"
+    assert printed(capsys, "--table", "robustness") == render.compact(robustness) + "\n"
+    assert printed(capsys, "--table", "all", "--format", "github") == render.render(tables, found.rows, "github") + "\n"
 
 
-def test_the_form_without_a_format_is_the_compact_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys) == printed(capsys, "--format", "compact")
-    short, long = printed(capsys), printed(capsys, "--format", "github")
+def test_what_stands_without_options(capsys: pytest.CaptureFixture[str]) -> None:
+    """The compact form, short; with --notes more below the first table; the long one is asked for."""
+    short, noted, long = (printed(capsys, *options) for options in ([], ["--notes"], ["--format", "github"]))
     assert (
         "### " not in short and long.count("### ") == 7 and len(short.splitlines()) < 40 < 200 < len(long.splitlines())
     )
-
-
-def test_notes_change_what_stands_below_the_first_table(capsys: pytest.CaptureFixture[str]) -> None:
-    short, noted = printed(capsys), printed(capsys, "--notes")
     assert "+2.6 {+0.1, +5.0}" in noted and "h: the backbone feature of the same network" in noted
     assert "{" not in short and "h: the backbone" not in short
     assert short.splitlines()[-7:] == noted.splitlines()[-7:]  # a line for each further table

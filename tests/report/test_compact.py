@@ -4,10 +4,11 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sem_bench import analysis
@@ -15,14 +16,20 @@ from sem_bench.cli import main
 from sem_bench.report.formats.compact import BELOW, FURTHER, MORE, WIDTH, overview
 from sem_bench.report.formats.compact import render as compact
 from sem_bench.report.layout import FIXED_TAU
+from sem_bench.report.render import render
 from sem_bench.report.text_table import DOT, HOLE, TextCell, TextTable
 from tests.helpers.places import REPOSITORY
 from tests.helpers.results import SEM, Tree, figure
 
-QUICK = REPOSITORY / "docs/records/quick"
-RECORDS = sorted(path for path in (REPOSITORY / "docs/records").iterdir() if path.is_dir())
+RECORDS = REPOSITORY / "docs/records"
+QUICK = RECORDS / "quick"
 ALL_OF_QUICK = ["comparison", "robustness", "robustness", "transfer", "relevance", "entropy", "expressivity"]
 MARK = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹•*]")
+
+
+@cache
+def record(path: Path) -> list[TextTable]:
+    return tables(path)
 
 
 def tables(results: Path) -> list[TextTable]:
@@ -41,7 +48,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def test_every_table_of_the_default_suite_fits_100_columns_in_one_part() -> None:
-    found = tables(QUICK)
+    found = record(QUICK)
     assert [table.name for table in found] == ALL_OF_QUICK
     for table in found:
         text = compact([table], [])
@@ -49,9 +56,9 @@ def test_every_table_of_the_default_suite_fits_100_columns_in_one_part() -> None
         assert len(blocks(text)) == 3, text  # not cut in parts
 
 
-@pytest.mark.parametrize("record", RECORDS, ids=[path.name for path in RECORDS])
-def test_at_most_five_lines_stand_below(record: Path) -> None:
-    for table in tables(record):
+@pytest.mark.parametrize("name", ["quick", "byol_photographs", "table1_cifar100", "sweeps_photographs"])
+def test_at_most_five_lines_stand_below(name: str) -> None:
+    for table in record(RECORDS / name):
         *_, below = blocks(compact([table], []))
         assert len(below) <= BELOW == 5 and below[-1] == MORE, below
         assert all(note in " ".join(below) for note in table.notes)
@@ -59,29 +66,26 @@ def test_at_most_five_lines_stand_below(record: Path) -> None:
         assert bold == any(line.startswith(f"{DOT}: ") for line in below)
 
 
-def test_the_numbers_are_those_of_the_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["table", str(QUICK), "--table", "comparison", "--format", "json"]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    assert main(["table", str(QUICK), "--table", "comparison"]) == 0
-    _, lines, _ = blocks(capsys.readouterr().out)
-    arms = {
-        tuple(line.split()[:2]): MARK.sub("", line).split()[2:] for line in lines if " none " in line or " sem " in line
-    }
-    assert len(arms) == 12
+def test_the_numbers_are_those_of_the_json() -> None:
+    rows = json.loads(render([], analysis.read(QUICK).rows, "json"))
+    _, lines, _ = blocks(compact(record(QUICK)[:1], []))
     columns = [("100%", FIXED_TAU), ("1%", FIXED_TAU), ("kNN", ""), ("100%", ""), ("1%", "")]
-    for (method, embedding), printed in arms.items():
-        own = [row for row in rows if (row["method"], row["embedding"]) == (method, embedding)]
-        expected = []
+    arms = 0
+    for line in lines[2:-2]:  # but chance and the pooled line
+        method, embedding, *printed = MARK.sub("", line).split()
+        own = {
+            (row["column"], row["metric"], row["representation"]): row
+            for row in rows
+            if (row["table"], row["method"], row["embedding"]) == ("comparison", method, embedding)
+        }
+        main, expected = {"none": "h", "sem": "sem"}[embedding], list[str]()
         for column, end in columns:
-            at = [
-                row
-                for row in own
-                if row["column"] == column and row["representation"] == ("h", "sem")[embedding == "sem"]
-            ]
-            (row,) = [row for row in at if row["metric"].endswith(FIXED_TAU) == bool(end)] or at
-            expected += [f"{row['mean']:.1f}"] + [f"{row['gain']:+.1f}"] * (embedding == "sem")
-        (h,) = [row for row in own if (row["column"], row["representation"], row["metric"]) == ("100%", "h", "top1")]
-        assert printed == [*expected, f"{h['mean']:.1f}"]
+            metric = "knn_top1" if column == "kNN" else "top1"
+            row = own.get((column, metric + end, main)) or own[column, metric, main]
+            expected += [f"{row['mean']:.1f}", *([f"{row['gain']:+.1f}"] if embedding == "sem" else [])]
+        assert printed == [*expected, f"{own['100%', 'top1', 'h']['mean']:.1f}"]
+        arms += 1
+    assert arms == 12
 
 
 def test_gains_stand_beside_their_numbers_and_the_size_in_the_caption(tree: Tree) -> None:
@@ -92,11 +96,11 @@ def test_gains_stand_beside_their_numbers_and_the_size_in_the_caption(tree: Tree
     caption, lines, below = blocks(compact(tables(tree.root), []))
     assert caption == ["quick: shapes, resnet10w16s2, recipe quick, 10 epochs; sem: L=64, V=8"]
     assert lines == [
-        "method      embedding        100%          h 100%",
-        "----------  ---------  ------------------  ------",
-        "byol        none       50.0 ± 0.0            50.0",
+        "method      embedding        100%         h 100%",
+        "----------  ---------  -----------------  ------",
+        "byol        none       50.0 ± 0.0           50.0",
         "byol        sem        54.0 ± 0.0 +4.0*•",
-        "simclr      none       50.0 ± 0.0            50.0",
+        "simclr      none       50.0 ± 0.0           50.0",
         "simclr      sem        52.3 ± 4.7 +2.3",
         "pooled (2)  sem                   +3.2",
     ]
@@ -110,13 +114,13 @@ def test_gains_stand_beside_their_numbers_and_the_size_in_the_caption(tree: Tree
 
 def test_notes_show_intervals_and_every_line(tree: Tree) -> None:
     tree.arm([50, 51, 52])
-    tree.arm([53, 56, 60], "sem")
+    tree.arm([53.5, 55, 56.5], "sem")
     tree.job([figure(51, "z", notes=["odd"])], seed=0, embedding="linear")
     tree.write()
     (table,) = tables(tree.root)
     text = compact([table], [], notes=True)
     *_, below = blocks(text)
-    assert "56.3 ± 3.5 +5.3 [" in text and f"]{DOT}" in text
+    assert re.search(r"^byol    sem        55\.0 ± 1\.5  \+4\.0 \[\+2\.8, \+5\.2\]\*•$", text, re.MULTILINE)
     joined = " ".join(below)
     assert below[0] == f"{DOT}: bold in the lines below"
     assert all(
@@ -136,6 +140,7 @@ def many(notes: Sequence[str], *, holes: Sequence[int]) -> TextTable:
     return TextTable("t", ["method", "embedding", "100%"], [0, 0, 1], body, [], list(notes), brief=["n = 1 seed"])
 
 
+@settings(max_examples=20)
 @given(st.sets(st.integers(0, 29), max_size=29))
 def test_what_stands_on_a_hole_is_said_however_many_notes_there_are(holes: set[int]) -> None:
     notes = [f"missing: seed {number}, for a reason that takes half a line to tell" for number in range(30)]
@@ -157,7 +162,7 @@ def test_holes_failures_and_their_reasons_are_shown(tree: Tree, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "—¹" in shown and "¹ failed: seed 1" in shown
     assert "\n—: results are missing; no mean and no gain stands on a part of its seeds\n" in shown
-    assert re.search(r"^robustness, probe at 100 %: 1 missing; c —.* --table robustness$", shown, re.MULTILINE)
+    assert re.search(r"^robustness, probe at 100 %: 2 missing; test —; c —  --table robustness$", shown, re.MULTILINE)
 
 
 def test_a_line_for_each_further_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,7 +180,7 @@ def test_a_line_for_each_further_table(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_the_line_of_one_method_has_the_gains_of_each_embedding() -> None:
-    found = tables(REPOSITORY / "docs/records/byol_photographs")
+    found = record(REPOSITORY / "docs/records/byol_photographs")
     (line,) = [line for line in overview(found, "comparison").splitlines() if line.startswith("transfer")]
     assert line.startswith("transfer: linear: digits -0.3; textures -0.5; untrained: digits +0.3; … ")
 
@@ -189,6 +194,7 @@ def test_lines_say_of_which_data_they_are(tree: Tree) -> None:
     assert [heading.split(",")[0] for heading in headings] == ["quick: shapes", "quick: digits"]
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=12))
 def test_no_part_of_a_wide_table_is_too_wide_or_lost(widths: list[int]) -> None:
     columns = ["method", "embedding", *(f"{i}" for i in range(len(widths)))]
