@@ -161,7 +161,7 @@ class _Layout:
                     gains = [(row, row.gain) for row in arms if row is not None and row.gain is not None]
                     found |= {id(row) for row, gain in gains if gain > 0}
                     if gains and len(bases) == 1 and all(gain < 0 for _, gain in gains):
-                        found.add(id(bases[0]))
+                        found |= {id(row) for row in bases if row is not None}
         return found
 
     def _figure(self, row: Row | None, *, paired: bool = True) -> TextCell:

@@ -101,7 +101,7 @@ def _numbers(of: _Head, own: Sequence[TextCell], gains: Sequence[str], notes: bo
     if any(gains):
         most = max(map(len, gains))
         cells = [f"{cell} {gain.ljust(most)}" for cell, gain in zip(cells, gains, strict=True)]
-    head = _wrapped(of.text, max(map(len, [*cells, *of.text.split()]))) if of.tight else [of.text]
+    head = _wrapped(of.text, max([1, *map(len, [*cells, *of.text.split()])])) if of.tight else [of.text]
     width = max(map(len, [*head, *cells]))
     if not any(gains) and width > digits + behind:
         digits = width - behind
@@ -191,7 +191,7 @@ def _line(table: TextTable, room: int) -> str:
     for number, item in enumerate(items):
         more = f"{text}{';' * (number > 0)} {item}"
         if len(more) > room - 3 * (number + 1 < len(items)):
-            return f"{text}; …"
+            return f"{text}{';' * (number > 0)} …"
         text = more
     return text if lines or not table.about else shorten(f"{text} {table.about}", room, placeholder=" …")
 
