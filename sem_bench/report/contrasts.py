@@ -216,7 +216,7 @@ def contrast_table(layout: Table, rows: Sequence[Row], heading: str, what: str) 
         legend.append("pooled (k): mean of k methods; its interval is for new methods and new seeds of their kind")
     if any(row.mean is None for row in rows):
         legend.append(f"{HOLE}: results are missing; no difference stands on a part of its seeds")
-        brief.insert(2 if tested else 1, legend[-1])
+        brief.insert(1 if tested else 0, legend[-1])
     return TextTable(
         title=f"{heading}: {what}",
         columns=["method", "embedding", *(contrast.name for contrast in shown)],

@@ -33,6 +33,7 @@ from sem_bench.report.text_table import DOT, ENOUGH, HOLE, SURVIVES, TextCell, T
 GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
 INTERVAL = ", with its 95 % t-interval"
 BOLD = "bold: this excludes 0, n >= 3, and the baseline beats the random backbone where there is one"
+HOLES = f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds"
 DOTTED = f"{DOT}: its 95 % interval excludes 0, n >= 3, and the baseline beats the random backbone if there is one"
 
 
@@ -326,7 +327,7 @@ class _Layout:
         if self.published:
             legend.append("published: Lavoie et al. (arXiv 2204.00616), with the number of the table")
         if any(row.mean is None for row in self.rows):
-            legend.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
+            legend.append(HOLES)
         return legend
 
     def _brief(self) -> list[str]:
@@ -338,10 +339,8 @@ class _Layout:
         one = count == "1 seed"
         seeds = f"n = {count}" + ", so no interval" * (gained and one)
         gain = f"gain over {BASELINE} of the same method{', paired by seed' * (not one)}" if gained else ""
-        lines = [DOTTED] * several
+        lines = [DOTTED] * several + [HOLES] * any(row.mean is None for row in self.rows)
         lines.append("; ".join(filter(None, [seeds, unit, gain])))
-        if any(row.mean is None for row in self.rows):
-            lines.append(f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds")
         if gained:
             lines += self._statistics()[::-1] if several else self._statistics()[:1]
         return lines + self._of_columns()

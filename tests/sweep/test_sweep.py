@@ -288,9 +288,13 @@ def test_a_finite_space_is_tried_once(sweeps: Path, space: str) -> None:
 def test_a_table_says_how_each_trial_was_made(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
     quick = ["sweep", "heat", "--set", "pretrain.epochs=0"]
     assert main([*quick, "--trials", "2"]) == 0
+    capsys.readouterr()
+    assert main(["table", "results", "--notes"]) == 0
     assert "search: random, the suite's own setting first; Optuna" in capsys.readouterr().out
     write(sweeps, "sweeps/heat.yaml", TAU.replace("sampler: random", "sampler: tpe"))
     assert main([*quick, "--trials", "3"]) == 0
+    capsys.readouterr()
+    assert main(["table", "results", "--notes"]) == 0
     assert "search: random; TPE, its first 10 trials at random, the suite's" in capsys.readouterr().out
 
 

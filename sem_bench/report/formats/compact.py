@@ -193,7 +193,8 @@ def _line(table: TextTable, room: int) -> str:
         if len(more) > room - 3 * (number + 1 < len(items)):
             return f"{text}{';' * (number > 0)} …"
         text = more
-    return text if lines or not table.about else shorten(f"{text} {table.about}", room, placeholder=" …")
+    about = f"{text}{';' * bool(items)} {table.about}"
+    return text if lines or not table.about else shorten(about, room, placeholder=" …")
 
 
 def _wrapped(text: str, width: int = WIDTH) -> list[str]:
