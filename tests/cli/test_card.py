@@ -85,7 +85,7 @@ def test_from_a_table_to_a_finished_run(here: Path, capsys: pytest.CaptureFixtur
     assert main(["card", "data/birds/labels.csv", "--name", "birds"]) == 0
     assert main(["doctor", "birds.yaml"]) == 0
     assert main(["run", "birds.yaml", "--set", "pretrain.epochs=1", "--set", "grid.embeddings={none: {}}"]) == 0
-    assert "| simclr   | none" in capsys.readouterr().out
+    assert "\nsimclr  none " in capsys.readouterr().out
 
 
 def test_images_without_classes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -55,7 +55,7 @@ def page(
 
 
 def _table(number: int, table: TextTable, of: str) -> PageTable:
-    command = f"{PROGRAM} table {of} --table {shlex.quote(table.name)}"
+    command = f"{PROGRAM} table {of} --table {shlex.quote(table.name)} --notes"
     return page_table(f"table{number}", table, printable(command))
 
 
