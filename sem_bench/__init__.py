@@ -10,14 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sem_bench.analysis import load
+    from sem_bench.cli.run import run
     from sem_bench.report.row import Row
     from sem_bench.trained.encoder import load_encoder
     from sem_bench.trained.features import features
 
-__all__ = ["Row", "__version__", "features", "load", "load_encoder"]
+__all__ = ["Row", "__version__", "features", "load", "load_encoder", "run"]
 __version__ = "0.1.0"
 
-_PLACES = {"Row": "report.row", "load": "analysis", "load_encoder": "trained.encoder", "features": "trained.features"}
+_PLACES = {
+    "Row": "report.row",
+    "load": "analysis",
+    "run": "cli.run",
+    "load_encoder": "trained.encoder",
+    "features": "trained.features",
+}
 
 
 def __getattr__(name: str) -> Any:

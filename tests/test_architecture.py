@@ -136,7 +136,7 @@ def test_what_code_beside_cards_imports_stays() -> None:
 
 
 def test_the_public_surface() -> None:
-    assert sem_bench.__all__ == ["Row", "__version__", "features", "load", "load_encoder"]
+    assert sem_bench.__all__ == ["Row", "__version__", "features", "load", "load_encoder", "run"]
     assert sem_bench.__version__ == version("sem-bench")
     assert all(callable(getattr(sem_bench, name)) for name in sem_bench.__all__ if name != "__version__")
     assert {field.name for field in fields(sem_bench.Row)} >= {"table", "method", "mean", "gain", "notes", "extra"}

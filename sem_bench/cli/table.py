@@ -86,11 +86,14 @@ def _written(
     return 0
 
 
-def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> int:
-    """Print the tables of a suite, and write them into its results, with its page; returns the exit code."""
+def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation], *, show: bool = True) -> int:
+    """Print the tables of a suite, and write them into its results, with its page; returns the exit code.
+
+    Without `show` they are only written.
+    """
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
-    if tables:
+    if tables and show:
         _say(found)
         print(render.render(tables, found.rows, "github"))  # noqa: T201
     code = _written(analysis.tables_of(store.root, name), found.rows, tables, evaluations)
