@@ -77,7 +77,14 @@ def run(
     Raises UserError for every mistake in the suite, its cards and these options, and for absent data, before anything
     runs; KeyboardInterrupt where it is interrupted: all that is done is kept.
     """
-    words = {"results": results, "data": data, "set": set, "only": only, "rerun": rerun, "allow-missing": allow_missing}
+    words: dict[str, object] = {
+        "results": results,
+        "data": data,
+        "set": set,
+        "only": only,
+        "rerun": rerun,
+        "allow-missing": allow_missing,
+    }
     words |= {"device": device, "precision": precision, "jobs": jobs, "jobs-per-device": jobs_per_device}
     words |= {"devices": devices, "memory": memory, "workers": workers, "patience": patience}
     words |= {"executor": executor, "address": address, "log": log}
