@@ -76,6 +76,9 @@ def test_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert log_twice("wandb", tmp_path, pause=1) == []  # it names its folders by the second
+    until = time.monotonic() + 20  # its own process may write the end a moment later
+    while len(of_wandb(tmp_path)) < len(WANTED) and time.monotonic() < until:
+        time.sleep(0.1)
     assert of_wandb(tmp_path) == WANTED
 
 
