@@ -51,6 +51,7 @@ class Results(list[Row]):
     def __init__(self, rows: Iterable[Row], layouts: Iterable[Table]) -> None:
         super().__init__(rows)
         self.layouts = list(layouts)
+        self.failed: list[str] = []  # after `sem_bench.run`: the jobs that failed, a line each
 
     def to_dataframe(self, library: Literal["pandas", "polars"] = "pandas", *, per_seed: bool = False) -> Any:
         """A data frame with a line for each row, or, `per_seed`, for each row and seed (`seed`, `value`, `gain`).

@@ -1,6 +1,6 @@
 """What a stage gets beside its own configuration: where to read, where to write, which device, whom to tell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,6 +69,9 @@ class Workspace:
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
     distrust: Callable[[Path, str], None] = field(default=lambda path, why: path.unlink(missing_ok=True))
     monitor: Monitor | None = None  # of a pretraining
+    log: Callable[[Sequence[Mapping[str, float]]], None] = field(
+        default=lambda epochs: None
+    )  # likewise: who draws curves
     digest: str = ""  # of the job
     seen: Seen = field(default_factory=Seen)
 

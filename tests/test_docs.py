@@ -143,6 +143,27 @@ def test_each_fault_in_the_docs_has_its_test() -> None:
     assert rows > 40
 
 
+def test_the_examples_of_the_api_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One after the other, with the suite of the tests: its arms are simclr/none and simclr/sem."""
+    text = (REPOSITORY / "docs/api.md").read_text()
+    steps = re.findall(r"^```python\n(.*?)^```|^    python -m sem_bench (export .*?)$", text, re.DOTALL | re.MULTILINE)
+    assert [bool(command) for _, command in steps] == [False] * 6 + [True, False]
+    names: dict[str, Any] = {}
+    for code, command in steps:
+        if command:
+            assert main(shlex.split(command)) == 0
+        else:
+            exec(code, names)
+    printed = capsys.readouterr().out
+    assert "rows; 0 jobs failed\n" in printed and "simclr sem kNN sem " in printed
+    (said,) = re.findall(r"print\(error\)  # (.*)", text)
+    assert f"\n{said}\n" in printed
+    vectors = names["probabilities"].unflatten(1, (3, 4)).sum(1)  # (8, V * L), V = 3, L = 4
+    assert vectors.numpy() == pytest.approx(np.ones((8, 4)), abs=1e-5)
+    assert names["accuracy"] > 0.9
+    assert names["weights"].keys() >= {"backbone.network.0.weight", "embedding.linear.weight"}
+
+
 def test_links_lead_somewhere() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):

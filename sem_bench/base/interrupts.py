@@ -1,9 +1,11 @@
 """Ctrl-C, SIGTERM and SIGUSR1, not lost: Python drops an exception that a signal raises in a destructor or callback."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 _asked = 0  # the number of the first signal that came
 _postponed = False
 
@@ -15,9 +17,26 @@ def listen() -> None:
     """
     global _asked
     _asked = 0
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in SIGNALS:
         meaning = signal.SIGTERM if number == signal.SIGUSR1 else number
         signal.signal(number, lambda _, frame, meaning=meaning: interrupt(meaning))  # type: ignore[misc]
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Listen meanwhile, for who is called from a program of others; outside of the main thread Python allows none."""
+    global _asked
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    listen()
+    try:
+        yield
+    finally:
+        _asked = 0
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def asked() -> bool:

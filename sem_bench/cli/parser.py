@@ -9,6 +9,7 @@ from typing import Any, NoReturn, cast
 
 import sem_bench
 from sem_bench.report import formats
+from sem_bench.runs import loggers
 
 YEAR = 525_600  # minutes
 LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps", "keys")
@@ -101,6 +102,14 @@ def parser() -> argparse.ArgumentParser:
     keep.add_argument("folder", metavar="INTO", type=_path, help="such as docs/records/NAME")
     keep.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
 
+    what = "write a trained encoder with a model card, for use elsewhere"
+    export = _command(commands, "export", what, "export results --arm byol/sem encoders/byol_sem")
+    export.add_argument("results", metavar="DIR", type=_path, help="a results folder")
+    export.add_argument("folder", metavar="OUT", type=_path, help="the folder to write, such as encoders/NAME")
+    export.add_argument("--arm", metavar="ARM", help="METHOD/EMBEDDING, such as byol/sem")
+    export.add_argument("--seed", metavar="N", type=_seed, help="default: the suite's first")
+    export.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
+
     verify = _command(commands, "verify", "check a results folder or record for damage", "verify results --repair")
     verify.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
     verify.add_argument("--of", metavar="SUITE", type=_path, help="hold its results against the data, too")
@@ -186,6 +195,15 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
         default=2.0,
         help="images of a split that stay in memory; larger data are read while they are used; default: 2",
     )
+    parser.add_argument(
+        "--log",
+        metavar="NAME",
+        nargs="+",
+        action="extend",
+        choices=loggers.NAMES,
+        default=[],
+        help="show the curves of pretrainings there, too: tensorboard, wandb, mlflow (DIR/logs)",
+    )
     _jobs_arguments(parser)
     parser.add_argument(
         "--workers", metavar="N", type=_count, help="threads that read images, of a job; default: the cores"
@@ -263,6 +281,13 @@ def _minutes(text: str) -> float:
     if (value := _positive(text)) > YEAR:
         raise argparse.ArgumentTypeError(f"must be a year at the most, {YEAR}, found {text!r}")
     return value
+
+
+def _seed(text: str) -> int:
+    with suppress(ValueError):
+        if (value := int(text)) >= 0:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a whole number, found {text!r}")
 
 
 def _share(text: str) -> tuple[int, int]:

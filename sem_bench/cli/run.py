@@ -1,13 +1,19 @@
-"""`run`: do what a suite lacks, then print its tables."""
+"""`run`: do what a suite lacks, then print its tables; also from Python."""
 
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Literal, NamedTuple
 
+from sem_bench.analysis import Results, load
 from sem_bench.base import interrupts
+from sem_bench.cli.parser import parser
 from sem_bench.cli.table import print_tables
 from sem_bench.errors import UserError, printable
+from sem_bench.runs import loggers
 from sem_bench.runs.crew import Asked, Crew, busy, hire
 from sem_bench.runs.drivers import registered
 from sem_bench.runs.job import Job
@@ -20,11 +26,100 @@ from sem_bench.runs.store import Store, check_writable, manifest_digest
 from sem_bench.sweep.subjects import Subjects, of_suite
 
 
+class _Ended(NamedTuple):
+    """A run that came to its end."""
+
+    suite: str
+    jobs: int  # that it had to look after
+    failed: list[tuple[Job, str]]
+    store: Store
+    code: int  # of its tables: 1 where a figure could not be drawn
+
+
 def command(options: argparse.Namespace) -> int:
     """Run a suite; returns the exit code."""
     interrupts.listen()
     if sys.stderr.isatty():  # the first job can be half a minute away, on a machine that reads torch for the first time
         print(f"reading {options.suite} and its data, loading torch ...", file=sys.stderr, flush=True)  # noqa: T201
+    ended = _run(options)
+    if ended.failed:
+        print(f"{len(ended.failed)} of {ended.jobs} jobs failed:", file=sys.stderr)  # noqa: T201
+    return max(ended.code, say_failed(ended.failed, ended.store))
+
+
+def run(
+    suite: str | Path,
+    *,
+    results: str | Path = "results",
+    data: str | Path | None = None,
+    set: Sequence[str] = (),
+    only: Sequence[str] = (),
+    rerun: Literal["missing", "failed", "all"] = "missing",
+    allow_missing: bool = False,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    precision: Literal["auto", "fp32", "bf16"] = "auto",
+    jobs: int | None = None,
+    jobs_per_device: int = 1,
+    devices: int = 1,
+    memory: float = 2.0,
+    workers: int | None = None,
+    patience: float | None = None,
+    executor: Literal["processes", "ray"] = "processes",
+    address: str | None = None,
+    log: Sequence[str] = (),
+) -> Results:
+    """Run all missing jobs of a suite, as the command `run` with these options does; returns what `load` then gives.
+
+    Progress goes to standard error, tables and page to the results folder. The jobs that failed are named in
+    `Results.failed`; the others ran. Jobs may run in worker processes: a script calls this below
+    `if __name__ == "__main__":`.
+
+    Raises UserError for every mistake in the suite, its cards and these options, and for absent data, before anything
+    runs; KeyboardInterrupt where it is interrupted: all that is done is kept.
+    """
+    words: dict[str, object] = {
+        "results": results,
+        "data": data,
+        "set": set,
+        "only": only,
+        "rerun": rerun,
+        "allow-missing": allow_missing,
+    }
+    words |= {"device": device, "precision": precision, "jobs": jobs, "jobs-per-device": jobs_per_device}
+    words |= {"devices": devices, "memory": memory, "workers": workers, "patience": patience}
+    words |= {"executor": executor, "address": address, "log": log}
+    options = _parsed(
+        ["run", *(word for name, value in words.items() for word in _words(name, value)), "--", str(suite)]
+    )
+    with interrupts.listening():
+        ended = _run(options, show=False)
+    found = load(results, suite=ended.suite)
+    found.failed = [failure_line(job, status, ended.store) for job, status in ended.failed]
+    return found
+
+
+def _words(name: str, value: object) -> list[str]:
+    """An option as the command line has it; nothing for what is left out."""
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [f"--{name}"]
+    return [f"--{name}={one}" for one in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _parsed(words: Sequence[str]) -> argparse.Namespace:
+    """The options of a command. Raises UserError where the parser ends the program."""
+    said = StringIO()
+    try:
+        with redirect_stderr(said):
+            return parser().parse_args(words)
+    except SystemExit:
+        raise UserError(said.getvalue().strip()) from None
+
+
+def _run(options: argparse.Namespace, *, show: bool = True) -> _Ended:
+    """Run a suite and write its tables; `show`: print them, too."""
+    loggers.check(options.log)
     plan = read_plan(options.suite, options.assignments, data=options.data)
     sweeps = of_suite(plan)
     jobs = plan.only(options.only) if options.only else plan.unique()
@@ -41,10 +136,8 @@ def command(options: argparse.Namespace) -> int:
         failed = _execute(plan, jobs, store, options, since)
         for sweep in () if options.only else sweeps:
             failed += swept(sweep, store, options)
-        code = print_tables(plan.suite.name, store, plan.evaluations)
-    if failed:
-        print(f"{len(failed)} of {len(jobs)} jobs failed:", file=sys.stderr)  # noqa: T201
-    return max(code, say_failed(failed, store))
+        code = print_tables(plan.suite.name, store, plan.evaluations, show=show)
+    return _Ended(plan.suite.name, len(jobs), failed, store, code)
 
 
 def _execute(
@@ -109,6 +202,7 @@ def _scheduled(crew: Crew, store: Store, options: argparse.Namespace, *, quiet: 
                 crew.jobs_per_device,
                 on_gpu=crew.on_gpu,
                 room=crew.room,
+                log=tuple(dict.fromkeys(options.log)),
             )
         finally:
             crew.executor.stop()
@@ -135,6 +229,11 @@ def asked_of(options: argparse.Namespace) -> Asked:
 def say_failed(failed: Sequence[tuple[Job, str]], store: Store) -> int:
     """Name the jobs without success; returns the exit code."""
     for job, status in failed:
-        where = f", see {store.error_file(job)}" if status == "failed" else " by a failed input"
-        print(printable(f"  {job.kind}/{job.slug}: {status}{where}"), file=sys.stderr)  # noqa: T201
+        print(printable(f"  {failure_line(job, status, store)}"), file=sys.stderr)  # noqa: T201
     return 1 if failed else 0
+
+
+def failure_line(job: Job, status: str, store: Store) -> str:
+    """A job without success, and where it stands why."""
+    where = f", see {store.error_file(job)}" if status == "failed" else " by a failed input"
+    return f"{job.kind}/{job.slug}: {status}{where}"

@@ -7,6 +7,7 @@ from sem_bench.base import interrupts
 from sem_bench.cli.run import say_failed, swept
 from sem_bench.cli.table import print_tables
 from sem_bench.errors import printable
+from sem_bench.runs import loggers
 from sem_bench.runs.store import Store, check_writable
 from sem_bench.sweep import export, subjects
 
@@ -14,6 +15,7 @@ from sem_bench.sweep import export, subjects
 def command(options: argparse.Namespace) -> int:
     """Run a sweep; returns the exit code."""
     interrupts.listen()
+    loggers.check(options.log)
     names = ("suite", "assignments", "data", "trials", "methods")
     sweep = subjects.read(options.name, **{name: getattr(options, name) for name in names})
     if options.export is not None:

@@ -96,14 +96,14 @@ def _written(
     return 0
 
 
-def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation]) -> int:
+def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation], *, show: bool = True) -> int:
     """Print the first table of a suite and what others say, write all of them into its results, with its page.
 
-    Returns the exit code.
+    Without `show` they are only written. Returns the exit code.
     """
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
-    if tables:
+    if tables and show:
         _say(found)
         print(render.compact(tables, first=found.first))  # noqa: T201
     code = _written(analysis.tables_of(store.root, name), found.rows, tables, evaluations)

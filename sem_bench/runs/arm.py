@@ -283,7 +283,8 @@ class Arm:
         return f"{method}-{built}-{seen}-e{self.training.epochs}"
 
     @_once
-    def _cell(self, seed: int) -> Cell:
+    def cell(self, seed: int) -> Cell:
+        """Where its jobs of a seed stand in the tables."""
         shown = self.below or self
         return Cell(
             method=FLOOR if self.below else self.method.name,
@@ -304,7 +305,7 @@ class Arm:
             slug=f"{self._slug}-s{seed}{planned.suffix}",
             config=planned.job,
             inputs=dict(planned.inputs),
-            cell=self._cell(seed),
+            cell=self.cell(seed),
             method_code=self.method.code,
             place=planned.place or self.evaluated.place,
             parts=self.parts,

@@ -57,6 +57,7 @@ class Order(Model):
     afresh: bool = False  # do it though there is a result, and trust no cache
     since: int = 0  # with `afresh`: a result is good enough that was written later (ns, by the results folder's clock)
     gpus: tuple[str, ...] = ()  # of its other processes, as CUDA_VISIBLE_DEVICES names them; none: all see the same
+    log: tuple[str, ...] = ()  # where the curves of a pretraining are shown beside log.csv (sem_bench.runs.loggers)
     watch: str | None = None  # what a pretraining measures after every epoch, "module:function" (workspace.Monitor)
 
     @classmethod
@@ -70,6 +71,7 @@ class Order(Model):
         need: Need = Need(),  # noqa: B008 - frozen
         afresh: bool = False,
         since: int = 0,
+        log: tuple[str, ...] = (),
         watch: str | None = None,
     ) -> Self:
         """The order to do a job for the results in `root`."""
@@ -90,6 +92,7 @@ class Order(Model):
             need=need,
             afresh=afresh,
             since=since,
+            log=log,
             watch=watch,
         )
 

@@ -73,7 +73,7 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
         problems += checked(profiles.with_profile(written, name), library, known)[1]
     if problems or suite is None:
         raise UserError(dict.fromkeys(problems))
-    names = [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
+    names = _datasets(suite)
     for evaluation in known.values():
         if (asked := suite.asked(evaluation.name)) is not None:
             names += [
@@ -95,6 +95,20 @@ def read_plan(path: Path, assignments: Sequence[str] = (), *, data: Path = Path(
     if clashes := row_clashes(jobs, document):
         raise UserError(clashes)
     return Plan(suite, [job for _, job in jobs], list(datasets.values()), [arm for _, arm in arms], library, known)
+
+
+def arms_of(suite: Suite, library: Library, data: Path) -> list[Arm]:
+    """The arms of a suite without evaluations, for who looks for the data of one. External methods have no checkpoint.
+
+    Raises KeyError where a card is absent.
+    """
+    datasets = {name: DataSet(dataset_card(library, name), library, data) for name in _datasets(suite)}
+    return [arm for _, arm in _arms(suite, library, datasets, {}, data)]
+
+
+def _datasets(suite: Suite) -> list[str]:
+    """Those of its grids."""
+    return [name for grid in suite.grid for name in (*grid.datasets, grid.evaluate_on) if name is not None]
 
 
 def suite_file(path: Path) -> Path:

@@ -53,6 +53,7 @@ class Schedule:
     jobs_per_device: int = 1
     on_gpu: bool = False
     room: float = float("inf")  # bytes for all jobs that run at a time
+    log: tuple[str, ...] = ()  # where the curves of pretrainings are shown beside log.csv
 
     def need(self, job: Job, seconds: float) -> Need:
         """What a job of so many seconds takes of a machine."""
@@ -207,6 +208,7 @@ class _Drive:
             need=self.needs[job.digest],
             afresh=self.since is not None,
             since=self.since or 0,
+            log=schedule.log,
             watch=None if monitor is None else monitor.measure,
         )
         self.running[job.digest] = time.perf_counter()

@@ -10,7 +10,8 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,13 +30,14 @@ from sem_bench.errors import UserError, described, plainly
 from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA, ResultFile, validated
 from sem_bench.report.job_folder import files_left
-from sem_bench.runs import deaths, shortage
+from sem_bench.runs import deaths, loggers, shortage
 from sem_bench.runs.deaths import UNSEEN
 from sem_bench.runs.job import Job, data_of, job_digest
 from sem_bench.runs.order import Figure, Message, Order, Outcome, Progress, Started, Tell
 from sem_bench.runs.provenance import Meter
 from sem_bench.runs.silence import Silence
 from sem_bench.runs.store import Store
+from sem_bench.training.job import PRETRAIN
 from sem_bench.workspace import Monitor, PrunedError, Workspace
 
 
@@ -101,9 +103,13 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     meter = Meter(device)
     try:
         store.write_state(folder, "running")
-        with Silence(f"{order.kind}/{order.slug}", order.limits.patience) as silence, process_state.kept() as changed:
+        with (
+            _logged(order, tell, store) as log,  # first: what a logger changes of the process stays
+            Silence(f"{order.kind}/{order.slug}", order.limits.patience) as silence,
+            process_state.kept() as changed,
+        ):
             _check(order)
-            workspace = _workspace(order, folder, device, tell, store, silence)
+            workspace = replace(_workspace(order, folder, device, tell, store, silence), log=log)
             given = _bits_of(workspace.inputs)
             settings = order.config.model_dump(mode="json")
             write_json(folder / "config.json", settings)
@@ -163,6 +169,13 @@ def _do(order: Order, folder: Path, device: torch.device, tell: Tell, store: Sto
     }
     write_json(folder / "result.json", with_sum(result))  # last: its existence means done
     return Outcome("done", order.stage.said(metrics))
+
+
+def _logged(order: Order, tell: Tell, store: Store) -> AbstractContextManager[loggers.Log]:
+    """Where the epochs of a pretraining go beside log.csv."""
+    trains = order.kind == PRETRAIN.name and not order.inputs
+    training = loggers.Training(order.slug, order.digest, order.settings, store.root / "logs")
+    return loggers.opened(order.log if trains else (), training, lambda text: tell(Message(text)))
 
 
 def _bits_of(inputs: Mapping[str, Path]) -> dict[str, str | None]:

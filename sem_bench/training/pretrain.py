@@ -142,7 +142,7 @@ def _train(
         if world.rank() > 0:
             continue  # the first process keeps and tells
         if rest == 0:
-            write_atomic(workspace.folder / "log.csv", _csv(state.log))
+            _write_log(state.log, workspace)
             if state.step < total and _hopeless(state.method.encoder, epoch, health, sample, workspace.monitor):
                 state.save(saver.path)
                 raise PrunedError
@@ -173,7 +173,7 @@ def _hopeless(
 def _finish(final: Finished, workspace: Workspace, *, earlier: float) -> dict[str, Any]:
     """The log, the speed, and the metrics of a finished run."""
     log = final.log
-    write_atomic(workspace.folder / "log.csv", _csv(log))
+    _write_log(log, workspace)
     workspace.seen.earlier, workspace.seen.bits = earlier, bits_of(final.encoder)
     if log:
         medians = {name: median(getattr(row, column) for row in log) for column, name in SPEED.items()}
@@ -223,6 +223,13 @@ def _end_epoch(state: TrainingState, epoch: int, training: Training, steps_per_e
     }
     state.log.append(LogRow(epoch, mean, lr, **speed, **asdict(health)))
     state.losses, state.epoch_began, state.augmenting = [], state.seconds, 0.0
+
+
+def _write_log(rows: list[LogRow], workspace: Workspace) -> None:
+    """log.csv, and what the workspace's `log` makes of it."""
+    write_atomic(workspace.folder / "log.csv", _csv(rows))
+    named = [row._asdict() for row in rows]
+    workspace.log([{name: value for name, value in row.items() if value is not None} for row in named])
 
 
 def _csv(rows: list[LogRow]) -> str:

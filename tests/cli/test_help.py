@@ -7,7 +7,7 @@ from sem_bench import __version__
 from sem_bench.cli import main
 from sem_bench.config.meanings import meanings
 
-COMMANDS = ("run", "plan", "sweep", "table", "report", "record", "verify", "list", "doctor", "card")
+COMMANDS = ("run", "plan", "sweep", "table", "report", "record", "export", "verify", "list", "doctor", "card")
 
 
 class Base(BaseModel):

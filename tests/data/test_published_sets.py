@@ -269,9 +269,9 @@ def test_one_process_at_a_time_downloads(folder: Path, monkeypatch: pytest.Monke
 
 def test_of_a_thousand_classes_a_message_names_a_few(folder: Path) -> None:
     write_tree(folder, "imagenet_r", classes=card_of("imagenet_r")["classes"], test=1)
-    (folder / "data/imagenet-r/lost+found").mkdir()
+    (folder / "data/imagenet-r/elsewhere").mkdir()
     assert refused(folder, "imagenet_r").endswith(
-        "lost+found: no class of the card; there are 200, such as n01443537, n01484850, n01494475"
+        "elsewhere: no class of the card; there are 200, such as n01443537, n01484850, n01494475"
     )
 
 
