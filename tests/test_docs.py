@@ -73,7 +73,7 @@ def test_shown_files() -> None:
 
 def test_the_readme_shows_the_main_things() -> None:
     commands = {command for document, command, _ in shown() if document == "README.md"}
-    assert {"--help", "table docs/records/quick --summary", "table docs/records/quick --table comparison"} <= commands
+    assert {"--help", "table docs/records/default --summary", "table docs/records/default --table comparison"} <= commands
     listed = {command for document, command, _ in shown() if document == "reference.md"}
     assert {f"list {kind}" for kind in ("methods", "datasets", "embeddings", "backbones", "evaluations")} <= listed
 
@@ -283,7 +283,7 @@ def swept(path: Path, *, sweep: str, name: str) -> None:
 PICTURES: dict[str, Callable[[Path], None]] = {
     "shapes.png": contact_sheet,
     "shifts.png": shifted_shapes.contact_sheet,
-    "gains.png": partial(figure, record="quick", table="comparison", name="gains"),
+    "gains.png": partial(figure, record="default", table="comparison", name="gains"),
     "sweep_tau_d.png": partial(swept, sweep="tau_d", name="sweep-tau_d-byol-tau_d"),
     "sweep_LV.png": partial(swept, sweep="LV_free", name="sweep-LV_free-byol-LV"),
 }
