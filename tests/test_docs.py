@@ -73,7 +73,11 @@ def test_shown_files() -> None:
 
 def test_the_readme_shows_the_main_things() -> None:
     commands = {command for document, command, _ in shown() if document == "README.md"}
-    assert {"--help", "table docs/records/default --summary", "table docs/records/default --table comparison"} <= commands
+    assert {
+        "--help",
+        "table docs/records/default --summary",
+        "table docs/records/default --table comparison",
+    } <= commands
     listed = {command for document, command, _ in shown() if document == "reference.md"}
     assert {f"list {kind}" for kind in ("methods", "datasets", "embeddings", "backbones", "evaluations")} <= listed
 

@@ -19,6 +19,7 @@ from sem_bench.data import loading
 from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.drawn_split import DrawnSplit, rows_of
+from sem_bench.data.readers import image_files
 from sem_bench.data.split import Split
 from sem_bench.errors import UserError
 from tests.helpers.toy import write
@@ -402,7 +403,7 @@ def test_an_image_above_a_limit(here: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(load()["train"]) == 8
     card("{type: folder, path: mine, max_pixels: 63}")
     assert "megapixels, above the limit of 0; tile or shrink it, or write `max_pixels: 64`" in refused()
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)
+    monkeypatch.setattr(image_files, "PIXELS", 60)
     card("{type: folder, path: mine}")
     assert "0 megapixels, above the limit of 0; tile or shrink it" in refused()
     card("{type: folder, path: mine, max_pixels: 64, exif: true}")

@@ -137,7 +137,7 @@ def test_a_job_without_progress_is_named(folder: Path) -> None:
     run = process(folder, "run", "suite.yaml", code="from sem_bench.runs import silence; silence.LONG = 0.6")
     assert run.stderr is not None
     said = next(line for line in run.stderr if "no progress" in line)
-    assert re.fullmatch(r"pretrain/loops-none\S*: no progress for 0\.01\d* min\n", said)
+    assert re.fullmatch(r"pretrain/loops-none\S*: no progress for 0\.0[1-9]\d* min\n", said)
     Path("stop").touch()
     assert run.communicate(timeout=60) and run.returncode == 0
 

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -42,8 +43,12 @@ def test_a_death_costs_one_retry_and_an_error_none(folder: Path, capsys: pytest.
 
 
 def children(pid: int) -> list[psutil.Process]:
-    """The worker processes of a run."""
-    return [one for one in psutil.Process(pid).children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+    """The worker processes of a run; a dead one is none."""
+    found = []
+    for one in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            found += [one] if "spawn_main" in " ".join(one.cmdline()) else []
+    return found
 
 
 LONG = SUITE.replace("epochs: 2", "epochs: 3000")
