@@ -221,7 +221,7 @@ def test_results_of_other_data_are_not_reused(folder: Path, capsys: pytest.Captu
 
 def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for right, wrong, expected in (
-        ("labels = labels", "labels = labels + 2", "label 5, but the card names 4 classes, 0 to 3"),
+        ("labels = labels", "labels = labels + 2", "label 4, but the card names 4 classes, 0 to 3"),
         ("labels = labels", "labels = labels % 3", "no image of class 'grey'"),
         (".astype(np.uint8)", "", "images are float64 (200, 16, 16, 3)"),
         ("(count, image_size,", "(count, image_size + 1,", "images are uint8 (200, 17, 16, 3)"),

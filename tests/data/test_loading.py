@@ -331,7 +331,8 @@ FOLDER_DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a huge image": (
         lambda top: Image.new("1", (14_000, 13_000)).save(top / "train/red/05.jpg", "PNG"),
-        "data/photos/train/red/05.jpg: 182 megapixels, above the limit of 179; tile or shrink it, or write `max_pixels: 182000000`",
+        "data/photos/train/red/05.jpg: 182 megapixels, above the limit of 179; tile or shrink it, or "
+        "write `max_pixels: 182000000`",
     ),
     "links that lead round": (
         lambda top: _links(top / "train/red"),
