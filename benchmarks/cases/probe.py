@@ -84,6 +84,13 @@ def _chosen(choice: selection.Choice) -> str:
     return f"tau_d {choice.key:g}, l2 {choice.l2:g} of {choice.candidates}, validation {validated:.2f} %"
 
 
+def _right(head: logistic.Head, features: Callable[[Tensor], Tensor], h: Tensor, labels: Tensor) -> float:
+    """Percent of images that a head recognises, 1,024 at a time."""
+    parts = zip(h.split(1024), labels.split(1024), strict=True)
+    hits = sum(int((head.predict(features(x)).argmax(1) == y.to(x.device)).sum()) for x, y in parts)
+    return 100 * hits / len(h)
+
+
 def cases(options: Options) -> Iterator[Case]:
     """The solver for a grid of penalties, the choice on a sketch at three widths, 65,000 and 120,000 numbers."""
     for what, noise in (("apart", APART), ("overlapping", OVERLAPPING)):
@@ -157,11 +164,7 @@ def _choice(name: str, L: int, options: Options) -> Case:
 
     def work(who: str, sketched: int | None) -> None:
         choice, features = search(h[:rows], labels[:rows], of, classes=classes, sketched=sketched)
-        right = [
-            (choice.head.predict(features(x)).argmax(1) == y).sum()
-            for x, y in zip(h[rows:].split(1024), labels[rows:].split(1024), strict=True)
-        ]
-        said[who] = f"{_chosen(choice)}, test {100 * float(sum(right)) / (len(h) - rows):.2f} %"
+        said[who] = f"{_chosen(choice)}, test {_right(choice.head, features, h[rows:], labels[rows:]):.2f} %"
 
     def contestant(who: str, role: Role, sketched: int | None) -> Contestant:
         return Contestant(who, partial(work, who, sketched), role, note=partial(said.__getitem__, who))
@@ -187,20 +190,18 @@ def _near(name: str, rows: int, classes: int, L: int, V: int, options: Options) 
     )
     scale = Representation("sem", 1.0, lambda part: of(part, 1.0)).scale(h[:rows])
 
-    def read(at: selection.Rows) -> Tensor:
-        return of(h[torch.from_numpy(at).to(h.device)], 1.0) * scale
+    def features(part: Tensor) -> Tensor:
+        return of(part, 1.0) * scale
 
-    def right(head: logistic.Head, at: selection.Rows) -> float:
-        parts = np.array_split(at, len(at) // 1024 + 1)
-        hits = sum(int((head.predict(read(part)).argmax(1).cpu() == labels[part]).sum()) for part in parts)
-        return 100 * hits / len(at)
+    def read(at: selection.Rows) -> Tensor:
+        return features(h[torch.from_numpy(at).to(h.device)])
 
     judged: dict[str, dict[float, float]] = {}
     said: dict[str, str] = {}
 
     def say(who: str) -> None:
         best = max(judged[who], key=lambda l2: (judged[who][l2], l2))
-        tested = right(chooser.final(read, best).heads[0], np.arange(rows, rows + tests))
+        tested = _right(chooser.final(read, best).heads[0], features, h[rows:], labels[rows:])
         tried = ", ".join(f"{l2:g}: {value:.2f}" for l2, value in judged[who].items())
         said[who] = f"l2 {best:g} of {tried} %, test {tested:.2f} %"
 
@@ -215,7 +216,7 @@ def _near(name: str, rows: int, classes: int, L: int, V: int, options: Options) 
         for l2 in judged[names[0]]:
             rough = chooser.sketch(read).at(fitted)
             fit = selection.fit_wide(lambda at: read(fitted[at]), rough, known[fitted], classes, l2)
-            judged[who][l2] = right(fit.heads[0], held)
+            judged[who][l2] = _right(fit.heads[0], features, h[torch.from_numpy(held)], labels[held])
         say(who)
 
     names = [f"ours, on {SKETCHED:,} axes", "ours, on all numbers"]

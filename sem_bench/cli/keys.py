@@ -83,10 +83,13 @@ def _named(title: str) -> str:
 def _value(default: object) -> str:
     if isinstance(default, dict):
         default = {key: value for key, value in default.items() if value is not None}
-    if default is None or default == {}:
-        return "-"
-    text = yaml.safe_dump(default, default_flow_style=True, width=10**6, sort_keys=False)
-    return text.removesuffix("...\n").strip() or "-"
+    return "-" if default is None or default == {} else in_a_line(default) or "-"
+
+
+def in_a_line(value: object) -> str:
+    """A value as YAML has it, in one line."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
+    return text.removesuffix("...\n").strip()
 
 
 def _type(schema: Schema) -> str:

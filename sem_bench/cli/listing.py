@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 from tabulate import tabulate
 
 from sem_bench.base.files import shown
-from sem_bench.cli.keys import keys
+from sem_bench.cli.keys import NEEDED, in_a_line, keys
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.card import dataset_card
@@ -89,11 +89,8 @@ def _method(card: Card[MethodCard]) -> str:
     ]
     headers = ["recipe", "epochs", "batch", "optimizer", "lr", "source"]
     table = tabulate(recipes, headers, tablefmt="simple", maxcolwidths=[None] * 5 + [60])
-    parameters = {
-        name: yaml.safe_dump(one.parameters, default_flow_style=True, width=10**6, sort_keys=False).strip()
-        for name, one in card.content.recipes.items()
-    }
-    rows = tabulate(list(parameters.items()), ["recipe", "parameters"], tablefmt="simple", maxcolwidths=[None, 80])
+    parameters = [(name, in_a_line(one.parameters)) for name, one in card.content.recipes.items()]
+    rows = tabulate(parameters, ["recipe", "parameters"], tablefmt="simple", maxcolwidths=[None, 80])
     return f"{_card(card, without='recipes')}\n\n{table}\n\n{rows}"
 
 
@@ -108,9 +105,7 @@ def _evaluation(evaluation: AnyEvaluation) -> str:
 
 def _default(field: Any) -> str:
     value = field.get_default(call_default_factory=True)
-    if value is PydanticUndefined:
-        return "needed"
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+    return NEEDED if value is PydanticUndefined else in_a_line(value)
 
 
 def _yaml(value: object) -> str:

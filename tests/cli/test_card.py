@@ -14,12 +14,6 @@ pytestmark = pytest.mark.cases
 COLOURS = {"cat": (200, 60, 60), "dog": (60, 60, 200)}
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def picture(path: str, name: str, size: tuple[int, int] = (16, 16)) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(len(path)).normal(COLOURS[name], 20, (*size, 3)).clip(0, 255).astype(np.uint8)

@@ -28,12 +28,6 @@ pytestmark = pytest.mark.cases
 COLOURS = {"cat": (200, 60, 60), "dog": (60, 60, 200)}
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def card(source: str, *, train: int = 8, test: int = 4, classes: str = "[cat, dog]", more: str = "") -> None:
     text = f"""
 summary: a case

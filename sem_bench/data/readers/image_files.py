@@ -48,9 +48,7 @@ def read_image(path: Path, rules: ImageFiles = USUAL) -> Image.Image:
                 ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith(("I", "F")):
                 return _reduced(image, path, rules)
-            if image.mode == "P" and "transparency" in image.info:
-                return image.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
-            return image.convert("RGB")
+            return in_rgb(image)
     except UnidentifiedImageError:
         instead = mistaken.kind(path)
         raise UserError(f"{shown(path)}: not an image{instead and ', but ' + instead}") from None
@@ -60,6 +58,13 @@ def read_image(path: Path, rules: ImageFiles = USUAL) -> Image.Image:
         if rules.truncated == "allow" and "truncated" in str(error) and (ended := _ended(path, rules)) is not None:
             return ended
         raise UserError(f"{shown(path)}: damaged image ({said(error)})") from None
+
+
+def in_rgb(image: Image.Image) -> Image.Image:
+    """Of 8 bits a channel; what is transparent loses that."""
+    if image.mode == "P" and "transparency" in image.info:
+        return image.convert("RGBA").convert("RGB")  # Pillow warns of the direct way
+    return image.convert("RGB")
 
 
 def _ended(path: Path, rules: ImageFiles) -> Image.Image | None:

@@ -22,7 +22,7 @@ from sem_bench.data.described import Data
 from sem_bench.data.readers.array_forms import as_array, labels_of
 from sem_bench.data.readers.arrays import from_arrays
 from sem_bench.data.readers.folder import listing_digest
-from sem_bench.data.readers.image_files import read_image
+from sem_bench.data.readers.image_files import in_rgb, read_image
 from sem_bench.data.readers.opened import Labels, Opened, said
 from sem_bench.data.sources.python import PythonSource
 from sem_bench.errors import UserError, plainly
@@ -112,7 +112,7 @@ def _as_image(item: Any) -> Image.Image:
     if isinstance(item, bytes):
         item = Image.open(BytesIO(item))
     if isinstance(item, Image.Image):
-        return item.convert("RGBA").convert("RGB") if item.mode == "P" else item.convert("RGB")
+        return in_rgb(item)
     array = as_array(item)
     if isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim in (2, 3):
         if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):

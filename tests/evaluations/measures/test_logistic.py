@@ -176,35 +176,33 @@ def test_features_too_wide_to_rotate(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wide.iterations != small.iterations  # it is another path
 
 
+class Chunks:
+    """Blobs in parts, which count how often they are read."""
+
+    def __init__(self) -> None:
+        self.x, self.y = blobs(600, 10, 4, spread=1.0)
+        self.passes = 0
+
+    def __call__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.passes += 1
+        yield from zip(self.x.split(100), self.y.split(100), strict=True)
+
+
 def test_chunks_are_read_about_once_an_iteration() -> None:
-    x, y = blobs(600, 10, 4, spread=1.0)
-    passes = 0
-
-    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
-        nonlocal passes
-        passes += 1
-        yield from zip(torch.split(x, 100), torch.split(y, 100), strict=True)
-
+    chunks = Chunks()
     found = fit_chunks(chunks, classes=4, l2=PENALTIES)
     assert all(found.converged)
-    assert max(found.iterations) + 2 <= passes <= 1.5 * max(found.iterations) + 2
+    assert max(found.iterations) + 2 <= chunks.passes <= 1.5 * max(found.iterations) + 2
 
 
 def test_what_is_remembered_of_features_costs_no_pass_and_changes_nothing() -> None:
-    x, y = blobs(600, 10, 4, spread=1.0)
-    passes = 0
-
-    def chunks() -> Iterator[tuple[Tensor, Tensor]]:
-        nonlocal passes
-        passes += 1
-        yield from zip(torch.split(x, 100), torch.split(y, 100), strict=True)
-
+    chunks = Chunks()
     remembered = Remembered()
     counts, found = [], []
     for known in (None, remembered, remembered):
-        passes = 0
+        chunks.passes = 0
         found.append(fit_chunks(chunks, classes=4, l2=PENALTIES, remembered=known))
-        counts.append(passes)
+        counts.append(chunks.passes)
     assert counts == [counts[0], counts[0], counts[0] - 1]
     for other in found[1:]:
         assert all(torch.equal(a.weight, b.weight) for a, b in zip(found[0].heads, other.heads, strict=True))
