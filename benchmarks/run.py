@@ -23,7 +23,7 @@ from tabulate import tabulate
 
 from sem_bench.errors import UserError, one_line
 
-NAMES = ("pretrain", "sem", "optimizer", "probe", "knn", "decode", "suite")
+NAMES = ("pretrain", "shares", "sem", "optimizer", "probe", "knn", "decode", "suite")
 HEADERS = ("case", "who", "threads", "seconds", "±", "images/s", "x peer", "of floor", "note")
 
 

@@ -40,6 +40,7 @@ class Seen:
     images: dict[SplitName, str] = field(default_factory=dict)  # split -> "in memory" or "streamed"
     speed: dict[str, float] = field(default_factory=dict)  # of a pretraining
     earlier: float = 0.0  # seconds spent before this process took over
+    compiled: bool = False  # by torch, the backbone of a pretraining
     bits: str = ""  # a digest of what other jobs build on; "": of the stage's outputs
 
     def split(self, name: SplitName, images: Split) -> None:
@@ -65,6 +66,7 @@ class Workspace:
     weights: Path | None = None  # of an external encoder
     memory: int = MEMORY  # bytes of images that may stay in memory, for each split
     workers: int = 1  # threads that read images
+    compiled: bool = False  # whether torch compiles the backbone of a long pretraining
     afresh: bool = False  # trust no cache
     progress: Callable[[int, int, str], None] = field(default=lambda done, total, note: None)
     distrust: Callable[[Path, str], None] = field(default=lambda path, why: path.unlink(missing_ok=True))

@@ -17,4 +17,5 @@ class Limits(NamedTuple):
     share: Path | None = None  # where images lie that several processes use
     devices: int = 1  # of a pretraining, a process each
     precision: str = "auto"  # to train in: "fp32", "bf16", or what suits the device
+    compiled: bool = False  # whether torch compiles the backbones of long trainings
     patience: float | None = None  # seconds without progress after which a job is ended; None: never

@@ -170,6 +170,11 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
         help="of pretraining; auto (default): bf16 where the hardware multiplies it faster than fp32",
     )
     parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="let torch compile the backbone in trainings of 5,000 steps or more: a minute at the start, other roundings",
+    )
+    parser.add_argument(
         "--patience",
         metavar="MINUTES",
         type=_minutes,

@@ -58,6 +58,7 @@ def run(
     allow_missing: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     precision: Literal["auto", "fp32", "bf16"] = "auto",
+    compile: bool = False,
     jobs: int | None = None,
     jobs_per_device: int = 1,
     devices: int = 1,
@@ -85,7 +86,7 @@ def run(
         "rerun": rerun,
         "allow-missing": allow_missing,
     }
-    words |= {"device": device, "precision": precision, "jobs": jobs, "jobs-per-device": jobs_per_device}
+    words |= {"device": device, "precision": precision, "compile": compile, "jobs": jobs, "jobs-per-device": jobs_per_device}
     words |= {"devices": devices, "memory": memory, "workers": workers, "patience": patience}
     words |= {"executor": executor, "address": address, "log": log}
     options = _parsed(
@@ -220,6 +221,7 @@ def asked_of(options: argparse.Namespace) -> Asked:
         memory=int(options.memory * 2**30),
         workers=options.workers,
         precision=options.precision,
+        compiled=options.compile,
         patience=options.patience and 60 * options.patience,
         executor=options.executor,
         address=options.address,

@@ -119,6 +119,7 @@ class Provenance(File):
 
     device: str | None = None
     precision: str | None = None
+    compiled: bool | None = None  # by torch, the backbone; None: no
     threads: int | None = None  # of each process
     devices: int | None = None  # None: one
     images: dict[str, str] | None = None  # "in memory" or "streamed", by split

@@ -53,6 +53,7 @@ def _said(made: Provenance) -> Iterator[tuple[str, str]]:
     """What its numbers depend on, in words; nothing of what it does not say."""
     if made.threads is not None:
         yield "threads", f"{made.threads} thread{'s' if made.threads != 1 else ''}"
+        yield "compiler", "a compiled backbone" if made.compiled else "an eager backbone"
         yield "devices", f"{made.devices or 1} device{'s' if (made.devices or 1) != 1 else ''}"
     if made.images:
         yield "images", "images streamed" if "streamed" in made.images.values() else "images in memory"

@@ -31,6 +31,7 @@ class Asked(NamedTuple):
     memory: int = Limits().memory  # bytes of images of a split
     workers: int | None = None
     precision: str = "auto"
+    compiled: bool = False  # backbones of long trainings
     patience: float | None = None  # seconds
     executor: str = "processes"  # or "ray"
     address: str | None = None  # of a Ray cluster that runs
@@ -76,6 +77,7 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
         threads=threads,
         devices=asked.devices,
         precision=asked.precision,
+        compiled=asked.compiled,
         patience=asked.patience,
     )
     per_device = -(-slots // len(gpus)) if gpus else asked.jobs_per_device
@@ -120,6 +122,7 @@ def _on_ray(store: Store, asked: Asked, *, serial: bool) -> Crew:
         threads=threads,
         devices=asked.devices,
         precision=asked.precision,
+        compiled=asked.compiled,
         patience=asked.patience,
     )
     return Crew(executor, limits, asked.jobs_per_device, executor.gpus > 0)

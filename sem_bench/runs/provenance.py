@@ -54,6 +54,7 @@ class Meter:
             "threads": torch.get_num_threads(),  # of each process
             **({"devices": order.need.devices} if order.need.devices > 1 else {}),
             "precision": "fp32" if isinstance(order.stage, Evaluation) else precision(self.device),
+            **({"compiled": True} if seen.compiled else {}),
             "versions": _versions(order),
             "commit": _commit(),
             "data": seen.data,

@@ -277,6 +277,7 @@ def _workspace(
         memory=order.limits.memory,
         workers=order.limits.workers,
         afresh=order.afresh,
+        compiled=order.limits.compiled,
         progress=progress,
         monitor=None if order.watch is None or world.rank() > 0 else Monitor(order.watch, hopeless),
     )

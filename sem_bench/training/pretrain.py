@@ -32,6 +32,7 @@ from sem_bench.nets.global_batch_norm import make_global
 from sem_bench.training import attach_embedding, learning_rates, parameter_groups
 from sem_bench.training.card import Training
 from sem_bench.training.checkpoint import Finished, LogRow, Saver, TrainingState, Unfinished, bits_of, load
+from sem_bench.training.compiled import compile_backbones
 from sem_bench.training.health import SAMPLE, Health, measure, watched
 from sem_bench.training.ip_irm import IpIrm
 from sem_bench.training.job import PretrainJob
@@ -114,6 +115,9 @@ def _train(
     """All the steps that are left; `sample`: images that are looked at after every epoch, and their labels."""
     training, steps_per_epoch = job.training, views.steps_per_epoch
     total = steps_per_epoch * training.epochs
+    if workspace.compiled:
+        workspace.seen.compiled = compile_backbones(state.method, steps=total)
+        workspace.progress(state.step, total, "compiling the backbone" if workspace.seen.compiled else "")
     step = Step(job, state, views, workspace.device)
     saver = Saver(workspace.folder / "checkpoint.pt")
     began = time.perf_counter() - state.seconds

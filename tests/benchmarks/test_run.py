@@ -23,7 +23,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, Any]]:
-    done = run("--json", "--only", "sem", "optimizer", "probe", "knn", "decode", "pretrain")
+    done = run("--json", "--only", "sem", "optimizer", "probe", "knn", "decode", "pretrain", "shares")
     assert done.returncode == 0, done.stderr
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
@@ -35,7 +35,7 @@ def test_rows(rows: list[dict[str, Any]]) -> None:
         assert all(row[name] is None or row[name] >= 0 for name in NUMBERS)
         assert row["median_s"] or row["note"]
         assert row["repeats"] in (1, 2)
-    for name in ("sem", "optimizer", "probe", "knn", "decode", "pretrain"):
+    for name in ("sem", "optimizer", "probe", "knn", "decode", "pretrain", "shares"):
         assert any(row["name"] == name and row["role"] == "ours" and row["median_s"] for row in rows)
 
 
