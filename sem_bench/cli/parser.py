@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
     _suite_arguments(plan)
     plan.add_argument("--format", choices=("text", "json"), default="text")
     _jobs_arguments(plan)
+    plan.add_argument("--on", metavar="NAME", help="the time of pretraining on a measured device, such as cpu_2cores")
     plan.add_argument(
         "--all", dest="every", action="store_true", help="a line for every job, also where there are more than 40"
     )
@@ -94,13 +95,16 @@ def parser() -> argparse.ArgumentParser:
     report = _command(commands, "report", what, "report results --out report.html")
     report.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
     report.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
-    report.add_argument("--out", metavar="FILE", type=_path, help="default: DIR/tables/SUITE.html")
+    report.add_argument("--out", metavar="FILE", type=_path, help="default: DIR/tables/SUITE.html; a record needs it")
 
-    what = "archive the results behind a suite's tables"
+    what = "keep the results behind a suite's tables in one file"
     keep = _command(commands, "record", what, "record results docs/records/mine")
     keep.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
-    keep.add_argument("folder", metavar="INTO", type=_path, help="such as docs/records/NAME")
-    keep.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
+    what = "the file to write, such as docs/records/NAME (.tar.xz is added); what it holds already is kept"
+    keep.add_argument("into", metavar="INTO", type=_path, help=what)
+    which = keep.add_mutually_exclusive_group()
+    which.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
+    which.add_argument("--all", action="store_true", help="all suites")
 
     what = "write a trained encoder with a model card, for use elsewhere"
     export = _command(commands, "export", what, "export results --arm byol/sem encoders/byol_sem")
@@ -172,7 +176,8 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="let torch compile the backbone in trainings of 5,000 steps or more: a minute at the start, other roundings",
+        help="let torch compile the backbone in trainings of 5,000 steps or more: a minute at the start, other "
+        "roundings",
     )
     parser.add_argument(
         "--patience",

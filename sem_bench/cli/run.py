@@ -86,7 +86,13 @@ def run(
         "rerun": rerun,
         "allow-missing": allow_missing,
     }
-    words |= {"device": device, "precision": precision, "compile": compile, "jobs": jobs, "jobs-per-device": jobs_per_device}
+    words |= {
+        "device": device,
+        "precision": precision,
+        "compile": compile,
+        "jobs": jobs,
+        "jobs-per-device": jobs_per_device,
+    }
     words |= {"devices": devices, "memory": memory, "workers": workers, "patience": patience}
     words |= {"executor": executor, "address": address, "log": log}
     options = _parsed(

@@ -13,12 +13,13 @@ import math
 import os
 import sys
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TextIO
 
 from sem_bench.errors import printable
+from sem_bench.runs.forecast import Forecast
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -192,19 +193,14 @@ class Reporter:
         return max([sum(known) / self.slots, *known], default=0.0)  # no job is shared
 
     def _forecast(self) -> Callable[[str], float | None]:
-        """Expected seconds by key: the estimate, times the ratio of its kind (or of all) so far."""
+        """Expected seconds by key: the estimate, in the light of what other jobs took so far."""
         running = [job for job in self.running.values() if job.measured >= 0.1]  # enough to know their length
-        real, estimated = defaultdict[str, float](float), defaultdict[str, float](float)
-        for kind, key, seconds in [*self.took, *((job.kind, job.key, job.projected) for job in running)]:
-            if estimate := self.estimates.get(key):
-                for name in (kind, "all"):
-                    real[name] += seconds
-                    estimated[name] += estimate
+        took = [*self.took, *((job.kind, job.key, job.projected) for job in running)]
+        forecast = Forecast((kind, self.estimates.get(key, 0.0), seconds) for kind, key, seconds in took)
 
         def expected(key: str) -> float | None:
-            estimate, kind = self.estimates.get(key), self.kinds.get(key, "all")
-            name = kind if kind in real else "all"
-            return estimate * real[name] / estimated[name] if estimate and name in real else estimate
+            estimate = self.estimates.get(key)
+            return estimate and forecast.seconds(self.kinds.get(key, ""), estimate)
 
         return expected
 

@@ -28,11 +28,15 @@ def page(
     layouts: Sequence[Table],
     drawers: Mapping[str, Draw],
     *,
+    name: Path,
     drawn: Path,
     version: str,
 ) -> Page:
-    """All that there is of a suite. Figures that lie in the folder `drawn`, of these rows, are not drawn again."""
-    of = shlex.join([str(folders.root), "--suite", manifest.name])
+    """All that there is of a suite. Figures that lie in the folder `drawn`, of these rows, are not drawn again.
+
+    `name` is what commands call the results.
+    """
+    of = shlex.join([str(name), "--suite", manifest.name])
     found = Found(manifest, folders)
     problems: list[Problem] = []
     figures = _figures(svgs(rows, drawers, drawn, problems), f"{PROGRAM} table {of} --out figures", problems)
@@ -50,7 +54,7 @@ def page(
         figures=figures,
         published=page_table("published", published, unrounded, names=5) if published else None,
         arms=list(arms(found, rows, manifest.tables, unrounded)),
-        problems=[printable(f"{name}: {why}" if name else why) for name, why in problems],
+        problems=[printable(f"{figure}: {why}" if figure else why) for figure, why in problems],
     )
 
 
