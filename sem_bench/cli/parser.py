@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         type=_share,
         help="do a fixed share of the jobs, number I of N; without it, runs on one folder share by themselves",
     )
+    run.add_argument("--quiet", action="store_true", help="say only what failed, and at the end what came out")
     run.add_argument("--allow-missing", action="store_true", help="go on without the cells whose data are absent")
 
     plan = _command(commands, "plan", "show a suite's jobs, their state and the time they take", "plan suite.yaml")
@@ -63,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
 
     what = "try settings of an embedding or recipe, and confirm the best with other seeds"
     sweep = _command(commands, "sweep", what, "sweep tau --trials 10")
+    sweep.set_defaults(quiet=False)
     sweep.add_argument("name", metavar="NAME", help="such as tau, L, V, LV, recipe; `list sweeps` says more")
     sweep.add_argument("--suite", metavar="SUITE", type=_path, help="the suite to start from (default: the sweep's)")
     sweep.add_argument("--trials", metavar="N", type=_count, help="finished trials of each method in all")

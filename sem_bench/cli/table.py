@@ -96,18 +96,22 @@ def _written(
     return 0
 
 
-def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation], *, show: bool = True) -> int:
+def print_tables(
+    name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation], *, show: bool = True, quiet: bool = False
+) -> int:
     """Print the first table of a suite and what others say, write all of them into its results, with its page.
 
-    Without `show` they are only written. Returns the exit code.
+    `quiet`: print the sentences alone. Without `show` nothing is printed. Returns the exit code.
     """
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables and show:
         _say(found)
+    if tables and show and not quiet:
         print(render.compact(tables, first=found.first))  # noqa: T201
     code = _written(analysis.tables_of(store.root, name), found.rows, tables, evaluations)
     page = analysis.page_of(store.root, name)
     analysis.write_page(page, found, store.folders, evaluations)  # what it could not draw has been said
-    print(f"{page}: all of it as a page", file=sys.stderr)  # noqa: T201
+    if not quiet:
+        print(f"{page}: all of it as a page", file=sys.stderr)  # noqa: T201
     return code

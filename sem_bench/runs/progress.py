@@ -40,8 +40,11 @@ def reporter(
     estimates: Mapping[str, float] | None = None,
     kinds: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    quiet: bool = False,
 ) -> "Reporter":
     """The reporter that writes to `stream` (None: standard error); live=None: live on a terminal.
+
+    quiet: only failures, messages, and how many jobs became what.
 
     estimates: seconds by job key, 0 where it will be reused; unless all jobs have one, no time left is shown.
     kinds: kind by job key, so that what finished jobs took rescales the estimates of their own kind.
@@ -49,7 +52,8 @@ def reporter(
     stream = sys.stderr if stream is None else stream
     if live is None:
         live = stream.isatty() and os.environ.get("TERM") != "dumb"
-    return (_Live if live else Reporter)(total_jobs, stream, estimates or {}, dict(kinds or {}), clock)
+    of_kind = _Quiet if quiet else _Live if live else Reporter
+    return of_kind(total_jobs, stream, estimates or {}, dict(kinds or {}), clock)
 
 
 def human_seconds(seconds: float) -> str:
@@ -230,6 +234,20 @@ class Reporter:
     def _show_end(self, job: _Job, status: str, seconds: float, summary: str) -> None:
         took = "" if status == "blocked" else f" in {human_seconds(seconds)}"
         self._line(job, f": {status}{took}" + (f", {summary}" if summary else ""))
+
+
+class _Quiet(Reporter):
+    """Says what went wrong, and the counts at the end."""
+
+    def _show_start(self, job: _Job) -> None:
+        pass
+
+    def _show_progress(self, job: _Job, now: float) -> None:
+        pass
+
+    def _show_end(self, job: _Job, status: str, seconds: float, summary: str) -> None:
+        if status not in GOOD:
+            super()._show_end(job, status, seconds, summary)
 
 
 class _Live(Reporter):
