@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sem_bench.report.figures.write import Draw
+    from sem_bench.report.page.content import Pictures
 
 POOLED = ("mean", "std", "n", "gain", "gain_low", "gain_high", "gain_p")  # over seeds
 FLAT = (
@@ -192,10 +193,12 @@ def write_page(
     evaluations: Evaluations | None = None,
     *,
     name: Path | None = None,
+    pictures: "Mapping[str, Pictures] | None" = None,
 ) -> list[str]:
     """Write the page of the last of the suites, atomically; returns what could not be drawn, a line each.
 
-    `name` is what commands call the results, where they do not lie in the folder of that name.
+    `name` is what commands call the results, where they do not lie in the folder of that name; `pictures` are those of
+    arms.
     """
     import sem_bench
     from sem_bench.report.page.build import page
@@ -212,6 +215,7 @@ def write_page(
         name=name or folders.root,
         drawn=tables_of(folders.root, manifest.name),
         version=sem_bench.__version__,
+        pictures=pictures or {},
     )
     write_atomic(path, render(content))
     return list(content.problems)

@@ -12,7 +12,7 @@ from sem_bench.report import formats
 from sem_bench.runs import loggers
 
 YEAR = 525_600  # minutes
-LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps", "keys")
+LISTS = ("suites", "methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps", "keys")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
     report.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
     report.add_argument("--out", metavar="FILE", type=_path, help="default: DIR/tables/SUITE.html; a record needs it")
+    _data_argument(report)
 
     what = "keep the results behind a suite's tables in one file"
     keep = _command(commands, "record", what, "record results docs/records/mine")

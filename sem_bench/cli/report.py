@@ -5,7 +5,7 @@ import sys
 
 from sem_bench import analysis
 from sem_bench.base.files import no_place
-from sem_bench.cli.table import usable
+from sem_bench.cli.table import pictures_of, usable
 from sem_bench.errors import UserError, printable
 from sem_bench.report.job_folder import JobFolders
 from sem_bench.runs.record_file import opened
@@ -22,7 +22,8 @@ def command(options: argparse.Namespace) -> int:
         if there.packed and not options.out:
             raise UserError(f"{there.name}: a record is one file; say where its page goes, as with --out {suite}.html")
         path = options.out or analysis.page_of(there.root, suite)
-        problems = analysis.write_page(path, found, folders, usable(), name=there.name)
+        shown = pictures_of(found, folders, options.data)
+        problems = analysis.write_page(path, found, folders, usable(), name=there.name, pictures=shown)
     for problem in problems:
         print(problem, file=sys.stderr)  # noqa: T201
     print(printable(str(path)))  # noqa: T201
