@@ -22,7 +22,7 @@ def cost(job: PretrainJob, net: NetCost) -> Cost:
     else:
         seconds = job.data.used("train") * job.training.epochs * _step_seconds(job, net) + _partition_seconds(job)
     memory = max(_weight_bytes(job, net) + _activation_bytes(job, net), _partition_bytes(job, net))
-    return Cost(START + seconds, memory)
+    return Cost(START + seconds, memory, FLOAT * (net.backbone.weights * 1e6 + net.embedding * net.features))
 
 
 def _step_seconds(job: PretrainJob, net: NetCost) -> float:
@@ -67,7 +67,12 @@ def _partition_bytes(job: PretrainJob, net: NetCost) -> float:
 def _areas(job: PretrainJob, net: NetCost) -> float:
     """The work of all views, in views of 32 px."""
     sizes = [view.size or job.data.image_size for view in job.training.views]
-    return sum((size / 32) ** 2 / (net.backbone.stem if size > LARGE else 1) for size in sizes)
+    return sum(view_area(size, net.backbone.stem) for size in sizes)
+
+
+def view_area(size: int, stem: float) -> float:
+    """The work of a view of so many pixels, in views of 32 px."""
+    return (size / 32) ** 2 / (stem if size > LARGE else 1)
 
 
 def _input(net: NetCost) -> int:

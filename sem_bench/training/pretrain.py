@@ -152,7 +152,14 @@ def _train(
                 raise PrunedError
         if state.step < total:
             saver(state)
-        workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}{loss}")
+        workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}{loss}{_data_share(state)}")
+
+
+def _data_share(state: TrainingState) -> str:
+    """Which share of the time goes into views or into waiting for them: of this epoch, or of the one just ended."""
+    seconds = state.seconds - state.epoch_began
+    share = state.augmenting / seconds if seconds > 0 else state.log[-1].augmentation_share if state.log else 0.0
+    return f", data {share:.0%}".replace("%", " %")
 
 
 def _health(encoder: Encoder, images: Tensor, where: str) -> Health:
