@@ -81,7 +81,8 @@ def _look(path: Path, root: Path) -> Seen:
         return _arrays(path, root)
     if path.is_file():
         raise UserError(
-            f"{shown(path)}: no folder, table (.csv, .tsv), arrays (.npz) or archive ({', '.join(ARCHIVES)})"
+            f"{shown(path)}: no folder, table (.csv, .tsv), arrays (.npz) or archive ({', '.join(ARCHIVES)}); "
+            "packed: .parquet, .h5, .hdf5, .lmdb"
         )
     return _folder(path, root)
 
@@ -168,7 +169,7 @@ def _arrays(path: Path, root: Path) -> Seen:
     if np.issubdtype(images.dtype, np.floating):
         source["scale"] = 1 if float(images[:64].max()) <= 1 else 255
     sides = [side for side in images.shape[1:] if side > 4]
-    seen.source["_size"] = int(sides[0])
+    seen.size = int(sides[0])
     return seen
 
 
@@ -180,7 +181,7 @@ def _said(path: Path, root: Path) -> str:
 
 def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) -> list[str]:
     """The card, written as it is known and read again for what is measured."""
-    fixed = seen.source.pop("_size", None)
+    fixed = seen.size
     splits: tuple[SplitName, ...] = ("train", "test") if seen.classes else ("train",)
     counts: dict[SplitName, int] = {one: seen.splits.get(one, 1) for one in splits}
     first = fixed or size or SIZES[-1]
@@ -225,10 +226,9 @@ def _opened(name: str, root: Path, split: SplitName) -> Opened:
 def _text(
     name: str, seen: Seen, counts: Mapping[SplitName, int], size: int, measured: Mapping[str, Sequence[float]] | None
 ) -> str:
-    source = {key: value for key, value in seen.source.items() if not key.startswith("_")}
     lines = [
         f"summary: {_word(name)}  # say what it is",
-        f"source: {_flow(source)}",
+        f"source: {_flow(seen.source)}",
         f"splits: {_flow(dict(counts))}",
         f"image_size: {size}",
     ]

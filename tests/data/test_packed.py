@@ -1,9 +1,11 @@
-"""Data packed into a few large files: Parquet. Card, doctor and run are three commands for each."""
+"""Data packed into a few large files: Parquet, Hugging Face, WebDataset, HDF5, LMDB; three commands for each."""
 
 import importlib.util
 import io
 import json
+import pickle
 import shutil
+import tarfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -348,8 +350,327 @@ def test_hugging_face_damaged(here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "data/birds_hf: " in faulty(capsys)
 
 
-PACKAGES = {"parquet": "pyarrow", "hugging_face": "datasets"}
-EXTRAS = {"parquet": "parquet", "hugging_face": "hf"}
+# --- WebDataset ---
+
+Members = list[tuple[str, bytes]]
+
+
+def shard(path: str, members: Members) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def shards(
+    beside: Callable[[int], Members] = lambda number: [("cls", str(number % 2).encode())],
+    *,
+    words: Sequence[str] = ("train", "test"),
+    ending: str = "png",
+) -> str:
+    """data/birds/birds-SPLIT-NNNN.tar with ten images each."""
+    for word, rows in zip(words, SPLITS.values(), strict=True):
+        for first in rows[::10]:
+            members = [
+                (f"./{number:04}.{end}", content)
+                for number in range(first, first + 10)
+                for end, content in [(ending, coded(number, "JPEG" if ending == "JPG" else "PNG")), *beside(number)]
+            ]
+            shard(f"data/birds/birds-{word}-{first:04}.tar", [("._junk", b""), *members])
+    return "data/birds"
+
+
+def described() -> str:
+    """Labels in a JSON, with a text beside it that is no label."""
+    return shards(
+        lambda number: [("json", json.dumps({"species": NAMES[number % 2], "n": number}).encode()), ("txt", b"a bird")],
+        words=("training", "val"),
+        ending="JPG",
+    )
+
+
+def one_shard() -> str:
+    members = [
+        (f"{n}.{end}", text) for n in range(30) for end, text in (("png", coded(n)), ("cls", b"01"[n % 2 :][:1]))
+    ]
+    shard("data/birds.tar", members)
+    return "data/birds.tar"
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "counts"),
+    [
+        (shards, "{type: webdataset, path: birds}", "20 train, 10 test"),
+        (described, "path: birds, values: {train: training, test: val}}", "20 train, 10 test"),
+        (one_shard, "{type: webdataset, path: birds.tar, split: {test: 0.2, seed: 0}}", "24 train, 6 test"),
+    ],
+)
+def test_webdataset(
+    here: Path, capsys: pytest.CaptureFixture[str], make: Callable[[], str], words: str, counts: str
+) -> None:
+    text = commands(make(), capsys, counts=counts)
+    assert words in text and ("[cat, dog]" if make is described else '["0", "1"]') in text
+    for split in ("train", "test"):
+        assert all(is_red(read(split), row) == (label == 0) for row, label in enumerate(read(split).labels.tolist()))
+    if make is shards:
+        run(capsys)
+
+
+def is_red(split: Split, row: int) -> bool:
+    red, _, blue = np.asarray(split.read(row)).mean((0, 1))
+    return bool(red > blue)
+
+
+@pytest.mark.parametrize(
+    ("beside", "source", "said"),
+    [
+        (lambda n: [("cls", b"bird")], "", "data/birds/birds-train-0000.tar: 0000.png: no class 'bird'"),
+        (
+            lambda n: [("txt", b"a bird")],
+            "",
+            "data/birds/birds-train-0000.tar: 0000: no label: the sample has png, txt",
+        ),
+        (lambda n: [("json", b'{"n": 1, "id": "x"}')], "", "no label: the sample has png, json with the keys n, id;"),
+        (lambda n: [("json", b"{")], "", "data/birds/birds-train-0000.tar: 0000.json: no JSON"),
+        (lambda n: [("cls", b"0")], ", columns: {label: kind}", "0000: no label 'kind': the sample has png, cls"),
+        (lambda n: [("seg.png", coded(n)), ("cls", b"0")], "", "several images: png, seg.png: `columns: {image: png}`"),
+        (lambda n: [("cls", b"2")], "", "`first_label: 1` below `source` where they count from 1"),
+        (lambda n: [("cls", b"0"), ("cls", b"0")], "", "data/birds/birds-train-0000.tar: 0000.cls: is there twice"),
+        (
+            lambda n: [("cls", b"0")],
+            ", columns: {image: jpg}",
+            "train: 0 images, but datasets/birds.yaml says train: 20",
+        ),
+        (
+            lambda n: [("cls", str(n % 2).encode())],
+            ", values: {test: val}",
+            "data/birds: no file with val in its name for the test im",
+        ),
+    ],
+)
+def test_mistakes_in_webdataset(
+    here: Path, capsys: pytest.CaptureFixture[str], beside: Callable[[int], Members], source: str, said: str
+) -> None:
+    shards(beside)
+    card(f"{{type: webdataset, path: birds{source}}}")
+    assert said in refused(capsys)
+
+
+def test_shards_that_cannot_be_read(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shards()
+    card("{type: webdataset, path: birds}")
+    last = Path("data/birds/birds-test-0020.tar")
+    whole = last.read_bytes()
+    for broken, said in (
+        (whole[:2000], "damaged, or no tar (unexpected end of data)"),
+        (whole[: whole.index(b"0029.png") + 600], "./0029.png: the shard is cut short"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+        (b"x" * 5000, "damaged, or no tar ("),
+        (b"", "an empty file"),
+        (whole.replace(coded(20)[:60], b"x" * 60), ""),
+    ):
+        last.write_bytes(broken)
+        assert f"data/birds/birds-test-0020.tar: {said}" in (refused(capsys) if said else faulty(capsys))
+    shutil.rmtree("data/birds")
+    Path("data/birds").mkdir()
+    Path("data/birds/train-0.tar.gz").write_bytes(b"x")
+    assert "train-0.tar.gz: a compressed shard cannot be read in any order: unpack it to a plain .tar" in refused(
+        capsys
+    )
+
+
+# --- HDF5 ---
+
+
+def hdf5(arrays: dict[str, Any]) -> str:
+    h5py = pytest.importorskip("h5py")
+    Path("data").mkdir(exist_ok=True)
+    with h5py.File("data/birds.h5", "w") as file:
+        for name, array in arrays.items():
+            file.create_dataset(name, data=array)
+    return "data/birds.h5"
+
+
+def pixels(rows: range) -> Any:
+    return np.stack([np.asarray(Image.open(io.BytesIO(coded(number)))) for number in rows])
+
+
+def grouped(**changed: Any) -> str:
+    """train/images and so on, uint8 and numbers."""
+    arrays: dict[str, Any] = {}
+    for split, rows in SPLITS.items():
+        arrays[f"{split}/images"], arrays[f"{split}/labels"] = pixels(rows), np.array(rows) % 2
+    changed = {name.replace("_", "/"): array for name, array in changed.items()}
+    return hdf5({name: array for name, array in (arrays | changed).items() if array is not None})
+
+
+def other_forms() -> str:
+    """Channels first, floats, names as labels."""
+    arrays: dict[str, Any] = {}
+    for split, rows in SPLITS.items():
+        arrays[f"x_{split}"] = (pixels(rows) / 255).astype(np.float32).transpose(0, 3, 1, 2)
+        arrays[f"y_{split}"] = [NAMES[number % 2] for number in rows]
+    return hdf5(arrays)
+
+
+def image_files() -> str:
+    """The bytes of image files, of any length."""
+    h5py = pytest.importorskip("h5py")
+    arrays: dict[str, Any] = {}
+    for split, rows in SPLITS.items():
+        items = np.empty(len(rows), h5py.vlen_dtype(np.uint8))
+        items[:] = [np.frombuffer(coded(number), np.uint8) for number in rows]
+        arrays[f"{split}/images"], arrays[f"{split}/labels"] = items, np.array(rows) % 2 + 1
+    return hdf5(arrays)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (grouped, "{type: hdf5, path: birds.h5}"),
+        (other_forms, "{type: hdf5, path: birds.h5, scale: 1}"),
+        (image_files, "{type: hdf5, path: birds.h5, first_label: 1}"),
+    ],
+)
+def test_hdf5(here: Path, capsys: pytest.CaptureFixture[str], make: Callable[[], str], words: str) -> None:
+    text = commands(make(), capsys)
+    assert words in text and ("[cat, dog]" if make is other_forms else '["0", "1"]') in text
+    for split in ("train", "test"):
+        assert all(is_red(read(split), row) == (label == 0) for row, label in enumerate(read(split).labels.tolist()))
+    if make is image_files:
+        run(capsys)
+
+
+@pytest.mark.parametrize(
+    ("changed", "source", "said"),
+    [
+        ({"test_images": None}, "", "data/birds.h5: no array 'test/images'"),
+        ({}, ", images: '{split}/imgs'", "data/birds.h5: no array 'train/imgs'; did you mean 'train/images'?"),
+        ({}, ", labels: y", "source.labels: without '{split}' in it, train and test would be the same"),
+        ({"train_labels": np.arange(20) % 2 + 1}, "", "train/labels: labels from 1 to 2: write `first_label: 1` below"),
+        (
+            {"train_labels": np.zeros((20, 3), int)},
+            "",
+            "train/labels: labels are int64 (20, 3); expected (20,), one an",
+        ),
+        (
+            {"train_images": pixels(range(20))[:, :8]},
+            "",
+            "images are uint8 (20, 8, 16, 3); expected uint8 (20, 16, 16, 3)",
+        ),
+        ({"train_images": pixels(range(20)) / 255}, "", "write `scale: 1` below `source` in the card"),
+        ({"train_images": pixels(range(19)), "train_labels": np.arange(19) % 2}, "", "says train: 20"),
+    ],
+)
+def test_mistakes_in_hdf5(
+    here: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, Any], source: str, said: str
+) -> None:
+    grouped(**changed)
+    card(f"{{type: hdf5, path: birds.h5{source}}}")
+    assert said in refused(capsys)
+
+
+def test_hdf5_that_is_none(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = Path(grouped()).read_bytes()
+    card("{type: hdf5, path: birds.h5}")
+    for broken, said in (
+        (whole[: len(whole) // 2], "damaged, or no HDF5 ("),
+        (b"<!doctype html><html>", "a web page"),
+        (b"", "an empty file"),
+    ):
+        Path("data/birds.h5").write_bytes(broken)
+        assert f"data/birds.h5: {said}" in refused(capsys)
+
+
+# --- LMDB ---
+
+
+def database(path: str, items: dict[str, bytes], *, folder: bool = True) -> None:
+    lmdb = pytest.importorskip("lmdb")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with lmdb.open(path, map_size=2**24, subdir=folder) as found, found.begin(write=True) as transaction:
+        for key, value in items.items():
+            transaction.put(key.encode(), value)
+
+
+def paired() -> str:
+    """image-N and label-N, as text recognition has it, in a folder for each split."""
+    for split, rows in SPLITS.items():
+        images = {f"image-{number:09}": coded(number) for number in rows}
+        labels = {f"label-{number:09}": NAMES[number % 2].encode() for number in rows}
+        database(f"data/birds/{split}", images | labels | {"num-samples": str(len(rows)).encode()})
+    return "data/birds"
+
+
+def samples_in_files() -> str:
+    """N.png and N.cls, in a file for each split."""
+    for split, rows in SPLITS.items():
+        images = {f"{number}.png": coded(number) for number in rows}
+        database(f"data/birds/{split}.lmdb", images | {f"{n}.cls": str(n % 2).encode() for n in rows}, folder=False)
+    return "data/birds"
+
+
+def by_folder() -> str:
+    """CLASS/N.png, all splits in one."""
+    database("data/birds", {f"{NAMES[number % 2]}/{number}.png": coded(number) for number in range(30)})
+    return "data/birds"
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "counts"),
+    [
+        (paired, "{type: lmdb, path: birds}", "20 train, 10 test"),
+        (samples_in_files, "{type: lmdb, path: birds}", "20 train, 10 test"),
+        (by_folder, "{type: lmdb, path: birds, split: {test: 0.2, seed: 0}}", "24 train, 6 test"),
+    ],
+)
+def test_lmdb(here: Path, capsys: pytest.CaptureFixture[str], make: Callable[[], str], words: str, counts: str) -> None:
+    text = commands(make(), capsys, counts=counts)
+    assert words in text and ('["0", "1"]' if make is samples_in_files else "[cat, dog]") in text
+    for split in ("train", "test"):
+        assert all(is_red(read(split), row) == (label == 0) for row, label in enumerate(read(split).labels.tolist()))
+    if make is paired:
+        run(capsys)
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (
+            {"1": b"x"},
+            "data/birds/train: no image in it; keys looked for: NAME.jpg (or another ending of images), image-",
+        ),
+        ({"1.png": b"x"}, "data/birds/train: 1: no label: the sample has png;"),
+        ({"image-1": b"x"}, "data/birds/train: image-1: no label-1 beside it"),
+        ({"1.png": b"x", "1.cls": b"bird"}, "data/birds/train: 1.png: no class 'bird'"),
+    ],
+)
+def test_mistakes_in_lmdb(here: Path, capsys: pytest.CaptureFixture[str], items: dict[str, bytes], said: str) -> None:
+    database("data/birds/train", items)
+    database("data/birds/test", items)
+    card("{type: lmdb, path: birds}")
+    assert said in refused(capsys)
+
+
+def test_lmdb_that_is_none(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paired()
+    card("{type: lmdb, path: birds}")
+    pickled = {"image-1": pickle.dumps({"image": 1}), "label-1": b"cat", "image-2": coded(1), "label-2": b"dog"}
+    database("data/birds/val", pickled)
+    card("{type: lmdb, path: birds, values: {test: val}}", counts=(20, 2))
+    assert "data/birds/val: image-1: a pickled object, which is not loaded" in faulty(capsys)
+    Path("data/birds/val/data.mdb").write_bytes(b"no database" * 1000)
+    assert "data/birds/val: damaged, or no database of LMDB (" in refused(capsys)
+    shutil.rmtree("data/birds")
+    Path("data/birds").mkdir()
+    assert "data/birds: no database of LMDB (a folder with data.mdb, or .lmdb)" in refused(capsys)
+
+
+PACKAGES = {"parquet": "pyarrow", "hugging_face": "datasets", "hdf5": "h5py", "lmdb": "lmdb"}
+MAKERS: dict[str, Callable[[], str]] = {"parquet": as_the_hub, "hugging_face": saved, "hdf5": grouped, "lmdb": paired}
+EXTRAS = {"parquet": "parquet", "hugging_face": "hf", "hdf5": "hdf5", "lmdb": "lmdb"}
 
 
 @pytest.mark.parametrize("kind", PACKAGES)
@@ -357,9 +678,12 @@ def test_a_package_that_is_not_installed(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     package, find = PACKAGES[kind], importlib.util.find_spec
+    path = MAKERS[kind]()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
     card(f"{{type: {kind}, path: birds}}")
     for command in (["plan", "birds.yaml"], ["doctor", "birds.yaml"], ["run", "birds.yaml"]):
         assert main(command) == 2
         said = capsys.readouterr().err
         assert said == f"datasets/birds.yaml:2: {package} is not installed: pip install 'sem-bench[{EXTRAS[kind]}]'\n"
+    assert main(["card", path, "--name", "other"]) == 2
+    assert capsys.readouterr().err == f"{package} is not installed: pip install 'sem-bench[{EXTRAS[kind]}]'\n"

@@ -77,3 +77,13 @@ def splits_said(found: Iterable[str]) -> dict[str, str] | None:
         return None
     usual = len(words) == 2 and test.lower() in USUAL["test"]
     return {} if usual else {"train": train, "test": test}
+
+
+def databases(path: Path) -> list[Path]:
+    """The databases of LMDB at a path: itself, or those in the folder, by name."""
+    if path.is_file():
+        return [path] if path.suffix.lower() in (".lmdb", ".mdb") else []
+    if (path / "data.mdb").is_file():
+        return [path]
+    inside = sorted(one for one in path.glob("*") if not junk(one.name))
+    return [one for one in inside if (one / "data.mdb").is_file() or (one.is_file() and one.suffix.lower() == ".lmdb")]
