@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sem_bench.cli import main
@@ -24,7 +25,7 @@ from tests.helpers.toy import write
 pytestmark = pytest.mark.cases
 COLOURS = {"cat": (200, 60, 60), "dog": (60, 60, 200)}
 NAMES = list(COLOURS)
-SPLITS = {"train": range(20), "test": range(20, 30)}
+SPLITS: dict[SplitName, range] = {"train": range(20), "test": range(20, 30)}
 
 
 def coded(number: int, form: str = "PNG") -> bytes:
@@ -261,9 +262,9 @@ def saved_alone() -> str:
 @pytest.mark.parametrize(
     ("make", "words", "counts"),
     [
-        (saved, "{type: hugging_face, path: birds_hf}", "20 train, 10 test"),
+        (saved, "{type: huggingface, path: birds_hf}", "20 train, 10 test"),
         (saved_with_validation, "values: {train: train, test: validation}}", "20 train, 10 test"),
-        (saved_alone, "{type: hugging_face, path: birds_hf, split: {test: 0.2, seed: 0}}", "16 train, 4 test"),
+        (saved_alone, "{type: huggingface, path: birds_hf, split: {test: 0.2, seed: 0}}", "16 train, 4 test"),
     ],
 )
 def test_hugging_face_on_disk(
@@ -293,7 +294,7 @@ def cached() -> None:
 
 def test_hugging_face_by_name(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     cached()
-    source = "{type: hugging_face, name: ours/MyBirds"
+    source = "{type: huggingface, name: ours/MyBirds"
     card(f"{source}, config: default, cache: {here / 'cache'}}}")
     assert main(["doctor", "birds.yaml"]) == 0
     assert "data         birds: 20 train, 10 test" in capsys.readouterr().out
@@ -329,22 +330,22 @@ def test_mistakes_in_hugging_face(
     here: Path, capsys: pytest.CaptureFixture[str], words: Sequence[str], names: Sequence[str], source: str, said: str
 ) -> None:
     hugging_face(words, names).save_to_disk("data/birds")
-    card(f"{{type: hugging_face, path: birds{source}}}")
+    card(f"{{type: huggingface, path: birds{source}}}")
     assert said in refused(capsys)
 
 
 def test_classes_in_the_order_of_the_card(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hugging_face(names=["dog", "cat"]).save_to_disk("data/birds")
-    card("{type: hugging_face, path: birds}")
+    card("{type: huggingface, path: birds}")
     assert read("train").labels.tolist() == [1, 0] * 10
     hugging_face(names=["n01", "n02"]).save_to_disk("data/other")
-    card("{type: hugging_face, path: other}")
+    card("{type: huggingface, path: other}")
     assert read("train").labels.tolist() == [0, 1] * 10  # other names for all: by number
 
 
 def test_hugging_face_damaged(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved()
-    card("{type: hugging_face, path: birds_hf}")
+    card("{type: huggingface, path: birds_hf}")
     arrow = next(Path("data/birds_hf/test").glob("*.arrow"))
     arrow.write_bytes(arrow.read_bytes()[:500])
     assert "data/birds_hf: " in faulty(capsys)
@@ -668,9 +669,9 @@ def test_lmdb_that_is_none(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "data/birds: no database of LMDB (a folder with data.mdb, or .lmdb)" in refused(capsys)
 
 
-PACKAGES = {"parquet": "pyarrow", "hugging_face": "datasets", "hdf5": "h5py", "lmdb": "lmdb"}
-MAKERS: dict[str, Callable[[], str]] = {"parquet": as_the_hub, "hugging_face": saved, "hdf5": grouped, "lmdb": paired}
-EXTRAS = {"parquet": "parquet", "hugging_face": "hf", "hdf5": "hdf5", "lmdb": "lmdb"}
+PACKAGES = {"parquet": "pyarrow", "huggingface": "datasets", "hdf5": "h5py", "lmdb": "lmdb"}
+MAKERS: dict[str, Callable[[], str]] = {"parquet": as_the_hub, "huggingface": saved, "hdf5": grouped, "lmdb": paired}
+EXTRAS = {"parquet": "parquet", "huggingface": "hf", "hdf5": "hdf5", "lmdb": "lmdb"}
 
 
 @pytest.mark.parametrize("kind", PACKAGES)
@@ -681,9 +682,58 @@ def test_a_package_that_is_not_installed(
     path = MAKERS[kind]()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
     card(f"{{type: {kind}, path: birds}}")
+    capsys.readouterr()
     for command in (["plan", "birds.yaml"], ["doctor", "birds.yaml"], ["run", "birds.yaml"]):
         assert main(command) == 2
         said = capsys.readouterr().err
         assert said == f"datasets/birds.yaml:2: {package} is not installed: pip install 'sem-bench[{EXTRAS[kind]}]'\n"
     assert main(["card", path, "--name", "other"]) == 2
     assert capsys.readouterr().err == f"{package} is not installed: pip install 'sem-bench[{EXTRAS[kind]}]'\n"
+
+
+def test_an_archive_or_a_table_beside_folders_is_not_what_a_card_is_of(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split, rows in SPLITS.items():
+        for number in rows:
+            path = Path("data/birds", split, NAMES[number % 2], f"{number}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(coded(number))
+    shard("data/birds/all.tar", [("train/cat/0.png", coded(0))])
+    parquet("data/birds/notes.parquet", {"path": ["a"], "note": ["b"]})
+    assert "{type: folder, path: birds}" in commands("data/birds", capsys)
+
+
+ALL: dict[str, Callable[[], str]] = {**MAKERS, "webdataset": shards, "hdf5 of files": image_files}
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_streamed_is_the_same_as_in_memory(here: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    assert main(["card", ALL[kind](), "--name", "birds"]) == 0
+    found = dataset(Path(), "birds")
+    for split in ("train", "test"):
+        whole = loading.load(found.labelled(), split, found.place)
+        streamed = loading.load(found.labelled(), split, found.place, memory=1, workers=4)
+        assert whole.images is not None and streamed.images is None
+        assert whole.fingerprint == streamed.fingerprint
+        assert torch.equal(torch.cat(list(whole.prepared())), torch.cat(list(streamed.prepared())))
+    apart = loading.fingerprints(found.labelled(), found.place)
+    assert apart == {split: read(split).fingerprint for split in SPLITS}
+
+
+@pytest.mark.parametrize(
+    ("make", "pattern"),
+    [(shards, "data/birds/birds-{}-*.tar"), (as_the_hub, "data/birds/data/{}-*.parquet"), (saved, "data/birds_hf/{}")],
+)
+def test_train_and_test_that_are_copies(
+    here: Path, capsys: pytest.CaptureFixture[str], make: Callable[[], str], pattern: str
+) -> None:
+    assert main(["card", make(), "--name", "birds"]) == 0
+    for old in Path().glob(pattern.format("test")):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for one in list(Path().glob(pattern.format("train"))):
+        copy = shutil.copytree if one.is_dir() else shutil.copy
+        copy(one, str(one).replace("train", "test"))
+    card_text = Path("datasets/birds.yaml").read_text().replace("test: 10", "test: 20")
+    Path("datasets/birds.yaml").write_text(card_text)
+    assert "datasets/birds.yaml: train and test are the same images" in faulty(capsys)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sem_bench.data.readers.opened import Opened
 
 
-class WebDatasetSource(Packed):
+class WebdatasetSource(Packed):
     """Shards: NAME.jpg beside NAME.cls, or beside NAME.json with the label under a key, in plain .tar files.
 
     PATH is one, or a folder of them whose names say the split. `columns` names endings, `image: jpg`, `label: cls`, or

@@ -12,10 +12,11 @@ from sem_bench.errors import UserError
 
 
 def has_files(path: Path, endings: Sequence[str]) -> bool:
-    """Whether a path is such a file, or a folder with one not far below, and without folders of classes."""
+    """Whether a path is such a file, or a folder with one that is not merely beside a folder of training images."""
     if path.is_file():
         return path.name.lower().endswith(tuple(endings))
-    return any(_below(path, endings))
+    train = [path / word for word in USUAL["train"] if (path / word).is_dir()]
+    return any(_below(path, endings)) and all(any(_below(folder, endings)) for folder in train)
 
 
 def packed_files(path: Path, endings: Sequence[str]) -> list[Path]:
@@ -42,7 +43,7 @@ def files_of(
 
     `alone`: the card has no other split, so files without such words are all of it.
     """
-    words = {word: name for name, some in split_words(values)[0].items() for word in some}
+    words = {word: name for name, some in split_words(values)[0].items() for word in sorted(some)}
     names = [word_in(file, top, list(words)) for file in files]
     if alone and not any(names):
         return list(files), ""

@@ -152,7 +152,8 @@ def _array(file: Any, name: str, path: Path) -> Any:
     if name not in there:
         few = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
         hint = (
-            did_you_mean(name, there) or f"; there is {few or 'none'}: `images` and `labels` below `source` name them"
+            did_you_mean(name, there)
+            or f"; there is {few or 'no array'}: `images` and `labels` below `source` name them"
         )
         raise UserError(f"{shown(path)}: no array {name!r}{hint}")
     array = file[name]

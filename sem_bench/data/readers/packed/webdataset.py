@@ -27,7 +27,7 @@ from sem_bench.data.readers.packed.samples import LARGEST, is_image, label_text,
 from sem_bench.data.readers.words import SPLIT_WORDS, in_order, label_number
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.packed import PackedColumns
-from sem_bench.data.sources.webdataset import WebDatasetSource
+from sem_bench.data.sources.webdataset import WebdatasetSource
 from sem_bench.data.threads import reading
 from sem_bench.errors import UserError
 
@@ -46,7 +46,7 @@ class _Shard:
     without: int = 0  # samples without an image
 
 
-def open_webdataset(source: WebDatasetSource, data: Data, split: SplitName, place: Place) -> Opened:
+def open_webdataset(source: WebdatasetSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The samples of a split."""
     top = located(place.root, source.path)
     files, aside, alone = _tar_files(top), "", len(place.splits) == 1
@@ -72,7 +72,7 @@ def open_webdataset(source: WebDatasetSource, data: Data, split: SplitName, plac
     return Opened(where, len(rows), labels, read, fingerprint=fingerprint, aside=aside)
 
 
-def _image(source: WebDatasetSource, shards: Sequence[_Shard], ends: Labels, rows: Labels, row: int) -> Image.Image:
+def _image(source: WebdatasetSource, shards: Sequence[_Shard], ends: Labels, rows: Labels, row: int) -> Image.Image:
     """The image of a sample, read where it lies."""
     whole = int(rows[row])
     at = int(np.searchsorted(ends, whole, side="right"))
@@ -87,7 +87,7 @@ def _image(source: WebDatasetSource, shards: Sequence[_Shard], ends: Labels, row
     return read_packed(content, source, where)
 
 
-def _labels(shards: Sequence[_Shard], source: WebDatasetSource, classes: Sequence[str]) -> Labels:
+def _labels(shards: Sequence[_Shard], source: WebdatasetSource, classes: Sequence[str]) -> Labels:
     """The labels of all samples as numbers."""
     numbers, known = {name: number for number, name in enumerate(classes)}, dict[str, int]()
     found = array("q")
@@ -187,14 +187,15 @@ def _members(file: Path, size: int) -> Iterator[tuple[str, _Member]]:
         raise UserError(f"{shown(file)}: {text}") from None
 
 
-def first_card(source: WebDatasetSource, path: Path) -> Seen | None:
+def first_card(source: WebdatasetSource, path: Path) -> Seen | None:
     """What a first card says of shards; None of a tar that is none."""
     files = packed_files(path, (".tar",))
     try:
         if not _shard(files[0], source.columns, labelled=True).names:
             return None
     except UserError:
-        if path.is_file():  # an archive of something else
+        others = path.is_file() or any(one.is_dir() and not any(one.glob("*.tar")) for one in path.iterdir())
+        if others:  # an archive of something else
             return None
         raise
     words = [word for file in files if (word := word_in(file, path, SPLIT_WORDS)) is not None]

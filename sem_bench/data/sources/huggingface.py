@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from sem_bench.data.readers.opened import Opened
 
 
-class HuggingFaceSource(Packed):
+class HuggingfaceSource(Packed):
     """What `save_to_disk` wrote to PATH, or `load_dataset` left in the cache under NAME. Nothing is downloaded."""
 
-    type: Literal["hugging_face"]
+    type: Literal["huggingface"]
     name: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")] | None = None  # in place of `path`: OWNER/NAME
     config: str | None = None  # of the data set, where it has several
     cache: Where = ""  # the folder of the cache; the library's own unless given
@@ -52,9 +52,9 @@ class HuggingFaceSource(Packed):
         if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
             return None
         cls.check_package()
-        from sem_bench.data.readers.packed.hugging_face import first_card
+        from sem_bench.data.readers.packed.huggingface import first_card
 
-        return first_card(cls(type="hugging_face", path=str(path)), path)
+        return first_card(cls(type="huggingface", path=str(path)), path)
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """Neither path nor name, or the package."""
@@ -68,9 +68,9 @@ class HuggingFaceSource(Packed):
 
     def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
         """Its rows, mapped and not read before they are needed."""
-        from sem_bench.data.readers.packed.hugging_face import open_hugging_face
+        from sem_bench.data.readers.packed.huggingface import open_huggingface
 
-        return open_hugging_face(self, data, split, place)
+        return open_huggingface(self, data, split, place)
 
 
 def _home() -> str:

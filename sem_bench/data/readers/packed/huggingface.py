@@ -24,14 +24,14 @@ from sem_bench.data.readers.packed.arrow import Columns, classes_in, columns_of,
 from sem_bench.data.readers.packed.files import splits_said
 from sem_bench.data.readers.words import HELD_OUT, split_words
 from sem_bench.data.sources.base import Seen
-from sem_bench.data.sources.hugging_face import HuggingFaceSource
+from sem_bench.data.sources.huggingface import HuggingfaceSource
 from sem_bench.errors import UserError
 
 _ALONE = Lock()  # the library is told by variables of its own
 TOGETHER = 1000  # rows whose sizes are looked at at once
 
 
-def open_hugging_face(source: HuggingFaceSource, data: Data, split: SplitName, place: Place) -> Opened:
+def open_huggingface(source: HuggingfaceSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The rows of a split."""
     where = str(shown(located(place.root, source.path))) if source.path else f"{shown(place.card)}: {source.name}"
     splits = _splits(source, place.root, where)
@@ -85,7 +85,7 @@ def _offline() -> Iterator[Any]:
                 datasets.enable_progress_bars()
 
 
-def _splits(source: HuggingFaceSource, root: Path, where: str) -> dict[str, Any]:
+def _splits(source: HuggingfaceSource, root: Path, where: str) -> dict[str, Any]:
     """Its splits by name; "" for the only one of what was saved without a name."""
     try:
         with _offline() as library:
@@ -100,7 +100,7 @@ def _splits(source: HuggingFaceSource, root: Path, where: str) -> dict[str, Any]
     return dict(found) if isinstance(found, dict) else {str(found.split or ""): found}
 
 
-def _chosen(splits: dict[str, Any], split: SplitName, source: HuggingFaceSource, where: str) -> list[Any]:
+def _chosen(splits: dict[str, Any], split: SplitName, source: HuggingfaceSource, where: str) -> list[Any]:
     """Those that the card means."""
     wanted = split_words(source.values)[0][split]
     chosen = [rows for name, rows in splits.items() if name.lower() in wanted]
@@ -135,7 +135,7 @@ def _sizes(images: Any, columns: Columns) -> Any:
     return pc.fill_null(pc.binary_length(content), -1).to_numpy().astype(np.int64)
 
 
-def _image(source: HuggingFaceSource, images: Any, lock: Lock, chosen: Any, where: str, row: int) -> Image.Image:
+def _image(source: HuggingfaceSource, images: Any, lock: Lock, chosen: Any, where: str, row: int) -> Image.Image:
     number = int(chosen[row])
     here = f"{where}, row {number}"
     try:
@@ -152,7 +152,7 @@ def _image(source: HuggingFaceSource, images: Any, lock: Lock, chosen: Any, wher
     return read_image(Path(path), source)
 
 
-def first_card(source: HuggingFaceSource, path: Path) -> Seen:
+def first_card(source: HuggingfaceSource, path: Path) -> Seen:
     """What a first card says of a folder of `save_to_disk`."""
     where = str(shown(path))
     splits = _splits(source, Path(), where)
