@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,26 +22,21 @@ from sem_bench.data.described import Data
 from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.readers.image_files import ENDINGS, read_image
 from sem_bench.data.readers.opened import Opened
+from sem_bench.data.readers.words import (
+    LABELS,
+    MOST_CLASSES,
+    PATHS,
+    SPLITS,
+    USUAL,
+    in_order,
+    label_number,
+    split_words,
+    strange_split,
+)
 from sem_bench.data.sources.csv import Column, Columns, CsvSource
 from sem_bench.errors import UserError
 
-DELIMITERS, MOST_CLASSES = ",;\t|", 100_000
-PATHS = (
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "filepath",
-    "file_path",
-    "image",
-    "image_path",
-    "img",
-    "image_id",
-    "id",
-)
-LABELS = ("label", "class", "class_name", "category", "target", "y", "species", "label_name")
-SPLITS = ("split", "set", "subset", "partition", "fold")
-USUAL: dict[SplitName, Sequence[str]] = {"train": ("train", "training"), "test": ("test", "testing")}
+DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,7 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Seq
     """Of the split's rows, or of all where it is drawn: names, labels and line numbers; and what is left out."""
     source, names, labels, lines = table.source, list[str](), array("q"), array("q")
     numbers, others = {name: number for number, name in enumerate(place.classes or [])}, 0
-    wanted, known = _split_values(source)
+    wanted, known = split_words(source.values)
     complete = set(source.values) >= set(place.splits)  # the card says all: the rest is left out
     hashes = array("q")  # of all names: one in two splits is an error, and they need not be kept for that
     for number, row in table.rows():
@@ -125,7 +120,7 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Seq
             value = table.cell(number, row, table.split)
             if value.lower() not in known:
                 if not complete:
-                    raise UserError(f"{shown(table.file)}:{number}: {_strange_split(value, known)}")
+                    raise UserError(f"{shown(table.file)}:{number}: {strange_split(value, known)}")
                 others += 1
             if value.lower() not in wanted[split]:
                 continue
@@ -134,7 +129,7 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Seq
         if place.classes is not None:
             assert table.label is not None
             text = table.cell(number, row, table.label)
-            labels.append(_label(text, numbers, source.first_label, f"{shown(table.file)}:{number}"))
+            labels.append(label_number(text, numbers, source.first_label, f"{shown(table.file)}:{number}"))
     _check_names(table, np.frombuffer(hashes, np.int64))
     return names, labels, lines, f"{others:,} lines of other splits are left out" if others else ""
 
@@ -149,37 +144,6 @@ def _check_names(table: _Table, hashes: npt.NDArray[np.int64]) -> None:
             raise UserError(f"{shown(table.file)}:{number}: {name} is named a second time")
         if hash(name) in often:
             seen.add(name)
-
-
-def _split_values(source: CsvSource) -> tuple[Mapping[SplitName, set[str]], set[str]]:
-    """What each split is called in lower case, and all that the column may say."""
-    said = {name: source.values.get(name, list(usual)) for name, usual in USUAL.items()}
-    wanted: dict[SplitName, set[str]] = {
-        name: {one.lower() for one in ([value] if isinstance(value, str) else value)} for name, value in said.items()
-    }
-    return wanted, wanted["train"] | wanted["test"]
-
-
-def _strange_split(value: str, known: set[str]) -> str:
-    text = f"split {value!r}; known are {', '.join(sorted(known))}"
-    if value.lower() in ("val", "valid", "validation", "dev"):
-        return text + f": `values: {{train: [train, {value}]}}` below `source` counts them as training images"
-    return text + ": `values: {train: NAME, test: NAME}` below `source` says what they are called"
-
-
-def _label(text: str, numbers: Mapping[str, int], first: int, where: str) -> int:
-    """By the class's name, else by its number."""
-    if (label := numbers.get(text)) is not None:
-        return label
-    try:
-        number = int(text)
-    except ValueError:
-        raise UserError(f"{where}: no class {text!r}{did_you_mean(text, list(numbers))}") from None
-    if not 0 <= number - first < len(numbers):
-        last = len(numbers) - 1 + first
-        hint = "; `first_label: 1` below `source` where they count from 1" if number == last + 1 and not first else ""
-        raise UserError(f"{where}: label {number}, but the card names {len(numbers)} classes, {first} to {last}{hint}")
-    return number - first
 
 
 def _table(source: CsvSource, file: Path, *, labelled: bool) -> _Table:
@@ -213,7 +177,7 @@ def _table(source: CsvSource, file: Path, *, labelled: bool) -> _Table:
         raise UserError(
             f"{shown(file)}: which column names the files? `columns: {{path: ...}}` says it; {_there(first)}"
         )
-    known = {value for values in USUAL.values() for value in values} | _split_values(source)[1]
+    known = {value for values in USUAL.values() for value in values} | split_words(source.values)[1]
     if split is None and source.split is None and not header:
         split = next((i for i, cell in enumerate(first) if i != path and cell.lower() in known), None)
     if label is None and labelled:
@@ -243,8 +207,7 @@ def label_values(source: CsvSource, file: Path) -> list[str]:
             raise UserError(
                 f"{shown(file)}: more than {MOST_CLASSES:,} different labels: `columns` of a card names another"
             )
-    numbers = all(value.lstrip("-").isdigit() for value in found)
-    return sorted(found, key=int) if numbers else sorted(found)
+    return in_order(found)
 
 
 def _there(first: Sequence[str]) -> str:
