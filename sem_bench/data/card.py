@@ -91,11 +91,13 @@ class DatasetCard(CardModel):
         if not self._named and (self.superclasses or self.shifts):
             raise ValueError("a data set without classes has no superclasses and no shifts")
         unique(list(self.shifts.values()))
-        if self.shifts and len(self.splits) < 2:
+        if "val" in self.splits and not self._tested:
+            raise ValueError("splits: val chooses among probes, so it stands beside train and test")
+        if self.shifts and not self._tested:
             raise ValueError("shifts belong to a data set with train and test")
         if self.source.kinds and ("train" in self.splits or self.resize or self.reduce):
             raise ValueError("a corrupted set has test images only, and they are shown as they are")
-        if self.subsets and (len(self.splits) < 2 or not self.source.names_files):
+        if self.subsets and (not self._tested or not self.source.names_files):
             raise ValueError("subsets are lists of files: they belong to a folder with train and test")
         for key in self.subsets:
             if not 0 < float(key[:-1]) < 100 or key != f"{float(key[:-1]):g}%":
@@ -103,7 +105,7 @@ class DatasetCard(CardModel):
         for name in self.absent_in_test:
             if self.classes is not None and name not in self.classes:
                 raise ValueError(f"absent_in_test: no class {name!r}{did_you_mean(name, self.classes)}")
-        if self.absent_in_test and len(self.splits) < 2:
+        if self.absent_in_test and not self._tested:
             raise ValueError(
                 "absent_in_test belongs to a data set with train and test: leave the class out of `classes`"
             )
@@ -129,9 +131,13 @@ class DatasetCard(CardModel):
         return self.classes is not None or self.classes_of is not None
 
     @property
+    def _tested(self) -> bool:
+        return {"train", "test"} <= self.splits.keys()
+
+    @property
     def labelled(self) -> bool:
         """Whether it can be evaluated on: classes, train and test."""
-        return self._named and len(self.splits) == 2
+        return self._named and self._tested
 
 
 def check_superclasses(superclasses: dict[str, list[str]], classes: list[str]) -> None:

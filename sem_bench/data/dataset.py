@@ -34,7 +34,7 @@ class Place(Model):
 
     def may_be_absent(self, split: SplitName, classes: Sequence[str]) -> str:
         """What to write in the card where test images of these classes do not exist; "" where they must."""
-        if split != "test" or len(self.splits) < 2:
+        if split != "test" or "train" not in self.splits:
             return ""
         names = [*self.absent_in_test, *classes]
         return (
@@ -75,7 +75,7 @@ class DataSet:
         )
 
     def labelled(self, limit: int | None = None, test_limit: int | None = None) -> LabelledData:
-        """As evaluation sees it."""
+        """As a probe sees it that chooses on all labels; other evaluations leave `val` alone."""
         assert self.card.classes is not None
         return LabelledData(
             **self._common,
@@ -83,6 +83,7 @@ class DataSet:
             limit=self._limit("train", limit),
             test=self.card.splits["test"],
             test_limit=self._limit("test", test_limit),
+            val=self.card.splits.get("val"),
             classes=self.card.classes,
             superclasses=self.card.superclasses,
         )

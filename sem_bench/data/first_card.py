@@ -4,7 +4,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from sem_bench.data.dataset import DataSet
 from sem_bench.data.images import central
 from sem_bench.data.junk import junk
 from sem_bench.data.readers.arrays import split_arrays
-from sem_bench.data.readers.csv import label_values, named_columns
+from sem_bench.data.readers.csv import has_val, label_values, named_columns
 from sem_bench.data.readers.image_files import ENDINGS
 from sem_bench.data.readers.opened import Opened
 from sem_bench.data.sources.csv import CsvSource
 from sem_bench.errors import UserError
 
-TRAIN, TEST = ("train", "training", "Train"), ("test", "testing", "Test", "val", "valid", "validation", "Val")
+TRAIN, TEST = ("train", "training", "Train"), ("test", "testing", "Test")
+VAL = ("val", "valid", "validation", "Val")  # in the place of test where that is absent
 SIZES = (224, 128, 96, 64, 32, 16, 8)  # of which the largest is proposed that does not enlarge most images
 SAMPLE = 400  # images that sizes, mean and spread are measured on
 QUICK_BATCH = 128  # of the recipe that the suite names
@@ -40,6 +41,7 @@ class _Seen:
     source: dict[str, Any]
     classes: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)  # classes without a test image
+    val: bool = False  # whether there are images to choose on
     splits: dict[SplitName, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -75,9 +77,9 @@ def _look(path: Path, root: Path) -> _Seen:
     if path.is_file() and path.name.lower().endswith(ARCHIVES):
         folder = path.with_name(path.name[: -len(next(e for e in ARCHIVES if path.name.lower().endswith(e)))])
         if not folder.exists():
-            unpack(path, folder, keep=(*TRAIN, *TEST))
+            unpack(path, folder, keep=(*TRAIN, *TEST, *VAL))
         seen = _look(folder, root)
-        return _Seen({**seen.source, "archive": _said(path, root)}, seen.classes, seen.absent, notes=seen.notes)
+        return replace(seen, source={**seen.source, "archive": _said(path, root)})
     if path.suffix.lower() in (".csv", ".tsv"):
         return _table(path, root)
     if path.suffix.lower() == ".npz":
@@ -108,11 +110,13 @@ def _folder(path: Path, root: Path) -> _Seen:
         return _folder(inside[0], root)
     source: dict[str, Any] = {"type": "folder", "path": _said(path, root)}
     if train is not None:
-        test = next((one for one in TEST if one in names), None)
+        test, val = (next((one for one in usual if one in names), None) for usual in (TEST, VAL))
+        test, val = (test, val) if test else (val, None)
         own = [one.name for one in _folders(path / train) if _has_image(one)]
-        others = [one for one in names if one not in (train, test)]
-        seen = _Seen(source, own if test else [])
-        seen.source["folders"] = {"train": train} | ({"test": test} if test and own else {})
+        others = [one for one in names if one not in (train, test, val)]
+        seen = _Seen(source, own if test else [], val=val is not None and bool(own))
+        folders = {"train": train, "val": val, "test": test} if own else {"train": train}
+        seen.source["folders"] = {name: folder for name, folder in folders.items() if folder}
         seen.notes += [f"not read: {', '.join(others)}"] if others else []
         if test and own:
             there = [one.name for one in _folders(path / test) if _has_image(one)]
@@ -142,9 +146,10 @@ def _table(path: Path, root: Path) -> _Seen:
         break
     else:
         raise UserError(f"{shown(path)}: it names {names[0]!r}, which is neither beside it nor in a folder there")
-    if not columns.split:
+    if columns.split is None:
         source["split"] = {"test": 0.2, "seed": 0}
-    return _Seen(source, label_values(CsvSource.model_validate(source), path))
+    found = CsvSource.model_validate(source)
+    return _Seen(source, label_values(found, path), val=columns.split is not None and has_val(found, path))
 
 
 def _places_of_images(path: Path, names: Sequence[str]) -> Iterator[Path]:
@@ -161,7 +166,8 @@ def _arrays(path: Path, root: Path) -> _Seen:
         raise UserError(
             f"{shown(path)}: no arrays of the usual names, such as train_images, x_train; write a card by hand"
         )
-    seen = _Seen(source, splits={name: len(labels) for name, (_, labels) in found.items()})
+    counts = {name: len(labels) for name, (_, labels) in found.items()}
+    seen = _Seen(source, val="val" in counts, splits=counts)
     labels = np.concatenate([np.ravel(labels) for _, labels in found.values()])
     if labels.dtype.kind in "US":
         seen.classes = sorted({one.decode() if isinstance(one, bytes) else str(one) for one in labels.tolist()})
@@ -186,7 +192,8 @@ def _said(path: Path, root: Path) -> str:
 def _written(card: Path, name: str, seen: _Seen, size: int | None, root: Path) -> list[str]:
     """The card, written as it is known and read again for what is measured."""
     fixed = seen.source.pop("_size", None)
-    splits: tuple[SplitName, ...] = ("train", "test") if seen.classes else ("train",)
+    chosen_on: tuple[SplitName, ...] = ("val",) if seen.val else ()
+    splits: tuple[SplitName, ...] = ("train", *chosen_on, "test") if seen.classes else ("train",)
     counts: dict[SplitName, int] = {one: seen.splits.get(one, 1) for one in splits}
     first = fixed or size or SIZES[-1]
     card.write_text(_text(name, seen, counts, first, None), encoding="utf-8")

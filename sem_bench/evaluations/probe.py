@@ -132,7 +132,7 @@ def probe_job(
     asked: ProbeSettings, arm: Arm, fraction: float, seed: int, *, other: LabelledData | None = None
 ) -> ProbeJob:
     """The probe of an arm, perhaps on other data. All begin with as many candidates (docs/protocol.md)."""
-    search, data = arm.search(asked.tau, asked.l2), other or arm.labelled()
+    search, data = arm.search(asked.tau, asked.l2), other or arm.labelled(val=fraction == 1)
     wide = (arm.width or 0) > WIDEST_EXACT and fraction * data.used("train") > WIDEST_GRAM
     return ProbeJob(
         data=data,

@@ -203,9 +203,10 @@ class Arm:
         return self.suite.asked(evaluation)
 
     @_once
-    def labelled(self, *, superclasses: bool = True) -> LabelledData:
-        """The data of evaluation, as the network knows them."""
-        return self._labelled if superclasses else self._labelled.model_copy(update={"superclasses": {}})
+    def labelled(self, *, superclasses: bool = True, val: bool = False) -> LabelledData:
+        """The data of evaluation, as the network knows them; with the `val` split for what chooses on it."""
+        left_out: dict[str, object] = {} if superclasses else {"superclasses": {}}
+        return self._labelled.model_copy(update=left_out if val else left_out | {"val": None})
 
     @_once
     def subset(self, fraction: float) -> str | None:

@@ -41,7 +41,11 @@ PATHS = (
 )
 LABELS = ("label", "class", "class_name", "category", "target", "y", "species", "label_name")
 SPLITS = ("split", "set", "subset", "partition", "fold")
-USUAL: dict[SplitName, Sequence[str]] = {"train": ("train", "training"), "test": ("test", "testing")}
+USUAL: dict[SplitName, Sequence[str]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,8 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Seq
     """Of the split's rows, or of all where it is drawn: names, labels and line numbers; and what is left out."""
     source, names, labels, lines = table.source, list[str](), array("q"), array("q")
     numbers, others = {name: number for number, name in enumerate(place.classes or [])}, 0
-    wanted, known = _split_values(source)
+    wanted = _split_values(source)
+    known = set().union(*(wanted[name] for name in place.splits))
     complete = set(source.values) >= set(place.splits)  # the card says all: the rest is left out
     hashes = array("q")  # of all names: one in two splits is an error, and they need not be kept for that
     for number, row in table.rows():
@@ -151,19 +156,19 @@ def _check_names(table: _Table, hashes: npt.NDArray[np.int64]) -> None:
             seen.add(name)
 
 
-def _split_values(source: CsvSource) -> tuple[Mapping[SplitName, set[str]], set[str]]:
-    """What each split is called in lower case, and all that the column may say."""
+def _split_values(source: CsvSource) -> Mapping[SplitName, set[str]]:
+    """What each split is called, in lower case."""
     said = {name: source.values.get(name, list(usual)) for name, usual in USUAL.items()}
-    wanted: dict[SplitName, set[str]] = {
+    return {
         name: {one.lower() for one in ([value] if isinstance(value, str) else value)} for name, value in said.items()
     }
-    return wanted, wanted["train"] | wanted["test"]
 
 
 def _strange_split(value: str, known: set[str]) -> str:
     text = f"split {value!r}; known are {', '.join(sorted(known))}"
-    if value.lower() in ("val", "valid", "validation", "dev"):
-        return text + f": `values: {{train: [train, {value}]}}` below `source` counts them as training images"
+    if value.lower() in USUAL["val"]:
+        text += f": `values: {{train: [train, {value}]}}` below `source` counts them as training images, "
+        return text + "`val: COUNT` in the card's `splits` lets probes choose on them"
     return text + ": `values: {train: NAME, test: NAME}` below `source` says what they are called"
 
 
@@ -213,7 +218,7 @@ def _table(source: CsvSource, file: Path, *, labelled: bool) -> _Table:
         raise UserError(
             f"{shown(file)}: which column names the files? `columns: {{path: ...}}` says it; {_there(first)}"
         )
-    known = {value for values in USUAL.values() for value in values} | _split_values(source)[1]
+    known = {value for values in USUAL.values() for value in values}.union(*_split_values(source).values())
     if split is None and source.split is None and not header:
         split = next((i for i, cell in enumerate(first) if i != path and cell.lower() in known), None)
     if label is None and labelled:
@@ -230,6 +235,13 @@ def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
     table = _table(source, file, labelled=True)
     names = [table.cell(number, row, table.path) for number, row in islice(table.rows(), 8)]
     return Columns(path=table.path, label=table.label, split=table.split), names
+
+
+def has_val(source: CsvSource, file: Path) -> bool:
+    """Whether its column of splits names images to choose on."""
+    table, wanted = _table(source, file, labelled=True), _split_values(source)["val"]
+    assert table.split is not None
+    return any(table.cell(number, row, table.split).lower() in wanted for number, row in table.rows())
 
 
 def label_values(source: CsvSource, file: Path) -> list[str]:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import Model, SplitName, Where
-from sem_bench.data.drawn_split import DrawnSplit
+from sem_bench.data.drawn_split import DrawnSplit, check_drawn
 from sem_bench.data.sources.base import ImageFiles, Needs, Problem, path_is_missing
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class CsvSource(ImageFiles):
         """They are in a column, or drawn."""
         if self.split is not None and (self.columns.split is not None or self.values):
             raise ValueError("source: `split` draws train and test; a column of splits says them: choose one")
+        check_drawn(self.split, splits)
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path."""

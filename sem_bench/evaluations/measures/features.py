@@ -88,6 +88,8 @@ class Features:
     test: Split
     h_train: Tensor  # (N, d) on the device; float16 where it is too large for the memory
     h_test: Tensor
+    val: Split | None = None  # where candidates are judged on a split of their own
+    h_val: Tensor | None = None
 
     @cached_property
     def notes(self) -> list[str]:
@@ -114,7 +116,7 @@ def load(labelled: LabelledData, workspace: Workspace) -> Features:
     encoder = pretrained(workspace)
     splits = workspace.load_all(labelled)
     h = {name: of_split(encoder, labelled, split, workspace, name=name) for name, split in splits.items()}
-    return Features(encoder, splits["train"], splits["test"], h["train"], h["test"])
+    return Features(encoder, splits["train"], splits["test"], h["train"], h["test"], splits.get("val"), h.get("val"))
 
 
 def pretrained(workspace: Workspace) -> Encoder:

@@ -131,14 +131,19 @@ class Prober:
         sketched: int | None = None,
     ) -> None:
         self.found, self.labelled, self.draw = found, labelled, draw
+        labels, judges = found.train.labels, None
+        if found.val is not None:  # its rows count on from those of train
+            judges = np.arange(len(labels), len(labels) + len(found.val))
+            labels = torch.cat([labels, found.val.labels])
         self._known: dict[tuple[str, float | None], tuple[Representation, float, selection.FeatureReader]] = {}
         self._selection = selection.Selection(
-            lambda rows: found.train.labels[torch.from_numpy(rows)].numpy(),
+            lambda rows: labels[torch.from_numpy(rows)].numpy(),
             labelled,
             classes=classes,
             validation="holdout" if fraction == 1 else "folds",
             seed=derived_seed(seed, "split", "validation", draw),
             sketched=sketched,
+            judges=judges,
         )
 
     def fit(self, contest: Contest) -> Fitted:
@@ -159,7 +164,7 @@ class Prober:
         """The scaled features of a representation; the same reader each time."""
         if (one.name, one.tau_d) not in self._known:
             scale = one.scale(self.found.h_train)
-            self._known[one.name, one.tau_d] = one, scale, _reader(one, scale, self.found.h_train)
+            self._known[one.name, one.tau_d] = one, scale, _reader(one, scale, self.found)
         return self._known[one.name, one.tau_d][2]
 
 
@@ -204,8 +209,18 @@ def searched(choice: selection.Choice) -> list[dict[str, float | None]]:
     ]
 
 
-def _reader(representation: Representation, scale: float, h: Tensor) -> selection.FeatureReader:
-    return lambda rows: representation.of(h[torch.from_numpy(rows).to(h.device)]) * scale
+def _reader(representation: Representation, scale: float, found: Features) -> selection.FeatureReader:
+    """Rows of train, and of val beyond them; they come in order."""
+    h, others = found.h_train, found.h_val
+
+    def read(rows: selection.Rows) -> Tensor:
+        at = torch.from_numpy(rows).to(h.device)
+        if others is None:
+            return representation.of(h[at]) * scale
+        beyond = at[at >= len(h)] - len(h)
+        return representation.of(torch.cat([h[at[at < len(h)]].float(), others[beyond].float()])) * scale
+
+    return read
 
 
 def score(predicted: Tensor, labels: Tensor, metric: Score) -> float:

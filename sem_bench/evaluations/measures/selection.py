@@ -1,7 +1,8 @@
 """The probe's selection protocol: which representation and penalty, decided on the labels that a probe may read.
 
-A candidate is a representation with a penalty. All of train: a stratified hold-out of 10 % judges the candidates. A
-labelled fraction: stratified k-fold inside it, k = min(5, labels per class). Then a refit on every labelled row. Labels
+A candidate is a representation with a penalty. All of train: a split of its own judges the candidates where the data
+have one, else a stratified hold-out of 10 %. A labelled fraction: stratified k-fold inside it, k = min(5, labels per
+class). Then a refit on every labelled row of train. Labels
 are read through an accessor that sees row numbers, so a test can prove that no others are. The subset itself is drawn
 with the labels of all rows, as any stratified draw is.
 
@@ -126,7 +127,8 @@ class Selection:
 
     The same reader stands for the same representation. With more than 16,384 features and 4096 rows, candidates are
     judged on a sketch of `sketched` numbers, and the chosen head is fitted on features rounded to bfloat16; None:
-    candidates and head are fitted on the features as they are.
+    candidates and head are fitted on the features as they are. `judges` are rows beyond `rows` that validate, and that
+    nothing is fitted on; None: `validation` takes them from `rows`.
     """
 
     def __init__(
@@ -138,10 +140,15 @@ class Selection:
         validation: Literal["holdout", "folds"],
         seed: int,
         sketched: int | None = None,
+        judges: Rows | None = None,
     ) -> None:
-        self.rows, self.classes, self.seed = rows, classes, seed
-        self.labels = np.asarray(labels_of(rows), dtype=np.int64)
-        self.splits, self.notes = _splits(self.labels, validation, seed)
+        self.own, self.classes, self.seed = np.arange(len(rows)), classes, seed
+        self.rows = rows if judges is None else np.concatenate([rows, judges])
+        self.labels = np.asarray(labels_of(self.rows), dtype=np.int64)
+        if judges is None:
+            self.splits, self.notes = _splits(self.labels, validation, seed)
+        else:
+            self.splits, self.notes = [(self.own, np.arange(len(rows), len(self.rows)))], []
         self.sketched = sketched if len(rows) > WIDEST_GRAM else None
         self.sketch = lru_cache(maxsize=1)(self._make_sketch)  # made as it is asked for; the last one stays in memory
         self._right: dict[tuple[FeatureReader, float], int] = {}
@@ -242,9 +249,10 @@ class Selection:
         """The head of a representation and penalty on all rows."""
         if (of, l2) not in self._finals:
             if self._is_sketched(of):
-                self._finals[of, l2] = fit_wide(self._of_rows(of), self.sketch(of), self.labels, self.classes, l2)
+                sketched = self.sketch(of) if len(self.own) == len(self.rows) else self.sketch(of).at(self.own)
+                self._finals[of, l2] = fit_wide(self._of_rows(of), sketched, self.labels[self.own], self.classes, l2)
             else:
-                task = (self._of_rows(of), np.arange(len(self.rows)), self._memory(of, ALL))
+                task = (self._of_rows(of), self.own, self._memory(of, ALL))
                 self._finals[of, l2] = next(_solve([task], self.labels, self.classes, [l2], EXACT))
         return self._finals[of, l2]
 
