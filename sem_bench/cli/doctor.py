@@ -50,16 +50,16 @@ def report(suite: Path | None, results: Path, data: Path, assignments: Sequence[
         plan = read_plan(suite, assignments, data=data)
         lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
         arms, own = _arms(plan), dict[str, device_check.Arm]()
-        wrong: dict[str, list[str]] = {}
+        wrong, tried = dict[str, list[str]](), dict[str, int]()
         for arm, job in arms.items():
             assert isinstance(job.config, PretrainJob)
-            wrong[arm] = dry_run.problems(job.config, job.method_code, job.weights, parts=job.parts)
+            wrong[arm], tried[arm] = dry_run.trial(job.config, job.method_code, job.weights, parts=job.parts)
             if not wrong[arm] and job.config.weights is None and _has_own_code(job):  # ours is tried in the tests
                 own[arm] = job.config, job.method_code, job.parts
         for arm, problem in zip(own, device_check.problems(list(own.values())), strict=True):
             wrong[arm] += [problem] if problem else []
         for arm, found in wrong.items():
-            lines += [f"method       {arm}: {problem}" for problem in found] or [f"method       {arm}: well"]
+            lines += [f"method       {arm}: {problem}" for problem in found or [_well(arms[arm], tried[arm])]]
         healthy = healthy and not any(wrong.values())
         for (name, size), parts in _backbones(plan).items():
             problem = dry_run.backbone_problem(parts, size)
@@ -93,23 +93,33 @@ def _read(split: "Split") -> int:
     return len(split) if split.images is not None else sum(len(part) for part in split.prepared())
 
 
+def _well(job: Job, tried: int) -> str:
+    """What is said of an arm in which nothing was wrong."""
+    assert isinstance(job.config, PretrainJob)
+    own = job.config.training.batch_size
+    return "well" if tried == own else f"well, tried with batches of {tried:,} and not {own:,}"
+
+
 def _has_own_code(job: Job) -> bool:
     """Whether the method, the embedding or the backbone is the user's."""
     return not shipped("method", job.method_code) or job.parts.embedding.own or job.parts.backbone.own
 
 
 def _arms(plan: Plan) -> dict[str, Job]:
-    """One pretraining of each method with each embedding on images of each size, of each external encoder."""
+    """One pretraining of each method, embedding, recipe and size of images, and of each external encoder."""
     arms: dict[str, Job] = {}
     seen: dict[str, tuple[object, ...]] = {}
     for job in plan.unique():
         if isinstance(job.config, PretrainJob) and not job.inputs:  # else nothing is trained
             name = f"{job.cell.method} {'' if job.cell.ip is None else '+ IP '}{job.cell.embedding}"
             backbone = job.cell.backbone if job.parts.backbone.own else None  # else all are tried on a small one
-            settings = job.config.embedding, job.config.data.image_size, job.config.weights, backbone
+            training = job.config.training.model_copy(update={"epochs": 0})
+            settings = job.config.embedding, job.config.data.image_size, job.config.weights, backbone, training
             if seen.setdefault(name, settings) != settings:
                 own = "" if backbone is None else f"{backbone}, "
                 name += f" ({job.config.embedding.type}, {own}{job.config.data.image_size} px)"
+                if seen.setdefault(name, settings) != settings:
+                    name = f"{name[:-1]}, {job.cell.recipe}, batches of {training.batch_size})"
             arms.setdefault(name, job)
     return arms
 

@@ -276,7 +276,7 @@ def _word(text: str) -> str:
 
 def _suite(name: str, seen: _Seen) -> str:
     train = seen.splits["train"]
-    batch = "" if train >= QUICK_BATCH else f", batch_size: {max(2, train // 2)}"
+    batch = "" if train >= QUICK_BATCH else f", batch_size: {max(3, train // 2)}"
     return f"""name: {name}
 seeds: [0]
 grid:

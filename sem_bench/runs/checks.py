@@ -258,15 +258,19 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
         if content.external:
             continue
         recipe = content.recipes[changes.recipe]
-        size = (changes.batch_size or recipe.batch_size) * (changes.accumulate or recipe.accumulate)
+        batch = changes.batch_size or recipe.batch_size
+        size = batch * (changes.accumulate or recipe.accumulate)
         count = min(pretrain or counts, counts)
-        if size < content.smallest_batch and changes.lr is None and not recipe.optimizer.lr_per_256:
+        if batch < content.smallest_batch:
+            text = f"{method} cannot be trained with batches of {batch}; the smallest that its card states is"
+            yield "batch_size", f"{text} {content.smallest_batch}"
+        elif size < content.smallest_step and changes.lr is None and not recipe.optimizer.lr_per_256:
             lr = recipe.optimizer.lr
             follows = float(f"{lr * size / (recipe.batch_size * recipe.accumulate):.1g}")
             yield (
                 "batch_size",
                 f"{method} diverges at {size} images a step with the recipe's lr {lr:g}, which is not scaled: "
-                f"give `lr` as well, as `lr: {follows:g}`, or {content.smallest_batch} images and more",
+                f"give `lr` as well, as `lr: {follows:g}`, or {content.smallest_step} images and more",
             )
         if size > count:
             text = f"{method}'s {size} images a step are more than the {count} training images of {name!r}"
