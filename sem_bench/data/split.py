@@ -23,7 +23,7 @@ class Split:
     images: Tensor | None  # uint8 (N, 3, H, W) where all are in memory
     read: Callable[[int], Image.Image]  # one image, RGB; safe in threads
     workers: int = 1
-    names: Sequence[str] | None = None  # of the files, below the split's folder, where a folder is read
+    names: Sequence[str] | None = None  # of the files, where a folder is read below that of the split
     aside: str = ""  # what is there and not read, in words
 
     def __len__(self) -> int:

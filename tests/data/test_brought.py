@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sem_bench.cli import main
 from sem_bench.config.cards import Library
 from sem_bench.config.fields import SplitName
 from sem_bench.data import loading
@@ -664,3 +665,36 @@ def test_what_a_card_may_not_say_of_val(here: Path, source: str, splits: str, sa
     path = here / "datasets/mine.yaml"
     path.write_text(path.read_text().replace("{train: 8, test: 4}", splits))
     assert said in refused()
+
+
+@pytest.mark.parametrize("kind", ["folder", "csv"])
+def test_the_list_of_a_drawn_split_is_a_result(here: Path, kind: str) -> None:
+    lines = ["path,label"]
+    for name, colour in COLOURS.items():
+        for i in range(10):
+            image(Path(f"data/mine/{name}/{i}.png"), colour)
+            lines.append(f"{name}/{i}.png,{name}")
+    write(here, "data/list.csv", "\n".join(lines))
+    source = {"folder": "type: folder, path: mine", "csv": "type: csv, path: list.csv, images: mine"}[kind]
+    card(f"{{{source}, split: {{test: 0.2, seed: 3}}}}", train=16, test=4)
+    suite = """
+name: mine
+seeds: [0]
+grid: {methods: [simclr], embeddings: {none: {}}, backbones: [resnet10w16s2], datasets: [mine]}
+pretrain: {recipe: quick, epochs: 0, batch_size: 8}
+evaluate: {knn: {k: 3}}
+"""
+    write(here, "suite.yaml", suite)
+    assert main(["run", "suite.yaml"]) == 0
+    (file,) = (here / "results/splits").iterdir()
+    assert file.name == "mine-test0.2-seed3.csv"
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert [row["path"] for row in rows] == sorted(f"{name}/{i}.png" for name in COLOURS for i in range(10))
+    names = [row["path"] for row in rows]
+    labels = [int(name.startswith("dog")) for name in names]
+    tested = [names[row] for row in rows_of("test", DrawnSplit(test=0.2, seed=3), names, labels)]
+    assert [row["path"] for row in rows if row["split"] == "test"] == tested and len(tested) == 4
+    before = file.read_bytes()
+    assert main(["run", "suite.yaml", "--results", "again"]) == 0
+    assert (here / "again/splits" / file.name).read_bytes() == before
+    assert main(["verify", "results"]) == 0

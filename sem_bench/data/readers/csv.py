@@ -93,7 +93,13 @@ def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> O
     fingerprint = digest([lines_digest(_sizes(table, paths, lines)), seen])
     where = f"{shown(file)}: {split}"
     return Opened(
-        where, len(names), chosen, lambda row: read_image(paths[row], source), fingerprint=fingerprint, aside=aside
+        where,
+        len(names),
+        chosen,
+        lambda row: read_image(paths[row], source),
+        fingerprint=fingerprint,
+        names=names,
+        aside=aside,
     )
 
 

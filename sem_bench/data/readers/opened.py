@@ -23,7 +23,7 @@ class Opened:
     read: Callable[[int], Image.Image]  # the image of a row, RGB; safe in threads
     arrays: Pixels | None = None  # (N, H, W, 3) where the source gives all at once
     fingerprint: str | None = None  # of the files; None: of the content
-    names: Sequence[str] | None = None  # of the files, where a folder is read
+    names: Sequence[str] | None = None  # of the files, where a folder or a table is read
     aside: str = ""  # what is there and not read, in words
 
 

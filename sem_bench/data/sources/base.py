@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sem_bench.config.cards import Card, Coded, Library
 from sem_bench.config.fields import Name, SplitName, unique
+from sem_bench.data.drawn_split import DrawnSplit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +55,11 @@ class Source(Coded):
     @property
     def made_of(self) -> str | None:
         """The data set whose test images it changes; None: it has images of its own."""
+        return None
+
+    @property
+    def drawn(self) -> DrawnSplit | None:
+        """How its splits are drawn; None: they are given."""
         return None
 
     def check_splits(self, splits: Iterable[SplitName]) -> None:

@@ -41,6 +41,11 @@ class CsvSource(ImageFiles):
     values: dict[SplitName, str | list[str]] = {}  # what the split column says, where it is not train and test
     split: DrawnSplit | None = None  # without a split column: how train and test are drawn
 
+    @property
+    def drawn(self) -> DrawnSplit | None:
+        """How its splits are drawn; None: they are given."""
+        return self.split
+
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """They are in a column, or drawn."""
         if self.split is not None and (self.columns.split is not None or self.values):

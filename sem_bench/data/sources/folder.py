@@ -32,6 +32,11 @@ class FolderSource(CorruptibleSource, ImageFiles):
 
     names_files: ClassVar[bool] = True
 
+    @property
+    def drawn(self) -> DrawnSplit | None:
+        """How its splits are drawn; None: they are given."""
+        return self.split
+
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """Train and test are two folders, or drawn from one."""
         if self.split is not None and (self.folders or self.kinds):
