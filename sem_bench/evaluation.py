@@ -235,6 +235,7 @@ class Evaluation(Stage[J], Generic[S, J]):
     table: ClassVar[Table]
     figure: ClassVar[str] = ""  # how the files of `draw` begin
     reads: ClassVar[tuple[str, ...]] = ()  # other evaluations, of smaller order, on whose jobs it builds
+    multi_label: ClassVar[bool] = False  # whether it can read images that may have several classes
     names: ClassVar[Mapping[str, str]] = {}  # settings that name cards -> their kind, such as "dataset"
 
     def lacks(self, asked: S, others: Mapping[str, Any]) -> Iterator[str]:

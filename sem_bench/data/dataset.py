@@ -29,6 +29,7 @@ class Place(Model):
     fetched: Path | None = None  # what a run downloads while it is absent
     base: "tuple[LabelledData, Place] | None" = None  # what a corrupted set is made of
     get: str = ""  # how to get the data, in words
+    multi_label: bool = False  # an image may have several classes
     absent_in_test: tuple[str, ...] = ()  # classes without a test image
     subsets: tuple[tuple[str, Path], ...] = ()  # 1%: the file that names the labelled images
 
@@ -86,6 +87,7 @@ class DataSet:
             val=self.card.splits.get("val"),
             classes=self.card.classes,
             superclasses=self.card.superclasses,
+            multi_label=self.card.score if self.card.multi_label else None,
         )
 
     def subset(self, fraction: float) -> str | None:
@@ -157,6 +159,7 @@ class DataSet:
             fetched=None if needs.fetched is None else located(self._root, needs.fetched),
             base=base,
             get=card.get,
+            multi_label=card.multi_label,
             absent_in_test=tuple(card.absent_in_test),
             subsets=tuple((fraction, located(self._root, name)) for fraction, name in card.subsets.items()),
         )

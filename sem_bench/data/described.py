@@ -1,6 +1,6 @@
 """Data sets as jobs and digests know them."""
 
-from sem_bench.config.fields import Classes, ClassName, Fraction, Members, Model, Name, SplitName
+from sem_bench.config.fields import Classes, ClassName, Fraction, Members, Model, Name, Score, SplitName
 from sem_bench.data.card import Normalisation
 from sem_bench.data.sources import AnySource
 
@@ -51,6 +51,7 @@ class LabelledData(TrainingData):
     val: int | None = None  # images that judge the candidates of a probe; None: a hold-out of train does, or folds
     classes: Classes
     superclasses: dict[ClassName, Members] = {}
+    multi_label: Score | None = None  # what probes are judged by where an image may have several classes
 
     @property
     def counts(self) -> dict[SplitName, int]:

@@ -24,6 +24,7 @@ from sem_bench.data.described import Data, ShiftedData
 from sem_bench.data.images import as_tensor, central
 from sem_bench.data.readers import open_split
 from sem_bench.data.readers.opened import Labels, Opened, Pixels
+from sem_bench.data.several_labels import strata
 from sem_bench.data.shared_images import shared
 from sem_bench.data.sources import Corruption
 from sem_bench.data.split import Split, reader
@@ -197,7 +198,7 @@ def chosen(opened: Opened, count: int) -> Labels:
     """
     if count >= opened.count:
         return np.arange(opened.count)
-    labels = np.zeros(opened.count, np.int64) if opened.labels is None else opened.labels
+    labels = np.zeros(opened.count, np.int64) if opened.labels is None else strata(opened.labels)
     order = np.random.default_rng(0).permutation(opened.count)
     order = order[np.argsort(labels[order], kind="stable")]  # class by class
     _, first, counts = np.unique(labels[order], return_index=True, return_counts=True)

@@ -16,7 +16,7 @@ from sem_bench.data.threads import ordered, pieces
 class Split:
     """The images of a split that are used, in a fixed order."""
 
-    labels: Tensor  # int64 (N,); -1 where there are none
+    labels: Tensor  # int64 (N,), -1 where there are none; (N, C) of 0 and 1 where an image may have several
     fingerprint: str
     image_size: int
     resize: int

@@ -224,7 +224,7 @@ class Arm:
         """Another labelled data set, as this network knows images; what its card measures; where it is."""
         other = self.others[dataset]
         data = other.labelled().model_copy(update=self._as_pretrained | {"superclasses": {}})
-        return data, other.card.metric, other.place
+        return data, other.card.score, other.place
 
     def search(self, tau: Sequence[float] | None, grid: Sequence[float]) -> Search:
         """Both kinds of representation get the same number of candidates (docs/protocol.md)."""

@@ -210,6 +210,10 @@ def _evaluation_problems(
             continue
         for keys, text in evaluation.problems(asked, asking):
             yield at(document, ("evaluate", name, *keys), text)
+        for data in counts if not evaluation.multi_label else ():
+            if dataset_card(library, data).content.multi_label:
+                text = f"{name} reads one class an image, and {data!r} has several: probe and transfer take it"
+                yield at(document, ("evaluate", name), text)
         for i, method in enumerate(getattr(asked, "methods", None) or ()):
             if method not in known:
                 text = f"{method!r} is no method of this suite{did_you_mean(method, known)}"
@@ -235,6 +239,8 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
     labelling = [method for method in grid.methods if method_card(library, method).content.labels]
     if labelling and card.classes is None:
         yield "datasets", f"{labelling[0]} reads labels, which {name!r} does not have"
+    elif labelling and card.multi_label:
+        yield "datasets", f"{labelling[0]} reads one class an image, and {name!r} has several"
     for known in (card, evaluated) if grid.input == "grey" else ():
         if known.normalise and (len(set(known.normalise.mean)) > 1 or len(set(known.normalise.std)) > 1):
             yield "input", "`input: grey` needs one mean and one std for all channels in the card of the data set"

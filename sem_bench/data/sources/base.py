@@ -41,6 +41,7 @@ class Source(Coded):
     type: str  # which kind; each has its own name, a Literal
 
     coded: ClassVar[bool] = False  # the Python file beside the card reads it, so its hash enters digests
+    several_labels: ClassVar[bool] = False  # it can say several classes of an image
     names_files: ClassVar[bool] = False  # its images are files below a folder, so that lists can name them
 
     @property

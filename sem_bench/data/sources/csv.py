@@ -1,7 +1,7 @@
 """A table of image files and labels: .csv or .tsv."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,9 +37,12 @@ class CsvSource(ImageFiles):
     header: bool | None = None  # whether the first line names the columns; None: found out
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # None: found out
     ending: str = ""  # what its paths lack: .jpg
+    separator: Annotated[str, Field(min_length=1)] | None = None  # between an image's several labels in one column
     first_label: Literal[0, 1] = 0  # of labels that are numbers
     values: dict[SplitName, str | list[str]] = {}  # what the split column says, where it is not train and test
     split: DrawnSplit | None = None  # without a split column: how train and test are drawn
+
+    several_labels: ClassVar[bool] = True
 
     @property
     def drawn(self) -> DrawnSplit | None:

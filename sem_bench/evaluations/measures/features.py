@@ -27,6 +27,7 @@ from sem_bench.base.limits import CHUNK
 from sem_bench.base.locks import Lock
 from sem_bench.base.seals import DamagedError, open_sealed, sealed
 from sem_bench.data.described import Data, LabelledData
+from sem_bench.data.several_labels import occurring
 from sem_bench.data.split import Split
 from sem_bench.encoder import Encoder
 from sem_bench.nets.frozen import backbone_features
@@ -94,7 +95,7 @@ class Features:
     @cached_property
     def notes(self) -> list[str]:
         """What a row says of the data: classes that the test images lack."""
-        absent = set(self.train.labels.tolist()) - set(self.test.labels.tolist())
+        absent = occurring(self.train.labels.numpy()) - occurring(self.test.labels.numpy())
         return [f"{len(absent)} of the classes without a test image"] if absent else []
 
     @cached_property
