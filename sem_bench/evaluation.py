@@ -143,8 +143,8 @@ class Arm(Protocol):
     def asked_of(self, evaluation: str) -> Any:
         """The settings of another evaluation; None where the suite does not ask for it."""
 
-    def labelled(self, *, superclasses: bool = True) -> LabelledData:
-        """The data of evaluation, as the network knows them."""
+    def labelled(self, *, superclasses: bool = True, val: bool = False) -> LabelledData:
+        """The data of evaluation, as the network knows them; with the `val` split for what chooses on it."""
 
     def subset(self, fraction: float) -> str | None:
         """The digest of the list of labelled images that the data card names for a fraction; None: they are drawn."""
@@ -236,6 +236,7 @@ class Evaluation(Stage[J], Generic[S, J]):
     table: ClassVar[Table]
     figure: ClassVar[str] = ""  # how the files of `draw` begin
     reads: ClassVar[tuple[str, ...]] = ()  # other evaluations, of smaller order, on whose jobs it builds
+    multi_label: ClassVar[bool] = False  # whether it can read images that may have several classes
     names: ClassVar[Mapping[str, str]] = {}  # settings that name cards -> their kind, such as "dataset"
 
     def lacks(self, asked: S, others: Mapping[str, Any]) -> Iterator[str]:

@@ -61,28 +61,29 @@ def _parts(plan: Plan) -> Said:
     from sem_bench.training import device_check, dry_run
 
     arms, own = _arms(plan), dict[str, device_check.Arm]()
-    wrong: dict[str, list[str]] = {}
+    wrong, fine = dict[str, list[str]](), dict[str, str]()
     for arm, job in arms.items():
         assert isinstance(job.config, PretrainJob)
-        wrong[arm] = dry_run.problems(job.config, job.method_code, job.weights, parts=job.parts)
+        wrong[arm], tried = dry_run.trial(job.config, job.method_code, job.weights, parts=job.parts)
+        fine[arm] = _well(job, tried)
         if not wrong[arm] and job.config.weights is None and _has_own_code(job):  # ours is tried in the tests
             own[arm] = job.config, job.method_code, job.parts
         else:
-            yield from _said_of(arm, wrong[arm])
+            yield from _said_of(arm, wrong[arm], fine[arm])
     for arm, problem in zip(own, device_check.problems(list(own.values())), strict=True):
-        yield from _said_of(arm, [problem] if problem else [])
+        yield from _said_of(arm, [problem] if problem else [], fine[arm])
     for (name, size), parts in _backbones(plan).items():
         problem = dry_run.backbone_problem(parts, size)
         only = "" if problem else dry_run.one_device_only(parts, size)
-        fine = f"well, on one device only: {only}" if only else "well"
-        yield f"backbone     {name}, {size} px: {problem or fine}", not problem
+        well = f"well, on one device only: {only}" if only else "well"
+        yield f"backbone     {name}, {size} px: {problem or well}", not problem
 
 
-def _said_of(arm: str, problems: Sequence[str]) -> Said:
+def _said_of(arm: str, problems: Sequence[str], fine: str) -> Said:
     for problem in problems:
         yield f"method       {arm}: {problem}", False
     if not problems:
-        yield f"method       {arm}: well", True
+        yield f"method       {arm}: {fine}", True
 
 
 def _devices() -> list[str]:
@@ -106,23 +107,33 @@ def _read(split: "Split") -> int:
     return len(split) if split.images is not None else sum(len(part) for part in split.prepared())
 
 
+def _well(job: Job, tried: int) -> str:
+    """What is said of an arm in which nothing was wrong."""
+    assert isinstance(job.config, PretrainJob)
+    own = job.config.training.batch_size
+    return "well" if tried == own else f"well, tried with batches of {tried:,} and not {own:,}"
+
+
 def _has_own_code(job: Job) -> bool:
     """Whether the method, the embedding or the backbone is the user's."""
     return not shipped("method", job.method_code) or job.parts.embedding.own or job.parts.backbone.own
 
 
 def _arms(plan: Plan) -> dict[str, Job]:
-    """One pretraining of each method with each embedding on images of each size, of each external encoder."""
+    """One pretraining of each method, embedding, recipe and size of images, and of each external encoder."""
     arms: dict[str, Job] = {}
     seen: dict[str, tuple[object, ...]] = {}
     for job in plan.unique():
         if isinstance(job.config, PretrainJob) and not job.inputs:  # else nothing is trained
             name = f"{job.cell.method} {'' if job.cell.ip is None else '+ IP '}{job.cell.embedding}"
             backbone = job.cell.backbone if job.parts.backbone.own else None  # else all are tried on a small one
-            settings = job.config.embedding, job.config.data.image_size, job.config.weights, backbone
+            training = job.config.training.model_copy(update={"epochs": 0})
+            settings = job.config.embedding, job.config.data.image_size, job.config.weights, backbone, training
             if seen.setdefault(name, settings) != settings:
                 own = "" if backbone is None else f"{backbone}, "
                 name += f" ({job.config.embedding.type}, {own}{job.config.data.image_size} px)"
+                if seen.setdefault(name, settings) != settings:
+                    name = f"{name[:-1]}, {job.cell.recipe}, batches of {training.batch_size})"
             arms.setdefault(name, job)
     return arms
 

@@ -62,8 +62,9 @@ Members = Annotated[list[ClassName], Field(min_length=1), AfterValidator(unique)
 Seeds = Annotated[list[Seed], Field(min_length=1), AfterValidator(unique)]
 Fractions = Annotated[list[Fraction], Field(min_length=1), AfterValidator(unique)]
 Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(unique), AfterValidator(sorted)]
-Score = Literal["top1", "mean_per_class", "macro_f1"]  # accuracy; balanced accuracy; the mean over classes of F1
-SplitName = Literal["train", "test"]
+# Accuracy; balanced accuracy; the mean over classes of F1; that of the average precision, of several labels an image.
+Score = Literal["top1", "mean_per_class", "macro_f1", "map"]
+SplitName = Literal["train", "val", "test"]  # val: judges the candidates of probes
 Marker = Annotated[str, Field(pattern=r"^[.,ov^<>12348spP*hH+xXDd|_]$")]  # of a figure, as matplotlib names it
 Scalar = bool | int | float | str
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$", max_length=60)]

@@ -1,5 +1,6 @@
 """Data set cards and the sources of images."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Annotated, Literal, Self
@@ -56,7 +57,8 @@ class DatasetCard(CardModel):
     extra_classes: Literal["refused", "left out"] = "refused"  # of a shifted set: classes that the base set lacks
     classes_of: Name | None = None  # the classes of another card, in its order, with its superclasses
     superclasses: dict[ClassName, Members] = {}  # name -> its classes, for relevance
-    metric: Score = "top1"  # what transfer reports on it; mean_per_class is balanced accuracy
+    multi_label: bool = False  # an image may have several of the classes, or none
+    metric: Score = "top1"  # what transfer reports on it; mean_per_class is balanced accuracy; several labels: map
     reference_errors: dict[Name, Fraction] = {}  # of a corrupted set: mean error of AlexNet on each corruption, for mCE
     shifts: dict[Name, Name] = {}  # v2, r, a, c: the card of the shifted test set
     subsets: dict[Percent, Annotated[str, Field(min_length=1)]] = {}  # 1%: the file that names the labelled images
@@ -91,11 +93,13 @@ class DatasetCard(CardModel):
         if not self._named and (self.superclasses or self.shifts):
             raise ValueError("a data set without classes has no superclasses and no shifts")
         unique(list(self.shifts.values()))
-        if self.shifts and len(self.splits) < 2:
+        if "val" in self.splits and not self._tested:
+            raise ValueError("splits: val chooses among probes, so it stands beside train and test")
+        if self.shifts and not self._tested:
             raise ValueError("shifts belong to a data set with train and test")
         if self.source.kinds and ("train" in self.splits or self.resize or self.reduce):
             raise ValueError("a corrupted set has test images only, and they are shown as they are")
-        if self.subsets and (len(self.splits) < 2 or not self.source.names_files):
+        if self.subsets and (not self._tested or not self.source.names_files):
             raise ValueError("subsets are lists of files: they belong to a folder with train and test")
         for key in self.subsets:
             if not 0 < float(key[:-1]) < 100 or key != f"{float(key[:-1]):g}%":
@@ -103,16 +107,38 @@ class DatasetCard(CardModel):
         for name in self.absent_in_test:
             if self.classes is not None and name not in self.classes:
                 raise ValueError(f"absent_in_test: no class {name!r}{did_you_mean(name, self.classes)}")
-        if self.absent_in_test and len(self.splits) < 2:
+        if self.absent_in_test and not self._tested:
             raise ValueError(
                 "absent_in_test belongs to a data set with train and test: leave the class out of `classes`"
             )
+        for text in self._misfits_of_several_labels():
+            raise ValueError(text)
         if self.superclasses and self.classes is not None:
             check_superclasses(self.superclasses, self.classes)
         for key, size in (("resize", self.resize), ("reduce", self.reduce)):
             if size is not None and self.image_size is not None and size < self.image_size:
                 raise ValueError(f"{key}: {size} is below image_size, {self.image_size}")
         return self
+
+    def _misfits_of_several_labels(self) -> Iterator[str]:
+        if not self.multi_label:
+            if self.metric == "map":
+                yield "metric: map is of images with several classes: `multi_label: true`"
+            return
+        if not self.source.several_labels:
+            yield "multi_label: several labels an image come from a table, `type: csv`"
+        if "metric" in self.model_fields_set and self.metric not in ("map", "macro_f1"):
+            yield f"metric: {self.metric} is of images with one class; of several: map or macro_f1"
+        if not self.labelled:
+            yield "multi_label: belongs to a data set with classes, train and test"
+        for key in ("superclasses", "shifts", "subsets", "absent_in_test"):
+            if getattr(self, key):
+                yield f"{key}: belongs to images with one class each"
+
+    @property
+    def score(self) -> Score:
+        """What is measured on it."""
+        return "map" if self.multi_label and "metric" not in self.model_fields_set else self.metric
 
     @property
     def main_code(self) -> str | None:
@@ -129,9 +155,13 @@ class DatasetCard(CardModel):
         return self.classes is not None or self.classes_of is not None
 
     @property
+    def _tested(self) -> bool:
+        return {"train", "test"} <= self.splits.keys()
+
+    @property
     def labelled(self) -> bool:
         """Whether it can be evaluated on: classes, train and test."""
-        return self._named and len(self.splits) == 2
+        return self._named and self._tested
 
 
 def check_superclasses(superclasses: dict[str, list[str]], classes: list[str]) -> None:

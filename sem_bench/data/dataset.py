@@ -29,12 +29,13 @@ class Place(Model):
     fetched: Path | None = None  # what a run downloads while it is absent
     base: "tuple[LabelledData, Place] | None" = None  # what a corrupted set is made of
     get: str = ""  # how to get the data, in words
+    multi_label: bool = False  # an image may have several classes
     absent_in_test: tuple[str, ...] = ()  # classes without a test image
     subsets: tuple[tuple[str, Path], ...] = ()  # 1%: the file that names the labelled images
 
     def may_be_absent(self, split: SplitName, classes: Sequence[str]) -> str:
         """What to write in the card where test images of these classes do not exist; "" where they must."""
-        if split != "test" or len(self.splits) < 2:
+        if split != "test" or "train" not in self.splits:
             return ""
         names = [*self.absent_in_test, *classes]
         return (
@@ -75,7 +76,7 @@ class DataSet:
         )
 
     def labelled(self, limit: int | None = None, test_limit: int | None = None) -> LabelledData:
-        """As evaluation sees it."""
+        """As a probe sees it that chooses on all labels; other evaluations leave `val` alone."""
         assert self.card.classes is not None
         return LabelledData(
             **self._common,
@@ -83,8 +84,10 @@ class DataSet:
             limit=self._limit("train", limit),
             test=self.card.splits["test"],
             test_limit=self._limit("test", test_limit),
+            val=self.card.splits.get("val"),
             classes=self.card.classes,
             superclasses=self.card.superclasses,
+            multi_label=self.card.score if self.card.multi_label else None,
         )
 
     def subset(self, fraction: float) -> str | None:
@@ -156,6 +159,7 @@ class DataSet:
             fetched=None if needs.fetched is None else located(self._root, needs.fetched),
             base=base,
             get=card.get,
+            multi_label=card.multi_label,
             absent_in_test=tuple(card.absent_in_test),
             subsets=tuple((fraction, located(self._root, name)) for fraction, name in card.subsets.items()),
         )

@@ -1,6 +1,6 @@
 """Data sets as jobs and digests know them."""
 
-from sem_bench.config.fields import Classes, ClassName, Fraction, Members, Model, Name, SplitName
+from sem_bench.config.fields import Classes, ClassName, Fraction, Members, Model, Name, Score, SplitName
 from sem_bench.data.card import Normalisation
 from sem_bench.data.sources import AnySource
 
@@ -48,17 +48,21 @@ class LabelledData(TrainingData):
 
     test: int
     test_limit: int | None = None
+    val: int | None = None  # images that judge the candidates of a probe; None: a hold-out of train does, or folds
     classes: Classes
     superclasses: dict[ClassName, Members] = {}
+    multi_label: Score | None = None  # what probes are judged by where an image may have several classes
 
     @property
     def counts(self) -> dict[SplitName, int]:
-        """Both splits."""
-        return {"train": self.train, "test": self.test}
+        """Train, test, and val where it is read."""
+        val: dict[SplitName, int] = {} if self.val is None else {"val": self.val}
+        return {"train": self.train, **val, "test": self.test}
 
     def used(self, split: SplitName) -> int:
         """How many of a split's images are used."""
-        return self.test_limit or self.test if split == "test" else super().used(split)
+        limits: dict[SplitName, int | None] = {"train": self.limit, "test": self.test_limit}
+        return limits.get(split) or self.counts[split]
 
 
 class ShiftedData(Data):

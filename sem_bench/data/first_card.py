@@ -4,6 +4,7 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,7 +21,7 @@ from sem_bench.data.dataset import DataSet
 from sem_bench.data.images import central
 from sem_bench.data.junk import junk
 from sem_bench.data.readers.arrays import split_arrays
-from sem_bench.data.readers.csv import label_values, named_columns
+from sem_bench.data.readers.csv import has_val, label_values, named_columns
 from sem_bench.data.readers.image_files import ENDINGS
 from sem_bench.data.readers.opened import Opened
 from sem_bench.data.sources import KINDS
@@ -28,7 +29,8 @@ from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.csv import CsvSource
 from sem_bench.errors import UserError
 
-TRAIN, TEST = ("train", "training", "Train"), ("test", "testing", "Test", "val", "valid", "validation", "Val")
+TRAIN, TEST = ("train", "training", "Train"), ("test", "testing", "Test")
+VAL = ("val", "valid", "validation", "Val")  # in the place of test where that is absent
 SIZES = (224, 128, 96, 64, 32, 16, 8)  # of which the largest is proposed that does not enlarge most images
 SAMPLE = 400  # images that sizes, mean and spread are measured on
 QUICK_BATCH = 128  # of the recipe that the suite names
@@ -72,9 +74,9 @@ def _look(path: Path, root: Path) -> Seen:
     if path.is_file() and path.name.lower().endswith(ARCHIVES):
         folder = path.with_name(path.name[: -len(next(e for e in ARCHIVES if path.name.lower().endswith(e)))])
         if not folder.exists():
-            unpack(path, folder, keep=(*TRAIN, *TEST))
+            unpack(path, folder, keep=(*TRAIN, *TEST, *VAL))
         seen = _look(folder, root)
-        return Seen({**seen.source, "archive": _said(path, root)}, seen.classes, seen.absent, notes=seen.notes)
+        return replace(seen, source={**seen.source, "archive": _said(path, root)})
     if path.suffix.lower() in (".csv", ".tsv"):
         return _table(path, root)
     if path.suffix.lower() == ".npz":
@@ -106,11 +108,13 @@ def _folder(path: Path, root: Path) -> Seen:
         return _folder(inside[0], root)
     source: dict[str, Any] = {"type": "folder", "path": _said(path, root)}
     if train is not None:
-        test = next((one for one in TEST if one in names), None)
+        test, val = (next((one for one in usual if one in names), None) for usual in (TEST, VAL))
+        test, val = (test, val) if test else (val, None)
         own = [one.name for one in _folders(path / train) if _has_image(one)]
-        others = [one for one in names if one not in (train, test)]
-        seen = Seen(source, own if test else [])
-        seen.source["folders"] = {"train": train} | ({"test": test} if test and own else {})
+        others = [one for one in names if one not in (train, test, val)]
+        seen = Seen(source, own if test else [], val=val is not None and bool(own))
+        folders = {"train": train, "val": val, "test": test} if own else {"train": train}
+        seen.source["folders"] = {name: folder for name, folder in folders.items() if folder}
         seen.notes += [f"not read: {', '.join(others)}"] if others else []
         if test and own:
             there = [one.name for one in _folders(path / test) if _has_image(one)]
@@ -136,9 +140,10 @@ def _table(path: Path, root: Path) -> Seen:
     source: dict[str, Any] = {"type": "csv", "path": _said(path, root)}
     columns, names = named_columns(CsvSource.model_validate(source), path)
     source |= _images(path, names, root)
-    if not columns.split:
+    if columns.split is None:
         source["split"] = {"test": 0.2, "seed": 0}
-    return Seen(source, label_values(CsvSource.model_validate(source), path))
+    found = CsvSource.model_validate(source)
+    return Seen(source, label_values(found, path), val=columns.split is not None and has_val(found, path))
 
 
 def _images(path: Path, names: Sequence[str], root: Path) -> dict[str, str]:
@@ -157,7 +162,8 @@ def _arrays(path: Path, root: Path) -> Seen:
         raise UserError(
             f"{shown(path)}: no arrays of the usual names, such as train_images, x_train; write a card by hand"
         )
-    seen = Seen(source, splits={name: len(labels) for name, (_, labels) in found.items()})
+    counts = {name: len(labels) for name, (_, labels) in found.items()}
+    seen = Seen(source, val="val" in counts, splits=counts)
     labels = np.concatenate([np.ravel(labels) for _, labels in found.values()])
     if labels.dtype.kind in "US":
         seen.classes = sorted({one.decode() if isinstance(one, bytes) else str(one) for one in labels.tolist()})
@@ -182,7 +188,8 @@ def _said(path: Path, root: Path) -> str:
 def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) -> list[str]:
     """The card, written as it is known and read again for what is measured."""
     fixed = seen.size
-    splits: tuple[SplitName, ...] = ("train", "test") if seen.classes else ("train",)
+    chosen_on: tuple[SplitName, ...] = ("val",) if seen.val else ()
+    splits: tuple[SplitName, ...] = ("train", *chosen_on, "test") if seen.classes else ("train",)
     counts: dict[SplitName, int] = {one: seen.splits.get(one, 1) for one in splits}
     first = fixed or size or SIZES[-1]
     card.write_text(_text(name, seen, counts, first, None), encoding="utf-8")
@@ -264,7 +271,7 @@ def _word(text: str) -> str:
 
 def _suite(name: str, seen: Seen) -> str:
     train = seen.splits["train"]
-    batch = "" if train >= QUICK_BATCH else f", batch_size: {max(2, train // 2)}"
+    batch = "" if train >= QUICK_BATCH else f", batch_size: {max(3, train // 2)}"
     return f"""name: {name}
 seeds: [0]
 grid:

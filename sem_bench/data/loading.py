@@ -2,9 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from sem_bench.data.described import Data, ShiftedData
 from sem_bench.data.images import as_tensor, central
 from sem_bench.data.readers import open_split
 from sem_bench.data.readers.opened import Labels, Opened, Pixels
+from sem_bench.data.several_labels import strata
 from sem_bench.data.shared_images import shared
 from sem_bench.data.sources import Corruption
 from sem_bench.data.split import Split, reader
@@ -33,9 +35,9 @@ D = TypeVar("D", bound=Data)
 
 
 def load_all(data: Data, place: Place, *, memory: int = MEMORY, workers: int = 1) -> dict[SplitName, Split]:
-    """All splits that are read. Raises UserError also where train and test are the same images."""
+    """All splits that are read. Raises UserError also where two of them are the same images."""
     found = {name: load(data, name, place, memory=memory, workers=workers) for name in data.counts}
-    _check_apart([split.fingerprint for split in found.values()], place)
+    _check_apart({name: split.fingerprint for name, split in found.items()}, place)
     return found
 
 
@@ -45,7 +47,7 @@ def fingerprints(data: Data, place: Place, *, memory: int = MEMORY, workers: int
     No pixels are read where the source knows its files; else the splits are loaded.
     """
     found = {name: _fingerprint(data, name, place, memory=memory, workers=workers) for name in data.counts}
-    _check_apart(list(found.values()), place)
+    _check_apart(found, place)
     return found
 
 
@@ -128,9 +130,10 @@ def _changes(path: Path) -> list[int]:
     return [path.stat().st_size, path.stat().st_mtime_ns] if path.is_file() else []
 
 
-def _check_apart(found: Sequence[str], place: Place) -> None:
-    if len(set(found)) < len(found):
-        raise UserError(f"{shown(place.card)}: train and test are the same images")
+def _check_apart(found: Mapping[SplitName, str], place: Place) -> None:
+    for one, other in combinations(found, 2):
+        if found[one] == found[other]:
+            raise UserError(f"{shown(place.card)}: {one} and {other} are the same images")
 
 
 def _fingerprint(data: Data, split: SplitName, place: Place, *, memory: int, workers: int) -> str:
@@ -195,7 +198,7 @@ def chosen(opened: Opened, count: int) -> Labels:
     """
     if count >= opened.count:
         return np.arange(opened.count)
-    labels = np.zeros(opened.count, np.int64) if opened.labels is None else opened.labels
+    labels = np.zeros(opened.count, np.int64) if opened.labels is None else strata(opened.labels)
     order = np.random.default_rng(0).permutation(opened.count)
     order = order[np.argsort(labels[order], kind="stable")]  # class by class
     _, first, counts = np.unique(labels[order], return_index=True, return_counts=True)

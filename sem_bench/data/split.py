@@ -16,14 +16,14 @@ from sem_bench.data.threads import ordered, pieces
 class Split:
     """The images of a split that are used, in a fixed order."""
 
-    labels: Tensor  # int64 (N,); -1 where there are none
+    labels: Tensor  # int64 (N,), -1 where there are none; (N, C) of 0 and 1 where an image may have several
     fingerprint: str
     image_size: int
     resize: int
     images: Tensor | None  # uint8 (N, 3, H, W) where all are in memory
     read: Callable[[int], Image.Image]  # one image, RGB; safe in threads
     workers: int = 1
-    names: Sequence[str] | None = None  # of the files, below the split's folder, where a folder is read
+    names: Sequence[str] | None = None  # of the files, where a folder is read below that of the split
     aside: str = ""  # what is there and not read, in words
 
     def __len__(self) -> int:

@@ -32,6 +32,11 @@ COMPARISON = Table(
         Metric(name=f"top1{FIXED_TAU}", images=True),
         Metric(name="knn_top1"),
         Metric(name="top1", header="{column} searched", images=True, published=True),
+        *(
+            Metric(name=f"{name}{end}", header=f"{{column}} {said}{more}", unit=f"{said} in percent")
+            for name, said in (("map", "mAP"), ("macro_f1", "macro F1"))
+            for end, more in ((FIXED_TAU, ""), ("", " searched"))
+        ),
     ],
     by_metric=True,
     order=10,

@@ -81,6 +81,7 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
     name, summary, order = "probe", "accuracy of a linear probe on frozen features", 10
     version = 2
     Settings, Job, table, figure = ProbeSettings, ProbeJob, comparison.COMPARISON, "gains"
+    multi_label = True
     outputs = ("head.pt", "predictions.bin")
     shared_from = 60.0  # to start a process takes some four
 
@@ -100,13 +101,13 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
         """Of the arm's representation and of h."""
         fraction = float(entry["fraction"])
         names = dict.fromkeys((entry["representation"], "h"))
-        return [(percent(fraction), fraction, "top1", name) for name in names]
+        return [(percent(fraction), fraction, entry.get("metric") or "top1", name) for name in names]
 
     def run(self, job: ProbeJob, workspace: Workspace) -> dict[str, Any]:
         """A row for each draw and contest; the heads in head.pt, the test images got right in predictions.bin."""
         from sem_bench.evaluations.measures.probing import ProbeReport, evaluate
 
-        return evaluate(job, workspace, ProbeReport(percent(job.fraction)))
+        return evaluate(job, workspace, ProbeReport(percent(job.fraction), job.data.multi_label or "top1"))
 
     def cost(self, job: ProbeJob, net: NetCost) -> Cost:
         """All penalties that fit into SOLVER are fitted side by side; on a sketch, all of them."""
@@ -133,7 +134,7 @@ def probe_job(
     asked: ProbeSettings, arm: Arm, fraction: float, seed: int, *, other: LabelledData | None = None
 ) -> ProbeJob:
     """The probe of an arm, perhaps on other data. All begin with as many candidates (docs/protocol.md)."""
-    search, data = arm.search(asked.tau, asked.l2), other or arm.labelled()
+    search, data = arm.search(asked.tau, asked.l2), other or arm.labelled(val=fraction == 1)
     wide = (arm.width or 0) > WIDEST_EXACT and fraction * data.used("train") > WIDEST_GRAM
     return ProbeJob(
         data=data,

@@ -41,6 +41,7 @@ class Transfer(Evaluation[TransferSettings, TransferJob]):
     name, summary, order = "transfer", "accuracy of a linear probe on other data sets", 50
     version = 2
     Settings, Job = TransferSettings, TransferJob
+    multi_label = True
     outputs, shared_from = Probe.outputs, Probe.shared_from
     names = {"datasets": "dataset"}
     table = Table(
@@ -49,6 +50,11 @@ class Transfer(Evaluation[TransferSettings, TransferJob]):
             Metric(name="top1", images=True, published=True),
             Metric(name="mean_per_class", header="{column} (per class)", published=True),
             Metric(name="macro_f1", header="{column} (F1)"),
+            Metric(
+                name="map",
+                header="{column} (mAP)",
+                legend="mAP: the mean over classes of the average precision, each against the rest, in percent",
+            ),
         ],
         order=30,
         fixed=True,

@@ -23,6 +23,7 @@ from sem_bench.encoder import Encoder
 from sem_bench.nets import inert_pickle, positions
 from sem_bench.nets.embeddings import sem
 from sem_bench.nets.namings import WRAPPERS, Naming, namings, plain_names, same_order, with_head
+from sem_bench.nets.vit_names import REGISTERS, as_timm_has_it
 
 Tensors = Mapping[str, Tensor]
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow makes images grey (ITU-R 601-2)
@@ -47,7 +48,7 @@ def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None, gre
         if not flat:
             raise ValueError(_as_a_module(path, tree) or "no tensors with names in it")
         plain = plain_names(flat, network)
-        tensors = {plain[name]: value for name, value in flat.items()}
+        tensors = as_timm_has_it(network, {plain[name]: value for name, value in flat.items()})
         try:
             asked = prefix if prefix is None else WRAPPERS.sub("", f"{prefix}.")
             place, notes = _find(network, tensors, asked, grey=grey)
@@ -166,6 +167,11 @@ class _Found:
             return agreed, text + _other_stem(self.network, theirs, only=len(wrong) == 1)
         if self.grey and not any(_is_grey(tensors.get(self.key(name)), value) for name, value in own.items()):
             return agreed, "`input: grey`, but its first layer has three channels"
+        if tokens := next((key for key, name in self.rest(tensors).items() if name in REGISTERS), None):
+            return agreed, (
+                f"{tokens!r} is there: tokens that this backbone has not; those of DINOv2's registers are in "
+                "timm's models named reg4, such as `timm/vit_small_patch14_reg4_dinov2`"
+            )
         inside = next((key for key, name in self.rest(tensors).items() if not _is_behind(self.network, name)), None)
         if inside:
             return agreed, f"{inside!r} is there and not here: another backbone?"

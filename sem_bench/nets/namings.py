@@ -7,8 +7,11 @@ computes what ours does, and one that fits in every shape and computes something
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
+
+from sem_bench.nets import vit_names
 
 WRAPPERS = re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")  # torch.compile, FSDP
 _CHUNK = re.compile(r"\bblocks\.\d+\.(?=\d+\.)")  # DINOv2: blocks.CHUNK.NUMBER
@@ -31,6 +34,10 @@ def namings(network: nn.Module) -> list[Naming]:
     own = [Naming(str, str), _heads(whole)]
     if any(".downsample." in name for name in network.state_dict()):
         own += [_shortcuts(naming) for naming in own]
+    if vit_names.is_vit(network):
+        note = "Hugging Face's names of the layers"
+        for block in (vit_names.VIT, vit_names.DINOV2):
+            own.append(Naming(partial(vit_names.theirs, block=block), partial(vit_names.ours, block=block), note))
     if not {"conv1", "bn1", "layer1", "layer2", "layer3", "layer4"} <= children.keys():
         return own
     own.append(Naming(_hugging_face, _from_hugging_face, note="Hugging Face's names of the layers"))

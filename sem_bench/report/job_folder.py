@@ -21,7 +21,7 @@ READ_BY_TABLES = "predictions.bin"
 KEPT = ("result.json", READ_BY_TABLES)  # what a record has of a job
 OF_THE_MOMENT = ("state.json", "deaths.json", "error.txt")  # beside the files that a job leaves
 ASIDE = (".rerun", ".old")  # how folders end that are to take a job's place, or to make room
-NO_JOBS = ("cache", "suites", "sweeps", "tables", "set-aside", "logs")
+NO_JOBS = ("cache", "suites", "sweeps", "tables", "splits", "set-aside", "logs")
 TICK = 50_000_000  # ns: the time of a folder may stay the same in two changes so near to each other
 DIGITS = 12  # of a digest, in the name of a folder
 

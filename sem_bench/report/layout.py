@@ -31,6 +31,7 @@ class Metric(Model):
     gain: bool = True  # whether a difference to the baseline is a gain; that of an error or of a fit to train is not
     images: bool = False  # predictions.bin counts it image by image, so a bootstrap over images applies
     published: bool = False  # whether the numbers of results/published are this one
+    unit: str = ""  # in words, where it is not the table's
     legend: str = ""  # a line below tables that have it
     aside: str = ""  # behind its means instead of the table's
 

@@ -135,7 +135,7 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
 def _guess(config: str) -> float | None:
     """What guessing among the classes gives, in percent, by the configuration of an evaluation."""
     data = json.loads(config or "{}").get("data")
-    classes = data.get("classes") if isinstance(data, dict) else None
+    classes = data.get("classes") if isinstance(data, dict) and not data.get("multi_label") else None
     return 100 / len(classes) if isinstance(classes, list) and classes else None
 
 

@@ -51,9 +51,12 @@ def _sentences(compared: Sequence[Row], part: Sequence[Row], headline: Table, sp
     methods = list(dict.fromkeys(row.method_label for row in trained))
     names = f"{len(methods)} method{'s' * (len(methods) > 1)} ({', '.join(methods)})"
     others = ", ".join(own[0].embedding_label for own in by_embedding.values())
-    found = [f"{names}, {seeds_said(trained)}: {others} against none, by the top-1 accuracy of a linear probe."]
+    there = {row.metric for row in compared}
+    primary = next((one for one in headline.metrics if one.name in there), headline.metrics[0])
+    measured = primary.unit.removesuffix(" in percent") or "top-1 accuracy"
+    found = [f"{names}, {seeds_said(trained)}: {others} against none, by the {measured} of a linear probe."]
     for own in by_embedding.values():
-        found += _gain(own, headline.metrics[0].name)
+        found += _gain(own, primary.name)
     for layout in splits:
         found += _split(layout, part)
     limits = _limits(trained, part)

@@ -297,8 +297,14 @@ class _Layout:
     def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:
         return tuple(dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes))
 
+    @property
+    def _unit(self) -> str:
+        """That of the first column, where it has one of its own."""
+        first = self.layout.metric(self.columns[0][1]) if self.columns else None
+        return (first and first.unit) or self.layout.unit
+
     def _legend(self) -> list[str]:
-        unit = self.layout.unit and f"{self.layout.unit}, "
+        unit = self._unit and f"{self._unit}, "
         legend = [
             f"n = {seeds_said(self.rows)}; {unit}mean ± standard deviation over seeds",
             *filter(None, [self.layout.legend]),
@@ -335,7 +341,7 @@ class _Layout:
         gained = any(self._has_gains(metric) for _, metric in self.columns)
         several = gained and any(row.gain_low is not None for row in self.rows)
         count = seeds_said(self.rows)
-        unit = self.layout.unit + " ± sd" * (self.layout.headline and any(row.std is not None for row in self.rows))
+        unit = self._unit + " ± sd" * (self.layout.headline and any(row.std is not None for row in self.rows))
         one = count == "1 seed"
         seeds = f"n = {count}" + ", so no interval" * (gained and one)
         gain = f"gain over {BASELINE} of the same method{', paired by seed' * (not one)}" if gained else ""

@@ -203,9 +203,10 @@ class Arm:
         return self.suite.asked(evaluation)
 
     @_once
-    def labelled(self, *, superclasses: bool = True) -> LabelledData:
-        """The data of evaluation, as the network knows them."""
-        return self._labelled if superclasses else self._labelled.model_copy(update={"superclasses": {}})
+    def labelled(self, *, superclasses: bool = True, val: bool = False) -> LabelledData:
+        """The data of evaluation, as the network knows them; with the `val` split for what chooses on it."""
+        left_out: dict[str, object] = {} if superclasses else {"superclasses": {}}
+        return self._labelled.model_copy(update=left_out if val else left_out | {"val": None})
 
     @_once
     def subset(self, fraction: float) -> str | None:
@@ -223,7 +224,7 @@ class Arm:
         """Another labelled data set, as this network knows images; what its card measures; where it is."""
         other = self.others[dataset]
         data = other.labelled().model_copy(update=self._as_pretrained | {"superclasses": {}})
-        return data, other.card.metric, other.place
+        return data, other.card.score, other.place
 
     def search(self, tau: Sequence[float] | None, grid: Sequence[float]) -> Search:
         """Both kinds of representation get the same number of candidates (docs/protocol.md)."""

@@ -210,6 +210,10 @@ def _evaluation_problems(
             continue
         for keys, text in evaluation.problems(asked, asking):
             yield at(document, ("evaluate", name, *keys), text)
+        for data in counts if not evaluation.multi_label else ():
+            if dataset_card(library, data).content.multi_label:
+                text = f"{name} reads one class an image, and {data!r} has several: probe and transfer take it"
+                yield at(document, ("evaluate", name), text)
         for i, method in enumerate(getattr(asked, "methods", None) or ()):
             if method not in known:
                 text = f"{method!r} is no method of this suite{did_you_mean(method, known)}"
@@ -235,6 +239,8 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
     labelling = [method for method in grid.methods if method_card(library, method).content.labels]
     if labelling and card.classes is None:
         yield "datasets", f"{labelling[0]} reads labels, which {name!r} does not have"
+    elif labelling and card.multi_label:
+        yield "datasets", f"{labelling[0]} reads one class an image, and {name!r} has several"
     for known in (card, evaluated) if grid.input == "grey" else ():
         if known.normalise and (len(set(known.normalise.mean)) > 1 or len(set(known.normalise.std)) > 1):
             yield "input", "`input: grey` needs one mean and one std for all channels in the card of the data set"
@@ -258,15 +264,19 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
         if content.external:
             continue
         recipe = content.recipes[changes.recipe]
-        size = (changes.batch_size or recipe.batch_size) * (changes.accumulate or recipe.accumulate)
+        batch = changes.batch_size or recipe.batch_size
+        size = batch * (changes.accumulate or recipe.accumulate)
         count = min(pretrain or counts, counts)
-        if size < content.smallest_batch and changes.lr is None and not recipe.optimizer.lr_per_256:
+        if batch < content.smallest_batch:
+            text = f"{method} cannot be trained with batches of {batch}; the smallest that its card states is"
+            yield "batch_size", f"{text} {content.smallest_batch}"
+        elif size < content.smallest_step and changes.lr is None and not recipe.optimizer.lr_per_256:
             lr = recipe.optimizer.lr
             follows = float(f"{lr * size / (recipe.batch_size * recipe.accumulate):.1g}")
             yield (
                 "batch_size",
                 f"{method} diverges at {size} images a step with the recipe's lr {lr:g}, which is not scaled: "
-                f"give `lr` as well, as `lr: {follows:g}`, or {content.smallest_batch} images and more",
+                f"give `lr` as well, as `lr: {follows:g}`, or {content.smallest_step} images and more",
             )
         if size > count:
             text = f"{method}'s {size} images a step are more than the {count} training images of {name!r}"

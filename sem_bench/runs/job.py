@@ -86,6 +86,7 @@ class Job:
         """The job as results/suites/NAME.json holds it."""
         entry: dict[str, Any] = {"kind": self.kind, "slug": self.slug, "digest": self.digest, "inputs": self.inputs}
         known = {name: getattr(self.config, name, None) for name in ("fraction", "fractions", "columns", "metric")}
+        known["metric"] = known["metric"] or getattr(data_of(self), "multi_label", None)
         entry |= vars(self.cell) | {name: value for name, value in known.items() if value is not None}
         entry |= {"representation": self.parts.representation, "marker": self.parts.marker}
         if isinstance(self.stage, Evaluation):

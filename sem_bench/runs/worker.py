@@ -26,6 +26,7 @@ from sem_bench.base.limits import Limits
 from sem_bench.base.seals import DamagedError, with_sum
 from sem_bench.data import loading
 from sem_bench.data.shared_images import share_in
+from sem_bench.data.split_lists import write_split_list
 from sem_bench.errors import UserError, described, plainly
 from sem_bench.evaluation import Evaluation
 from sem_bench.report.file_models import SCHEMA, ResultFile, validated
@@ -335,6 +336,7 @@ def _look_at_data_of(job: Job, store: Store, limits: Limits) -> None:
                 pool.submit(look).result()
         store.write_state(folder, "running")
         store.write_fingerprints(job, look())
+        write_split_list(data_of(job), job.place, store.root / "splits")
     except BrokenProcessPool:
         deaths.note(folder, f"its code ended it, {UNSEEN}")
         return

@@ -268,6 +268,8 @@ def _misfits(sweep: Sweep, arm: Arm) -> Iterator[tuple[tuple[str, ...], str]]:
         others = " and ".join(name for name, other in OBJECTIVES.items() if not other.labelled)
         text = f"{arm.evaluated.name!r} has no labels, which {sweep.objective} needs; {others} needs none"
         yield ("objective",), text
+    if objective.labelled and arm.evaluated.card.multi_label:
+        yield ("objective",), f"{arm.evaluated.name!r} has several classes an image; {sweep.objective} counts one"
     if sweep.pruner and objective.labelled and arm.dataset.card.classes is None:
         yield ("pruner",), f"{arm.dataset.name!r} has no labels, which the pruner reads"
 

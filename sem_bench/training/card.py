@@ -128,7 +128,8 @@ class MethodCard(CardModel):
     class_name: Name = Field(alias="class")
     labels: bool = False  # reads labels: a supervised reference, no self-supervised method
     external: bool = False  # trains nothing: the encoder's weights come from the grid's `checkpoint`
-    smallest_batch: BatchSize = 2  # that the recipes' own `lr`, where it does not follow the batch, can be trained with
+    smallest_batch: BatchSize = 2  # that it can be trained with: batches of less are refused
+    smallest_step: BatchSize = 2  # images a step that the recipes' own `lr` is good for, where it is not scaled
     limits: dict[str, Bounds] = {}  # parameter -> the smallest and the largest number that makes sense
     recipes: Annotated[dict[Name, Recipe], Field(min_length=1)]
 
@@ -140,6 +141,7 @@ def method_card(library: Library, name: str) -> Card[MethodCard]:
 
 def _check(card: Card[MethodCard]) -> None:
     _check_class(card)
+    _check_batches(card)
     _check_limits(card)
 
 
@@ -167,6 +169,17 @@ def _check_class(card: Card[MethodCard]) -> None:
         for key, required in taken.items():
             if required and key not in recipe.parameters:
                 problems.append(at(card.document, here, f"recipe {name!r} lacks {wanted}'s parameter {key!r}"))
+    if problems:
+        raise UserError(problems)
+
+
+def _check_batches(card: Card[MethodCard]) -> None:
+    """No recipe has a smaller batch than the card says to be the smallest."""
+    least, problems = card.content.smallest_batch, []
+    for name, recipe in card.content.recipes.items():
+        if recipe.batch_size < least:
+            text = f"{recipe.batch_size} is below `smallest_batch`, {least}"
+            problems.append(at(card.document, ("recipes", name, "batch_size"), text))
     if problems:
         raise UserError(problems)
 

@@ -19,6 +19,7 @@ from sem_bench.nets.encoder_parts import EncoderParts, built_in
 from sem_bench.nets.global_batch_norm import make_global
 from sem_bench.report.row import BASELINE
 from sem_bench.training import parameter_groups
+from sem_bench.training.card import Augmentation
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.pretrain import build_method, import_weights
@@ -27,6 +28,8 @@ from sem_bench.training.step import Step
 from sem_bench.training.views import ViewPlan, Views
 
 IMAGES, BATCH, STEPS = 36, 12, 3  # two and three devices divide the batch
+MOST, SIDE = 4096, 32  # images and pixels of the step with an arm's own batch
+WORK = 3 * 10**11  # multiplications of that step in what is no backbone, at most
 CPU = torch.device("cpu")
 SMALL = "resnet10w16s2"  # the backbone that a method is tried on
 
@@ -61,45 +64,86 @@ def one_device_only(parts: EncoderParts, image_size: int) -> str:
 def problems(
     job: PretrainJob, code: Path, weights: Path | None = None, *, parts: EncoderParts | None = None
 ) -> list[str]:
-    """What is wrong with a method in an arm, one line each: three steps of real training on noise.
+    """What is wrong with a method in an arm, one line each: see `trial`."""
+    return trial(job, code, weights, parts=parts)[0]
 
-    It trains on a small backbone, or on the arm's where that is the user's own: only training shows a gradient that
-    does not arrive, or a state that a checkpoint loses, and nobody else has tried it. The loss must be one finite
-    number, its gradient must reach the whole encoder, and two steps, a checkpoint and a third step must be bitwise the
-    same as three steps. An external encoder must take its weights. Without `parts` all are the package's own.
+
+def trial(
+    job: PretrainJob, code: Path, weights: Path | None = None, *, parts: EncoderParts | None = None
+) -> tuple[list[str], int]:
+    """What is wrong with a method in an arm, one line each, by steps of real training on noise; the largest batch.
+
+    Three steps have a small batch, one has the arm's own as far as that takes seconds. It trains on a small backbone,
+    or on the arm's where that is the user's own: only training shows a gradient that does not arrive, or a state that
+    a checkpoint loses, and nobody else has tried it. The loss must be one finite number, its gradient must reach the
+    whole encoder, and two steps, a checkpoint and a third must be bitwise the same as three steps. An external encoder
+    must take its weights. Without `parts` all are the package's own.
     """
     parts = parts or built_in(job.embedding, job.backbone)
     if job.weights is not None:
         try:
             import_weights(initial_encoder(job, parts), job, weights)
         except (OSError, ValueError) as error:
-            return [one_line(error)]
-        return []
-    job, parts = shortened(job, parts)
+            return [one_line(error)], job.training.batch_size
+        return [], job.training.batch_size
+    short, small = shortened(job, parts)
     try:
-        return plainly(_problems, job, code, noise(job.data.image_size), parts)
+        found, numbers = plainly(_problems, short, code, noise(job.data.image_size), small)
     except BaseException as error:
         interrupts.pass_on(error)
-        return [f"it fails in its first steps: {described(error)}"]
+        return [f"it fails in its first steps: {described(error)}"], BATCH
+    size = min(job.training.batch_size, MOST, max(BATCH, WORK // (6 * numbers * len(job.training.views))))
+    try:
+        return found or plainly(_own_batch_problems, *_with_own_batch(job, parts, size), code), size
+    except BaseException as error:
+        interrupts.pass_on(error)
+        return [f"it fails with batches of {size}{_whose(job, size)}: {described(error)}"], size
 
 
 def shortened(job: PretrainJob, parts: EncoderParts) -> tuple[PretrainJob, EncoderParts]:
     """The same training in so few images that it takes a second."""
     training = job.training.model_copy(update={"epochs": 1, "batch_size": BATCH, "accumulate": 1})
     if not parts.backbone.own:
-        small = built_in(EmbeddingSettings(type=BASELINE), SMALL).backbone
-        parts = parts.model_copy(update={"backbone": small})
+        parts = _on_small_backbone(parts)
     return job.model_copy(update={"training": training}), parts
 
 
-def noise(size: int) -> Split:
-    """Random images (IMAGES, 3, size, size) in four classes."""
-    images = torch.randint(256, (IMAGES, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return Split(torch.arange(IMAGES) % 4, "noise", size, size, images, reader(images))
+def _on_small_backbone(parts: EncoderParts) -> EncoderParts:
+    return parts.model_copy(update={"backbone": built_in(EmbeddingSettings(type=BASELINE), SMALL).backbone})
 
 
-def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -> list[str]:
-    found = []
+def _whose(job: PretrainJob, size: int) -> str:
+    return ", its own" if size == job.training.batch_size else ""
+
+
+def _with_own_batch(job: PretrainJob, parts: EncoderParts, size: int) -> tuple[PretrainJob, EncoderParts]:
+    """The same training with that batch, on a small backbone and small images, so that a large one takes seconds.
+
+    A user's own backbone stays, and the images' size with it, where the batch is no larger than that of other steps.
+    """
+    repeats = max(1, min(job.training.accumulate, 2, MOST // size))
+    training = job.training.model_copy(update={"epochs": 1, "batch_size": size, "accumulate": repeats})
+    if not parts.backbone.own or size > BATCH:
+        side, parts = job.data.image_size, _on_small_backbone(parts)
+        views = [_resized(view, min(SIDE, side) / side) for view in training.views]
+        training = training.model_copy(update={"views": views})
+        job = job.model_copy(update={"data": job.data.model_copy(update={"image_size": min(SIDE, side)})})
+    return job.model_copy(update={"training": training}), parts
+
+
+def _resized(view: Augmentation, factor: float) -> Augmentation:
+    return view.model_copy(update={"size": view.size and max(8, round(view.size * factor))})
+
+
+def noise(size: int, count: int = IMAGES) -> Split:
+    """Random images (count, 3, size, size) in four classes."""
+    images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return Split(torch.arange(count) % 4, "noise", size, size, images, reader(images))
+
+
+def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -> tuple[list[str], int]:
+    """What the steps show; and how many numbers the method has to train."""
+    found: list[str] = []
     with Views(ViewPlan.of(job), split, CPU, last=STEPS) as views, TemporaryDirectory() as folder:
         straight, step = started(job, code, views, parts)
         embedding, width = straight.method.encoder.embedding, parts.embedding.out_dim
@@ -111,7 +155,7 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
         for _ in range(STEPS - 1):
             loss = float(step())
             if not math.isfinite(loss):
-                return [f"the loss is {loss}"]
+                return [f"the loss is {loss}"], 1
             straight.step += 1
         for name, parameter in straight.method.encoder.named_parameters():
             if parameter.grad is None or not parameter.grad.any():
@@ -125,12 +169,26 @@ def _problems(job: PretrainJob, code: Path, split: Split, parts: EncoderParts) -
                 "it goes on otherwise after a checkpoint: keep whatever a step leaves for the next in a parameter "
                 "or a buffer (self.register_buffer), and draw random numbers from torch alone"
             )
-    return found
+    return found, max(1, sum(p.numel() for p in straight.method.parameters() if p.requires_grad))
+
+
+def _own_batch_problems(job: PretrainJob, parts: EncoderParts, code: Path) -> list[str]:
+    """What a step shows: a loss, or gradients, that are no numbers."""
+    size, repeats = job.training.batch_size, job.training.accumulate
+    with Views(ViewPlan.of(job), noise(job.data.image_size, size * repeats), CPU, last=repeats) as views:
+        state, step = started(job, code, views, parts)
+        losses = step()
+        if not losses.isfinite().all():
+            return [f"with batches of {size} the loss is {float(losses[~losses.isfinite()][0])}"]
+        for name, parameter in state.method.encoder.named_parameters():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                return [f"with batches of {size} the gradient of encoder.{name} is not finite"]
+    return []
 
 
 def started(job: PretrainJob, code: Path, views: Views, parts: EncoderParts) -> tuple[TrainingState, Step]:
     """A training on noise before its first step, as one of the processes that there are."""
-    method = build_method(job, code, classes=4, images=IMAGES, parts=parts)
+    method = build_method(job, code, classes=4, images=len(views.split), parts=parts)
     method = placed(method, CPU).train()
     state = TrainingState(method, parameter_groups.build(method, job.training), "noise")
     return state, Step(job, state, views, CPU)

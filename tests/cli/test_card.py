@@ -36,6 +36,21 @@ def split_folders() -> None:
     write(Path(), "data/birds/README.md", "read me")
 
 
+def three_folders() -> None:
+    for number in range(40):
+        name, split = ("cat", "dog")[number % 2], ("train", "train", "valid", "test")[number // 10]
+        picture(f"data/birds/{split}/{name}/{number:02}.png", name)
+
+
+def listed_with_val() -> None:
+    three_folders()
+    rows = ["image,species,set"]
+    for path in sorted(Path("data/birds").rglob("*.png")):
+        split, name, file = path.parts[-3:]
+        rows.append(f"{split}/{name}/{file},{name},{split}")
+    write(Path(), "data/birds/labels.csv", "\n".join(rows))
+
+
 def one_folder() -> None:
     for number in range(30):
         name = ("cat", "dog")[number % 2]
@@ -55,6 +70,8 @@ def arrays() -> None:
         (listed, "data/birds/labels.csv", "20 train, 10 test", "{type: csv, path: birds/labels.csv}"),
         (listed, "data/birds", "20 train, 10 test", "{type: csv, path: birds/labels.csv}"),
         (split_folders, "data/birds", "20 train, 10 test", "folders: {train: training, test: val}}"),
+        (three_folders, "data/birds", "20 train, 10 val, 10 test", "folders: {train: train, val: valid, test: test}}"),
+        (listed_with_val, "data/birds/labels.csv", "20 train, 10 val, 10 test", "{type: csv, path: birds/labels.csv}"),
         (one_folder, "data/birds", "24 train, 6 test", "path: birds/birds-main, split: {test: 0.2, seed: 0}}"),
         (arrays, "data/birds.npz", "20 train, 10 test", "path: birds.npz, first_label: 1, scale: 1}"),
     ],

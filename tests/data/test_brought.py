@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sem_bench.cli import main
 from sem_bench.config.cards import Library
 from sem_bench.config.fields import SplitName
 from sem_bench.data import loading
@@ -598,3 +599,102 @@ licence: ours
     split = loading.load(data, "test", place)
     assert split.labels.tolist() == [0] * 3 + [1] * 3 and colours_fit(split)
     assert split.aside == "left out: 3 images of classes that the base set lacks: zebra"
+
+
+def val_card(source: str, more: str = "") -> None:
+    card(source, more=more)
+    path = Path("datasets/mine.yaml")
+    path.write_text(path.read_text().replace("{train: 8, test: 4}", "{train: 8, val: 2, test: 4}"))
+
+
+@pytest.mark.parametrize("kind", ["folder", "csv", "npz", "drawn"])
+def test_images_to_choose_on_are_a_split_of_their_own(here: Path, kind: str) -> None:
+    counts = {"train": 4, "valid": 1, "test": 2}  # of each class
+    lines = ["path,label,split"]
+    for split, count in counts.items():
+        for name, (red, green, blue) in COLOURS.items():
+            for i in range(count):
+                below = f"{name}/{i}{split}.png" if kind == "drawn" else f"{split}/{name}/{i}.png"
+                image(Path("data/mine", below), (red + i, green, blue))
+                lines.append(f"{below},{name},{split}")
+    write(here, "data/mine/list.csv", "\n".join(lines))
+    arrays: dict[str, Any] = {}
+    for split, count in (("train", 8), ("val", 2), ("test", 4)):
+        arrays[f"{split}_images"] = np.random.default_rng(count).integers(256, size=(count, 8, 8, 3)).astype(np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count) % 2
+    np.savez("data/mine.npz", **arrays)
+    val_card(
+        {
+            "folder": "{type: folder, path: mine, folders: {val: valid}}",
+            "csv": "{type: csv, path: mine/list.csv}",
+            "npz": "{type: npz, path: mine.npz}",
+            "drawn": "{type: folder, path: mine, split: {test: 0.3, val: 0.15}}",
+        }[kind]
+    )
+    found = load()
+    assert {name: len(split) for name, split in found.items()} == {"train": 8, "val": 2, "test": 4}
+    assert sorted(found["val"].labels.tolist()) == [0, 1]
+    assert len({split.fingerprint for split in found.values()}) == 3
+
+
+def test_images_to_choose_on_may_lack_a_class(here: Path) -> None:
+    for split, count in {"train": 4, "val": 2, "test": 2}.items():
+        for name, colour in COLOURS.items():
+            for i in range(count if split != "val" or name == "cat" else 0):
+                image(Path(f"data/mine/{split}/{name}/{i}.png"), colour)
+    val_card("{type: folder, path: mine}")
+    assert load()["val"].aside == "without an image of dog"
+
+
+@pytest.mark.parametrize(
+    ("source", "splits", "said"),
+    [
+        ("{type: folder, path: mine}", "{train: 8, val: 2}", "splits: val chooses among probes, so it stands beside"),
+        ("{type: folder, path: mine, split: {test: 0.2}}", "{train: 8, val: 2, test: 2}", "source: `val` stands in"),
+        ("{type: folder, path: mine, split: {test: 0.2, val: 0.1}}", "{train: 8, test: 2}", "source: `val` stands in"),
+        (
+            "{type: folder, path: mine, split: {test: 0.5, val: 0.5}}",
+            "{train: 8, test: 2}",
+            "leave nothing to train on",
+        ),
+        ("{type: folder, path: mine, folders: {val: test}}", "{train: 8, val: 2, test: 2}", "val and test are both"),
+    ],
+)
+def test_what_a_card_may_not_say_of_val(here: Path, source: str, splits: str, said: str) -> None:
+    card(source)
+    path = here / "datasets/mine.yaml"
+    path.write_text(path.read_text().replace("{train: 8, test: 4}", splits))
+    assert said in refused()
+
+
+@pytest.mark.parametrize("kind", ["folder", "csv"])
+def test_the_list_of_a_drawn_split_is_a_result(here: Path, kind: str) -> None:
+    lines = ["path,label"]
+    for name, colour in COLOURS.items():
+        for i in range(10):
+            image(Path(f"data/mine/{name}/{i}.png"), colour)
+            lines.append(f"{name}/{i}.png,{name}")
+    write(here, "data/list.csv", "\n".join(lines))
+    source = {"folder": "type: folder, path: mine", "csv": "type: csv, path: list.csv, images: mine"}[kind]
+    card(f"{{{source}, split: {{test: 0.2, seed: 3}}}}", train=16, test=4)
+    suite = """
+name: mine
+seeds: [0]
+grid: {methods: [simclr], embeddings: {none: {}}, backbones: [resnet10w16s2], datasets: [mine]}
+pretrain: {recipe: quick, epochs: 0, batch_size: 8}
+evaluate: {knn: {k: 3}}
+"""
+    write(here, "suite.yaml", suite)
+    assert main(["run", "suite.yaml"]) == 0
+    (file,) = (here / "results/splits").iterdir()
+    assert file.name == "mine-test0.2-seed3.csv"
+    rows = list(csv.DictReader(io.StringIO(file.read_text())))
+    assert [row["path"] for row in rows] == sorted(f"{name}/{i}.png" for name in COLOURS for i in range(10))
+    names = [row["path"] for row in rows]
+    labels = [int(name.startswith("dog")) for name in names]
+    tested = [names[row] for row in rows_of("test", DrawnSplit(test=0.2, seed=3), names, labels)]
+    assert [row["path"] for row in rows if row["split"] == "test"] == tested and len(tested) == 4
+    before = file.read_bytes()
+    assert main(["run", "suite.yaml", "--results", "again"]) == 0
+    assert (here / "again/splits" / file.name).read_bytes() == before
+    assert main(["verify", "results"]) == 0

@@ -17,7 +17,7 @@ from sem_bench.data import loading
 from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.described import LabelledData
-from sem_bench.evaluations.measures import features, probing
+from sem_bench.evaluations.measures import features, logistic, probing, selection
 from sem_bench.evaluations.measures.features import Features
 from sem_bench.evaluations.probe import ProbeJob
 from sem_bench.runs.job import Job
@@ -174,3 +174,66 @@ def test_superclass_accuracy_by_hand() -> None:
     predicted, labels = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 2, 2, 1])
     assert probing.superclass_accuracy(predicted, labels, data) == 75  # blue for green counts, red for blue does not
     assert probing.superclass_accuracy(predicted, labels, data.model_copy(update={"superclasses": {}})) is None
+
+
+def with_val(folder: Path, count: int = 40) -> None:
+    """The toy with images to choose on."""
+    replace_text(folder / "datasets/toy.yaml", "{train: 200, test: 80}", f"{{train: 200, val: {count}, test: 80}}")
+    replace_text(folder / "datasets/toy.py", '["train", "test"]', '["train", "test", "val"]')
+
+
+def test_a_val_split_judges_and_nothing_else(folder: Path, done: Callable[[str], tuple[Job, Features]]) -> None:
+    end = "sem4x3-t1-resnet10w16s2-toy-e2-s0-100pc"
+    job, _ = done(end)
+    with_val(folder)
+    assert main(["run", "suite.yaml", "--only", "100pc"]) == 0
+    own, found = done(end)
+    assert isinstance(own.config, ProbeJob) and own.config.data.val == 40 and own.digest != job.digest
+    assert found.val is not None and found.h_val is not None and len(found.h_val) == 40
+    rows = probing.labelled_rows(found, own.config, 0)
+    for contest in probing.contests(own.config, found):
+        prober = probing.prober_of(own.config, found, rows, 0)
+        row, head, _ = probing.probe(own.config, prober, contest, REPORT)
+        one = found.h if row["representation"] == "h" else found.output(row["tau_d"])
+        scale = one.scale(found.h_train)
+        # Judged as a fit on all of train does on val, and that fit is the head.
+        fitted = logistic.fit(one.of(found.h_train) * scale, found.train.labels, classes=4, l2=[row["l2"]]).heads[0]
+        held = one.of(found.h_val) * scale
+        right = (fitted.predict(held).argmax(1) == found.val.labels).double().mean()
+        assert row["validation"] == pytest.approx(100 * float(right), abs=2.6)  # candidates are fitted less sharply
+        assert torch.allclose(head["weight"], fitted.weight, atol=1e-3)
+    # What is chosen hangs on the labels of val; the test labels change nothing of it.
+    turned = replace(found, val=replace(found.val, labels=(found.val.labels + 1) % 4))
+    assert chosen(own.config, turned, rows) != chosen(own.config, found, rows)
+    other = replace(found, test=replace(found.test, labels=(found.test.labels + 1) % 4))
+    assert chosen(own.config, other, rows) == chosen(own.config, found, rows)
+
+
+def test_only_a_choice_on_all_labels_depends_on_val(folder: Path) -> None:
+    before = {job.slug: job.digest for job in read_plan(Path("suite.yaml")).jobs}
+    with_val(folder)
+    replace_text(folder / "datasets/toy.py", '["train", "test", "val"]', '["train", "test"]')  # code is in digests
+    after = {job.slug: job.digest for job in read_plan(Path("suite.yaml")).jobs}
+    changed = {slug for slug, digest in after.items() if before[slug] != digest}
+    assert changed == {slug for slug in after if slug.endswith("100pc")}
+    seen = {job.slug: job.config for job in read_plan(Path("suite.yaml")).jobs}
+    assert {slug for slug, job in seen.items() if isinstance(job, ProbeJob) and job.data.val} == changed
+
+
+def test_rows_that_judge_are_not_fitted_on() -> None:
+    random = np.random.default_rng(0)
+    labels = random.integers(3, size=400)
+    x = torch.from_numpy(random.normal(size=(400, 12)) + 0.7 * labels[:, None]).float()
+    labels[300:] = (labels[300:] + 1) % 3  # of those that judge, so that a fit on them would show
+
+    def read(rows: selection.Rows) -> torch.Tensor:
+        return x[torch.from_numpy(rows)]
+
+    one = selection.Selection(
+        lambda rows: labels[rows], np.arange(300), classes=3, validation="holdout", seed=0, judges=np.arange(300, 400)
+    )
+    choice = one.choose([(None, read)], [1e-3, 1e-1])
+    alone = logistic.fit(x[:300], torch.from_numpy(labels[:300]), classes=3, l2=[choice.l2]).heads[0]
+    assert torch.allclose(choice.head.weight, alone.weight, atol=1e-4)
+    right = (alone.predict(x[300:]).argmax(1).numpy() == labels[300:]).mean()
+    assert choice.accuracy == pytest.approx(right, abs=0.02)

@@ -239,9 +239,9 @@ def test_a_stem_of_one_channel_reads_the_luma(tmp_path: Path) -> None:
         load_weights(encoder(), saved(tmp_path, ONE.state_dict()), grey=True)
 
 
-def vit(size: int, patch: int = 8) -> Any:
+def vit(size: int, patch: int = 8, **more: Any) -> Any:
     timm = pytest.importorskip("timm")
-    settings = {"embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 0}
+    settings = {"embed_dim": 12, "depth": 3, "num_heads": 2, "num_classes": 0} | more
     return timm.models.vision_transformer.VisionTransformer(img_size=size, patch_size=patch, **settings).eval()
 
 
@@ -267,6 +267,76 @@ def test_blocks_in_chunks(tmp_path: Path) -> None:
     state = {chunked(name): value for name, value in theirs.state_dict().items()} | {"mask_token": torch.ones(1, 12)}
     assert load_weights(encoder(ours, 12), saved(tmp_path, state))[0] == "backbone: the top level"
     assert same(theirs, encoder(ours, 12))
+
+
+def hugging_face_vit(network: nn.Module, *, dinov2: bool) -> State:
+    """As transformers' ViTModel and Dinov2Model call the layers, written out by hand."""
+    names = {
+        "cls_token": "embeddings.cls_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
+        "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
+        "norm.weight": "layernorm.weight",
+        "norm.bias": "layernorm.bias",
+    }
+    inside = {"attn.proj": "attention.output.dense"}
+    if dinov2:
+        inside |= {one: one for one in ("norm1", "norm2", "mlp.fc1", "mlp.fc2")}
+    else:
+        inside |= {"norm1": "layernorm_before", "norm2": "layernorm_after"}
+        inside |= {"mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense"}
+    state: State = {}
+    for name, value in network.state_dict().items():
+        if name in names:
+            state[names[name]] = value
+            continue
+        _, number, rest = name.split(".", 2)
+        part, last = rest.rsplit(".", 1)
+        if part == "attn.qkv":
+            for role, own in zip(("query", "key", "value"), value.chunk(3), strict=True):
+                state[f"encoder.layer.{number}.attention.attention.{role}.{last}"] = own
+        elif part in ("ls1", "ls2"):
+            state[f"encoder.layer.{number}.layer_scale{part[-1]}.lambda1"] = value
+        else:
+            state[f"encoder.layer.{number}.{inside[part]}.{last}"] = value
+    return state
+
+
+@pytest.mark.parametrize("dinov2", [False, True])
+def test_vits_of_hugging_face(tmp_path: Path, dinov2: bool) -> None:
+    settings: dict[str, Any] = {"init_values": 1.0} if dinov2 else {}
+    theirs, ours = vit(16, **settings), vit(16, **settings)
+    state = {f"vit.{name}": value for name, value in hugging_face_vit(theirs, dinov2=dinov2).items()}
+    state |= {"vit.pooler.dense.weight": torch.ones(12, 12), "classifier.weight": torch.ones(3, 12)}
+    notes = load_weights(encoder(ours, 12), saved(tmp_path, state))
+    assert notes[:2] == ["backbone: 'vit'", "Hugging Face's names of the layers"]
+    assert same(theirs, encoder(ours, 12))
+    deeper = vit(16, depth=2, **settings)
+    with pytest.raises(ValueError, match="another backbone"):
+        load_weights(encoder(deeper, 12), tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("hugging_face", [False, True])
+def test_register_tokens(tmp_path: Path, hugging_face: bool) -> None:
+    """DINOv2 adds a position to the class token and puts registers between; timm has both in one."""
+    settings: dict[str, Any] = {"init_values": 1.0, "reg_tokens": 2, "no_embed_class": True}
+    theirs, ours, without_them = vit(16, **settings), vit(16, **settings), vit(16, init_values=1.0)
+    nn.init.ones_(theirs.cls_token)
+    state = dict(theirs.state_dict())
+    place = torch.full((1, 1, 12), 0.5)  # taken off and put back without rounding
+    state["cls_token"] = state["cls_token"] - place
+    state["pos_embed"] = torch.cat([place, state["pos_embed"]], 1)
+    registers = state.pop("reg_token")
+    if hugging_face:
+        with_class = vit(16, init_values=1.0)
+        with_class.load_state_dict(state)
+        state = hugging_face_vit(with_class, dinov2=True)
+    state["embeddings.register_tokens" if hugging_face else "register_tokens"] = registers
+    path = saved(tmp_path, state | {"embeddings.mask_token" if hugging_face else "mask_token": torch.ones(1, 12)})
+    load_weights(encoder(ours, 12), path)
+    assert same(theirs, encoder(ours, 12))
+    with pytest.raises(ValueError, match=r"register_tokens' is there: tokens that this backbone has not; .*reg4"):
+        load_weights(encoder(without_them, 12), path)
 
 
 # --- objects beside the weights ---

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from sem_bench.cli import main
 from sem_bench.config.cards import Library
 from sem_bench.runs.plan import read_plan
+from sem_bench.training import card as training_card
 from sem_bench.training import dry_run
 from sem_bench.training.job import PretrainJob
 from tests.helpers.places import REPOSITORY
@@ -124,3 +126,81 @@ def test_doctor_looks_at_the_methods_of_a_suite(
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("method")]
     assert len(lines) == 2
     assert lines[0].startswith(f"method       mine none: {expected}") and f"mine sem: {expected}" in lines[1]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_smallest_batch_that_a_method_states(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It trains: another image changes the others' gradients in more than a sign. One less is refused with its line."""
+    least = training_card.method_card(Library(REPOSITORY), name).content.smallest_batch
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", f"[{name}]").replace("50}", f"{least}, lr: 0.001}}"))
+    for job in read_plan(Path("suite.yaml")).jobs:
+        if isinstance(job.config, PretrainJob):
+            assert job.config.training.batch_size == least
+            assert dry_run.trial(job.config, job.method_code) == ([], least)
+    assert main(["run", "suite.yaml", "--only", "pretrain/"]) == 0
+    capsys.readouterr()
+    write(folder, "suite.yaml", (folder / "suite.yaml").read_text().replace(f"size: {least}", f"size: {least - 1}"))
+    assert main(["plan", "suite.yaml"]) == 2
+    refused = f"suite.yaml:8: {name} cannot be trained with batches of {least - 1}; the smallest that its card states"
+    assert refused in capsys.readouterr().err
+
+
+def test_batch_norm_of_two_images_leaves_signs() -> None:
+    """Why the methods state three."""
+    for count, signs in ((2, True), (3, False)):
+        out = torch.nn.BatchNorm1d(8, affine=False)(torch.randn(count, 8, generator=torch.Generator().manual_seed(0)))
+        assert bool((out.abs() - 1).abs().max() < 0.01) == signs
+
+
+def test_a_recipe_below_the_cards_smallest_batch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "methods/mine.py", MINE)
+    write(folder, "methods/mine.yaml", CARD.replace("recipes:", "smallest_batch: 64\nrecipes:"))
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[mine]"))
+    assert main(["plan", "suite.yaml"]) == 2
+    assert "methods/mine.yaml:9: 50 is below `smallest_batch`, 64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("        assert len(first) < 20, 'a queue of 20'\n", "it fails with batches of 50, its own: AssertionError"),
+        ("        first = first / (len(first) < 20)\n", "with batches of 50 the loss is "),
+    ],
+)
+def test_doctor_tries_the_batch_of_the_arm(
+    folder: Path, capsys: pytest.CaptureFixture[str], line: str, said: str
+) -> None:
+    start = "        self.latest = first"
+    write(folder, "methods/mine.py", MINE.replace(start, line + start))
+    write(folder, "methods/mine.yaml", CARD)
+    write(folder, "suite.yaml", SUITE.replace("[simclr]", "[mine]"))
+    assert main(["doctor", "suite.yaml"]) == 2
+    assert f"method       mine none: {said}" in capsys.readouterr().out
+    assert main(["doctor", "suite.yaml", "--set", "pretrain.batch_size=16"]) == 0
+
+
+def test_doctor_tries_every_recipe_and_batch_of_an_arm(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "datasets/more.yaml", (folder / "datasets/toy.yaml").read_text().replace("train: 200", "train: 400"))
+    write(folder, "datasets/more.py", (folder / "datasets/toy.py").read_text())
+    grid = (
+        "  methods: [simclr]\n  embeddings: {none: {}}\n  backbones: [resnet10w16s2]\n  datasets: [toy]\n"
+        "- {methods: [simclr], embeddings: {none: {}}, backbones: [resnet10w16s2], datasets: [more],\n"
+        "   pretrain: {batch_size: 100}}\n"
+    )
+    head, rest = SUITE.split("grid:\n")
+    tail = rest[rest.index("pretrain:") :]
+    write(folder, "suite.yaml", head + "grid:\n- " + grid.lstrip() + tail)
+    assert main(["doctor", "suite.yaml"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("method")]
+    assert [line.split(None, 1)[1] for line in lines] == [
+        "simclr none: well",
+        "simclr none (none, 16 px): well",
+    ]
+
+
+def test_a_batch_that_would_take_long_is_tried_smaller(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "WORK", 10**6)
+    assert main(["doctor", "suite.yaml"]) == 0
+    assert "method       simclr none: well, tried with batches of 12 and not 50" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data, ShiftedData
 from sem_bench.data.readers.opened import Labels, Opened
+from sem_bench.data.several_labels import occurring
 from sem_bench.errors import UserError
 
 
@@ -28,12 +29,20 @@ def open_split(data: Data, split: SplitName, place: Place) -> Opened:
         if opened.labels is None:
             raise UserError(f"{opened.where}: no labels, but {shown(place.card)} names classes")
         _check_labels(opened.labels, place, split, opened.where)
-        if split == "test" and place.absent_in_test:
-            without = f"without an image of {', '.join(place.absent_in_test)}"
-            opened = replace(opened, aside="; ".join(filter(None, [opened.aside, without])))
+        if without := _without(opened.labels, place, split):
+            text = f"without an image of {', '.join(without)}"
+            opened = replace(opened, aside="; ".join(filter(None, [opened.aside, text])))
         if isinstance(data, ShiftedData) and data.left_out:
             return _shared(opened, place.classes, data)
     return opened
+
+
+def _without(labels: Labels, place: Place, split: SplitName) -> Sequence[str]:
+    """The classes that a split may lack and does: those that the card names of test, any of val."""
+    if split == "val":
+        there = occurring(labels)
+        return [name for label, name in enumerate(place.classes or ()) if label not in there]
+    return place.absent_in_test if split == "test" else ()
 
 
 def _shared(opened: Opened, classes: Sequence[str], data: ShiftedData) -> Opened:
@@ -57,11 +66,14 @@ def _shared(opened: Opened, classes: Sequence[str], data: ShiftedData) -> Opened
 
 def _check_labels(labels: Labels, place: Place, split: SplitName, where: str) -> None:
     classes = place.classes or ()
-    strange = sorted(set(labels.tolist()) - set(range(len(classes))))
+    there = occurring(labels)
+    strange = sorted(there - set(range(len(classes))))
     if strange:
         last = len(classes) - 1
         raise UserError(f"{where}: label {strange[0]}, but the card names {len(classes)} classes, 0 to {last}")
-    absent = [classes[label] for label in sorted(set(range(len(classes))) - set(labels.tolist()))]
+    absent = [classes[label] for label in sorted(set(range(len(classes))) - there)]
+    if split == "val":  # what it lacks is not validated on
+        return
     if split == "test":
         absent = [name for name in absent if name not in place.absent_in_test]
     if absent:

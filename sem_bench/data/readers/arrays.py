@@ -67,13 +67,15 @@ def _patterns(source: NpzSource, split: SplitName, there: Sequence[str]) -> tupl
 
 def split_arrays(path: Path) -> dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """Images and labels of the splits in an .npz with a usual pair of names; none where there is no such pair."""
-    splits: tuple[SplitName, ...] = ("train", "test")
+    both: tuple[SplitName, ...] = ("train", "test")
     try:
         with path.open("rb") as handle:
             file = np.load(handle, allow_pickle=False)
             for pair in USUAL if not isinstance(file, np.ndarray) else ():
+                splits: tuple[SplitName, ...] = ("train", "val", "test")
                 names = {one: [name.replace("{split}", one) for name in pair] for one in splits}
-                if all(name in file.files for both in names.values() for name in both):
+                names = {one: own for one, own in names.items() if set(own) <= set(file.files)}
+                if set(both) <= names.keys():
                     return {one: (file[images], file[labels]) for one, (images, labels) in names.items()}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None

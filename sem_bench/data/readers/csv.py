@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.readers.image_files import ENDINGS, read_image
-from sem_bench.data.readers.opened import Opened
+from sem_bench.data.readers.opened import Labels, Opened
 from sem_bench.data.readers.words import (
     LABELS,
     MOST_CLASSES,
@@ -33,10 +33,12 @@ from sem_bench.data.readers.words import (
     split_words,
     strange_split,
 )
+from sem_bench.data.several_labels import strata
 from sem_bench.data.sources.csv import Column, Columns, CsvSource
 from sem_bench.errors import UserError
 
 DELIMITERS = ",;\t|"
+_SAID = {"1": 1, "0": 0, "-1": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "": 0}  # of a class, in its column
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class _Table:
     path: int
     label: int | None
     split: int | None
+    several: Sequence[int] = ()  # of images with several classes: the column of each class; empty: all in `label`
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Line numbers and cells, without the header and empty lines."""
@@ -66,7 +69,7 @@ class _Table:
 def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The rows of a split. A file that is absent or named twice is an error with its line."""
     file = located(place.root, source.path)
-    table = _table(source, file, labelled=place.classes is not None)
+    table = _table(source, file, labelled=place.classes is not None, several=_several(place))
     if table.split is None and source.split is None and len(place.splits) > 1:
         raise UserError(
             f"{shown(file)}: no column says the split: name it in `columns: {{split: NAME}}`, or write "
@@ -74,17 +77,23 @@ def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> O
         )
     folder = located(place.root, source.images) if source.images else file.parent
     names, labels, lines, aside = _read(table, split, place)
+    chosen = None if place.classes is None else labels
     if source.split is not None:
-        rows = rows_of(split, source.split, names, labels or [0] * len(names))
+        rows = rows_of(split, source.split, names, [0] * len(names) if chosen is None else strata(chosen).tolist())
         names = [names[row] for row in rows]
-        labels, lines = (array("q", [column[row] for row in rows]) for column in (labels or [0] * len(lines), lines))
-    chosen = None if place.classes is None else np.array(labels, np.int64)
+        lines, chosen = array("q", [lines[row] for row in rows]), None if chosen is None else chosen[rows]
     paths = _Paths(folder, names)
     seen = hashlib.sha256(b"" if chosen is None else chosen.tobytes()).hexdigest()
     fingerprint = digest([lines_digest(_sizes(table, paths, lines)), seen])
     where = f"{shown(file)}: {split}"
     return Opened(
-        where, len(names), chosen, lambda row: read_image(paths[row], source), fingerprint=fingerprint, aside=aside
+        where,
+        len(names),
+        chosen,
+        lambda row: read_image(paths[row], source),
+        fingerprint=fingerprint,
+        names=names,
+        aside=aside,
     )
 
 
@@ -106,11 +115,12 @@ def _sizes(table: _Table, paths: _Paths, lines: Sequence[int]) -> Iterator[str]:
             raise UserError(f"{shown(table.file)}:{lines[row]}: {shown(paths[row])}: no such image") from None
 
 
-def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Sequence[int], Sequence[int], str]:
+def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Labels, Sequence[int], str]:
     """Of the split's rows, or of all where it is drawn: names, labels and line numbers; and what is left out."""
-    source, names, labels, lines = table.source, list[str](), array("q"), array("q")
+    source, names, lines = table.source, list[str](), array("q")
+    labels = array("b" if place.multi_label else "q")
     numbers, others = {name: number for number, name in enumerate(place.classes or [])}, 0
-    wanted, known = split_words(source.values)
+    wanted, known = split_words(source.values, place.splits)
     complete = set(source.values) >= set(place.splits)  # the card says all: the rest is left out
     hashes = array("q")  # of all names: one in two splits is an error, and they need not be kept for that
     for number, row in table.rows():
@@ -126,12 +136,17 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Seq
                 continue
         names.append(name)
         lines.append(number)
-        if place.classes is not None:
+        if place.multi_label:
+            labels.extend(_labels_of(table, number, row, numbers))
+        elif place.classes is not None:
             assert table.label is not None
             text = table.cell(number, row, table.label)
             labels.append(label_number(text, numbers, source.first_label, f"{shown(table.file)}:{number}"))
     _check_names(table, np.frombuffer(hashes, np.int64))
-    return names, labels, lines, f"{others:,} lines of other splits are left out" if others else ""
+    found: Labels = np.array(labels, np.int64)
+    if place.multi_label:
+        found = found.reshape(len(names), len(numbers))
+    return names, found, lines, f"{others:,} lines of other splits are left out" if others else ""
 
 
 def _check_names(table: _Table, hashes: npt.NDArray[np.int64]) -> None:
@@ -146,7 +161,27 @@ def _check_names(table: _Table, hashes: npt.NDArray[np.int64]) -> None:
             seen.add(name)
 
 
-def _table(source: CsvSource, file: Path, *, labelled: bool) -> _Table:
+def _several(place: Place) -> Sequence[str] | None:
+    """The classes of which an image may have several."""
+    return place.classes if place.multi_label else None
+
+
+def _labels_of(table: _Table, number: int, row: list[str], numbers: Mapping[str, int]) -> list[int]:
+    """1 for each class that an image has, else 0: from the classes' columns, or from names in one."""
+    where, first = f"{shown(table.file)}:{number}", table.source.first_label
+    if table.several:
+        cells = [table.cell(number, row, column) for column in table.several]
+        for name, cell in zip(numbers, cells, strict=True):
+            if cell.lower() not in _SAID:
+                raise UserError(f"{where}: {name} is {cell!r}; a class is there, 1, or not, 0 or -1")
+        return [_SAID[cell.lower()] for cell in cells]
+    assert table.label is not None
+    names = table.cell(number, row, table.label).split(table.source.separator)
+    there = {label_number(name.strip(), numbers, first, where) for name in names if name.strip()}
+    return [int(label in there) for label in range(len(numbers))]
+
+
+def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[str] | None = None) -> _Table:
     """The columns, from the card, else from the first line, else from what the cells look like."""
     delimiter = source.delimiter or _delimiter(file)
     start = [row for _, row in islice(_lines(file, delimiter), 2)]
@@ -173,11 +208,18 @@ def _table(source: CsvSource, file: Path, *, labelled: bool) -> _Table:
         path = next((i for i, cell in enumerate(example) if _is_image(cell)), None)
     split = None if source.split is not None else column(source.columns.split, SPLITS, "split")
     label = column(source.columns.label, LABELS, "label")
+    classes: Sequence[int] = ()
+    if several is not None and source.separator is None:
+        absent = [name for name in several if name.lower() not in names]
+        if absent:
+            way = "; `separator: ';'` below `source` where one column names them all"
+            raise UserError(f"{shown(file)}: no column {absent[0]!r}{did_you_mean(absent[0], first)}{way}")
+        classes, labelled = [names.index(name.lower()) for name in several], False
     if path is None:
         raise UserError(
             f"{shown(file)}: which column names the files? `columns: {{path: ...}}` says it; {_there(first)}"
         )
-    known = {value for values in USUAL.values() for value in values} | split_words(source.values)[1]
+    known = split_words(source.values, USUAL)[1].union(*USUAL.values())
     if split is None and source.split is None and not header:
         split = next((i for i, cell in enumerate(first) if i != path and cell.lower() in known), None)
     if label is None and labelled:
@@ -186,7 +228,7 @@ def _table(source: CsvSource, file: Path, *, labelled: bool) -> _Table:
             text = "which column is the label? `columns: {label: ...}` says it"
             raise UserError(f"{shown(file)}: {text}; {_there(first)}")
         label = rest[0]
-    return _Table(source, file, delimiter, header, path, label, split)
+    return _Table(source, file, delimiter, header, path, label, split, classes)
 
 
 def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
@@ -194,6 +236,13 @@ def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
     table = _table(source, file, labelled=True)
     names = [table.cell(number, row, table.path) for number, row in islice(table.rows(), 8)]
     return Columns(path=table.path, label=table.label, split=table.split), names
+
+
+def has_val(source: CsvSource, file: Path) -> bool:
+    """Whether its column of splits names images to choose on."""
+    table, wanted = _table(source, file, labelled=True), split_words(source.values, ())[0]["val"]
+    assert table.split is not None
+    return any(table.cell(number, row, table.split).lower() in wanted for number, row in table.rows())
 
 
 def label_values(source: CsvSource, file: Path) -> list[str]:

@@ -149,7 +149,7 @@ def _image_files(folder: Path, others: Counter[str]) -> Iterator[tuple[str, int]
 
 
 def _may_lack(name: str, split: SplitName, place: Place) -> bool:
-    return split == "test" and name in place.absent_in_test
+    return split == "val" or (split == "test" and name in place.absent_in_test)
 
 
 def _check_folders(folder: Path, classes: Sequence[str], split: SplitName, place: Place) -> None:

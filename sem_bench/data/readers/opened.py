@@ -19,11 +19,11 @@ class Opened:
 
     where: str  # for messages
     count: int
-    labels: Labels | None
+    labels: Labels | None  # (N,), or (N, C) of 0 and 1 where an image may have several
     read: Callable[[int], Image.Image]  # the image of a row, RGB; safe in threads
     arrays: Pixels | None = None  # (N, H, W, 3) where the source gives all at once
     fingerprint: str | None = None  # of the files; None: of the content
-    names: Sequence[str] | None = None  # of the files, where a folder is read
+    names: Sequence[str] | None = None  # of the files, where a folder or a table is read
     aside: str = ""  # what is there and not read, in words
 
 

@@ -33,8 +33,9 @@ def open_torchvision(source: TorchvisionSource, data: Data, split: SplitName, pl
     where = f"{shown(place.card)}: torchvision's {source.class_name}, {split}"
     taken = inspect.signature(class_).parameters
     by_split = {name: _arguments(source, taken, name) for name in place.splits}
-    if any(by_split[name] == by_split[split] for name in by_split if name != split):
-        text = "nothing tells train and test apart: the class takes no split, so the card's `arguments` must"
+    if same := next((name for name in by_split if name != split and by_split[name] == by_split[split]), None):
+        both = " and ".join(name for name in by_split if name in (split, same))
+        text = f"nothing tells {both} apart: the class takes no split, so the card's `arguments` must"
         raise UserError(f"{where}: {text}")
     root = located(place.root, source.path or place.name)
     shared: dict[str, Any] = {"root": root} if "root" in taken else {}

@@ -22,9 +22,12 @@ PATHS = (
 )
 LABELS = ("label", "class", "class_name", "category", "target", "y", "species", "label_name")
 SPLITS = ("split", "set", "subset", "partition", "fold")
-USUAL: dict[SplitName, Sequence[str]] = {"train": ("train", "training"), "test": ("test", "testing")}
-HELD_OUT = ("val", "valid", "validation", "dev")  # test images of a first card where there are no others
-SPLIT_WORDS = (*USUAL["train"], *USUAL["test"], *HELD_OUT)
+USUAL: dict[SplitName, Sequence[str]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),  # test images of a first card where there are no others
+    "test": ("test", "testing"),
+}
+SPLIT_WORDS = tuple(word for words in USUAL.values() for word in words)
 MOST_CLASSES = 100_000
 
 
@@ -40,20 +43,23 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def split_words(values: Mapping[SplitName, str | list[str]]) -> tuple[Mapping[SplitName, set[str]], set[str]]:
-    """What each split is called in lower case, as a card's `values` say or as usual, and all of these words."""
+def split_words(
+    values: Mapping[SplitName, str | list[str]], splits: Iterable[SplitName]
+) -> tuple[Mapping[SplitName, set[str]], set[str]]:
+    """What each split is called in lower case, as a card's `values` say or as usual, and all words of its `splits`."""
     said = {name: values.get(name, list(usual)) for name, usual in USUAL.items()}
     wanted: dict[SplitName, set[str]] = {
         name: {one.lower() for one in ([value] if isinstance(value, str) else value)} for name, value in said.items()
     }
-    return wanted, wanted["train"] | wanted["test"]
+    return wanted, {word for name in splits for word in wanted[name]}
 
 
 def strange_split(value: str, known: set[str]) -> str:
     """What to say of a word that is none of them."""
     text = f"split {value!r}; known are {', '.join(sorted(known))}"
-    if value.lower() in HELD_OUT:
-        return text + f": `values: {{train: [train, {value}]}}` below `source` counts them as training images"
+    if value.lower() in USUAL["val"]:
+        text += f": `values: {{train: [train, {value}]}}` below `source` counts them as training images, "
+        return text + "`val: COUNT` in the card's `splits` lets probes choose on them"
     return text + ": `values: {train: NAME, test: NAME}` below `source` says what they are called"
 
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sem_bench.config.cards import Card, Coded, Library
 from sem_bench.config.fields import Name, SplitName, unique
-from sem_bench.data.drawn_split import DrawnSplit
+from sem_bench.data.drawn_split import DrawnSplit, check_drawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,6 +43,7 @@ class Seen:
     source: dict[str, Any]  # what the card writes below `source`
     classes: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)  # classes without a test image
+    val: bool = False  # whether there are images to choose on
     splits: dict[SplitName, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # the first files that a table names
@@ -55,6 +56,7 @@ class Source(Coded):
     type: str  # which kind; each has its own name, a Literal
 
     coded: ClassVar[bool] = False  # the Python file beside the card reads it, so its hash enters digests
+    several_labels: ClassVar[bool] = False  # it can say several classes of an image
     names_files: ClassVar[bool] = False  # its images are files below a folder, so that lists can name them
 
     @classmethod
@@ -77,6 +79,11 @@ class Source(Coded):
     @property
     def made_of(self) -> str | None:
         """The data set whose test images it changes; None: it has images of its own."""
+        return None
+
+    @property
+    def drawn(self) -> DrawnSplit | None:
+        """How its splits are drawn; None: they are given."""
         return None
 
     def check_splits(self, splits: Iterable[SplitName]) -> None:
@@ -142,10 +149,16 @@ class Listed(ImageFiles):
         """Whether the card says where the splits are."""
         return bool(self.values)
 
+    @property
+    def drawn(self) -> DrawnSplit | None:
+        """How its splits are drawn; None: they are given."""
+        return self.split
+
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """They are said, or drawn."""
         if self.split is not None and self.split_said:
             raise ValueError("source: `split` draws train and test; a column of splits says them: choose one")
+        check_drawn(self.split, splits)
 
 
 class CorruptibleSource(Source):

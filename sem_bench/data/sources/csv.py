@@ -1,7 +1,7 @@
 """A table of image files and labels: .csv or .tsv."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,6 +36,9 @@ class CsvSource(Listed):
     header: bool | None = None  # whether the first line names the columns; None: found out
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # None: found out
     ending: str = ""  # what its paths lack: .jpg
+    separator: Annotated[str, Field(min_length=1)] | None = None  # between an image's several labels in one column
+
+    several_labels: ClassVar[bool] = True
 
     @property
     def split_said(self) -> bool:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import SplitName, Where
-from sem_bench.data.drawn_split import DrawnSplit
+from sem_bench.data.drawn_split import DrawnSplit, check_drawn
 from sem_bench.data.sources.base import CorruptibleSource, ImageFiles, Needs, Problem, path_is_missing
 
 if TYPE_CHECKING:
@@ -32,16 +32,23 @@ class FolderSource(CorruptibleSource, ImageFiles):
 
     names_files: ClassVar[bool] = True
 
+    @property
+    def drawn(self) -> DrawnSplit | None:
+        """How its splits are drawn; None: they are given."""
+        return self.split
+
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """Train and test are two folders, or drawn from one."""
         if self.split is not None and (self.folders or self.kinds):
             raise ValueError("source: `split` draws train and test from one folder, so `folders` has nothing to say")
-        names = [self.folders.get(name, name) for name in splits]
-        if len(set(names)) < len(names):
-            raise ValueError(
-                f"source.folders: train and test are both {names[0]!r}; `split: {{test: 0.2, seed: 0}}` in their place "
-                "draws them from one folder"
-            )
+        check_drawn(self.split, splits)
+        names = {name: self.folders.get(name, name) for name in splits}
+        for name, folder in names.items():
+            if first := next((one for one in names if one != name and names[one] == folder), None):
+                raise ValueError(
+                    f"source.folders: {name} and {first} are both {folder!r}; `split: {{test: 0.2, seed: 0}}` in their "
+                    "place draws them from one folder"
+                )
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path, or a checksum of nothing."""

@@ -27,6 +27,7 @@ from sem_bench.base.limits import CHUNK
 from sem_bench.base.locks import Lock
 from sem_bench.base.seals import DamagedError, open_sealed, sealed
 from sem_bench.data.described import Data, LabelledData
+from sem_bench.data.several_labels import occurring
 from sem_bench.data.split import Split
 from sem_bench.encoder import Encoder
 from sem_bench.nets.frozen import backbone_features
@@ -88,11 +89,13 @@ class Features:
     test: Split
     h_train: Tensor  # (N, d) on the device; float16 where it is too large for the memory
     h_test: Tensor
+    val: Split | None = None  # where candidates are judged on a split of their own
+    h_val: Tensor | None = None
 
     @cached_property
     def notes(self) -> list[str]:
         """What a row says of the data: classes that the test images lack."""
-        absent = set(self.train.labels.tolist()) - set(self.test.labels.tolist())
+        absent = occurring(self.train.labels.numpy()) - occurring(self.test.labels.numpy())
         return [f"{len(absent)} of the classes without a test image"] if absent else []
 
     @cached_property
@@ -114,7 +117,7 @@ def load(labelled: LabelledData, workspace: Workspace) -> Features:
     encoder = pretrained(workspace)
     splits = workspace.load_all(labelled)
     h = {name: of_split(encoder, labelled, split, workspace, name=name) for name, split in splits.items()}
-    return Features(encoder, splits["train"], splits["test"], h["train"], h["test"])
+    return Features(encoder, splits["train"], splits["test"], h["train"], h["test"], splits.get("val"), h.get("val"))
 
 
 def pretrained(workspace: Workspace) -> Encoder:

@@ -1,6 +1,7 @@
 """Multinomial logistic regression with l2: the optimum of the convex problem, for many penalties at once.
 
 Minimises  mean cross-entropy + l2/2 * ||weight||^2  (the bias is free); scikit-learn's C is 1 / (n * l2).
+Of rows that may have several classes, labels (n, C) of 0 and 1, it is the sum of C binary problems of this kind.
 `fit` takes features that fit into memory, `fit_many` also solves small data sets side by side, `fit_chunks`
 recomputes features that are too wide to keep. All penalties share each pass over the data.
 
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import pad, softplus
 
 from sem_bench.base import world
 from sem_bench.evaluations.measures.lbfgs import Curvature, minimise
@@ -28,7 +29,7 @@ ROWS = 4096  # rows of a larger matrix at a time
 STACKED = 2**20  # entries, each counted once a penalty, of the data sets that are solved side by side
 LOGITS = 2**19  # logits at a time: few enough to stay in a processor's cache
 Problem = tuple[Tensor, Tensor]
-"""Features (n, d) and labels (n,)."""
+"""Features (n, d) and labels (n,), or (n, C) of 0 and 1 where a row may have several."""
 Chunks = Callable[[], Iterable[Problem]]
 """Gives the features and labels of all rows, part by part: called once a pass, the same each time."""
 
@@ -239,25 +240,36 @@ def _sums(parts: Iterable[Problem], weights: Tensor, present: Tensor) -> tuple[T
     size = max(1, LOGITS // (p * C))
     for features, labels in parts:
         for start in range(0, features.shape[-2], size):
-            x, y = features[..., start : start + size, :], labels[..., start : start + size]
-            shared = x.ndim == 2
+            x, shared = features[..., start : start + size, :], features.ndim == 2
             logits = (x @ inner.view(p * C, -1).T).view(-1, p, C).transpose(0, 1) if shared else x @ inner.mT
             logits += bias
-            truth = y.expand(p, -1)[..., None]
-            logits -= logits.gather(2, truth)  # relative to the true class, so that a small loss keeps its digits
-            top = logits.amax(2, keepdim=True)
-            probability = logits.sub_(top).exp_()
-            total = probability.sum(2, keepdim=True)
-            value += (total.log() + top).sum((1, 2), dtype=torch.float64)
-            probability /= total
-            spread += (probability - probability.square()).sum(1)
-            error = probability.scatter_add_(2, truth, torch.full_like(total, -1.0))
+            if labels.ndim == features.ndim:  # several classes a row
+                part, probability, error = _of_each(logits, labels[..., start : start + size, :])
+                spread += (probability - probability.square()).sum(1)
+            else:
+                truth = labels[..., start : start + size].expand(p, -1)[..., None]
+                logits -= logits.gather(2, truth)  # relative to the true class, so that a small loss keeps its digits
+                top = logits.amax(2, keepdim=True)
+                probability = logits.sub_(top).exp_()
+                total = probability.sum(2, keepdim=True)
+                part = (total.log() + top).sum((1, 2), dtype=torch.float64)
+                probability /= total
+                spread += (probability - probability.square()).sum(1)
+                error = probability.scatter_add_(2, truth, torch.full_like(total, -1.0))
+            value += part
             slopes += error.sum(1)
             if shared:
                 gradient += (error.transpose(0, 1).reshape(-1, p * C).T @ x).view(p, C, -1)
             else:
                 gradient += error.mT @ x
     return value, torch.cat([gradient, slopes[..., None]], 2), spread
+
+
+def _of_each(logits: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of one class against the rest: the losses' sum (p,), probabilities and errors (p, n, C)."""
+    signs = 2 * there.to(logits.dtype) - 1
+    probability = logits.sigmoid()
+    return softplus(-signs * logits).sum((1, 2), dtype=torch.float64), probability, probability - there
 
 
 def _principal(x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -321,7 +333,7 @@ def _fit(weights: Tensor, mean: Tensor, present: Tensor, ends: Sequence[tuple[bo
 
 
 def _present(y: Tensor, classes: int) -> Tensor:
-    return torch.bincount(y, minlength=classes) > 0
+    return y.sum(0) > 0 if y.ndim == 2 else torch.bincount(y, minlength=classes) > 0
 
 
 def _check_penalties(l2: Sequence[float]) -> None:
@@ -330,10 +342,11 @@ def _check_penalties(l2: Sequence[float]) -> None:
 
 
 def _check(x: Tensor, y: Tensor, classes: int) -> None:
-    if x.ndim != 2 or y.shape != x.shape[:1] or not x.numel():
+    if x.ndim != 2 or y.shape not in (x.shape[:1], (len(x), classes)) or not x.numel():
         raise ValueError(f"features (n, d) and labels (n,) expected, not {tuple(x.shape)} and {tuple(y.shape)}")
     if not torch.isfinite(x).all():
         row, column = (~torch.isfinite(x)).nonzero()[0].tolist()
         raise ValueError(f"features must be finite, but row {row}, column {column} is {x[row, column].item()}")
-    if y.min() < 0 or y.max() >= classes:
-        raise ValueError(f"labels must lie in 0..{classes - 1}, not {y.min().item()}..{y.max().item()}")
+    last = 1 if y.ndim == 2 else classes - 1
+    if y.min() < 0 or y.max() > last:
+        raise ValueError(f"labels must lie in 0..{last}, not {y.min().item()}..{y.max().item()}")

@@ -1,6 +1,6 @@
 """A linear probe: choose a head on the labels it may read, refit, read the test images once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from sem_bench.base.randomness import derived_seed
 from sem_bench.config.fields import Score
 from sem_bench.data import labelled_lists
 from sem_bench.data.described import LabelledData
+from sem_bench.data.several_labels import strata
 from sem_bench.evaluations.measures import features, selection
 from sem_bench.evaluations.measures.candidates import Contest, probed
 from sem_bench.evaluations.measures.features import Features, Representation
+from sem_bench.evaluations.measures.ranking import score_several
 from sem_bench.evaluations.probe import ProbeJob
 from sem_bench.report.job_folder import read
 from sem_bench.workspace import Workspace
@@ -82,7 +84,7 @@ def subsets(job: ProbeJob, found: Features, workspace: Workspace) -> list[select
 def labelled_rows(found: Features, job: ProbeJob, draw: int) -> selection.Rows:
     """The training rows of a draw."""
     seed = derived_seed(job.seed, "split", "subset", draw)
-    return selection.stratified_subset(found.train.labels.numpy(), job.fraction, seed=seed)
+    return selection.stratified_subset(strata(found.train.labels.numpy()), job.fraction, seed=seed)
 
 
 def listed_rows(found: Features, job: ProbeJob, workspace: Workspace) -> selection.Rows:
@@ -102,10 +104,14 @@ class Fitted:
 
     def predict(self, h: Tensor) -> Tensor:
         """The class (N,) of each row of h (N, d)."""
-        parts = h.split(CHUNK)
-        return torch.cat(
-            [self.choice.head.predict(self.chosen.of(part) * self.scale).argmax(1).cpu() for part in parts]
-        )
+        return torch.cat([logits.argmax(1).cpu() for logits in self._logits(h)])
+
+    def logits(self, h: Tensor) -> Tensor:
+        """Those of all classes (N, C)."""
+        return torch.cat([logits.cpu() for logits in self._logits(h)])
+
+    def _logits(self, h: Tensor) -> Iterator[Tensor]:
+        return (self.choice.head.predict(self.chosen.of(part) * self.scale) for part in h.split(CHUNK))
 
     @property
     def notes(self) -> list[str]:
@@ -131,14 +137,19 @@ class Prober:
         sketched: int | None = None,
     ) -> None:
         self.found, self.labelled, self.draw = found, labelled, draw
+        labels, judges = found.train.labels, None
+        if found.val is not None:  # its rows count on from those of train
+            judges = np.arange(len(labels), len(labels) + len(found.val))
+            labels = torch.cat([labels, found.val.labels])
         self._known: dict[tuple[str, float | None], tuple[Representation, float, selection.FeatureReader]] = {}
         self._selection = selection.Selection(
-            lambda rows: found.train.labels[torch.from_numpy(rows)].numpy(),
+            lambda rows: labels[torch.from_numpy(rows)].numpy(),
             labelled,
             classes=classes,
             validation="holdout" if fraction == 1 else "folds",
             seed=derived_seed(seed, "split", "validation", draw),
             sketched=sketched,
+            judges=judges,
         )
 
     def fit(self, contest: Contest) -> Fitted:
@@ -159,7 +170,7 @@ class Prober:
         """The scaled features of a representation; the same reader each time."""
         if (one.name, one.tau_d) not in self._known:
             scale = one.scale(self.found.h_train)
-            self._known[one.name, one.tau_d] = one, scale, _reader(one, scale, self.found.h_train)
+            self._known[one.name, one.tau_d] = one, scale, _reader(one, scale, self.found)
         return self._known[one.name, one.tau_d][2]
 
 
@@ -172,11 +183,15 @@ def prober_of(job: ProbeJob, found: Features, labelled: selection.Rows, draw: in
 def probe(
     job: ProbeJob, prober: Prober, contest: Contest, report: ProbeReport
 ) -> tuple[dict[str, Any], dict[str, Any], npt.NDArray[np.bool_]]:
-    """Choose, refit, and read the test images once: the row, the head, and which test images it gets right."""
+    """Choose, refit, and read the test images once: the row, the head, and which test images it gets right.
+
+    Of several labels an image: whether all of its classes are right, a logit above 0 saying that one is there.
+    """
     found, fitted = prober.found, prober.fit(contest)
     choice, chosen = fitted.choice, fitted.chosen
-    predicted = fitted.predict(found.h_test)
-    right = (predicted == found.test.labels).numpy()
+    truth, several = found.test.labels, job.data.multi_label is not None
+    predicted = fitted.logits(found.h_test) if several else fitted.predict(found.h_test)
+    right = ((predicted > 0) == (truth > 0)).all(1).numpy() if several else (predicted == truth).numpy()
     row = {
         "column": report.column,
         "fraction": job.fraction,
@@ -188,8 +203,8 @@ def probe(
         "candidates": choice.candidates,
         "validation": None if choice.accuracy is None else 100 * choice.accuracy,
         "search": searched(choice),
-        "value": 100 * score(predicted, found.test.labels, report.metric),
-        "superclass": superclass_accuracy(predicted, found.test.labels, job.data),
+        "value": 100 * (score_several if several else score)(predicted, truth, report.metric),
+        "superclass": superclass_accuracy(predicted, truth, job.data),
         "notes": fitted.notes + found.notes,
     }
     head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
@@ -204,8 +219,18 @@ def searched(choice: selection.Choice) -> list[dict[str, float | None]]:
     ]
 
 
-def _reader(representation: Representation, scale: float, h: Tensor) -> selection.FeatureReader:
-    return lambda rows: representation.of(h[torch.from_numpy(rows).to(h.device)]) * scale
+def _reader(representation: Representation, scale: float, found: Features) -> selection.FeatureReader:
+    """Rows of train, and of val beyond them; they come in order."""
+    h, others = found.h_train, found.h_val
+
+    def read(rows: selection.Rows) -> Tensor:
+        at = torch.from_numpy(rows).to(h.device)
+        if others is None:
+            return representation.of(h[at]) * scale
+        beyond = at[at >= len(h)] - len(h)
+        return representation.of(torch.cat([h[at[at < len(h)]].float(), others[beyond].float()])) * scale
+
+    return read
 
 
 def score(predicted: Tensor, labels: Tensor, metric: Score) -> float:

@@ -1,7 +1,8 @@
 """The probe's selection protocol: which representation and penalty, decided on the labels that a probe may read.
 
-A candidate is a representation with a penalty. All of train: a stratified hold-out of 10 % judges the candidates. A
-labelled fraction: stratified k-fold inside it, k = min(5, labels per class). Then a refit on every labelled row. Labels
+A candidate is a representation with a penalty. All of train: a split of its own judges the candidates where the data
+have one, else a stratified hold-out of 10 %. A labelled fraction: stratified k-fold inside it, k = min(5, labels per
+class). Then a refit on every labelled row of train. Labels
 are read through an accessor that sees row numbers, so a test can prove that no others are. The subset itself is drawn
 with the labels of all rows, as any stratified draw is.
 
@@ -24,9 +25,11 @@ from sem_bench.base import world
 from sem_bench.base.device import rough_products
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.machine import cores, free_memory
+from sem_bench.data.several_labels import strata
 from sem_bench.evaluations.measures import grids
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, Remembered, compress, fit_chunks, fit_many
 from sem_bench.evaluations.measures.memory_sizes import KEPT, WIDEST_EXACT, WIDEST_GRAM
+from sem_bench.evaluations.measures.ranking import score_several
 from sem_bench.evaluations.measures.sketch import Sketch, sketch
 
 Rows = npt.NDArray[np.int64]
@@ -71,7 +74,9 @@ class Choice:
 class _Line:
     """The penalties of one representation, judged."""
 
-    right: dict[float, int]  # answers on the validation rows
+    right: dict[
+        float, float
+    ]  # answers on the validation rows; of several labels the sum of the mean average precisions
     best: float
     on_edge: bool
 
@@ -126,7 +131,9 @@ class Selection:
 
     The same reader stands for the same representation. With more than 16,384 features and 4096 rows, candidates are
     judged on a sketch of `sketched` numbers, and the chosen head is fitted on features rounded to bfloat16; None:
-    candidates and head are fitted on the features as they are.
+    candidates and head are fitted on the features as they are. With labels (n, C), of rows that may have several
+    classes, candidates are judged by mean average precision and not by accuracy. `judges` are rows beyond `rows` that
+    validate, and that nothing is fitted on; None: `validation` takes them from `rows`.
     """
 
     def __init__(
@@ -138,13 +145,19 @@ class Selection:
         validation: Literal["holdout", "folds"],
         seed: int,
         sketched: int | None = None,
+        judges: Rows | None = None,
     ) -> None:
-        self.rows, self.classes, self.seed = rows, classes, seed
-        self.labels = np.asarray(labels_of(rows), dtype=np.int64)
-        self.splits, self.notes = _splits(self.labels, validation, seed)
+        self.own, self.classes, self.seed = np.arange(len(rows)), classes, seed
+        self.rows = rows if judges is None else np.concatenate([rows, judges])
+        self.labels = np.asarray(labels_of(self.rows), dtype=np.int64)
+        self.several = self.labels.ndim == 2
+        if judges is None:
+            self.splits, self.notes = _splits(strata(self.labels), validation, seed)
+        else:
+            self.splits, self.notes = [(self.own, np.arange(len(rows), len(self.rows)))], []
         self.sketched = sketched if len(rows) > WIDEST_GRAM else None
         self.sketch = lru_cache(maxsize=1)(self._make_sketch)  # made as it is asked for; the last one stays in memory
-        self._right: dict[tuple[FeatureReader, float], int] = {}
+        self._right: dict[tuple[FeatureReader, float], float] = {}
         self._unfinished: set[tuple[FeatureReader, float]] = set()
         self._compressed: dict[FeatureReader, FeatureReader] = {}
         self._finals: dict[tuple[FeatureReader, float], Fit] = {}
@@ -218,7 +231,8 @@ class Selection:
         *,
         key_on_edge: bool,
     ) -> Choice:
-        final, total = self.final(readers[key], l2), sum(len(held) for _, held in self.splits)
+        final = self.final(readers[key], l2)
+        total = len(self.splits) if self.several else sum(len(held) for _, held in self.splits)
         unfinished = sum(
             (readers[one], value) in self._unfinished for one, line in lines.items() for value in line.right
         )
@@ -242,18 +256,19 @@ class Selection:
         """The head of a representation and penalty on all rows."""
         if (of, l2) not in self._finals:
             if self._is_sketched(of):
-                self._finals[of, l2] = fit_wide(self._of_rows(of), self.sketch(of), self.labels, self.classes, l2)
+                sketched = self.sketch(of) if len(self.own) == len(self.rows) else self.sketch(of).at(self.own)
+                self._finals[of, l2] = fit_wide(self._of_rows(of), sketched, self.labels[self.own], self.classes, l2)
             else:
-                task = (self._of_rows(of), np.arange(len(self.rows)), self._memory(of, ALL))
+                task = (self._of_rows(of), self.own, self._memory(of, ALL))
                 self._finals[of, l2] = next(_solve([task], self.labels, self.classes, [l2], EXACT))
         return self._finals[of, l2]
 
-    def _judge(self, readers: Sequence[FeatureReader], l2: Sequence[float]) -> list[list[int]]:
+    def _judge(self, readers: Sequence[FeatureReader], l2: Sequence[float]) -> Sequence[Sequence[float]]:
         """Right answers on all validation rows, [representation][penalty]; fits what has not been fitted."""
         new = [value for value in l2 if any((of, value) not in self._right for of in readers)]
         if new:
             features = [self._features(of) for of in readers]
-            right = np.zeros((len(readers), len(new)), dtype=np.int64)
+            right = np.zeros((len(readers), len(new)))
             tasks = list(product(range(len(readers)), range(len(self.splits))))
             fits = _solve(
                 [(features[i], self.splits[at][0], self._memory(readers[i], at)) for i, at in tasks],
@@ -267,15 +282,27 @@ class Selection:
                 self._unfinished |= {
                     (readers[i], value) for value, good in zip(new, fit.converged, strict=True) if not good
                 }
-                for part in _parts(held):
-                    x = features[i](part)
-                    truth = torch.from_numpy(self.labels[part]).to(x.device)
-                    right[i] += [int((head.predict(x).argmax(1) == truth).sum()) for head in fit.heads]
+                right[i] += self._answers(features[i], held, fit.heads)
             world.from_first(torch.from_numpy(right))  # devices that round differently must not choose differently
             self._right |= {
-                (of, value): int(right[i, j]) for i, of in enumerate(readers) for j, value in enumerate(new)
+                (of, value): float(right[i, j]) for i, of in enumerate(readers) for j, value in enumerate(new)
             }
         return [[self._right[of, value] for value in l2] for of in readers]
+
+    def _answers(self, of: FeatureReader, held: Rows, heads: Sequence[Head]) -> npt.NDArray[np.float64]:
+        """How well each head answers on validation rows."""
+        right, logits = np.zeros(len(heads)), list[list[Tensor]]()
+        for part in _parts(held):
+            x = of(part)
+            if self.several:
+                logits.append([head.predict(x).cpu() for head in heads])
+            else:
+                truth = torch.from_numpy(self.labels[part]).to(x.device)
+                right += [int((head.predict(x).argmax(1) == truth).sum()) for head in heads]
+        if self.several:
+            truth = torch.from_numpy(self.labels[held])
+            return np.array([score_several(torch.cat(own), truth, "map") for own in zip(*logits, strict=True)])
+        return right
 
     def _memory(self, of: FeatureReader, split: int) -> Remembered:
         """What earlier fits of a representation on the same rows found out; of the last few alone."""
@@ -320,7 +347,7 @@ class Selection:
         return sketch(lambda at: of(self.rows[at.numpy()]), len(self.rows), self.sketched, seed=self.seed)
 
 
-def _most(line: _Line) -> int:
+def _most(line: _Line) -> float:
     return line.right[line.best]
 
 
@@ -329,7 +356,7 @@ def _distance(preferred: float | None, key: float | None) -> float:
     return 0.0 if preferred is None or key is None else abs(math.log(key / preferred))
 
 
-def _edge(right: Mapping[float | None, int] | Mapping[float, int]) -> Literal["low", "high"] | None:
+def _edge(right: Mapping[float | None, float] | Mapping[float, float]) -> Literal["low", "high"] | None:
     """On which edge of a grid the best lies: where it is better than all that is inside."""
     if len(right) < 2:
         return None
@@ -340,7 +367,7 @@ def _edge(right: Mapping[float | None, int] | Mapping[float, int]) -> Literal["l
 
 
 def _beyond(
-    right: Mapping[float | None, int] | Mapping[float, int],
+    right: Mapping[float | None, float] | Mapping[float, float],
     bounds: tuple[float, float],
     steps: Sequence[float] | None = None,
 ) -> float | None:

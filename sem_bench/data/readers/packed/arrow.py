@@ -160,10 +160,12 @@ def _encoded(column: Any, where: str) -> tuple[Labels, list[str]]:
     return encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64), texts
 
 
-def rows_said(column: Any, split: SplitName, source: Packed, splits: Sequence[str], where: str) -> tuple[Labels, str]:
+def rows_said(
+    column: Any, split: SplitName, source: Packed, splits: Sequence[SplitName], where: str
+) -> tuple[Labels, str]:
     """The rows whose column says the split, and what is left out, in words."""
     codes, texts = _encoded(column, f"{where}: the column of splits")
-    wanted, known = split_words(source.values)
+    wanted, known = split_words(source.values, splits)
     strange = [text for text in texts if text.lower() not in known]
     if strange and not set(source.values) >= set(splits):
         raise UserError(f"{where}: {strange_split(strange[0], known)}")

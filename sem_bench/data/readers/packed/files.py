@@ -7,7 +7,7 @@ from pathlib import Path
 from sem_bench.base.files import shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.junk import junk
-from sem_bench.data.readers.words import HELD_OUT, USUAL, split_words
+from sem_bench.data.readers.words import USUAL, split_words
 from sem_bench.errors import UserError
 
 
@@ -37,13 +37,18 @@ def _below(path: Path, endings: Sequence[str]) -> Iterable[Path]:
 
 
 def files_of(
-    split: SplitName, files: Sequence[Path], top: Path, values: Mapping[SplitName, str | list[str]], *, alone: bool
+    split: SplitName,
+    files: Sequence[Path],
+    top: Path,
+    values: Mapping[SplitName, str | list[str]],
+    splits: Sequence[SplitName],
 ) -> tuple[list[Path], str]:
     """The files of a split by the word in their names, and what is left out, in words.
 
-    `alone`: the card has no other split, so files without such words are all of it.
+    Of a card's `splits`; where it has no other one, files without such words are all of it.
     """
-    words = {word: name for name, some in split_words(values)[0].items() for word in sorted(some)}
+    wanted, alone = split_words(values, splits)[0], len(splits) == 1
+    words = {word: name for name, some in wanted.items() for word in sorted(some)}
     names = [word_in(file, top, list(words)) for file in files]
     if alone and not any(names):
         return list(files), ""
@@ -54,7 +59,7 @@ def files_of(
         way = f"`values: {{{split}: WORD}}` below `source` says another"
         draw = "" if alone else ", `split: {test: 0.2, seed: 0}` draws them"
         raise UserError(f"{shown(top)}: no file with {known} in its name for the {split} images ({few}); {way}{draw}")
-    others = sum(not word for word in names)
+    others = sum(not word or words[word] not in splits for word in names)
     return chosen, f"{others:,} files of other splits are left out" if others else ""
 
 
@@ -73,7 +78,7 @@ def splits_said(found: Iterable[str]) -> dict[str, str] | None:
     """What a card's `values` say of the words for splits that were found, {} where they are usual; None: no pair."""
     words = {word.lower(): word for word in found}
     train = next((words[word] for word in USUAL["train"] if word in words), None)
-    test = next((words[word] for word in (*USUAL["test"], *HELD_OUT) if word in words), None)
+    test = next((words[word] for word in (*USUAL["test"], *USUAL["val"]) if word in words), None)
     if train is None or test is None:
         return None
     usual = len(words) == 2 and test.lower() in USUAL["test"]

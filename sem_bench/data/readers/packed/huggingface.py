@@ -22,7 +22,7 @@ from sem_bench.data.readers.image_files import read_image, read_packed
 from sem_bench.data.readers.opened import Opened, said
 from sem_bench.data.readers.packed.arrow import Columns, classes_in, columns_of, labels_in, rows_said, splits_in
 from sem_bench.data.readers.packed.files import splits_said
-from sem_bench.data.readers.words import HELD_OUT, split_words
+from sem_bench.data.readers.words import USUAL, split_words
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.huggingface import HuggingfaceSource
 from sem_bench.errors import UserError
@@ -102,13 +102,13 @@ def _splits(source: HuggingfaceSource, root: Path, where: str) -> dict[str, Any]
 
 def _chosen(splits: dict[str, Any], split: SplitName, source: HuggingfaceSource, where: str) -> list[Any]:
     """Those that the card means."""
-    wanted = split_words(source.values)[0][split]
+    wanted = split_words(source.values, ())[0][split]
     chosen = [rows for name, rows in splits.items() if name.lower() in wanted]
     if chosen:
         return chosen
     there = ", ".join(name or "one without a name" for name in splits)
     text = f"{where}: no split {' or '.join(sorted(wanted))}; there is {there}"
-    other = next((name for name in splits if name.lower() in HELD_OUT), None) or "NAME"
+    other = next((name for name in splits if name.lower() in USUAL["val"]), None) or "NAME"
     draw = ", `split: {test: 0.2, seed: 0}` draws them" if len(splits) == 1 else ""
     raise UserError(f"{text}: `values: {{{split}: {other}}}` below `source` says another{draw}")
 

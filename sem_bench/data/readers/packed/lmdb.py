@@ -47,13 +47,13 @@ class _Index:
 def open_lmdb(source: LmdbSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The images of a split."""
     top = located(place.root, source.path)
-    found, aside, alone = databases(top), "", len(place.splits) == 1
+    found, aside = databases(top), ""
     if not found:
         raise UserError(
             f"{shown(top)}: {mistaken.kind(top) or 'no database of LMDB (a folder with data.mdb, or .lmdb)'}"
         )
     if source.split is None:
-        found, aside = files_of(split, found, top, source.values, alone=alone)
+        found, aside = files_of(split, found, top, source.values, place.splits)
     indices = [_index(path, source, labelled=place.classes is not None) for path in found]
     keys = [key for index in indices for key in index.keys]
     labels = None if place.classes is None else _labels(indices, source, place.classes)

@@ -71,7 +71,7 @@ def open_parquet(source: ParquetSource, data: Data, split: SplitName, place: Pla
                 f"{shown(top)}: no column says the split: name it in `columns: {{split: NAME}}`, or write "
                 "`split: {test: 0.2, seed: 0}` below `source` to draw it"
             )
-        files, aside = files_of(split, files, top, source.values, alone=alone)
+        files, aside = files_of(split, files, top, source.values, place.splits)
     where = str(shown(files[0] if len(files) == 1 else top))
     rows = None
     if columns.split is not None:

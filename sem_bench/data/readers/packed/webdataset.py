@@ -49,9 +49,9 @@ class _Shard:
 def open_webdataset(source: WebdatasetSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The samples of a split."""
     top = located(place.root, source.path)
-    files, aside, alone = _tar_files(top), "", len(place.splits) == 1
+    files, aside = _tar_files(top), ""
     if source.split is None:
-        files, aside = files_of(split, files, top, source.values, alone=alone)
+        files, aside = files_of(split, files, top, source.values, place.splits)
     labelled = place.classes is not None
     shards = [_shard(file, source.columns, labelled=labelled) for file in files]
     where = f"{shown(files[0] if len(files) == 1 else top)}: {split}"
