@@ -1,4 +1,7 @@
-"""The stages of the default suite on a GPU: the numbers of a CPU, up to rounding. Skipped where there is none."""
+"""The stages of the default suite on a GPU: a CPU's numbers, but for images that rounding lets change sides.
+
+Skipped where there is none.
+"""
 
 import json
 from pathlib import Path

@@ -366,6 +366,87 @@ def test_a_second_folder_is_set_aside(copy: Path, capsys: pytest.CaptureFixture[
     assert figures().items() <= expected.items()
 
 
+def as_file(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.write_text("x")
+
+
+def locks_as_file() -> None:
+    shutil.rmtree(of("knn"))
+    as_file(Path("results/knn/.locks"))
+
+
+def state_as_folder() -> None:
+    (of("knn") / "result.json").unlink()
+    as_folder(of("knn") / "state.json")
+
+
+MISPLACED: dict[str, Callable[[], object]] = {
+    "kind": lambda: as_file(Path("results/knn")),
+    "job": lambda: as_file(of("knn")),
+    "locks": locks_as_file,
+    "state": state_as_folder,
+}
+
+
+@pytest.mark.parametrize("where", MISPLACED)
+def test_a_file_where_a_folder_goes(copy: Path, where: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the other way round: named, set aside, made again; the other jobs stay."""
+    expected = figures()
+    MISPLACED[where]()
+    assert main(["verify", "results"]) == 1
+    assert re.search(r"wrong  results/knn\S*: (no folder, where|a folder where)", capsys.readouterr().out)
+    assert main(["run", "suite.yaml"]) == 0 and figures() == expected
+    assert list(Path("results/set-aside").glob("knn*.why.txt"))
+    assert main(["verify", "results"]) == 0
+
+
+def test_a_file_where_things_are_set_aside(copy: Path) -> None:
+    expected = figures()
+    double()
+    as_file(Path("results/set-aside"))
+    assert main(["run", "suite.yaml"]) == 0 and figures() == expected
+    assert [path.read_text() for path in Path("results").glob("set-aside-*")] == ["x"]
+
+
+def test_verify_prunes_links_and_not_what_they_lead_to(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    features = Path("results/cache/features").rename("elsewhere")
+    Path("results/cache/features").symlink_to(features.absolute())
+    orphan = Path("results/knn/mine-000000000000")
+    orphan.symlink_to(features.absolute())
+    kept = sorted(path.name for path in features.iterdir())
+    assert main(["verify", "results", "--prune", "--yes"]) == 0
+    assert not orphan.is_symlink() and not Path("results/cache/features").is_symlink()
+    assert not Path("results/cache/data").exists() and sorted(path.name for path in features.iterdir()) == kept
+
+
+def test_a_log_that_changed_is_no_curve(copy: Path) -> None:
+    log = of("pretrain") / "log.csv"
+    log.write_bytes(log.read_bytes().replace(b"1,", b"1,9", 1))
+    assert main(["report", "results", "--out", "page.html"]) == 0
+    page = Path("page.html").read_text()
+    assert f"{log.parent.name}/log.csv: not what was written (SHA-256); its curves are left out" in page
+    log.write_bytes(log.read_bytes().replace(b"1,9", b"1,", 1))
+    assert main(["report", "results", "--out", "whole.html"]) == 0
+    whole = Path("whole.html").read_text()
+    assert 0 < page.count("<polyline") < whole.count("<polyline") and "left out" not in whole
+
+
+def test_what_an_earlier_version_left_does_not_stand_on_a_later_network(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It does not say on which it stands; the times do."""
+    for path in Path("results").glob("[!cst]*/*/result.json"):
+        content = json.loads(path.read_text())
+        for name in ("sum", "sums", "bits", "stands_on"):
+            content.pop(name, None)
+        if path == of("pretrain") / "result.json":
+            content["provenance"]["when"] = "2099-01-01T00:00:00+00:00"
+        path.write_text(json.dumps(content))
+    assert main(["verify", "results"]) == 1
+    assert capsys.readouterr().out.count("stands on an earlier run of its pretrain") == 3
+
+
 def test_verify_prunes_what_is_known_of_the_data(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     expected = figures()
     assert main(["verify", "results", "--prune", "--yes"]) == 0

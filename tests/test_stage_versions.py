@@ -54,8 +54,10 @@ def modules() -> dict[str, Path]:
 @cache
 def direct(module: str) -> frozenset[str]:
     """What a module imports of ours."""
-    froms = [node for node in ast.walk(ast.parse(modules()[module].read_text())) if isinstance(node, ast.ImportFrom)]
+    nodes = list(ast.walk(ast.parse(modules()[module].read_text())))
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
     texts = {f"{node.module}.{name}" for node in froms for name in ("", *(alias.name for alias in node.names))}
+    texts |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     found = {text.removeprefix("sem_bench.").removesuffix(".") for text in texts}
     below = {one for package in BY_NAME.get(module, ()) for one in modules() if one.startswith(f"{package}.")}
     return frozenset((found | below) & modules().keys())

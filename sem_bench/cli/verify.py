@@ -6,7 +6,6 @@ is computed again, and what no job needs is found.
 
 import argparse
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,18 @@ from sem_bench.errors import UserError, printable
 from sem_bench.evaluation import Stage
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report.file_models import ResultFile, validated
-from sem_bench.report.job_folder import ASIDE, DIGITS, NO_JOBS, JobFolders, Result, wrong_files
+from sem_bench.report.job_folder import (
+    ASIDE,
+    DIGITS,
+    JOB,
+    NO_JOBS,
+    NOT_A_FOLDER,
+    OF_THE_MOMENT,
+    JobFolders,
+    Result,
+    out_of_place,
+    wrong_files,
+)
 from sem_bench.report.results import manifests
 from sem_bench.runs.pending import look_at_data
 from sem_bench.runs.plan import read_plan
@@ -33,14 +43,13 @@ from sem_bench.runs.store import Store
 from sem_bench.sweep.summary_file import SweepFile, load
 from sem_bench.training.job import PRETRAIN
 
-JOB = re.compile(rf"[^.].*-[0-9a-f]{{{DIGITS}}}")  # what runs call the folder of a job; another is never deleted
-
 
 class Finding(NamedTuple):
     """A line to say, and what it is about."""
 
     text: str
     wrong: bool = True  # else only worth knowing
+    place: Path | None = None  # what is no folder, where one goes
     job: Path | None = None  # folder of a job that cannot be believed, or of one that another folder holds as well
     rest: Path | None = None  # what a dead process or nobody needs
     orphan: Path | None = None  # folder of a job that no suite names
@@ -67,6 +76,7 @@ class Verifier:
     def findings(self) -> Iterator[Finding]:
         """Whatever there is to say, a line each."""
         yield from self._barred()
+        yield from self._places()
         yield from self._strays()
         for finding in self._jobs():
             if finding.wrong and finding.job is not None:
@@ -101,6 +111,11 @@ class Verifier:
                 yield from self._job(kind, self.root / kind / name)
             yield from self._kind(kind, own)
 
+    def _places(self) -> Iterator[Finding]:
+        for kind in sorted({*self.kinds, *self.stages}):
+            for path in [] if barred(self.root / kind) else out_of_place(self.root, kind):
+                yield Finding(f"{path}: {NOT_A_FOLDER}", place=path)
+
     def _strays(self) -> Iterator[Finding]:
         below = [self.root, *(path for path in self.root.rglob("*") if path.is_dir())]
         for path in (path for folder in below for path in left_behind(folder)):
@@ -114,6 +129,9 @@ class Verifier:
 
     def _job(self, kind: str, folder: Path) -> Iterator[Finding]:
         """One folder, whatever the others say."""
+        for name in (*OF_THE_MOMENT, "config.json"):
+            if (folder / name).is_dir():
+                yield Finding(f"{folder / name}: a folder where a file of the job goes", job=folder)
         if not (folder / "result.json").exists():
             if (folder / "checkpoint.pt").exists():
                 try:
@@ -216,6 +234,7 @@ class Verifier:
         try:
             found = manifests(self.root, suite=None, all_suites=True, known=builtin(), say=lines.append)
             listed |= {(job.kind, job.digest[:DIGITS]) for manifest in found for job in manifest.jobs}
+            yield from self._absent(listed)
         except UserError as error:
             lines += error.problems
         for path in sorted((self.root / "sweeps").glob("*.json")):
@@ -233,6 +252,12 @@ class Verifier:
                 named = (kind, path.name[-DIGITS:]) in listed or not JOB.fullmatch(path.name)
                 if path.is_dir() and not named:
                     yield Finding(f"{path}: no suite or sweep here names this job", wrong=False, orphan=path)
+
+    def _absent(self, listed: set[tuple[str, str]]) -> Iterator[Finding]:
+        """How many jobs of suites have no result: not run yet, or lost."""
+        there = {(kind, name) for kind in self.kinds for name in self.folders.digits(kind)}
+        if lacking := len(listed - there):
+            yield Finding(f"{lacking} of {len(listed)} jobs that suites name are not here", wrong=False)
 
     def data(self, suite: Path, data: Path) -> Iterator[Finding]:
         """Results of a suite whose data are not here any more what they were then."""
@@ -276,6 +301,9 @@ def _verified(there: Opened, options: argparse.Namespace) -> int:
 def _repair(root: Path, found: list[Finding]) -> None:
     """Set aside what cannot be believed, so that `run` makes it anew, and clear away rests."""
     store = Store(root)
+    for path, why in ((one.place, one.text) for one in found if one.place is not None):
+        if target := store.move_aside(path, why):
+            _say(f"set aside: {path} -> {target}")
     for folder in dict.fromkeys(one.job for one in found if one.job is not None):
         why = "; ".join(one.text for one in found if one.job == folder)
         if target := store.set_aside(folder.parent.name, folder.name[-DIGITS:], folder, why):
@@ -299,8 +327,16 @@ def _prune(root: Path, orphans: list[Path], *, sure: bool) -> None:
         if not lock.take():
             _say(f"not deleted: {path}: a run works on it")
             continue
-        shutil.rmtree(path)
-        lock.release()
+        try:
+            if path.is_symlink():  # what it leads to is not the results'
+                lock.release()
+                path.unlink()
+            else:
+                shutil.rmtree(path)
+        except OSError as error:
+            _say(f"not deleted: {path}: {error.strerror or error}")
+        finally:
+            lock.release()
 
 
 def _say(line: str) -> None:

@@ -5,6 +5,7 @@ inputs were when it read them (`stands_on`), and of itself (`sum`). One of befor
 """
 
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +23,10 @@ KEPT = ("result.json", READ_BY_TABLES)  # what a record has of a job
 OF_THE_MOMENT = ("state.json", "deaths.json", "error.txt")  # beside the files that a job leaves
 ASIDE = (".rerun", ".old")  # how folders end that are to take a job's place, or to make room
 NO_JOBS = ("cache", "suites", "sweeps", "tables", "splits", "set-aside", "logs")
-TICK = 50_000_000  # ns: the time of a folder may stay the same in two changes so near to each other
 DIGITS = 12  # of a digest, in the name of a folder
+NOT_A_FOLDER = "no folder, where one of jobs goes"
+JOB = re.compile(rf"[^.].*-[0-9a-f]{{{DIGITS}}}")  # what runs call the folder of a job
+TICK = 50_000_000  # ns: the time of a folder may stay the same in two changes so near to each other
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,10 @@ class JobFolders:
         """Names of folders that were to take the place of others, or to make room."""
         return self._of_kind(kind).beside
 
+    def digits(self, kind: str) -> set[str]:
+        """The first digits of all jobs of a kind that have a folder."""
+        return set(self._of_kind(kind).jobs)
+
     def _of_kind(self, kind: str) -> "_Listing":
         """Listed once, for a plan asks for thousands, and again when somebody has changed the folder."""
         here = self.root / kind
@@ -117,18 +124,24 @@ class JobFolders:
         found, rows = best[0], best[0].metrics.rows
         if table is not None and (rows is None or not all(_fits(row, table) for row in rows)):
             return Look(absence="unreadable", why="result.json: its rows are not those of its table")
-        for role, bits in (found.file.stands_on or {}).items():
-            if other := self._other(role, str(found.file.inputs.get(role, "")), bits):
+        for role in found.file.inputs:
+            if other := self._other(role, found.file):
                 return Look(absence="outdated", why=other)
         return Look(found)
 
-    def _other(self, role: str, digest: str, bits: str) -> str:
-        """Why a result does not stand on its input as it is now; "" where it does, or the input is not there."""
-        given = self.look(role, digest)
+    def _other(self, role: str, file: ResultFile) -> str:
+        """Why a result does not stand on its input as it is now; "" where it does, or the input is not there.
+
+        One of before does not say what it stands on: its input must not be the later of the two.
+        """
+        given = self.look(role, str(file.inputs[role]))
         if given.absence == "outdated":
             return given.why
-        now = given.result and given.result.file.bits
-        return f"stands on an earlier run of its {role}" if now not in (None, bits) else ""
+        if given.result is None:
+            return ""
+        bits, now = (file.stands_on or {}).get(role), given.result.file.bits
+        later = bits is None and _when(given.result.file) > _when(file) > ""
+        return f"stands on an earlier run of its {role}" if later or (bits and now not in (None, bits)) else ""
 
     def at(self, folder: Path, kind: str, digest: str) -> Look | None:
         """What one folder holds of a job, whatever others do; None where it has no result."""
@@ -167,6 +180,15 @@ def checked(folder: Path, kind: str, digest: str, *, whole: bool) -> Look:
     if READ_BY_TABLES in sums and file_digest(folder / READ_BY_TABLES) != sums[READ_BY_TABLES]:
         return Look(absence="damaged", why=f"{READ_BY_TABLES}: not what was written (SHA-256)")
     return Look(Result(folder, content, file, metrics))
+
+
+def out_of_place(root: Path, kind: str) -> list[Path]:
+    """What is no folder where the jobs of a kind, one of them or their locks belong."""
+    here = root / kind
+    if not here.is_dir():
+        return [here] if os.path.lexists(here) else []
+    names = [path for path in here.iterdir() if path.name == ".locks" or JOB.fullmatch(path.name)]
+    return sorted(path for path in names if not path.is_dir() and not path.is_symlink())
 
 
 def files_left(folder: Path) -> list[Path]:
@@ -211,6 +233,11 @@ def read(folder: Path, name: str, parse: Callable[[BinaryIO], Any]) -> Any:
             if "memory" in str(error).lower():
                 raise
             raise DamagedError(folder / name, f"damaged ({type(error).__name__})") from error
+
+
+def _when(file: ResultFile) -> str:
+    """When a job ended, in UTC and so in order; "" where nobody knows."""
+    return (file.provenance and file.provenance.when) or ""
 
 
 def _size(folder: Path, name: str) -> int | None:

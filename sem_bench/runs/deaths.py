@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sem_bench.base import machine
-from sem_bench.base.files import read_json, write_json
+from sem_bench.base.files import no_file, read_json, write_json
 
 LIVES = 2  # processes that may die of a job before it counts as failed
 FILE = "deaths.json"
@@ -47,6 +47,8 @@ def note(folder: Path, why: str) -> None:
 
 def _epochs(folder: Path) -> int:
     """That a training has finished, as its log says."""
+    if no_file(folder / "log.csv"):
+        return 0
     try:
         return len((folder / "log.csv").read_text().splitlines())
     except (OSError, ValueError):

@@ -34,7 +34,7 @@ from sem_bench.data.dataset import Place
 from sem_bench.errors import UserError
 from sem_bench.evaluation import Evaluation, Stage
 from sem_bench.report.file_models import SCHEMA, folder_name
-from sem_bench.report.job_folder import DIGITS, JobFolders, Look
+from sem_bench.report.job_folder import DIGITS, NOT_A_FOLDER, OF_THE_MOMENT, JobFolders, Look, out_of_place
 from sem_bench.runs import deaths
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite
@@ -181,6 +181,9 @@ class Store:
         Where there is a result, even one of other data, the work goes on beside it and takes its place at the end.
         """
         folder = self.folder(job)
+        for path in (folder / name for name in (*OF_THE_MOMENT, "config.json")):
+            if path.is_dir():
+                self.move_aside(path, "a folder where a file of the job goes")
         self._recover(folder)
         if not (folder / "result.json").exists():
             _tidy(folder, afresh=afresh, since=since)
@@ -209,6 +212,8 @@ class Store:
         """
         name = "-".join(path.absolute().relative_to(self.root.absolute()).parts)
         target = self.root / SET_ASIDE / f"{name}-{uuid.uuid4().hex[:6]}"
+        if target.parent.exists() and not target.parent.is_dir():
+            target.parent.rename(target.parent.with_name(f"{SET_ASIDE}-{uuid.uuid4().hex[:6]}"))
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             path.rename(target)
@@ -315,7 +320,10 @@ class Store:
 
     def sweep_up(self, jobs: Sequence[Job], *, alone: bool) -> None:
         """Clear away what dead processes left: temporary files, and where no other run is alive begun replacements of
-        sound results."""
+        sound results. Files where folders belong are set aside."""
+        for kind in sorted({job.kind for job in jobs}):
+            for path in out_of_place(self.root, kind):
+                self.move_aside(path, NOT_A_FOLDER)
         folders = [self.root / name for name in ("suites", "sweeps", "tables", "cache/data", "cache/features")]
         for folder in (*folders, *(self.root / "tables").glob("*")):
             for path in left_behind(folder):

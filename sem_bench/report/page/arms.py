@@ -110,14 +110,15 @@ def arms(
     for place, (key, numbers) in enumerate(found.by_arm().items(), 1):
         anchor = f"arm{place}"
         row = _place(found.jobs[numbers[0]])
-        own = measured.get(key, [])
+        own, problems = measured.get(key, []), list[str]()
         yield Arm(
             anchor=anchor,
             title=printable(f"{row.method_label}, {row.embedding_label}: {row.backbone}, {row.dataset}"),
             state=found.said(numbers),
             settings=_settings_of_arm(row),
             numbers=page_table(f"{anchor}-numbers", _numbers(own, digits), command, names=5) if own else None,
-            curves=curves(found.paths(numbers, "pretrain", "log.csv")),
+            curves=curves(found.paths(numbers, "pretrain", "log.csv"), problems),
+            problems=problems,
             runs=[_runs(title, found, jobs) for title, jobs in found.by_runs(numbers).items()],
             pictures=pictures.get(arm_key(found.jobs[numbers[0]])),
         )

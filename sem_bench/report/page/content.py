@@ -108,6 +108,7 @@ class Arm:
     settings: list[Pair]
     numbers: PageTable | None
     curves: Sequence[Curve]
+    problems: Sequence[str]  # logs that are no curves
     runs: Sequence[Runs]
     pictures: Pictures | None = None
 

@@ -1,11 +1,14 @@
 """How a pretraining went, epoch by epoch, from the log.csv that it leaves; records have none."""
 
 import csv
+import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from sem_bench.base.seals import DamagedError
+from sem_bench.report.job_folder import opened
 from sem_bench.report.page.content import Curve
 
 WIDTH, HEIGHT = 240, 80
@@ -20,9 +23,9 @@ SHOWN = {
 Line = list[tuple[float, float]]  # epoch, value
 
 
-def curves(logs: Sequence[Path]) -> list[Curve]:
-    """A curve for each column that logs have, with a line for each log."""
-    tables = [_read(path) for path in logs]
+def curves(logs: Sequence[Path], problems: list[str]) -> list[Curve]:
+    """A curve for each column that logs have, with a line for each log; what cannot be believed is a line instead."""
+    tables = [_read(path, problems) for path in logs]
     found = []
     for column, name in SHOWN.items():
         lines = [line for table in tables if len(line := list(_line(table, column))) > 1]
@@ -31,11 +34,16 @@ def curves(logs: Sequence[Path]) -> list[Curve]:
     return found
 
 
-def _read(path: Path) -> list[dict[str, str]]:
+def _read(path: Path, problems: list[str]) -> list[dict[str, str]]:
     if not path.is_file():
         return []
-    with suppress(OSError, UnicodeDecodeError, csv.Error), path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    try:
+        with opened(path.parent, path.name) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+            return list(csv.DictReader(text))
+    except DamagedError as error:
+        problems.append(f"{path.parent.name}/{path.name}: {error.why}; its curves are left out")
+    except (OSError, UnicodeDecodeError, csv.Error):
+        pass
     return []
 
 
