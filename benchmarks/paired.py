@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-Role = Literal["ours", "peer", "floor", "other"]
+Role = Literal["ours", "peer", "floor", "other", "part"]  # a part of the work has no ratio
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,12 @@ def _row(
         "repeats": repeats,
         "median_s": median(seconds) if seconds else None,
         "spread": _spread(seconds) if seconds else None,
-        "images_per_s": case.images / median(seconds) if seconds and case.images else None,
+        "images_per_s": case.images / median(seconds) if seconds and case.images and one.role != "part" else None,
     }
     for role in ("peer", "floor"):
         rival = _best(case.contestants, role, found)
         ratios: list[float] = []
-        if rival and seconds and one.role not in (role, "floor"):
+        if rival and seconds and one.role not in (role, "floor", "part"):
             ratios = [theirs / own for theirs, own in zip(rival, seconds, strict=True)]
         row[f"ratio_vs_{role}"] = median(ratios) if ratios else None
         row[f"ratio_vs_{role}_spread"] = _spread(ratios) if ratios else None

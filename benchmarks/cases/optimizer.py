@@ -40,15 +40,19 @@ def cases(options: Options) -> Iterator[Case]:
         {"params": matrices, "weight_decay": 1e-5},
         {"params": vectors, "weight_decay": 0.0},
     ]
+    both = [*matrices, *(p.grad for p in matrices if p.grad is not None)]
     steps = [
         Contestant("ours", _step(LARS(ours, lr=1e-6, momentum=0.9, trust_coefficient=0.001, limit=False)), "ours"),
         Contestant("lightly", _step(lightly_lars.LARS(theirs, lr=1e-6, momentum=0.9, trust_coefficient=0.001)), "peer"),
+        Contestant("the lengths alone, as ours takes them", lambda: _drop(torch._foreach_norm(both)), "part"),
+        Contestant("the lengths alone, by torch's dot", partial(_dots, [p.detach().flatten() for p in both]), "part"),
         Contestant("torch's fused SGD", _step(torch.optim.SGD(mine, lr=1e-6, momentum=0.9, fused=True)), "floor"),
     ]
     yield Case(f"LARS, {count}", steps)
     for parameter in mine:
         parameter.grad = None
     steps.clear()
+    both.clear()
     branch = weights(width, options.device, quick=options.quick)
     flat = torch.cat([p.detach().flatten() for p in mine])
     into = torch.empty_like(flat)
@@ -62,6 +66,11 @@ def cases(options: Options) -> Iterator[Case]:
 
 def _step(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
     return lambda: _drop(optimizer.step())
+
+
+def _dots(parts: list[torch.Tensor]) -> None:
+    for part in parts:
+        part.dot(part)
 
 
 def _drop(_: object) -> None:

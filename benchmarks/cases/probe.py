@@ -99,8 +99,9 @@ def cases(options: Options) -> Iterator[Case]:
     for L in (20,) if options.quick else (1300, 2500, 5000):
         if options.wants(name := f"choice, SEM of {L * 13:,} numbers"):
             yield _choice(name, L, options)
-    if not options.quick and options.wants(name := "penalties at tau_d = 1, 20,000 x 65,000, 100 classes"):
-        yield _near(name, 20000, 100, 5000, 13, options)
+    for L in () if options.quick else (2500, 5000):
+        if options.wants(name := f"penalties at tau_d = 1, 20,000 x {L * 13:,}, 100 classes"):
+            yield _near(name, 20000, 100, L, 13, options)
     rows, classes, L, V = (1100, 5, 20, 13) if options.quick else (50000, 100, 5000, 13)
     begin = f"{len(FACTORS)} tau_d x {len(ProbeSettings().l2)} l2"
     if options.wants(name := f"search from {begin}, {rows:,} x {L * V:,}, {classes:,} classes"):

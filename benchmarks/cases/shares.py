@@ -65,7 +65,7 @@ class _Parts:
         return Case(name, [*parts, product], images=self.shape.batch)
 
     def _timed(
-        self, who: str, work: Callable[[], None], *, note: Callable[[], str] | None = None, role: Role = "other"
+        self, who: str, work: Callable[[], None], *, note: Callable[[], str] | None = None, role: Role = "part"
     ) -> Contestant:
         seconds = self.taken.setdefault(who, [])
 

@@ -34,23 +34,32 @@ def cases(options: Options) -> Iterator[Case]:
         memory=machine.memory(),
     )
     computing: list[float] = []
+    around: list[float] = []  # seconds before the first job, and after the last
 
     def run() -> float:
         with tempfile.TemporaryDirectory() as results:
             command = [sys.executable, "-m", "sem_bench", "run", str(SUITE), "--results", results]
             command += ["--device", options.device.type]
             command += [word for one in assignments for word in ("--set", one)]
-            began = time.perf_counter()
+            began = time.time()
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            took = time.perf_counter() - began
-            found = [json.loads(path.read_text()) for path in Path(results).glob("*/*/result.json")]
-        computing[:] = [one["provenance"]["seconds"] for one in found]
-        return took
+            ended = time.time()
+            paths = list(Path(results).glob("*/*/result.json"))
+            computing[:] = [json.loads(path.read_text())["provenance"]["seconds"] for path in paths]
+            ends = [path.stat().st_mtime for path in paths]
+        first = min(end - seconds for end, seconds in zip(ends, computing, strict=True))
+        around[:] = [first - began, ended - max(ends)]
+        return ended - began
+
+    def said() -> str:
+        before, after = around
+        return (
+            f"{len(computing)} jobs, {sum(computing):.0f} s in all, {slots} at a time; "
+            f"{before:.1f} s before the first, {after:.1f} s after the last"
+        )
 
     contestants = [
-        Contestant(
-            "run", run, "ours", note=lambda: f"{len(computing)} jobs, {sum(computing):.0f} s in all, {slots} at a time"
-        ),
+        Contestant("run", run, "ours", note=said),
         Contestant("its jobs alone", lambda: sum(computing) / slots, "floor"),
     ]
     yield Case("suite.yaml", contestants, repeats=1, warm_up=False)

@@ -172,7 +172,7 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="let torch compile the backbone in trainings of 5,000 steps or more: a minute at the start, other roundings",
+        help="let torch compile the backbone in trainings of 5,000 steps or more: a minute more at the start",
     )
     parser.add_argument(
         "--patience",

@@ -86,8 +86,14 @@ def run(
         "rerun": rerun,
         "allow-missing": allow_missing,
     }
-    words |= {"device": device, "precision": precision, "compile": compile, "jobs": jobs, "jobs-per-device": jobs_per_device}
-    words |= {"devices": devices, "memory": memory, "workers": workers, "patience": patience}
+    words |= {"device": device, "precision": precision, "compile": compile, "jobs": jobs}
+    words |= {
+        "jobs-per-device": jobs_per_device,
+        "devices": devices,
+        "memory": memory,
+        "workers": workers,
+        "patience": patience,
+    }
     words |= {"executor": executor, "address": address, "log": log}
     options = _parsed(
         ["run", *(word for name, value in words.items() for word in _words(name, value)), "--", str(suite)]

@@ -4,9 +4,10 @@ from sem_bench.backbone import Backbone
 from sem_bench.method import Method
 
 LONG = 5000  # steps: compiling a backbone takes up to a minute (docs/performance.md), for training and for evaluation
+BACKEND = "inductor"
 
 
-def compile_backbones(method: Method, *, steps: int, backend: str = "inductor") -> bool:
+def compile_backbones(method: Method, *, steps: int) -> bool:
     """Compile those of a training of LONG steps or more, of momentum branches too; returns whether it is that long.
 
     By the modules' own `compile`, so that names of weights stay. It happens at the first call, and rounds otherwise
@@ -16,5 +17,5 @@ def compile_backbones(method: Method, *, steps: int, backend: str = "inductor") 
         return False
     for module in method.modules():
         if isinstance(module, Backbone):
-            module.compile(dynamic=False, backend=backend)
+            module.compile(dynamic=False, backend=BACKEND)
     return True
