@@ -18,6 +18,8 @@ from statistics import mean, stdev
 from scipy.stats import t
 from tabulate import tabulate
 
+from sem_bench.runs.record_file import opened
+
 Numbers = dict[tuple[str, str], dict[str, float]]
 """By kind and embedding, then by job: the loss of a pretraining, or the main number of an evaluation."""
 
@@ -25,8 +27,9 @@ Numbers = dict[tuple[str, str], dict[str, float]]
 def numbers(folder: Path) -> Numbers:
     """What a results folder or record says."""
     found: Numbers = {}
-    for path in sorted(folder.glob("*/*/result.json")):
-        job = json.loads(path.read_text())
+    with opened(folder) as there:
+        jobs = {path: json.loads(path.read_text()) for path in sorted(there.root.glob("*/*/result.json"))}
+    for path, job in jobs.items():
         rows = job["metrics"].get("rows")
         if rows is None:
             value = job["metrics"]["loss"]

@@ -1,8 +1,9 @@
 """The rows, tables and figures of a results folder, for the command line and for a notebook."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,12 +22,14 @@ from sem_bench.report.row import Row
 from sem_bench.report.summary import Summary, summaries
 from sem_bench.report.text_table import TextTable
 from sem_bench.report.ways import told_apart
+from sem_bench.runs.record_file import Opened, opened
 from sem_bench.sweep.table import sweep_rows, sweep_tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sem_bench.report.figures.write import Draw
+    from sem_bench.report.page.content import Pictures
 
 POOLED = ("mean", "std", "n", "gain", "gain_low", "gain_high", "gain_p")  # over seeds
 FLAT = (
@@ -133,18 +136,26 @@ def read(
     suite: str | None = None,
     all_suites: bool = False,
     folders: JobFolders | None = None,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr),  # noqa: T201
 ) -> Found:
     """The rows of a results folder or record, and how to lay them out. Raises UserError as `load`.
 
-    `folders` are those of a caller who has looked around there already; `say` hears of what is passed over.
+    `folders` are those of a caller who has looked around there already. What is passed over is said.
     """
+    with opened(results) as there:
+        return _read(there, suite, folders or JobFolders(there.root), all_suites=all_suites)
+
+
+def _read(there: Opened, suite: str | None, folders: JobFolders, *, all_suites: bool) -> Found:
+    results, say = there.root, partial(_say, there)
     found = manifests(results, suite=suite, all_suites=all_suites, known=builtin(), say=say)
     sweeps = dict.fromkeys(name for manifest in found for name in manifest.sweeps)
-    folders = folders or JobFolders(results)
     rows = told_apart(evaluation_rows(found, folders), found, folders)
     layouts = [table for manifest in found for table in manifest.tables.values()]
     return Found(rows + sweep_rows(results, sweeps, say), layouts, found)
+
+
+def _say(there: Opened, line: str) -> None:
+    print(there.named(line), file=sys.stderr)  # noqa: T201
 
 
 def text_tables(rows: Iterable[Row], layouts: Iterable[Table], *, only: str | None = None) -> list[TextTable]:
@@ -175,8 +186,20 @@ def tables_of(results: Path, suite: str) -> Path:
     return results / "tables" / suite
 
 
-def write_page(path: Path, found: Found, folders: JobFolders, evaluations: Evaluations | None = None) -> list[str]:
-    """Write the page of the last of the suites, atomically; returns what could not be drawn, a line each."""
+def write_page(
+    path: Path,
+    found: Found,
+    folders: JobFolders,
+    evaluations: Evaluations | None = None,
+    *,
+    name: Path | None = None,
+    pictures: "Mapping[str, Pictures] | None" = None,
+) -> list[str]:
+    """Write the page of the last of the suites, atomically; returns what could not be drawn, a line each.
+
+    `name` is what commands call the results, where they do not lie in the folder of that name; `pictures` are those of
+    arms.
+    """
     import sem_bench
     from sem_bench.report.page.build import page
     from sem_bench.report.page.render import render
@@ -189,8 +212,10 @@ def write_page(path: Path, found: Found, folders: JobFolders, evaluations: Evalu
         text_tables(found.rows, found.layouts),
         found.layouts,
         _drawers(evaluations),
+        name=name or folders.root,
         drawn=tables_of(folders.root, manifest.name),
         version=sem_bench.__version__,
+        pictures=pictures or {},
     )
     write_atomic(path, render(content))
     return list(content.problems)

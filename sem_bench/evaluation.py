@@ -223,6 +223,7 @@ class Cost:
 
     seconds: float  # on two cores
     bytes: float  # at the peak, beside Python with torch and the features that stay in memory
+    kept: float = 0.0  # bytes of the weights that it leaves on the disk
 
 
 class Evaluation(Stage[J], Generic[S, J]):

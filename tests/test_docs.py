@@ -30,6 +30,7 @@ from sem_bench.data.loading import load
 from sem_bench.data.sources.python import PythonSource
 from sem_bench.report.gains import interval
 from sem_bench.runs.plan import read_plan
+from sem_bench.runs.record_file import opened
 from tests.helpers import shifted_shapes
 from tests.helpers.documents import DOCUMENTS, FILES, PACKAGE, SHOWN, shown, with_files, written
 from tests.helpers.places import REPOSITORY
@@ -176,8 +177,8 @@ def test_links_lead_somewhere() -> None:
 
 def results(record: str, kind: str) -> list[dict[str, Any]]:
     """The results of a kind in a record."""
-    paths = sorted((REPOSITORY / "docs/records" / record / kind).glob("*/result.json"))
-    return [json.loads(path.read_text()) for path in paths]
+    with opened(REPOSITORY / "docs/records" / record) as there:
+        return [json.loads(path.read_text()) for path in sorted((there.root / kind).glob("*/result.json"))]
 
 
 def calibration() -> list[str]:

@@ -32,6 +32,7 @@ from sem_bench.cli import main
 from sem_bench.errors import printable
 from sem_bench.runs import deaths
 from sem_bench.runs.plan import read_plan
+from sem_bench.runs.record_file import opened, pack
 from sem_bench.runs.store import Store
 from tests.helpers.commands import ended
 from tests.helpers.fuzz import VALUES, changed, places
@@ -343,8 +344,12 @@ def test_verify_repairs_and_prunes(copy: Path, capsys: pytest.CaptureFixture[str
     assert not list(Path("results/knn").glob("s*")) and not Path("results/cache/features").exists()
     assert main(["verify", "nowhere"]) == 2
     assert main(["record", "results", "kept"]) == 0 and main(["verify", "kept"]) == 0
-    flip(next(Path("kept/probe").glob("*/predictions.bin")))
+    with opened(Path("kept")) as record:
+        flip(next((record.root / "probe").glob("*/predictions.bin")))
+        pack(record.root, Path("kept.tar.xz"))
+    capsys.readouterr()
     assert main(["verify", "kept"]) == 1
+    assert "wrong  kept.tar.xz/probe/" in capsys.readouterr().out
 
 
 def test_a_second_folder_is_set_aside(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -481,9 +486,11 @@ def test_a_record_goes_elsewhere(copy: Path, capsys: pytest.CaptureFixture[str])
     before = sorted(Path("results").rglob("*"))
     for into in ("results", "results/knn", "."):
         assert main(["record", "results", into]) == 2
-        assert (
-            capsys.readouterr().err == f"{into}: lies in the results, or they in it; a record has a folder of its own\n"
-        )
+        place = Path(into, "NAME.tar.xz")
+        assert capsys.readouterr().err == f"{into}: a folder; a record is one file, such as {place}\n"
+    for into in ("results/kept", "results/knn/kept.tar.xz"):
+        assert main(["record", "results", into]) == 2
+        assert capsys.readouterr().err == f"{into}: lies in the results; a record lies elsewhere\n"
     assert sorted(Path("results").rglob("*")) == before
 
 

@@ -17,9 +17,11 @@ from sem_bench.base.digest import digest
 from sem_bench.errors import UserError
 from sem_bench.report import render
 from sem_bench.runs.plan import read_plan
+from sem_bench.runs.record_file import opened
 from sem_bench.runs.store import Store
 from sem_bench.sweep import subjects
 from tests.helpers.places import REPOSITORY
+from tests.helpers.records import names
 
 GOLDEN = Path(__file__).with_name("golden.json")
 NOWHERE = Path("/nowhere")  # no data: digests do not need them
@@ -70,8 +72,11 @@ def sweeps() -> dict[str, str]:
 def records() -> dict[str, str]:
     """Every table of every record in every format, and the names of their files."""
     found = {}
-    for record in sorted(path for path in Path("docs/records").iterdir() if path.is_dir()):
-        for suite in sorted(path.stem for path in (record / "suites").glob("*.json")):
+    for name in names():
+        record = Path("docs/records", name)
+        with opened(record) as there:
+            of = sorted(path.stem for path in (there.root / "suites").glob("*.json"))
+        for suite in of:
             read = analysis.read(record, suite=suite)
             rows, tables = read.rows, analysis.text_tables(read.rows, read.layouts)
             for one in FORMATS:

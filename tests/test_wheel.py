@@ -18,7 +18,7 @@ BUILTIN = (
     "suite.yaml",
     *(f"{name}/*.yaml" for name in ("suites", "methods", "datasets", "sweeps", "results/published")),
 )
-BUILTIN += ("methods/*.py", "datasets/*.py")
+BUILTIN += ("methods/*.py", "datasets/*.py", "benchmarks/records/*.json")
 PAGE = [f"sem_bench/report/page/*.{end}" for end in ("html", "css", "js")]
 
 

@@ -14,9 +14,14 @@ def kind(path: Path) -> str:
     """What a file is instead, in words; "" where it is none of these or cannot be read."""
     try:
         with path.open("rb") as file:
-            start = file.read(300).lstrip().lower()
+            return kind_of(file.read(300))
     except OSError:
         return ""
+
+
+def kind_of(start: bytes) -> str:
+    """The same of its first bytes."""
+    start = start[:300].lstrip().lower()
     if not start:
         return "an empty file"
     return next((text for beginning, text in _BEGINNINGS.items() if start.startswith(beginning)), "")

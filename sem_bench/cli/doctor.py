@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sem_bench.base import machine
 from sem_bench.base.files import no_folder
 from sem_bench.config.cards import shipped
 from sem_bench.data.dataset import Place
@@ -28,50 +29,61 @@ PACKAGES = ("torch", "torchvision", "lightly", "optuna", "numpy", "pillow", "pyd
 ENOUGH_GB = 2.0
 
 
-def report(suite: Path | None, results: Path, data: Path, assignments: Sequence[str] = ()) -> tuple[str, bool]:
-    """A line for each thing looked at, and whether all of it is well."""
-    lines = [f"python       {platform.python_version()} on {platform.system()} {platform.machine()}"]
-    healthy = True
+Said = Iterator[tuple[str, bool]]  # lines, each with whether all is well with what it is about
+
+
+def report(suite: Path | None, results: Path, data: Path, assignments: Sequence[str] = ()) -> Said:
+    """A line for each thing looked at, as soon as it was."""
+    yield f"python       {platform.python_version()} on {platform.system()} {platform.machine()}", True
     for package in PACKAGES:
         try:
-            lines.append(f"{package:12} {version(package)}")
+            yield f"{package:12} {version(package)}", True
         except PackageNotFoundError:
-            lines.append(f"{package:12} NOT INSTALLED")
-            healthy = False
-    lines += _devices()
+            yield f"{package:12} NOT INSTALLED", False
+    for line in _devices():
+        yield line, True
     if why := no_folder(results):
         raise UserError(f"--results {results}: {why}")
     existing = next(path for path in (results.resolve(), *results.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
-    lines.append(f"disk         {free:.1f} GB free at {existing}" + (" - LITTLE" if free < ENOUGH_GB else ""))
+    yield f"disk         {free:.1f} GB free at {existing}" + (" - LITTLE" if free < ENOUGH_GB else ""), True
     if suite is not None:
-        from sem_bench.training import device_check, dry_run
-
         plan = read_plan(suite, assignments, data=data)
-        lines.append(f"suite        {suite}: {len(plan.unique())} jobs")
-        arms, own = _arms(plan), dict[str, device_check.Arm]()
-        wrong, tried = dict[str, list[str]](), dict[str, int]()
-        for arm, job in arms.items():
-            assert isinstance(job.config, PretrainJob)
-            wrong[arm], tried[arm] = dry_run.trial(job.config, job.method_code, job.weights, parts=job.parts)
-            if not wrong[arm] and job.config.weights is None and _has_own_code(job):  # ours is tried in the tests
-                own[arm] = job.config, job.method_code, job.parts
-        for arm, problem in zip(own, device_check.problems(list(own.values())), strict=True):
-            wrong[arm] += [problem] if problem else []
-        for arm, found in wrong.items():
-            lines += [f"method       {arm}: {problem}" for problem in found or [_well(arms[arm], tried[arm])]]
-        healthy = healthy and not any(wrong.values())
-        for (name, size), parts in _backbones(plan).items():
-            problem = dry_run.backbone_problem(parts, size)
-            only = "" if problem else dry_run.one_device_only(parts, size)
-            fine = f"well, on one device only: {only}" if only else "well"
-            lines.append(f"backbone     {name}, {size} px: {problem or fine}")
-            healthy = healthy and not problem
+        yield f"suite        {suite}: {len(plan.unique())} jobs", True
+        yield from _parts(plan)
         for name, described, place in _sets(plan):
             line, well = _data(described, place)
-            lines.append(f"data         {name}: {line}")
-            healthy = healthy and well
-    return "\n".join(map(printable, lines)), healthy
+            yield f"data         {name}: {line}", well
+
+
+def _parts(plan: Plan) -> Said:
+    """What is wrong with each arm and each backbone."""
+    from sem_bench.training import device_check, dry_run
+
+    arms, own = _arms(plan), dict[str, device_check.Arm]()
+    wrong, fine = dict[str, list[str]](), dict[str, str]()
+    for arm, job in arms.items():
+        assert isinstance(job.config, PretrainJob)
+        wrong[arm], tried = dry_run.trial(job.config, job.method_code, job.weights, parts=job.parts)
+        fine[arm] = _well(job, tried)
+        if not wrong[arm] and job.config.weights is None and _has_own_code(job):  # ours is tried in the tests
+            own[arm] = job.config, job.method_code, job.parts
+        else:
+            yield from _said_of(arm, wrong[arm], fine[arm])
+    for arm, problem in zip(own, device_check.problems(list(own.values())), strict=True):
+        yield from _said_of(arm, [problem] if problem else [], fine[arm])
+    for (name, size), parts in _backbones(plan).items():
+        problem = dry_run.backbone_problem(parts, size)
+        only = "" if problem else dry_run.one_device_only(parts, size)
+        well = f"well, on one device only: {only}" if only else "well"
+        yield f"backbone     {name}, {size} px: {problem or well}", not problem
+
+
+def _said_of(arm: str, problems: Sequence[str], fine: str) -> Said:
+    for problem in problems:
+        yield f"method       {arm}: {problem}", False
+    if not problems:
+        yield f"method       {arm}: {fine}", True
 
 
 def _devices() -> list[str]:
@@ -81,6 +93,8 @@ def _devices() -> list[str]:
 
     cpu = torch.device("cpu")
     lines = [f"cpu          {torch.get_num_threads()} threads, {precision(cpu)}"]
+    size, free = machine.memory() / 2**30, machine.free_memory() / 2**30
+    lines.append(f"memory       {size:.1f} GiB, {free:.1f} free")
     for i in range(torch.cuda.device_count()):
         memory = torch.cuda.get_device_properties(i).total_memory / 2**30
         name = torch.cuda.get_device_name(i)
@@ -146,13 +160,16 @@ def _sets(plan: Plan) -> Iterator[tuple[str, Data, Place]]:
 
 def _data(described: Data, place: Place) -> tuple[str, bool]:
     """Load the data and hold them against the card: what was found, or where it was looked for and what to do."""
-    if absent := place.absent() + place.unfetched:
-        return f"NOT FOUND: {', '.join(map(str, absent))}" + (f"; {place.get}" if place.get else ""), False
+    get = f"; {place.get}" if place.get else ""
+    if absent := place.absent():
+        return f"NOT FOUND: {', '.join(map(str, absent))}{get}", False
+    if place.unfetched:
+        return f"not here yet: {', '.join(map(str, place.unfetched))}{get}", True
     described = described.model_copy(update={"source": described.source.offline()})  # looking must not download
     try:
         found = _shifted(described, place) if described.source.kinds else _counted(described, place)
     except (UserError, OSError) as error:
-        return f"FAULTY: {error}" + (f"; {place.get}" if place.get else ""), False
+        return f"FAULTY: {error}{get}", False
     return f"{found}, {described.image_size} px", True
 
 
@@ -186,6 +203,8 @@ def command(options: argparse.Namespace) -> int:
     """Print it."""
     if options.assignments and options.suite is None:
         raise UserError("--set changes a suite; there is none")
-    text, healthy = report(options.suite, options.results, options.data, options.assignments)
-    print(text)  # noqa: T201
+    healthy = True
+    for line, well in report(options.suite, options.results, options.data, options.assignments):
+        print(printable(line), flush=True)  # noqa: T201 - the next one can take a while
+        healthy = healthy and well
     return 0 if healthy else 2

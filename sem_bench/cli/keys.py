@@ -52,6 +52,11 @@ def _file(model: type[BaseModel], name: str) -> str:
     return "\n\n".join(parts)
 
 
+def section(model: type[BaseModel]) -> str:
+    """The keys of one part of a file."""
+    return _section(model.model_json_schema(by_alias=True), model)
+
+
 def _section(schema: Schema, model: type[BaseModel]) -> str:
     aliases = {field.alias: key for key, field in model.model_fields.items() if field.alias}
     comments, needed = meanings(model), schema.get("required", [])

@@ -1,17 +1,18 @@
 """`list`: what a suite can name, and what one of these names holds."""
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 from tabulate import tabulate
 
-from sem_bench.base.files import shown
-from sem_bench.cli.keys import NEEDED, in_a_line, keys
+from sem_bench.base.files import BUILTIN, shown
+from sem_bench.cli.keys import in_a_line, keys, section
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.card import dataset_card
@@ -35,7 +36,9 @@ KINDS: dict[str, tuple[str, Callable[[Library, str], Card[Any]]]] = {
 def listing(what: str, folder: Path) -> str:
     """The names of a kind, each with a line on what it is; cards in `folder` come before the installed ones."""
     library = Library(folder)
-    if what == "backbones":
+    if what == "suites":
+        lines = _suites(folder)
+    elif what == "backbones":
         lines = dict(_backbone(card) for card in backbone_cards(library))
     elif what == "evaluations":
         lines = {name: evaluation.summary for name, evaluation in evaluations(library).items()}
@@ -48,6 +51,8 @@ def listing(what: str, folder: Path) -> str:
 def described(what: str, name: str, folder: Path) -> str:
     """One of them: where its file lies, and what it says. Raises UserError for a name that there is not."""
     library = Library(folder)
+    if what == "suites":
+        raise UserError(f"list suites: `plan {name}` shows one")
     if what == "evaluations":
         return _evaluation(_of(evaluations(library), what, name))
     if what == "backbones":
@@ -95,17 +100,24 @@ def _method(card: Card[MethodCard]) -> str:
 
 
 def _evaluation(evaluation: AnyEvaluation) -> str:
-    """What can be set below `evaluate`, with the value that it has otherwise."""
-    fields = cast(type[BaseModel], evaluation.Settings).model_fields
-    lines = [[name, _default(field)] for name, field in fields.items()]
+    """What can be set below `evaluate`, as `list keys` says it."""
     where = f": {shown(evaluation.source)}" if evaluation.source is not None else ""
-    settings = tabulate(lines, ["setting", "default"], tablefmt="simple", disable_numparse=True)
-    return f"{evaluation.name}{where}\n{evaluation.summary}" + (f"\n\n{settings}" if lines else "")
+    settings = cast(type[BaseModel], evaluation.Settings)
+    return f"{evaluation.name}{where}\n{evaluation.summary}" + (
+        f"\n\n{section(settings)}" if settings.model_fields else ""
+    )
 
 
-def _default(field: Any) -> str:
-    value = field.get_default(call_default_factory=True)
-    return NEEDED if value is PydanticUndefined else in_a_line(value)
+def _suites(folder: Path) -> dict[str, str]:
+    """The files that `run` and `plan` find, those of the folder first, each with the first sentence in it."""
+    found: dict[str, str] = {}
+    for place in (folder, BUILTIN):
+        for path in (place / "suite.yaml", *sorted((place / "suites").glob("*.yaml"))):
+            if path.is_file():
+                comment = takewhile(lambda line: line.startswith("# "), path.read_text(errors="replace").splitlines())
+                text = " ".join(line.removeprefix("# ") for line in comment)
+                found.setdefault(str(path.relative_to(place)), re.split(r"(?<=[.?]) ", text)[0])
+    return found
 
 
 def _yaml(value: object) -> str:

@@ -12,7 +12,7 @@ from sem_bench.report import formats
 from sem_bench.runs import loggers
 
 YEAR = 525_600  # minutes
-LISTS = ("methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps", "keys")
+LISTS = ("suites", "methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps", "keys")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,18 +50,21 @@ def parser() -> argparse.ArgumentParser:
         type=_share,
         help="do a fixed share of the jobs, number I of N; without it, runs on one folder share by themselves",
     )
+    run.add_argument("--quiet", action="store_true", help="say only what failed, and at the end what came out")
     run.add_argument("--allow-missing", action="store_true", help="go on without the cells whose data are absent")
 
     plan = _command(commands, "plan", "show a suite's jobs, their state and the time they take", "plan suite.yaml")
     _suite_arguments(plan)
     plan.add_argument("--format", choices=("text", "json"), default="text")
     _jobs_arguments(plan)
+    plan.add_argument("--on", metavar="NAME", help="the time of pretraining on a measured device, such as cpu_2cores")
     plan.add_argument(
         "--all", dest="every", action="store_true", help="a line for every job, also where there are more than 40"
     )
 
     what = "try settings of an embedding or recipe, and confirm the best with other seeds"
     sweep = _command(commands, "sweep", what, "sweep tau --trials 10")
+    sweep.set_defaults(quiet=False)
     sweep.add_argument("name", metavar="NAME", help="such as tau, L, V, LV, recipe; `list sweeps` says more")
     sweep.add_argument("--suite", metavar="SUITE", type=_path, help="the suite to start from (default: the sweep's)")
     sweep.add_argument("--trials", metavar="N", type=_count, help="finished trials of each method in all")
@@ -94,13 +97,17 @@ def parser() -> argparse.ArgumentParser:
     report = _command(commands, "report", what, "report results --out report.html")
     report.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
     report.add_argument("--suite", metavar="NAME", help="of this suite (default: the last one run)")
-    report.add_argument("--out", metavar="FILE", type=_path, help="default: DIR/tables/SUITE.html")
+    report.add_argument("--out", metavar="FILE", type=_path, help="default: DIR/tables/SUITE.html; a record needs it")
+    _data_argument(report)
 
-    what = "archive the results behind a suite's tables"
+    what = "keep the results behind a suite's tables in one file"
     keep = _command(commands, "record", what, "record results docs/records/mine")
     keep.add_argument("results", metavar="DIR", type=_path, help="a results folder or record")
-    keep.add_argument("folder", metavar="INTO", type=_path, help="such as docs/records/NAME")
-    keep.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
+    what = "the file to write, such as docs/records/NAME (.tar.xz is added); what it holds already is kept"
+    keep.add_argument("into", metavar="INTO", type=_path, help=what)
+    which = keep.add_mutually_exclusive_group()
+    which.add_argument("--suite", metavar="NAME", help="this suite (default: the last one run)")
+    which.add_argument("--all", action="store_true", help="all suites")
 
     what = "write a trained encoder with a model card, for use elsewhere"
     export = _command(commands, "export", what, "export results --arm byol/sem encoders/byol_sem")

@@ -39,7 +39,9 @@ class _Ended(NamedTuple):
 def command(options: argparse.Namespace) -> int:
     """Run a suite; returns the exit code."""
     interrupts.listen()
-    if sys.stderr.isatty():  # the first job can be half a minute away, on a machine that reads torch for the first time
+    if (
+        sys.stderr.isatty() and not options.quiet
+    ):  # the first job can be half a minute away, on a machine that reads torch for the first time
         print(f"reading {options.suite} and its data, loading torch ...", file=sys.stderr, flush=True)  # noqa: T201
     ended = _run(options)
     if ended.failed:
@@ -68,6 +70,7 @@ def run(
     executor: Literal["processes", "ray"] = "processes",
     address: str | None = None,
     log: Sequence[str] = (),
+    quiet: bool = False,
 ) -> Results:
     """Run all missing jobs of a suite, as the command `run` with these options does; returns what `load` then gives.
 
@@ -87,14 +90,8 @@ def run(
         "allow-missing": allow_missing,
     }
     words |= {"device": device, "precision": precision, "compile": compile, "jobs": jobs}
-    words |= {
-        "jobs-per-device": jobs_per_device,
-        "devices": devices,
-        "memory": memory,
-        "workers": workers,
-        "patience": patience,
-    }
-    words |= {"executor": executor, "address": address, "log": log}
+    words |= {"jobs-per-device": jobs_per_device, "devices": devices, "memory": memory, "workers": workers}
+    words |= {"patience": patience, "executor": executor, "address": address, "log": log, "quiet": quiet}
     options = _parsed(
         ["run", *(word for name, value in words.items() for word in _words(name, value)), "--", str(suite)]
     )
@@ -143,7 +140,7 @@ def _run(options: argparse.Namespace, *, show: bool = True) -> _Ended:
         failed = _execute(plan, jobs, store, options, since)
         for sweep in () if options.only else sweeps:
             failed += swept(sweep, store, options)
-        code = print_tables(plan.suite.name, store, plan.evaluations, show=show)
+        code = print_tables(plan.suite.name, store, plan.evaluations, options.data, show=show, quiet=options.quiet)
     return _Ended(plan.suite.name, len(jobs), failed, store, code)
 
 
@@ -162,7 +159,7 @@ def _execute(
         raise
     for job in chosen if options.rerun != "missing" else ():
         store.forgive(job)
-    with _scheduled(crew, store, options, quiet=not chosen) as schedule:
+    with _scheduled(crew, store, options, idle=not chosen) as schedule:
         for line in void(chosen, store):
             schedule.reporter.message(f"void: {line}")
         return without_success(chosen, schedule.drive(jobs, chosen, since=since))
@@ -194,10 +191,10 @@ def swept(
 
 
 @contextmanager
-def _scheduled(crew: Crew, store: Store, options: argparse.Namespace, *, quiet: bool = False) -> Iterator[Schedule]:
+def _scheduled(crew: Crew, store: Store, options: argparse.Namespace, *, idle: bool = False) -> Iterator[Schedule]:
     """Who does the jobs, as long as they last."""
-    with reporter(0) as progress:
-        for text in () if quiet else filter(None, [crew.said, busy(crew.limits.threads)]):
+    with reporter(0, quiet=options.quiet) as progress:
+        for text in () if idle or options.quiet else filter(None, [crew.said, busy(crew.limits.threads)]):
             progress.message(text)
         try:
             yield Schedule(

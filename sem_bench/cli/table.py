@@ -17,6 +17,9 @@ from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import sound
 from sem_bench.report import render
 from sem_bench.report.figures.write import NotDrawnError
+from sem_bench.report.job_folder import JobFolders
+from sem_bench.report.page.arms import arm_key
+from sem_bench.report.page.content import Pictures
 from sem_bench.report.row import Row
 from sem_bench.report.summary import summaries
 from sem_bench.report.text_table import TextTable
@@ -96,18 +99,41 @@ def _written(
     return 0
 
 
-def print_tables(name: str, store: "Store", evaluations: Mapping[str, AnyEvaluation], *, show: bool = True) -> int:
+def pictures_of(found: Found, folders: JobFolders, data: Path) -> dict[str, Pictures]:
+    """Those of the arms of the suite on the page. Torch is imported only where encoders lie."""
+    manifest = found.manifests[-1]
+    if not any(folders.root.glob("pretrain/*/checkpoint.pt")):
+        none = Pictures([], "No pictures: no encoders lie here; a record keeps none")
+        return {arm_key(job): none for job in manifest.jobs}
+    from sem_bench.trained.pictures import pictures
+
+    return pictures(manifest, folders, data=data, cards=Path())
+
+
+def print_tables(
+    name: str,
+    store: "Store",
+    evaluations: Mapping[str, AnyEvaluation],
+    data: Path,
+    *,
+    show: bool = True,
+    quiet: bool = False,
+) -> int:
     """Print the first table of a suite and what others say, write all of them into its results, with its page.
 
-    Without `show` they are only written. Returns the exit code.
+    `data` is where the images lie that it shows. `quiet`: print the sentences alone; without `show` nothing is printed.
+    Returns the exit code.
     """
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables and show:
         _say(found)
+    if tables and show and not quiet:
         print(render.compact(tables, first=found.first))  # noqa: T201
     code = _written(analysis.tables_of(store.root, name), found.rows, tables, evaluations)
     page = analysis.page_of(store.root, name)
-    analysis.write_page(page, found, store.folders, evaluations)  # what it could not draw has been said
-    print(f"{page}: all of it as a page", file=sys.stderr)  # noqa: T201
+    pictures = pictures_of(found, store.folders, data)
+    analysis.write_page(page, found, store.folders, evaluations, pictures=pictures)  # what it could not draw is said
+    if not quiet:
+        print(f"{page}: all of it as a page", file=sys.stderr)  # noqa: T201
     return code

@@ -28,6 +28,7 @@ from sem_bench.report.job_folder import ASIDE, DIGITS, NO_JOBS, JobFolders, Resu
 from sem_bench.report.results import manifests
 from sem_bench.runs.pending import look_at_data
 from sem_bench.runs.plan import read_plan
+from sem_bench.runs.record_file import Opened, opened
 from sem_bench.runs.store import Store
 from sem_bench.sweep.summary_file import SweepFile, load
 from sem_bench.training.job import PRETRAIN
@@ -248,16 +249,23 @@ class Verifier:
 
 def command(options: argparse.Namespace) -> int:
     """Print it; returns 1 where something cannot be believed."""
-    verifier = Verifier(options.results)
+    with opened(options.results) as there:
+        return _verified(there, options)
+
+
+def _verified(there: Opened, options: argparse.Namespace) -> int:
+    if there.packed and (options.repair or options.prune):
+        raise UserError(f"{there.name}: a record is one file; --repair and --prune are for results folders")
+    verifier = Verifier(there.root)
     found = list(dict.fromkeys(verifier.findings()))
     if options.of is None:
         found.append(Finding("data: not looked at; --of SUITE says whose to hold the results against", wrong=False))
     else:
         found += verifier.data(options.of, options.data)
     for one in found:
-        _say(f"{'wrong' if one.wrong else 'note '}  {one.text}")
+        _say(f"{'wrong' if one.wrong else 'note '}  {there.named(one.text)}")
     wrong = [one for one in found if one.wrong]
-    _say(f"{verifier.root}: {verifier.jobs} results, {len(wrong)} lines of what cannot be believed")
+    _say(f"{there.name}: {verifier.jobs} results, {len(wrong)} lines of what cannot be believed")
     if options.repair:
         _repair(verifier.root, found)
     if options.prune:

@@ -137,7 +137,7 @@ def _checked(
             raise UserError(f"{shown(archive)}: larger than the {free / 1e9:.1f} GB that are free in {shown(place)}")
         if total > max(BOMB, RATIO * packed):
             times = total / max(1, packed)
-            raise UserError(f"{shown(archive)}: unpacks to more than {times:,.0f} times its size, as no images do")
+            raise UserError(f"{shown(archive)}: unpacks to more than {times:,.0f} times its size, as no data do")
         if parts and "__MACOSX" not in parts and parts[-1] != ".DS_Store":
             entries[parts] = member
     for above, below in pairwise(sorted(entries)):  # what lies below a path comes right after it

@@ -3,10 +3,10 @@
 import json
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import yaml
@@ -24,6 +24,8 @@ from sem_bench.data.readers.arrays import split_arrays
 from sem_bench.data.readers.csv import has_val, label_values, named_columns
 from sem_bench.data.readers.image_files import ENDINGS
 from sem_bench.data.readers.opened import Opened
+from sem_bench.data.sources import KINDS
+from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.csv import CsvSource
 from sem_bench.errors import UserError
 
@@ -32,18 +34,6 @@ VAL = ("val", "valid", "validation", "Val")  # in the place of test where that i
 SIZES = (224, 128, 96, 64, 32, 16, 8)  # of which the largest is proposed that does not enlarge most images
 SAMPLE = 400  # images that sizes, mean and spread are measured on
 QUICK_BATCH = 128  # of the recipe that the suite names
-
-
-@dataclass
-class _Seen:
-    """What is known of a data set so far."""
-
-    source: dict[str, Any]
-    classes: list[str] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)  # classes without a test image
-    val: bool = False  # whether there are images to choose on
-    splits: dict[SplitName, int] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
 
 def first_card(path: Path, *, name: str | None, size: int | None, root: Path) -> list[str]:
@@ -73,7 +63,14 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
     return lines
 
 
-def _look(path: Path, root: Path) -> _Seen:
+def _look(path: Path, root: Path) -> Seen:
+    for kind in KINDS:
+        if (seen := kind.seen(path)) is not None:
+            name = get_args(kind.model_fields["type"].annotation)[0]
+            seen.source = {"type": name, "path": _said(path, root), **seen.source}
+            if seen.names:
+                seen.source |= _images(path, seen.names, root)
+            return seen
     if path.is_file() and path.name.lower().endswith(ARCHIVES):
         folder = path.with_name(path.name[: -len(next(e for e in ARCHIVES if path.name.lower().endswith(e)))])
         if not folder.exists():
@@ -86,7 +83,8 @@ def _look(path: Path, root: Path) -> _Seen:
         return _arrays(path, root)
     if path.is_file():
         raise UserError(
-            f"{shown(path)}: no folder, table (.csv, .tsv), arrays (.npz) or archive ({', '.join(ARCHIVES)})"
+            f"{shown(path)}: no folder, table (.csv, .tsv), arrays (.npz) or archive ({', '.join(ARCHIVES)}); "
+            "packed: .parquet, .h5, .hdf5, .lmdb"
         )
     return _folder(path, root)
 
@@ -99,7 +97,7 @@ def _has_image(path: Path) -> bool:
     return any(one.suffix.lower() in ENDINGS and not junk(one.relative_to(path).as_posix()) for one in path.rglob("*"))
 
 
-def _folder(path: Path, root: Path) -> _Seen:
+def _folder(path: Path, root: Path) -> Seen:
     tables = [one for one in sorted(path.iterdir()) if one.suffix.lower() in (".csv", ".tsv") and not junk(one.name)]
     inside = _folders(path)
     names = [one.name for one in inside]
@@ -114,7 +112,7 @@ def _folder(path: Path, root: Path) -> _Seen:
         test, val = (test, val) if test else (val, None)
         own = [one.name for one in _folders(path / train) if _has_image(one)]
         others = [one for one in names if one not in (train, test, val)]
-        seen = _Seen(source, own if test else [], val=val is not None and bool(own))
+        seen = Seen(source, own if test else [], val=val is not None and bool(own))
         folders = {"train": train, "val": val, "test": test} if own else {"train": train}
         seen.source["folders"] = {name: folder for name, folder in folders.items() if folder}
         seen.notes += [f"not read: {', '.join(others)}"] if others else []
@@ -128,9 +126,9 @@ def _folder(path: Path, root: Path) -> _Seen:
         return seen
     classes = [one.name for one in inside if _has_image(one)]
     if len(classes) > 1:
-        return _Seen({**source, "split": {"test": 0.2, "seed": 0}}, classes)
+        return Seen({**source, "split": {"test": 0.2, "seed": 0}}, classes)
     if _has_image(path):
-        seen = _Seen({**source, "folders": {"train": "."}})
+        seen = Seen({**source, "folders": {"train": "."}})
         seen.notes.append(
             "no folders of classes, so the images are for pretraining only: `evaluate_on` names another set"
         )
@@ -138,28 +136,26 @@ def _folder(path: Path, root: Path) -> _Seen:
     raise UserError(f"{shown(path)}: no image in it; endings looked for: {' '.join(ENDINGS)}")
 
 
-def _table(path: Path, root: Path) -> _Seen:
+def _table(path: Path, root: Path) -> Seen:
     source: dict[str, Any] = {"type": "csv", "path": _said(path, root)}
     columns, names = named_columns(CsvSource.model_validate(source), path)
-    for folder in _places_of_images(path, names):
-        source |= {} if folder == path.parent else {"images": _said(folder, root)}
-        break
-    else:
-        raise UserError(f"{shown(path)}: it names {names[0]!r}, which is neither beside it nor in a folder there")
+    source |= _images(path, names, root)
     if columns.split is None:
         source["split"] = {"test": 0.2, "seed": 0}
     found = CsvSource.model_validate(source)
-    return _Seen(source, label_values(found, path), val=columns.split is not None and has_val(found, path))
+    return Seen(source, label_values(found, path), val=columns.split is not None and has_val(found, path))
 
 
-def _places_of_images(path: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Where the first of the files that a table names lies: beside it, or in a folder there."""
-    for folder in (path.parent, *_folders(path.parent)):
+def _images(path: Path, names: Sequence[str], root: Path) -> dict[str, str]:
+    """What a card says of where the files lie that a table names: beside it, or in a folder there."""
+    here = path.parent if path.is_file() else path
+    for folder in (here, *_folders(here)):
         if names and (folder / names[0]).is_file():
-            yield folder
+            return {} if folder == here else {"images": _said(folder, root)}
+    raise UserError(f"{shown(path)}: it names {names[0]!r}, which is neither beside it nor in a folder there")
 
 
-def _arrays(path: Path, root: Path) -> _Seen:
+def _arrays(path: Path, root: Path) -> Seen:
     source: dict[str, Any] = {"type": "npz", "path": _said(path, root)}
     found = split_arrays(path)
     if "train" not in found:
@@ -167,7 +163,7 @@ def _arrays(path: Path, root: Path) -> _Seen:
             f"{shown(path)}: no arrays of the usual names, such as train_images, x_train; write a card by hand"
         )
     counts = {name: len(labels) for name, (_, labels) in found.items()}
-    seen = _Seen(source, val="val" in counts, splits=counts)
+    seen = Seen(source, val="val" in counts, splits=counts)
     labels = np.concatenate([np.ravel(labels) for _, labels in found.values()])
     if labels.dtype.kind in "US":
         seen.classes = sorted({one.decode() if isinstance(one, bytes) else str(one) for one in labels.tolist()})
@@ -179,7 +175,7 @@ def _arrays(path: Path, root: Path) -> _Seen:
     if np.issubdtype(images.dtype, np.floating):
         source["scale"] = 1 if float(images[:64].max()) <= 1 else 255
     sides = [side for side in images.shape[1:] if side > 4]
-    seen.source["_size"] = int(sides[0])
+    seen.size = int(sides[0])
     return seen
 
 
@@ -189,9 +185,9 @@ def _said(path: Path, root: Path) -> str:
     return whole.relative_to(top).as_posix() if whole.is_relative_to(top) else whole.as_posix()
 
 
-def _written(card: Path, name: str, seen: _Seen, size: int | None, root: Path) -> list[str]:
+def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) -> list[str]:
     """The card, written as it is known and read again for what is measured."""
-    fixed = seen.source.pop("_size", None)
+    fixed = seen.size
     chosen_on: tuple[SplitName, ...] = ("val",) if seen.val else ()
     splits: tuple[SplitName, ...] = ("train", *chosen_on, "test") if seen.classes else ("train",)
     counts: dict[SplitName, int] = {one: seen.splits.get(one, 1) for one in splits}
@@ -235,12 +231,11 @@ def _opened(name: str, root: Path, split: SplitName) -> Opened:
 
 
 def _text(
-    name: str, seen: _Seen, counts: Mapping[SplitName, int], size: int, measured: Mapping[str, Sequence[float]] | None
+    name: str, seen: Seen, counts: Mapping[SplitName, int], size: int, measured: Mapping[str, Sequence[float]] | None
 ) -> str:
-    source = {key: value for key, value in seen.source.items() if not key.startswith("_")}
     lines = [
         f"summary: {_word(name)}  # say what it is",
-        f"source: {_flow(source)}",
+        f"source: {_flow(seen.source)}",
         f"splits: {_flow(dict(counts))}",
         f"image_size: {size}",
     ]
@@ -274,7 +269,7 @@ def _word(text: str) -> str:
     return text if plain and yaml.safe_load(text) == text else json.dumps(text, ensure_ascii=False)
 
 
-def _suite(name: str, seen: _Seen) -> str:
+def _suite(name: str, seen: Seen) -> str:
     train = seen.splits["train"]
     batch = "" if train >= QUICK_BATCH else f", batch_size: {max(3, train // 2)}"
     return f"""name: {name}

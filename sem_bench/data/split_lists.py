@@ -18,6 +18,8 @@ def write_split_list(data: Data, place: Place, folder: Path) -> None:
     if drawn is None:
         return
     listed = [(name, split) for split in place.splits for name in data.source.read(data, split, place).names or ()]
+    if not listed:  # rows of a packed file have no names
+        return
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["path", "split"])

@@ -111,7 +111,8 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
 
     def cost(self, job: ProbeJob, net: NetCost) -> Cost:
         """All penalties that fit into SOLVER are fitted side by side; on a sketch, all of them."""
-        head = COPIES * net.head_bytes(len(job.data.classes))
+        left = net.head_bytes(len(job.data.classes))
+        head = COPIES * left
         if job.sketch is not None:
             images = job.fraction * job.data.used("train")
             sketch = FLOAT * job.sketch * (3 * net.width + 2 * images)
@@ -119,10 +120,10 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
             kept = rounded if rounded <= KEPT else 0
             heads = max(1, len(job.data.classes) / SKETCHED_CLASSES)
             seconds = SKETCHED * images * net.width * (len(job.tau) + 1) * heads
-            return Cost(seconds, max(SOLVER, head) + sketch + kept + net.chunk_bytes())
+            return Cost(seconds, max(SOLVER, head) + sketch + kept + net.chunk_bytes(), left)
         penalties = len(job.l2) * job.between
         together = min(penalties, max(1, SOLVER // head))
-        return Cost(net.fit_seconds(job.data), head * together + net.chunk_bytes())
+        return Cost(net.fit_seconds(job.data), head * together + net.chunk_bytes(), left)
 
     def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
         """The gains of the comparison."""

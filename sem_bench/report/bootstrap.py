@@ -4,7 +4,6 @@ It says how much the difference depends on which images are in the test set, and
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -46,25 +45,23 @@ def averaged(right_a: Right, right_b: Right, *, resamples: int = 2000, seed: int
 def of_pairs(pairs: Sequence[tuple[Predictions, Predictions]], *, seed: int) -> tuple[float, float, float] | None:
     """`averaged` over the predictions of arms and their baselines.
 
-    None where there are none, where one cannot be read, or where they are not of the same number of images.
+    None where there are none, where one is damaged, or where they are not of the same number of images.
     """
     try:
-        right = [[read_predictions(at.path, rows=at.rows, images=at.images)[at.row] for at in pair] for pair in pairs]
+        right = [[unpacked(one.packed, one.images) for one in pair] for pair in pairs]
         return averaged(np.array([a for a, _ in right]), np.array([b for _, b in right]), seed=seed)
-    except (OSError, ValueError):
+    except ValueError:
         return None
 
 
-def read_predictions(path: Path, *, rows: int, images: int) -> Right:
-    """Which images were right (rows, images), from the predictions.bin of a probe.
+def unpacked(packed: bytes, images: int) -> Right:
+    """Which images were right (images,), from a row of a predictions.bin, which zeros pad to whole bytes.
 
-    Each row is padded with zeros to whole bytes. ValueError for a file of another size or with other padding.
+    ValueError for a row of another size or with other padding.
     """
-    packed = np.fromfile(path, dtype=np.uint8)
-    width = -(-images // 8)
-    if packed.size != rows * width:
-        raise ValueError(f"{path} has {packed.size} bytes, not {rows} rows of {images} bits, each padded to bytes")
-    bits = np.unpackbits(packed.reshape(rows, width), axis=1).astype(bool)
-    if bits[:, images:].any():
-        raise ValueError(f"{path} has rows of more than {images} bits")
-    return bits[:, :images]
+    if len(packed) != -(-images // 8):
+        raise ValueError(f"{len(packed)} bytes, not {images} bits padded to bytes")
+    bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8)).astype(bool)
+    if bits[images:].any():
+        raise ValueError(f"more than {images} bits")
+    return bits[:images]

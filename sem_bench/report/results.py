@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, Protocol
 
@@ -180,9 +181,9 @@ def evaluated(job: JobEntry, folders: JobFolders, table: Table) -> Evaluated:
     if look.result is None:
         return Evaluated(job, look.absence)
     result, figures = look.result, dict[Key, list[Measurement]]()
-    for number, row in enumerate(result.metrics.rows or ()):
+    for row, predictions in zip_longest(result.metrics.rows or (), _predictions(result)):
         extra = {name: value for name in table.extras if (value := (row.model_extra or {}).get(name)) is not None}
-        figure = Measurement(row.value, row.tau_d, tuple(row.notes or ()), extra, _predictions(result, number))
+        figure = Measurement(row.value, row.tau_d, tuple(row.notes or ()), extra, predictions)
         figures.setdefault(_key(row, table), []).append(figure)
     config = canonical_json({name: value for name, value in result.file.config.items() if name != "seed"})
     pretraining = folders.look("pretrain", job.inputs["pretrain"])
@@ -199,13 +200,18 @@ def _key(row: FigureRow, table: Table) -> Key:
     return Key(row.column, row.fraction, row.metric, representation, row.tau_d)
 
 
-def _predictions(result: Result, number: int) -> Predictions | None:
-    """Those of a row of a probe; a record made before they were kept has none."""
+def _predictions(result: Result) -> list[Predictions]:
+    """Those of the rows of a probe; a record made before they were kept has none."""
     path = result.folder / READ_BY_TABLES
     layout = re.match(r"(\d{1,9}) rows of (\d{1,12}) bits", result.metrics.predictions or "")
-    if layout is None or number >= int(layout[1]) or not path.is_file():
-        return None
-    return Predictions(path, number, int(layout[1]), int(layout[2]))
+    if layout is None or not path.is_file():
+        return []
+    rows, images, there = int(layout[1]), int(layout[2]), len(result.metrics.rows or ())
+    width = -(-images // 8)
+    if path.stat().st_size != rows * width or rows < there:
+        return []
+    content = path.read_bytes()
+    return [Predictions(content[row * width : (row + 1) * width], images) for row in range(there)]
 
 
 def _setting(pretraining: Look) -> str:

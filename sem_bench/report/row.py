@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from sem_bench.base.digest import canonical_json
@@ -21,11 +20,9 @@ _MAIN = {"none": "h", "linear": "z", "sem": "sem", "gumbel": "sem", "untrained":
 
 @dataclass(frozen=True)
 class Predictions:
-    """Where it stands which test images a figure counts as right: a row of a predictions.bin."""
+    """Which test images a figure counts as right: a row of a predictions.bin, a bit an image."""
 
-    path: Path
-    row: int
-    rows: int
+    packed: bytes
     images: int
 
 

@@ -168,6 +168,7 @@ class Arm:
                 class_name=self.method.content.class_name,
                 code=self.method.code_digest,
                 labels=self.method.content.labels,
+                contrasts=self.method.content.contrasts if self.training.mixup is not None else None,
             ),
             training=self.training,
             ip=self.grid.ip,

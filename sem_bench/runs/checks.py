@@ -150,9 +150,19 @@ def _recipe_problems(suite: Suite, document: Document, library: Library) -> list
             if wanted not in card.recipes and not card.external:
                 text = f"method {name!r} has no recipe {wanted!r}{did_you_mean(wanted, card.recipes)}"
                 problems.append(at(document, place, text))
+        if suite.pretraining(grid).mixup is not None:
+            place = (*here, "pretrain", "mixup") if grid.pretrain.mixup is not None else ("pretrain", "mixup")
+            problems += [at(document, place, text) for text in _unmixable(grid, library)]
         for key, text in _method_problems(grid, library):
             problems.append(at(document, (*here, key), text))
     return list(dict.fromkeys(problems))
+
+
+def _unmixable(grid: Grid, library: Library) -> Iterator[str]:
+    """What is wrong with a grid's methods where they are to be trained with MixUp."""
+    able = [name for name in library.names("method") if method_card(library, name).content.contrasts is not None]
+    if unable := [name for name in grid.methods if name not in able]:
+        yield f"{unable[0]} cannot be trained with MixUp; these can: {', '.join(able)}"
 
 
 def _method_problems(grid: Grid, library: Library) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """How long a job will take and what it needs of the machine: roughly, and before torch is loaded.
 
-Time comes from finished jobs of its kind where there are any, else from the `cost` of its stage.
+Time comes from finished jobs that are alike, else from those of its kind, else from all of them; where there is none,
+from the `cost` of its stage.
 """
 
 from collections import defaultdict
@@ -31,9 +32,14 @@ def estimated(jobs: Sequence[Job], results: Mapping[str, dict[str, Any]]) -> dic
     ratios: dict[tuple[str, ...], list[float]] = defaultdict(list)
     for job in jobs:
         if job.digest in results:
-            ratios[_alike(job)].append(_on_one_device(results[job.digest]["provenance"]) / works[job.digest])
-    speeds = {alike: median(found) for alike, found in ratios.items()}
-    return {job.digest: works[job.digest] * speeds.get(_alike(job), 1.0) for job in jobs}
+            ratio = _on_one_device(results[job.digest]["provenance"]) / works[job.digest]
+            for group in _groups(job):
+                ratios[group].append(ratio)
+    speeds = {group: median(found) for group, found in ratios.items()}
+    return {
+        job.digest: works[job.digest] * next((speeds[one] for one in _groups(job) if one in speeds), 1.0)
+        for job in jobs
+    }
 
 
 def _on_one_device(provenance: Mapping[str, Any]) -> float:
@@ -50,6 +56,13 @@ def work(job: Job) -> float:
 def memory(job: Job) -> float:
     """Bytes at the peak, for images that stay on the disk."""
     return PROCESS + (_features_held(job) if isinstance(job.stage, Evaluation) else 0.0) + job.cost.bytes
+
+
+def disk(jobs: Sequence[Job]) -> float:
+    """Bytes that jobs leave in the results: the weights of encoders and heads, and in the cache features of images."""
+    read = {(job.inputs["pretrain"], data_of(job).name): job for job in jobs if "pretrain" in job.inputs}
+    features = (FLOAT * job.features * sum(map(data_of(job).used, data_of(job).counts)) for job in read.values())
+    return sum(job.cost.kept for job in jobs) + sum(features)
 
 
 def trains(job: Job) -> bool:
@@ -132,6 +145,8 @@ def _features_held(job: Job) -> float:
     return sum(size for size in sizes if size <= MEMORY)
 
 
-def _alike(job: Job) -> tuple[str, ...]:
+def _groups(job: Job) -> list[tuple[str, ...]]:
+    """Jobs that take about as long for their work, the most alike first: of an arm, of a kind, all."""
     cell = job.cell
-    return job.kind, cell.method, str(cell.ip is not None), cell.embedding_config["type"], cell.backbone, cell.dataset
+    arm = cell.method, str(cell.ip is not None), cell.embedding_config["type"], cell.backbone, cell.dataset
+    return [(job.kind, *arm), (job.kind,), ()]

@@ -13,12 +13,13 @@ import math
 import os
 import sys
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self, TextIO
 
 from sem_bench.errors import printable
+from sem_bench.runs.forecast import Forecast
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,8 +40,11 @@ def reporter(
     estimates: Mapping[str, float] | None = None,
     kinds: Mapping[str, str] | None = None,
     clock: Callable[[], float] = time.monotonic,
+    quiet: bool = False,
 ) -> "Reporter":
     """The reporter that writes to `stream` (None: standard error); live=None: live on a terminal.
+
+    quiet: only failures, messages, and how many jobs became what.
 
     estimates: seconds by job key, 0 where it will be reused; unless all jobs have one, no time left is shown.
     kinds: kind by job key, so that what finished jobs took rescales the estimates of their own kind.
@@ -48,7 +52,8 @@ def reporter(
     stream = sys.stderr if stream is None else stream
     if live is None:
         live = stream.isatty() and os.environ.get("TERM") != "dumb"
-    return (_Live if live else Reporter)(total_jobs, stream, estimates or {}, dict(kinds or {}), clock)
+    of_kind = _Quiet if quiet else _Live if live else Reporter
+    return of_kind(total_jobs, stream, estimates or {}, dict(kinds or {}), clock)
 
 
 def human_seconds(seconds: float) -> str:
@@ -192,19 +197,14 @@ class Reporter:
         return max([sum(known) / self.slots, *known], default=0.0)  # no job is shared
 
     def _forecast(self) -> Callable[[str], float | None]:
-        """Expected seconds by key: the estimate, times the ratio of its kind (or of all) so far."""
+        """Expected seconds by key: the estimate, in the light of what other jobs took so far."""
         running = [job for job in self.running.values() if job.measured >= 0.1]  # enough to know their length
-        real, estimated = defaultdict[str, float](float), defaultdict[str, float](float)
-        for kind, key, seconds in [*self.took, *((job.kind, job.key, job.projected) for job in running)]:
-            if estimate := self.estimates.get(key):
-                for name in (kind, "all"):
-                    real[name] += seconds
-                    estimated[name] += estimate
+        took = [*self.took, *((job.kind, job.key, job.projected) for job in running)]
+        forecast = Forecast((kind, self.estimates.get(key, 0.0), seconds) for kind, key, seconds in took)
 
         def expected(key: str) -> float | None:
-            estimate, kind = self.estimates.get(key), self.kinds.get(key, "all")
-            name = kind if kind in real else "all"
-            return estimate * real[name] / estimated[name] if estimate and name in real else estimate
+            estimate = self.estimates.get(key)
+            return estimate and forecast.seconds(self.kinds.get(key, ""), estimate)
 
         return expected
 
@@ -234,6 +234,20 @@ class Reporter:
     def _show_end(self, job: _Job, status: str, seconds: float, summary: str) -> None:
         took = "" if status == "blocked" else f" in {human_seconds(seconds)}"
         self._line(job, f": {status}{took}" + (f", {summary}" if summary else ""))
+
+
+class _Quiet(Reporter):
+    """Says what went wrong, and the counts at the end."""
+
+    def _show_start(self, job: _Job) -> None:
+        pass
+
+    def _show_progress(self, job: _Job, now: float) -> None:
+        pass
+
+    def _show_end(self, job: _Job, status: str, seconds: float, summary: str) -> None:
+        if status not in GOOD:
+            super()._show_end(job, status, seconds, summary)
 
 
 class _Live(Reporter):

@@ -21,7 +21,7 @@ from sem_bench.config.fields import (
 )
 from sem_bench.evaluation import AnyEvaluation
 from sem_bench.nets.card import EmbeddingSettings
-from sem_bench.training.card import IpIrmSettings
+from sem_bench.training.card import Alpha, IpIrmSettings
 
 
 def _typed(embeddings: object) -> object:
@@ -54,6 +54,7 @@ class Changes(Model):
     accumulate: Annotated[int, Field(ge=1)] | None = None  # batches that make an optimiser step
     lr: Positive | None = None
     weight_decay: NonNegative | None = None
+    mixup: Alpha = None  # as in a recipe, for methods whose card has `contrasts`
 
 
 class Pretrain(Changes):

@@ -54,7 +54,7 @@ def features(
     if split not in get_args(SplitName):
         raise UserError(f"split {split!r}{did_you_mean(str(split), get_args(SplitName))}")
     found = in_results(Path(results), arm=arm, seed=seed, suite=suite)
-    where = _arm(found, Path(cards), Path(data))
+    where = planned(found, Path(cards), Path(data))
     if absent := where.evaluated.place.absent():
         raise UserError([f"no data for {found.job.dataset!r}: {path} is absent" for path in absent])
     _, encoder = trained(found.folder, Path(cards))
@@ -76,7 +76,7 @@ def features(
     return Features(h.cpu().numpy(), images.labels.numpy())
 
 
-def _arm(found: Found, cards: Path, data: Path) -> Arm:
+def planned(found: Found, cards: Path, data: Path) -> Arm:
     """The arm of a pretraining, planned anew: it knows its data. Raises UserError where the cards have changed."""
     path, library = found.root / "suites" / f"{found.manifest.name}.json", Library(cards)
     asked: dict[str, Any] = read_json(path)["suite"]

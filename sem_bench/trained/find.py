@@ -11,6 +11,7 @@ from sem_bench.evaluations.registry import builtin
 from sem_bench.report.file_models import JobEntry, ResultFile, validated
 from sem_bench.report.job_folder import JobFolders, Look, checked
 from sem_bench.report.results import Manifest, manifests
+from sem_bench.runs.record_file import opened
 from sem_bench.training.job import PRETRAIN
 
 CHECKPOINT = PRETRAIN.outputs[0]
@@ -33,6 +34,11 @@ def in_results(results: Path, *, arm: str | None = None, seed: int | None = None
     Without `arm` the suite has to have one arm alone, without `seed` it is its first. Raises UserError, which says what
     there is, for another name or seed, and where there is no result with a checkpoint.
     """
+    with opened(results) as there:  # a record, which has no checkpoints, is told so
+        return _found(there.root, arm, seed, suite)
+
+
+def _found(results: Path, arm: str | None, seed: int | None, suite: str | None) -> Found:
     (manifest,) = manifests(results, suite=suite, all_suites=False, known=builtin())
     arms = arm_names([job for job in manifest.jobs if job.kind == PRETRAIN.name])
     if not arms:

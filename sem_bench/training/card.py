@@ -25,6 +25,8 @@ from sem_bench.config.validation import at, did_you_mean, known
 from sem_bench.errors import UserError
 from sem_bench.training.optimisers import OPTIMISERS
 
+Alpha = Annotated[Positive | None, Field(exclude_if=lambda value: value is None)]  # not in the files of jobs without
+
 
 class Augmentation(Model):
     """One view of an image. Fields as in torchvision's transforms; probabilities and strengths default to off."""
@@ -95,6 +97,7 @@ class Training(Model):
     zero_init_residual: bool = False  # a ResNet's blocks start as the identity (Goyal et al. 2017, section 5.1)
     views: Annotated[list[Augmentation], Field(min_length=1)]
     parameters: dict[str, Scalar] = {}  # the keyword arguments of the method's class
+    mixup: Alpha = None  # the first view is mixed with other images, in shares from Beta(mixup, mixup); None: it is not
 
     @property
     def step_size(self) -> int:
@@ -127,6 +130,9 @@ class MethodCard(CardModel):
     source: str
     class_name: Name = Field(alias="class")
     labels: bool = False  # reads labels: a supervised reference, no self-supervised method
+    # The part of the class that projects what the encoder gives: the method contrasts the projections of two views, by
+    # their cosines at the parameter `temperature`. Such a method can be trained with MixUp.
+    contrasts: Name | None = None
     external: bool = False  # trains nothing: the encoder's weights come from the grid's `checkpoint`
     smallest_batch: BatchSize = 2  # that it can be trained with: batches of less are refused
     smallest_step: BatchSize = 2  # images a step that the recipes' own `lr` is good for, where it is not scaled
@@ -143,6 +149,7 @@ def _check(card: Card[MethodCard]) -> None:
     _check_class(card)
     _check_batches(card)
     _check_limits(card)
+    _check_mixup(card)
 
 
 def defines(card: Card[MethodCard], function: str) -> bool:
@@ -195,5 +202,28 @@ def _check_limits(card: Card[MethodCard]) -> None:
             if isinstance(value, bool | str) or not low <= value <= high:
                 text = f"{key} must lie from {low:g} to {high:g}, found {value}"
                 problems.append(at(card.document, ("recipes", name, "parameters", key), text))
+    if problems:
+        raise UserError(problems)
+
+
+def _check_mixup(card: Card[MethodCard]) -> None:
+    """What `contrasts` says of the class and its recipes is so, and no recipe without it has `mixup`."""
+    content, problems = card.content, []
+    if content.contrasts is not None:
+        node = definition(card, "class", content.class_name, ast.ClassDef)
+        if not any(isinstance(part, ast.Attribute) and part.attr == content.contrasts for part in ast.walk(node)):
+            text = f"{content.class_name} has no part {content.contrasts!r}"
+            problems.append(at(card.document, ("contrasts",), text))
+    for name, recipe in content.recipes.items() if content.contrasts is not None else ():
+        if len(recipe.views) != 2:
+            text = f"a method that `contrasts` two views has recipes of 2, found {len(recipe.views)}"
+            problems.append(at(card.document, ("recipes", name, "views"), text))
+        if "temperature" not in recipe.parameters:
+            text = f"a method that `contrasts` two views has a parameter `temperature`; recipe {name!r} lacks it"
+            problems.append(at(card.document, ("recipes", name, "parameters"), text))
+    for name, recipe in content.recipes.items() if content.contrasts is None else ():
+        if recipe.mixup is not None:
+            text = f"{card.name} cannot be trained with MixUp: its card has no `contrasts`"
+            problems.append(at(card.document, ("recipes", name, "mixup"), text))
     if problems:
         raise UserError(problems)

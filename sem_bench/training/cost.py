@@ -22,12 +22,13 @@ def cost(job: PretrainJob, net: NetCost) -> Cost:
     else:
         seconds = job.data.used("train") * job.training.epochs * _step_seconds(job, net) + _partition_seconds(job)
     memory = max(_weight_bytes(job, net) + _activation_bytes(job, net), _partition_bytes(job, net))
-    return Cost(START + seconds, memory)
+    return Cost(START + seconds, memory, FLOAT * (net.backbone.weights * 1e6 + net.embedding * net.features))
 
 
 def _step_seconds(job: PretrainJob, net: NetCost) -> float:
     """Seconds an image: the backbone by its speed, the wide layers by their size; momentum branches go forward too."""
     passes = 4 / 3 if "momentum" in job.training.parameters else 1
+    passes *= 1 + _mixed_anew(job, (_partitions(job) + 1) / 2)
     wide = net.embedding * net.features + _input(net) * _hidden(job)
     return passes * (_areas(job, net) / 2 / net.speed + 3 * len(job.training.views) * wide / HEAD_SPEED)
 
@@ -36,8 +37,18 @@ def _partition_seconds(job: PretrainJob) -> float:
     """What IP-IRM takes to seek all its partitions: every pass looks at all pairs of images of each batch."""
     if job.ip is None:
         return 0.0
-    count, images = -(-job.training.epochs // job.ip.every), job.data.used("train")
-    return count * job.ip.passes * images * min(job.ip.batch_size, images) * PAIR_SECONDS
+    images = job.data.used("train")
+    return _partitions(job) * job.ip.passes * images * min(job.ip.batch_size, images) * PAIR_SECONDS
+
+
+def _partitions(job: PretrainJob) -> int:
+    """How many IP-IRM has found at the end."""
+    return 0 if job.ip is None else -(-job.training.epochs // job.ip.every)
+
+
+def _mixed_anew(job: PretrainJob, partitions: float) -> float:
+    """IP-IRM with MixUp: the first view goes through the network once more for each partition; as a share of all."""
+    return 0.0 if job.ip is None or job.training.mixup is None else partitions / len(job.training.views)
 
 
 def _weight_bytes(job: PretrainJob, net: NetCost) -> float:
@@ -52,7 +63,8 @@ def _activation_bytes(job: PretrainJob, net: NetCost) -> float:
     """What the backward pass needs of a batch."""
     # z, its normed and its softmaxed values, and gradients of these
     wide = 5 * FLOAT * net.embedding * len(job.training.views)
-    return job.training.batch_size * (net.backbone.kept * 2**20 * _areas(job, net) + wide)
+    once = job.training.batch_size * (net.backbone.kept * 2**20 * _areas(job, net) + wide)
+    return once * (1 + _mixed_anew(job, _partitions(job)))
 
 
 def _partition_bytes(job: PretrainJob, net: NetCost) -> float:
@@ -67,7 +79,12 @@ def _partition_bytes(job: PretrainJob, net: NetCost) -> float:
 def _areas(job: PretrainJob, net: NetCost) -> float:
     """The work of all views, in views of 32 px."""
     sizes = [view.size or job.data.image_size for view in job.training.views]
-    return sum((size / 32) ** 2 / (net.backbone.stem if size > LARGE else 1) for size in sizes)
+    return sum(view_area(size, net.backbone.stem) for size in sizes)
+
+
+def view_area(size: int, stem: float) -> float:
+    """The work of a view of so many pixels, in views of 32 px."""
+    return (size / 32) ** 2 / (stem if size > LARGE else 1)
 
 
 def _input(net: NetCost) -> int:

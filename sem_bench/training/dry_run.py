@@ -77,8 +77,8 @@ def trial(
     Three steps have a small batch, one has the arm's own as far as that takes seconds. It trains on a small backbone,
     or on the arm's where that is the user's own: only training shows a gradient that does not arrive, or a state that
     a checkpoint loses, and nobody else has tried it. The loss must be one finite number, its gradient must reach the
-    whole encoder, and two steps, a checkpoint and a third step must be bitwise the same as three steps. An external
-    encoder must take its weights. Without `parts` all are the package's own.
+    whole encoder, and two steps, a checkpoint and a third must be bitwise the same as three steps. An external encoder
+    must take its weights. Without `parts` all are the package's own.
     """
     parts = parts or built_in(job.embedding, job.backbone)
     if job.weights is not None:

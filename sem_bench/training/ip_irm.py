@@ -9,17 +9,19 @@ docs/protocol.md says where this follows the authors' code and where it had to b
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import MultiStepLR
 
 from sem_bench.base import world
 from sem_bench.base.device import at_least_float32
-from sem_bench.base.randomness import generator
+from sem_bench.base.randomness import derived_seed, generator
 from sem_bench.environments import TINY
 from sem_bench.method import Batch, Method, Report
 from sem_bench.training.card import IpIrmSettings
 from sem_bench.training.health import evaluating
+from sem_bench.training.mixup import MIXED, MixUp
+from sem_bench.training.wrapper import Wrapper
 
 LR, MILESTONES, DECAY = 0.5, (5, 35), 0.2  # of Adam over the memberships
 PATIENCE, LEAST_PASSES = 5, 51  # it ends after so many passes without a better one, but not before
@@ -28,36 +30,37 @@ SUBSETS = 2
 LEAST = 2  # images: less is no subset of a batch
 
 
-class IpIrm(Method):
+class IpIrm(Wrapper):
     """Trains a method on `images` images for `epochs`, with the partitions in a buffer."""
 
     partitions: Tensor
     found: Tensor
 
     def __init__(self, method: Method, settings: IpIrmSettings, *, images: int, epochs: int, seed: int) -> None:
-        super().__init__(method.encoder)
-        self.method, self.settings, self.seed = method, settings, seed
-        self.notes = ["IP-IRM without MixUp"]
+        super().__init__(method)
+        self.settings, self.seed = settings, seed
+        self.notes = method.notes if self.mixup else ["IP-IRM without MixUp"]
         count = -(-epochs // settings.every)
         self.register_buffer("partitions", torch.zeros(count, images, dtype=torch.uint8))  # the subset of each image
         self.register_buffer("found", torch.zeros((), dtype=torch.long))
 
-    def named_parameters(
-        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Parameter]]:
-        """The method's, by their names there: a recipe names its parts so, and here there are no others."""
-        return self.method.named_parameters(prefix, recurse, remove_duplicate)
-
     def forward(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The method's outputs, then the indices (B,) of the images."""
-        return *self.method(batch), batch.indices
+        """The method's outputs; with MixUp those that are mixed anew within each partition; the indices (B,)."""
+        outputs = [*self.method(batch)]
+        if self.mixup:
+            for partition in self._found():
+                outputs += self.mixup.mixed(batch, partition[batch.indices])
+        return *outputs, batch.indices
 
     def loss(self, *outputs: Tensor) -> Tensor:
         """The method's loss + mean over subsets of (their loss + weight * penalty)."""
-        *own, indices = outputs
-        total = self.method.loss(*own)
+        *given, indices = outputs
+        partitions = self._found()
+        anew = [given.pop() for _ in range(MIXED * len(partitions))][::-1] if self.mixup else []
+        total = self.method.loss(*given)
         risks, penalties = [], []
-        for partition in self.partitions[: int(self.found)]:
+        for number, partition in enumerate(partitions):
+            own = [*anew[MIXED * number :][:MIXED], *given[MIXED:]] if self.mixup else given
             for subset in range(SUBSETS):
                 members = partition == subset
                 chosen = members[indices.long()]
@@ -68,9 +71,20 @@ class IpIrm(Method):
                 risks.append(risk)
                 penalties.append(penalty)
         if risks:
-            weight = self.settings.weight
-            total = total + torch.stack(risks).mean() + weight * torch.stack(penalties).mean()
+            # The authors' code takes the mean over partitions, but with MixUp their sum.
+            count = len(partitions) if self.mixup else 1
+            weight = count * self.settings.weight
+            total = total + count * torch.stack(risks).mean() + weight * torch.stack(penalties).mean()
         return total / max(self.settings.weight, 1.0)
+
+    @property
+    def mixup(self) -> MixUp | None:
+        """The method, where it is one with MixUp."""
+        return self.method if isinstance(self.method, MixUp) else None
+
+    def _found(self) -> Tensor:
+        """The partitions so far."""
+        return self.partitions[: int(self.found)]
 
     def _terms(self, weights: Tensor, outputs: list[Tensor], members: Tensor | None) -> tuple[Tensor, Tensor]:
         """Loss and penalty of a subset, means over the method's directions."""
@@ -79,19 +93,12 @@ class IpIrm(Method):
         risk = torch.stack([environment.loss() for environment in found]).mean()
         return risk, torch.stack([environment.penalty() for environment in found]).mean()
 
-    def after_batch(self) -> None:
-        """The method's."""
-        self.method.after_batch()
-
-    def after_step(self, step: int, total: int) -> None:
-        """The method's."""
-        self.method.after_step(step, total)
-
     def before_epoch(self, epoch: int, everything: Callable[[], Iterator[Batch]], report: Report) -> None:
         """Seek a partition, where one is due."""
-        self.method.before_epoch(epoch, everything, report)
+        super().before_epoch(epoch, everything, report)
         if epoch % self.settings.every == 0:
             number = epoch // self.settings.every
+            torch.manual_seed(derived_seed(self.seed, "partition", epoch, "noise"))  # every step seeds anew
             self.partitions[number] = self._partition(self._features(everything), epoch, report)
             world.from_first(self.partitions[number])
             self.found.fill_(number + 1)

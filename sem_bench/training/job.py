@@ -24,6 +24,7 @@ class MethodRef(Model):
     class_name: Name
     code: str
     labels: bool = False
+    contrasts: OwnCode = None  # the part that projects, where the training has MixUp
 
 
 class PretrainJob(Model):

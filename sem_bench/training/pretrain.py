@@ -36,6 +36,7 @@ from sem_bench.training.compiled import compile_backbones
 from sem_bench.training.health import SAMPLE, Health, measure, watched
 from sem_bench.training.ip_irm import IpIrm
 from sem_bench.training.job import PretrainJob
+from sem_bench.training.mixup import MixUp
 from sem_bench.training.pretrained import initial_encoder
 from sem_bench.training.step import Step
 from sem_bench.training.views import ViewPlan, Views, everything
@@ -152,7 +153,14 @@ def _train(
                 raise PrunedError
         if state.step < total:
             saver(state)
-        workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}{loss}")
+        workspace.progress(state.step, total, f"epoch {min(epoch + 1, training.epochs)}{loss}{_data_share(state)}")
+
+
+def _data_share(state: TrainingState) -> str:
+    """Which share of the time goes into views or into waiting for them: of this epoch, or of the one just ended."""
+    seconds = state.seconds - state.epoch_began
+    share = state.augmenting / seconds if seconds > 0 else state.log[-1].augmentation_share if state.log else 0.0
+    return f", data {share:.0%}".replace("%", " %")
 
 
 def _health(encoder: Encoder, images: Tensor, where: str) -> Health:
@@ -194,13 +202,18 @@ def _finish(final: Finished, workspace: Workspace, *, earlier: float) -> dict[st
 def build_method(
     job: PretrainJob, code: Path, *, classes: int, images: int, parts: EncoderParts | None = None
 ) -> Method:
-    """The method with its encoder, at initial weights that depend on the seed alone; perhaps within IP-IRM."""
+    """The method with its encoder, at initial weights that depend on the seed alone; perhaps in MixUp and IP-IRM."""
     encoder = initial_encoder(job, parts)
     parameters = dict(job.training.parameters) | ({"classes": classes} if job.method.labels else {})
     with initialisation(job.seed, "heads"):
         method: Method = getattr(load_code(code), job.method.class_name)(encoder, **parameters)
     if world.size() > 1:
         make_global(method)
+    if job.training.mixup is not None:
+        assert job.method.contrasts is not None
+        temperature = float(job.training.parameters["temperature"])
+        projector, alpha = job.method.contrasts, job.training.mixup
+        method = MixUp(method, projector=projector, alpha=alpha, temperature=temperature)
     if job.ip is None:
         return method
     return IpIrm(method, job.ip, images=images, epochs=job.training.epochs, seed=job.seed)

@@ -20,6 +20,7 @@ from sem_bench.training import learning_rates, parameter_groups
 from sem_bench.training.checkpoint import TrainingState
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.views import Views
+from sem_bench.training.wrapper import Wrapper
 
 
 @torch.no_grad()
@@ -53,7 +54,9 @@ def _tensors(outputs: object, method: Method) -> Sequence[Tensor]:
 
 
 def _name(method: Method) -> str:
-    return type(getattr(method, "method", method)).__name__  # of the one within IP-IRM
+    while isinstance(method, Wrapper):
+        method = method.method
+    return type(method).__name__
 
 
 def _kind(value: object) -> str:

@@ -1,5 +1,7 @@
 """What the program says of itself."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import BaseModel
 
@@ -53,6 +55,30 @@ def test_keys_with_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) 
     assert all(f"\n{key} " in everything for key in ("image_size", "recipes", "parameters", "features", "sampler"))
     assert main(["list", "keys", "sute"]) == 2
     assert capsys.readouterr().err == "list keys: no 'sute'; did you mean 'suite'?\n"
+
+
+def test_an_evaluation_is_described_as_its_keys_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "evaluations", "knn"]) == 0
+    first, keys = capsys.readouterr().out.split("\n\n")
+    assert main(["list", "keys", "suite"]) == 0
+    assert first == "knn\naccuracy of weighted nearest neighbours" and keys in capsys.readouterr().out
+
+
+def test_suites_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of the current folder before the package's of that name, with the first sentence of each."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites/mine.yaml").write_text("# Does it help\n# us? Perhaps.\nname: mine\n")
+    (tmp_path / "suite.yaml").write_text("name: mine\n")
+    assert main(["list", "suites"]) == 0
+    parts = (line.partition(" ") for line in capsys.readouterr().out.splitlines())
+    lines = {name: summary.strip() for name, _, summary in parts}
+    assert lines["suites/mine.yaml"] == "Does it help us?" and lines["suite.yaml"] == ""
+    assert lines["suites/cifar10.yaml"] == "Does SEM help BYOL and SimCLR on CIFAR-10?"
+    assert main(["list", "suites", "mine"]) == 2
+    assert capsys.readouterr().err == "list suites: `plan mine` shows one\n"
 
 
 def test_meanings_are_the_comments_beside_the_fields() -> None:

@@ -1,5 +1,6 @@
 """`sem_bench.run`: the command, called from Python."""
 
+import re
 import signal
 import threading
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import sem_bench
+from sem_bench.cli import main
 from sem_bench.errors import UserError
 from tests.helpers.commands import BROKEN_LOSS, FRAGILE
 from tests.helpers.toy import write
@@ -27,6 +29,21 @@ def test_it_runs_and_gives_what_load_gives(folder: Path, capsys: pytest.CaptureF
     assert before == (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM))
     sem_bench.run(Path("suite.yaml"), **options)
     assert "0 done, 4 reused" in capsys.readouterr().err
+
+
+def test_quiet_says_what_failed_and_what_came_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "suite.yaml", "--quiet"]) == 0
+    printed = capsys.readouterr()
+    assert re.fullmatch(r"8 done, 0 reused, 0 failed, 0 blocked in \S+ s\n", printed.err)
+    assert main(["table", "results", "--summary"]) == 0
+    assert printed.out == capsys.readouterr().out + "\n"
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    write(folder, "methods/fragile.py", BROKEN_LOSS)
+    write(folder, "break", "")
+    sem_bench.run("suite.yaml", set=["grid.methods=[fragile]"], quiet=True)
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert "failed in" in lines[0] and "it broke" in lines[0] and ", 1 failed, 3 blocked in" in last
+    assert all("blocked" in line for line in lines[1:]) and len(lines) == 4
 
 
 def test_in_a_thread(folder: Path) -> None:

@@ -296,7 +296,7 @@ def zeros(here: Path, ending: str) -> Path:
 @pytest.mark.parametrize("ending", [".zip", ".tar.bz2"])
 def test_much_larger_than_the_archive(here: Path, ending: str) -> None:
     line = refused(zeros(here, ending))
-    assert line.startswith(f"x{ending}: unpacks to more than ") and line.endswith(" times its size, as no images do")
+    assert line.startswith(f"x{ending}: unpacks to more than ") and line.endswith(" times its size, as no data do")
 
 
 @pytest.mark.parametrize("bomb", [bomb_zip, bomb_tar])

@@ -87,9 +87,16 @@ def test_doctor_looks_at_every_set_that_the_suite_touches(folder: Path, capsys: 
         "imagenet/c: 8 test x 15 corruptions x 5 severities, 16 px",
     ]
     assert lines[5].endswith(" dtd: 9 train, 6 test, 16 px")
-    assert "pets: NOT FOUND: data/pets; torchvision downloads it in a run (0.8 GB)." in lines[6]
+    assert "pets: not here yet: data/pets; torchvision downloads it in a run (0.8 GB)." in lines[6]
     assert "cars: NOT FOUND: data/cars; the official place is gone" in lines[7]
     assert len(lines) == 8
+
+
+def test_what_a_run_downloads_is_no_fault(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = (folder / "suite.yaml").read_text().replace("[toy]", "[pets]")
+    write(folder, "suite.yaml", suite)
+    assert main(["doctor", "suite.yaml"]) == 0
+    assert "pets: not here yet: data/pets; torchvision downloads it" in capsys.readouterr().out
 
 
 def get(folder: Path, name: str) -> str:

@@ -1,14 +1,12 @@
 """The paired bootstrap against one that draws images, and the packed predictions."""
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sem_bench.report.bootstrap import Right, paired, read_predictions
+from sem_bench.report.bootstrap import Right, paired, unpacked
 
 
 def answers(both: int, only_a: int, only_b: int, neither: int) -> tuple[Right, Right]:
@@ -84,22 +82,19 @@ def test_senseless_input_is_refused() -> None:
 
 
 @given(st.integers(1, 4).flatmap(lambda rows: st.lists(st.lists(st.booleans(), min_size=rows, max_size=rows))))
-def test_predictions_come_back(tmp_path_factory: pytest.TempPathFactory, columns: list[list[bool]]) -> None:
+def test_predictions_come_back(columns: list[list[bool]]) -> None:
     right = np.array(columns, dtype=bool).T if columns else np.zeros((1, 0), dtype=bool)
-    path = tmp_path_factory.getbasetemp() / "predictions.bin"
-    path.write_bytes(b"".join(np.packbits(row).tobytes() for row in right))
-    found = read_predictions(path, rows=right.shape[0], images=right.shape[1])
-    assert found.dtype == np.bool_
-    assert np.array_equal(found, right)
+    for row in right:
+        found = unpacked(np.packbits(row).tobytes(), len(row))
+        assert found.dtype == np.bool_
+        assert np.array_equal(found, row)
 
 
-def test_a_file_of_other_size_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "predictions.bin"
-    path.write_bytes(np.packbits(np.ones((3, 10), dtype=bool), axis=1).tobytes())
-    assert read_predictions(path, rows=3, images=10).all()
-    for rows, images in ((2, 10), (4, 10), (3, 17), (3, 8)):
-        with pytest.raises(ValueError, match="has 6 bytes"):
-            read_predictions(path, rows=rows, images=images)
-    for rows, images in ((3, 9), (2, 20), (6, 1)):
-        with pytest.raises(ValueError, match="has rows of more than"):
-            read_predictions(path, rows=rows, images=images)
+def test_a_row_of_other_size_is_refused() -> None:
+    packed = np.packbits(np.ones(10, dtype=bool)).tobytes()
+    assert unpacked(packed, 10).all()
+    for images in (1, 8, 17, 20):
+        with pytest.raises(ValueError, match=f"2 bytes, not {images} bits"):
+            unpacked(packed, images)
+    with pytest.raises(ValueError, match="more than 9 bits"):
+        unpacked(packed, 9)

@@ -20,6 +20,7 @@ from sem_bench.cli import main
 from sem_bench.report.page.curves import curves
 from sem_bench.report.page.render import HERE
 from sem_bench.report.page.svg import inlined
+from sem_bench.runs.record_file import opened
 from tests.helpers.pages import Element, read
 from tests.helpers.places import REPOSITORY
 from tests.helpers.results import SEM, Tree, figure
@@ -212,8 +213,9 @@ def test_configuration_and_provenance_are_there_for_every_seed(kept: Kept) -> No
     runs = [one for one in page.all("details") if one.attributes.get("class") == "runs"]
     assert {"pretrain 3 done", "probe 100pc 3 done", "knn 3 done"} <= {one.all("summary")[0].text for one in runs}
     (probe,) = (one for one in page.named("arm2").all("details") if one.all("summary")[0].text.startswith("probe 1pc"))
-    result = next((RECORDS / "byol_photographs/probe").glob("byol-linear256x8-*-s1-1pc-*/result.json"))
-    made = json.loads(result.read_text())
+    with opened(RECORDS / "byol_photographs") as there:
+        result = next((there.root / "probe").glob("byol-linear256x8-*-s1-1pc-*/result.json"))
+        made = json.loads(result.read_text())
     facts = {line[0]: line[1:] for line in probe.all("table")[0].cells}
     assert facts["commit"][1] == made["provenance"]["commit"]
     assert facts["versions.torch"][1] == made["provenance"]["versions"]["torch"]

@@ -237,7 +237,7 @@ def tables(text: str) -> list[list[dict[str, str]]]:
     found = []
     for block in text.split("\n\n"):
         lines = block.splitlines()
-        if set(lines[1]) == {"-", " "}:
+        if len(lines) > 1 and set(lines[1]) == {"-", " "}:
             columns = [(dashes.start(), dashes.end()) for dashes in re.finditer("-+", lines[1])]
             names, *rows = ([line[a:b].strip() for a, b in columns] for line in (lines[0], *lines[2:]) if "  " in line)
             found.append([dict(zip(names, row, strict=True)) for row in rows])
@@ -246,8 +246,8 @@ def tables(text: str) -> list[list[dict[str, str]]]:
 
 def seconds_of(text: str) -> float:
     """What `human_seconds` wrote."""
-    units = {"h": 3600, "min": 60, "s": 1}
-    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+) (h|min|s)\b", text))
+    units = {"days": 86400, "h": 3600, "min": 60, "s": 1}
+    return sum(float(number) * units[unit] for number, unit in re.findall(r"([\d.]+) (days|h|min|s)\b", text))
 
 
 def test_the_page_of_many_jobs_counts_what_the_json_lists(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,7 +259,9 @@ def test_the_page_of_many_jobs_counts_what_the_json_lists(mixed: Path, capsys: p
     by_kind, by_arm = tables(page)
     states = ["done", "failed", "partial", "missing"]
     assert list(by_kind[0]) == ["kind", "jobs", *states, "time left", "memory"]
-    assert list(by_arm[0]) == ["method", "embedding", "backbone", "data", "epochs", "jobs", *states, "time left"]
+    assert list(by_arm[0]) == ["method", "embedding", "pre", "pro", "knn", "time left"]
+    (shared,) = (line for line in page.splitlines() if "jobs of each kind: done/all" in line)
+    assert shared.startswith("backbone resnet10w16s2, data toy, epochs ")
 
     def wanted(keys: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], list[int]]:
         counted = Counter((key, entry["status"]) for key, entry in zip(keys, entries, strict=True))
@@ -269,11 +271,17 @@ def test_the_page_of_many_jobs_counts_what_the_json_lists(mixed: Path, capsys: p
     def shown(rows: list[dict[str, str]], *names: str) -> dict[tuple[str, ...], list[int]]:
         return {tuple(row[name] for name in names): [int(row[name]) for name in ("jobs", *states)] for row in rows}
 
-    arms = [
-        (entry["method"] + (" + IP" if entry["ip"] else ""), entry["embedding"], entry["backbone"], entry["dataset"])
-        for entry in entries
-    ]
-    assert len(by_arm) == 4 and shown(by_arm, "method", "embedding", "backbone", "data") == wanted(arms)
+    arms = [(entry["method"] + (" + IP" if entry["ip"] else ""), entry["embedding"]) for entry in entries]
+    assert len(by_arm) == 4 and {(row["method"], row["embedding"]) for row in by_arm} == set(arms)
+    for row in by_arm:
+        for kind in dict.fromkeys(entry["kind"] for entry in entries):
+            of_arm = zip(arms, entries, strict=True)
+            own = [
+                one["status"] for arm, one in of_arm if (*arm, one["kind"]) == (row["method"], row["embedding"], kind)
+            ]
+            cell = f"{own.count('done')}/{len(own)}{'!' * ('failed' in own)}" if own else ""
+            assert row[kind[:3]] == cell, (row, kind)
+    assert "!" in page and "! some failed or void" in shared
     assert shown(by_kind, "kind") == wanted([(entry["kind"],) for entry in entries])
 
     times = [seconds_of(row["time left"]) for row in by_arm]
@@ -286,6 +294,32 @@ def test_the_page_of_many_jobs_counts_what_the_json_lists(mixed: Path, capsys: p
     one_by_one = re.search(r"\((.+) one after the other\)", totals)  # where several run at a time
     assert sum(times) == pytest.approx(seconds_of(one_by_one[1] if one_by_one else totals), abs=3)
     assert last == "--all prints every job"
+
+
+def test_times_on_a_measured_device(capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that were measured there, and no others; the source is said."""
+    suite = str(REPOSITORY / "suites/cifar100.yaml")
+    assert main(["plan", suite, "--on", "cpu_2cores"]) == 0
+    page = capsys.readouterr().out
+    rows = json.loads((REPOSITORY / "benchmarks/records/cpu_2cores.json").read_text())
+    (speed,) = (
+        row["images_per_s"]
+        for row in rows
+        if row["who"] == "ours" and row["case"].startswith("simclr, resnet18, 32 px")
+    )
+    by_kind, by_arm = tables(page)
+    (plain,) = (
+        row for row in by_arm if (row["method"], row["embedding"], row["backbone"]) == ("simclr", "none", "resnet18")
+    )
+    assert seconds_of(plain["time left"]) == pytest.approx(5 * 1000 * 50_000 / speed, rel=0.05)
+    assert all(not row["time left"] for row in by_arm if row["backbone"] == "resnet50")
+    assert [row["kind"] for row in by_kind if row["time left"]] == ["pretrain"]
+    assert "left on cpu_2cores, job after job" in page and "benchmarks/records/cpu_2cores.json" in page
+    assert "not measured there, and not counted: 20 pretrainings of resnet50, 330 other jobs" in page
+    assert main(["plan", suite, "--on", "h100"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith("--on h100: no speeds of it are kept; there is cpu_2cores; `python benchmarks/run.py --only")
+    assert line.count("\n") == 1
 
 
 def test_all_prints_every_job(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,7 +357,7 @@ def test_ten_thousand_jobs_are_a_page_within_seconds(tmp_path: Path) -> None:
     began = os.times()
     lines = printed("plan", "suite.yaml", "--set", f"seeds={list(range(54))}", "--results", str(tmp_path)).splitlines()
     assert os.times().children_user - began.children_user < 10  # of computing, for the machine may be busy
-    assert "quick: 10368 jobs: 10368 missing; about" in lines[-4]
+    assert "quick: 10368 jobs: 10368 missing; about" in lines[-5]
     assert len(lines) < 70 and max(map(len, lines)) <= 120
 
 

@@ -22,32 +22,22 @@ from sem_bench.data.described import Data
 from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.readers.image_files import ENDINGS, read_image
 from sem_bench.data.readers.opened import Labels, Opened
+from sem_bench.data.readers.words import (
+    LABELS,
+    MOST_CLASSES,
+    PATHS,
+    SPLITS,
+    USUAL,
+    in_order,
+    label_number,
+    split_words,
+    strange_split,
+)
 from sem_bench.data.several_labels import strata
 from sem_bench.data.sources.csv import Column, Columns, CsvSource
 from sem_bench.errors import UserError
 
-DELIMITERS, MOST_CLASSES = ",;\t|", 100_000
-PATHS = (
-    "path",
-    "file",
-    "filename",
-    "file_name",
-    "filepath",
-    "file_path",
-    "image",
-    "image_path",
-    "img",
-    "image_id",
-    "id",
-)
-LABELS = ("label", "class", "class_name", "category", "target", "y", "species", "label_name")
-SPLITS = ("split", "set", "subset", "partition", "fold")
-USUAL: dict[SplitName, Sequence[str]] = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
-
+DELIMITERS = ",;\t|"
 _SAID = {"1": 1, "0": 0, "-1": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "": 0}  # of a class, in its column
 
 
@@ -130,8 +120,7 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Lab
     source, names, lines = table.source, list[str](), array("q")
     labels = array("b" if place.multi_label else "q")
     numbers, others = {name: number for number, name in enumerate(place.classes or [])}, 0
-    wanted = _split_values(source)
-    known = set().union(*(wanted[name] for name in place.splits))
+    wanted, known = split_words(source.values, place.splits)
     complete = set(source.values) >= set(place.splits)  # the card says all: the rest is left out
     hashes = array("q")  # of all names: one in two splits is an error, and they need not be kept for that
     for number, row in table.rows():
@@ -141,7 +130,7 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Lab
             value = table.cell(number, row, table.split)
             if value.lower() not in known:
                 if not complete:
-                    raise UserError(f"{shown(table.file)}:{number}: {_strange_split(value, known)}")
+                    raise UserError(f"{shown(table.file)}:{number}: {strange_split(value, known)}")
                 others += 1
             if value.lower() not in wanted[split]:
                 continue
@@ -152,7 +141,7 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Lab
         elif place.classes is not None:
             assert table.label is not None
             text = table.cell(number, row, table.label)
-            labels.append(_label(text, numbers, source.first_label, f"{shown(table.file)}:{number}"))
+            labels.append(label_number(text, numbers, source.first_label, f"{shown(table.file)}:{number}"))
     _check_names(table, np.frombuffer(hashes, np.int64))
     found: Labels = np.array(labels, np.int64)
     if place.multi_label:
@@ -172,37 +161,6 @@ def _check_names(table: _Table, hashes: npt.NDArray[np.int64]) -> None:
             seen.add(name)
 
 
-def _split_values(source: CsvSource) -> Mapping[SplitName, set[str]]:
-    """What each split is called, in lower case."""
-    said = {name: source.values.get(name, list(usual)) for name, usual in USUAL.items()}
-    return {
-        name: {one.lower() for one in ([value] if isinstance(value, str) else value)} for name, value in said.items()
-    }
-
-
-def _strange_split(value: str, known: set[str]) -> str:
-    text = f"split {value!r}; known are {', '.join(sorted(known))}"
-    if value.lower() in USUAL["val"]:
-        text += f": `values: {{train: [train, {value}]}}` below `source` counts them as training images, "
-        return text + "`val: COUNT` in the card's `splits` lets probes choose on them"
-    return text + ": `values: {train: NAME, test: NAME}` below `source` says what they are called"
-
-
-def _label(text: str, numbers: Mapping[str, int], first: int, where: str) -> int:
-    """By the class's name, else by its number."""
-    if (label := numbers.get(text)) is not None:
-        return label
-    try:
-        number = int(text)
-    except ValueError:
-        raise UserError(f"{where}: no class {text!r}{did_you_mean(text, list(numbers))}") from None
-    if not 0 <= number - first < len(numbers):
-        last = len(numbers) - 1 + first
-        hint = "; `first_label: 1` below `source` where they count from 1" if number == last + 1 and not first else ""
-        raise UserError(f"{where}: label {number}, but the card names {len(numbers)} classes, {first} to {last}{hint}")
-    return number - first
-
-
 def _several(place: Place) -> Sequence[str] | None:
     """The classes of which an image may have several."""
     return place.classes if place.multi_label else None
@@ -219,7 +177,7 @@ def _labels_of(table: _Table, number: int, row: list[str], numbers: Mapping[str,
         return [_SAID[cell.lower()] for cell in cells]
     assert table.label is not None
     names = table.cell(number, row, table.label).split(table.source.separator)
-    there = {_label(name.strip(), numbers, first, where) for name in names if name.strip()}
+    there = {label_number(name.strip(), numbers, first, where) for name in names if name.strip()}
     return [int(label in there) for label in range(len(numbers))]
 
 
@@ -261,7 +219,7 @@ def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[s
         raise UserError(
             f"{shown(file)}: which column names the files? `columns: {{path: ...}}` says it; {_there(first)}"
         )
-    known = {value for values in USUAL.values() for value in values}.union(*_split_values(source).values())
+    known = split_words(source.values, USUAL)[1].union(*USUAL.values())
     if split is None and source.split is None and not header:
         split = next((i for i, cell in enumerate(first) if i != path and cell.lower() in known), None)
     if label is None and labelled:
@@ -282,7 +240,7 @@ def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
 
 def has_val(source: CsvSource, file: Path) -> bool:
     """Whether its column of splits names images to choose on."""
-    table, wanted = _table(source, file, labelled=True), _split_values(source)["val"]
+    table, wanted = _table(source, file, labelled=True), split_words(source.values, ())[0]["val"]
     assert table.split is not None
     return any(table.cell(number, row, table.split).lower() in wanted for number, row in table.rows())
 
@@ -298,8 +256,7 @@ def label_values(source: CsvSource, file: Path) -> list[str]:
             raise UserError(
                 f"{shown(file)}: more than {MOST_CLASSES:,} different labels: `columns` of a card names another"
             )
-    numbers = all(value.lstrip("-").isdigit() for value in found)
-    return sorted(found, key=int) if numbers else sorted(found)
+    return in_order(found)
 
 
 def _there(first: Sequence[str]) -> str:

@@ -42,22 +42,32 @@ def passed_over(endings: Mapping[str, int]) -> str:
 
 def read_image(path: Path, rules: ImageFiles = USUAL) -> Image.Image:
     """An image file in RGB, as its source says. Raises UserError where it is absent, no image, or damaged."""
+    with reading(path):
+        return _read(path, rules, str(shown(path)))
+
+
+def read_packed(content: bytes, rules: ImageFiles, where: str) -> Image.Image:
+    """The same of the content of a file; `where` is what messages call it."""
+    return _read(content, rules, where)
+
+
+def _read(file: Path | bytes, rules: ImageFiles, where: str) -> Image.Image:
     try:
-        with reading(path), _opened(path, rules) as image:
+        with _opened(file, rules, where) as image:
             if rules.exif:
                 ImageOps.exif_transpose(image, in_place=True)
             if image.mode.startswith(("I", "F")):
-                return _reduced(image, path, rules)
+                return _reduced(image, where, rules)
             return in_rgb(image)
     except UnidentifiedImageError:
-        instead = mistaken.kind(path)
-        raise UserError(f"{shown(path)}: not an image{instead and ', but ' + instead}") from None
+        instead = mistaken.kind_of(file) if isinstance(file, bytes) else mistaken.kind(file)
+        raise UserError(f"{where}: not an image{instead and ', but ' + instead}") from None
     except PermissionError:
-        raise UserError(f"{shown(path)}: may not be read") from None
+        raise UserError(f"{where}: may not be read") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        if rules.truncated == "allow" and "truncated" in str(error) and (ended := _ended(path, rules)) is not None:
+        if rules.truncated == "allow" and "truncated" in str(error) and (ended := _ended(file, rules)) is not None:
             return ended
-        raise UserError(f"{shown(path)}: damaged image ({said(error)})") from None
+        raise UserError(f"{where}: damaged image ({said(error)})") from None
 
 
 def in_rgb(image: Image.Image) -> Image.Image:
@@ -67,9 +77,9 @@ def in_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _ended(path: Path, rules: ImageFiles) -> Image.Image | None:
+def _ended(file: Path | bytes, rules: ImageFiles) -> Image.Image | None:
     """A JPEG that is cut short, with its end: the decoder makes the rest grey. None of what has no image yet."""
-    content = path.read_bytes()
+    content = file if isinstance(file, bytes) else file.read_bytes()
     if not content.startswith(b"\xff\xd8"):
         return None
     try:
@@ -81,29 +91,29 @@ def _ended(path: Path, rules: ImageFiles) -> Image.Image | None:
         return None
 
 
-def _opened(path: Path, rules: ImageFiles) -> Image.Image:
+def _opened(file: Path | bytes, rules: ImageFiles, where: str) -> Image.Image:
     """The file, not decoded yet."""
-    image, limit = Image.open(path), rules.max_pixels or PIXELS
+    image, limit = Image.open(BytesIO(file) if isinstance(file, bytes) else file), rules.max_pixels or PIXELS
     if (pixels := image.width * image.height) > limit:
         image.close()
-        raise UserError(_too_large(path, pixels, limit))
+        raise UserError(_too_large(where, pixels, limit))
     return image
 
 
-def _too_large(path: Path, pixels: int, limit: int) -> str:
+def _too_large(where: str, pixels: int, limit: int) -> str:
     return (
-        f"{shown(path)}: {pixels / 1e6:.0f} megapixels, above the limit of {limit / 1e6:.0f}; tile or shrink it, or "
+        f"{where}: {pixels / 1e6:.0f} megapixels, above the limit of {limit / 1e6:.0f}; tile or shrink it, or "
         f"write `max_pixels: {pixels}` below `source` in the card"
     )
 
 
-def _reduced(image: Image.Image, path: Path, rules: ImageFiles) -> Image.Image:
+def _reduced(image: Image.Image, where: str, rules: ImageFiles) -> Image.Image:
     """16 bits to 8: 0 to 0, 65535 to 255."""
     if rules.bits != 16 or image.mode.startswith("F"):
         text = "; write `bits: 16` below `source` in the card to scale 0 to 65535 to 0 to 255"
         way = "; convert it first" if image.mode.startswith("F") else text
-        raise UserError(f"{shown(path)}: more than 8 bits a channel (mode {image.mode}){way}")
+        raise UserError(f"{where}: more than 8 bits a channel (mode {image.mode}){way}")
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
-        raise UserError(f"{shown(path)}: values from {values.min()} to {values.max()} are not those of 16 bits")
+        raise UserError(f"{where}: values from {values.min()} to {values.max()} are not those of 16 bits")
     return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")

@@ -1,7 +1,6 @@
 """The data set classes of torchvision."""
 
 import inspect
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from sem_bench.data.described import Data
 from sem_bench.data.junk import junk
 from sem_bench.data.readers.folder import listing_digest
 from sem_bench.data.readers.opened import Labels, Opened, said
+from sem_bench.data.readers.words import plain
 from sem_bench.data.sources.torchvision import TorchvisionSource
 from sem_bench.errors import UserError
 
@@ -143,9 +143,5 @@ def _check_names(found: object, classes: Sequence[str], where: str) -> None:
     if len(found) != len(classes):
         raise UserError(f"{where}: {len(found)} classes, but the card names {len(classes)}")
     for label, (theirs, ours) in enumerate(zip(found, classes, strict=True)):
-        if _plain(theirs) != _plain(ours):
+        if plain(theirs) != plain(ours):
             raise UserError(f"{where}: class {label} is {theirs!r}, but the card says {ours!r}")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

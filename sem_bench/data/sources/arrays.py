@@ -26,7 +26,7 @@ class NpySource(CorruptibleSource, Arrays):
 
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """Their names tell apart what is not the same."""
-        _tell_splits_apart(splits, self.images, self.labels)
+        tell_splits_apart(splits, self.images, self.labels)
         if self.kinds and "{corruption}" not in self.images:
             raise ValueError("source.images: without '{corruption}' in it, all corruptions would be the same")
 
@@ -55,7 +55,7 @@ class NpzSource(Arrays):
 
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """Their names tell apart what is not the same."""
-        _tell_splits_apart(splits, self.images, self.labels)
+        tell_splits_apart(splits, self.images, self.labels)
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path."""
@@ -72,7 +72,8 @@ class NpzSource(Arrays):
         return open_npz(self, data, split, place)
 
 
-def _tell_splits_apart(splits: Iterable[SplitName], images: str, labels: str) -> None:
+def tell_splits_apart(splits: Iterable[SplitName], images: str, labels: str) -> None:
+    """Raise ValueError where the names of arrays are the same for both splits."""
     if len(list(splits)) < 2:
         return
     for key, pattern in (("images", images), ("labels", labels)):

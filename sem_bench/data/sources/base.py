@@ -1,14 +1,15 @@
 """What every kind of source says of itself; the kinds stand beside this module, one file each."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from sem_bench.config.cards import Card, Coded, Library
 from sem_bench.config.fields import Name, SplitName, unique
-from sem_bench.data.drawn_split import DrawnSplit
+from sem_bench.data.drawn_split import DrawnSplit, check_drawn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +36,20 @@ class Needs:
     fetched: str | None = None  # what a run downloads while it is absent
 
 
+@dataclass
+class Seen:
+    """What a first card can say of data, before their images are measured."""
+
+    source: dict[str, Any]  # what the card writes below `source`
+    classes: list[str] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)  # classes without a test image
+    val: bool = False  # whether there are images to choose on
+    splits: dict[SplitName, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # the first files that a table names
+    size: int | None = None  # the side of the images, where the kind allows no other
+
+
 class Source(Coded):
     """Where images come from. A kind says what differs from this; nothing else in the project knows its name."""
 
@@ -43,6 +58,14 @@ class Source(Coded):
     coded: ClassVar[bool] = False  # the Python file beside the card reads it, so its hash enters digests
     several_labels: ClassVar[bool] = False  # it can say several classes of an image
     names_files: ClassVar[bool] = False  # its images are files below a folder, so that lists can name them
+
+    @classmethod
+    def seen(cls, path: Path) -> Seen | None:
+        """What a first card would say of a file or folder, but for `type` and `path`; None: it is not of this kind.
+
+        Raises UserError where it is, and cannot be read.
+        """
+        return None
 
     @property
     def kinds(self) -> list[Corruption]:
@@ -112,6 +135,30 @@ class ImageFiles(Source):
     exif: bool = False  # turn images as their EXIF note says
     truncated: Literal["refused", "allow"] = "refused"  # allow: JPEGs that are cut short, the rest of the image grey
     max_pixels: Annotated[int, Field(ge=1)] | None = None  # the largest image; None: Pillow's limit against bombs
+
+
+class Listed(ImageFiles):
+    """Rows of an image and its label, and maybe its split."""
+
+    first_label: Literal[0, 1] = 0  # of labels that are numbers
+    values: dict[SplitName, str | list[str]] = {}  # what the splits are called, where it is not train and test
+    split: DrawnSplit | None = None  # where nothing says it: how train and test are drawn
+
+    @property
+    def split_said(self) -> bool:
+        """Whether the card says where the splits are."""
+        return bool(self.values)
+
+    @property
+    def drawn(self) -> DrawnSplit | None:
+        """How its splits are drawn; None: they are given."""
+        return self.split
+
+    def check_splits(self, splits: Iterable[SplitName]) -> None:
+        """They are said, or drawn."""
+        if self.split is not None and self.split_said:
+            raise ValueError("source: `split` draws train and test; a column of splits says them: choose one")
+        check_drawn(self.split, splits)
 
 
 class CorruptibleSource(Source):

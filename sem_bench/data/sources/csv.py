@@ -1,14 +1,13 @@
 """A table of image files and labels: .csv or .tsv."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import Model, SplitName, Where
-from sem_bench.data.drawn_split import DrawnSplit, check_drawn
-from sem_bench.data.sources.base import ImageFiles, Needs, Problem, path_is_missing
+from sem_bench.data.sources.base import Listed, Needs, Problem, path_is_missing
 
 if TYPE_CHECKING:
     from sem_bench.data.dataset import Place
@@ -27,7 +26,7 @@ class Columns(Model):
     split: Column | None = None
 
 
-class CsvSource(ImageFiles):
+class CsvSource(Listed):
     """A line for each image: its path, its label by name or number, and its split where the table has one."""
 
     type: Literal["csv"]
@@ -38,22 +37,13 @@ class CsvSource(ImageFiles):
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # None: found out
     ending: str = ""  # what its paths lack: .jpg
     separator: Annotated[str, Field(min_length=1)] | None = None  # between an image's several labels in one column
-    first_label: Literal[0, 1] = 0  # of labels that are numbers
-    values: dict[SplitName, str | list[str]] = {}  # what the split column says, where it is not train and test
-    split: DrawnSplit | None = None  # without a split column: how train and test are drawn
 
     several_labels: ClassVar[bool] = True
 
     @property
-    def drawn(self) -> DrawnSplit | None:
-        """How its splits are drawn; None: they are given."""
-        return self.split
-
-    def check_splits(self, splits: Iterable[SplitName]) -> None:
-        """They are in a column, or drawn."""
-        if self.split is not None and (self.columns.split is not None or self.values):
-            raise ValueError("source: `split` draws train and test; a column of splits says them: choose one")
-        check_drawn(self.split, splits)
+    def split_said(self) -> bool:
+        """By a column, or what it says."""
+        return self.columns.split is not None or super().split_said
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path."""

@@ -12,7 +12,7 @@ from sem_bench.errors import printable
 from sem_bench.report.file_models import JobEntry
 from sem_bench.report.job_folder import JobFolders, Look
 from sem_bench.report.layout import Table
-from sem_bench.report.page.content import Arm, Pair, Runs, page_table
+from sem_bench.report.page.content import Arm, Pair, Pictures, Runs, page_table
 from sem_bench.report.page.curves import curves
 from sem_bench.report.results import Manifest
 from sem_bench.report.row import ARM, Row, grouped
@@ -35,7 +35,7 @@ class Found:
         """The numbers of the jobs of each arm."""
         found: dict[str, list[int]] = {}
         for number, job in enumerate(self.jobs):
-            found.setdefault(_key(job), []).append(number)
+            found.setdefault(arm_key(job), []).append(number)
         return found
 
     def by_runs(self, numbers: Sequence[int]) -> dict[str, list[int]]:
@@ -71,7 +71,8 @@ def _state(job: JobEntry, look: Look, folders: JobFolders) -> str:
     return "partial" if begun else look.absence
 
 
-def _key(job: JobEntry) -> str:
+def arm_key(job: JobEntry) -> str:
+    """What the jobs of an arm share."""
     return canonical_json([getattr(job, name) for name in ARM])
 
 
@@ -100,7 +101,9 @@ def _place(job: JobEntry) -> Row:
     return Row(**place, **rest, representation="", tau_d=None, mean=None, std=None, n=0, digests=[])
 
 
-def arms(found: Found, rows: Sequence[Row], tables: Mapping[str, Table], command: str) -> Iterator[Arm]:
+def arms(
+    found: Found, rows: Sequence[Row], tables: Mapping[str, Table], command: str, pictures: Mapping[str, Pictures]
+) -> Iterator[Arm]:
     """Each arm of the suite, in the order of its jobs; the command prints the numbers."""
     digits = {table.name: table.digits for table in tables.values()}
     measured = grouped(rows, lambda row: row.key(ARM))
@@ -116,6 +119,7 @@ def arms(found: Found, rows: Sequence[Row], tables: Mapping[str, Table], command
             numbers=page_table(f"{anchor}-numbers", _numbers(own, digits), command, names=5) if own else None,
             curves=curves(found.paths(numbers, "pretrain", "log.csv")),
             runs=[_runs(title, found, jobs) for title, jobs in found.by_runs(numbers).items()],
+            pictures=pictures.get(arm_key(found.jobs[numbers[0]])),
         )
 
 

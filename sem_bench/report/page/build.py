@@ -10,7 +10,7 @@ from sem_bench.report.figures.write import Draw, Problem, svgs
 from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.layout import Table
 from sem_bench.report.page.arms import Found, arms, lacking
-from sem_bench.report.page.content import Page, PageFigure, PageTable, page_table
+from sem_bench.report.page.content import Page, PageFigure, PageTable, Pictures, page_table
 from sem_bench.report.page.svg import inlined
 from sem_bench.report.results import Manifest
 from sem_bench.report.row import Row
@@ -28,11 +28,16 @@ def page(
     layouts: Sequence[Table],
     drawers: Mapping[str, Draw],
     *,
+    name: Path,
     drawn: Path,
     version: str,
+    pictures: Mapping[str, Pictures],
 ) -> Page:
-    """All that there is of a suite. Figures that lie in the folder `drawn`, of these rows, are not drawn again."""
-    of = shlex.join([str(folders.root), "--suite", manifest.name])
+    """All that there is of a suite. Figures that lie in the folder `drawn`, of these rows, are not drawn again.
+
+    `name` is what commands call the results, `pictures` are those of arms, by `arm_key`.
+    """
+    of = shlex.join([str(name), "--suite", manifest.name])
     found = Found(manifest, folders)
     problems: list[Problem] = []
     figures = _figures(svgs(rows, drawers, drawn, problems), f"{PROGRAM} table {of} --out figures", problems)
@@ -49,8 +54,8 @@ def page(
         tables=[_table(number, table, of) for number, table in enumerate(tables, 1)],
         figures=figures,
         published=page_table("published", published, unrounded, names=5) if published else None,
-        arms=list(arms(found, rows, manifest.tables, unrounded)),
-        problems=[printable(f"{name}: {why}" if name else why) for name, why in problems],
+        arms=list(arms(found, rows, manifest.tables, unrounded, pictures)),
+        problems=[printable(f"{figure}: {why}" if figure else why) for figure, why in problems],
     )
 
 

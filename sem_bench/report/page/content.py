@@ -81,6 +81,24 @@ class Runs:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """A few small images beside each other."""
+
+    caption: str
+    data: str  # a data URI
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What an arm sees, and what its simplices answer to; or why that is not shown."""
+
+    strips: Sequence[Strip]
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Arm:
     """A method with an embedding, and all that is known of it."""
 
@@ -91,6 +109,7 @@ class Arm:
     numbers: PageTable | None
     curves: Sequence[Curve]
     runs: Sequence[Runs]
+    pictures: Pictures | None = None
 
 
 @dataclass(frozen=True)

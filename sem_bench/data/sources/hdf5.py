@@ -1,0 +1,57 @@
+"""HDF5: arrays of images and labels in one file."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from sem_bench.config.cards import Card, Library
+from sem_bench.config.fields import SplitName, Where
+from sem_bench.data.sources.arrays import tell_splits_apart
+from sem_bench.data.sources.base import Arrays, ImageFiles, Needs, Problem, Seen, path_is_missing
+from sem_bench.data.sources.packed import NeedsPackage
+
+if TYPE_CHECKING:
+    from sem_bench.data.dataset import Place
+    from sem_bench.data.described import Data
+    from sem_bench.data.readers.opened import Opened
+
+
+class Hdf5Source(NeedsPackage, Arrays, ImageFiles):
+    """Arrays in one file, images and labels: pixels in the forms of an .npz, or the bytes of image files."""
+
+    type: Literal["hdf5"]
+    path: Where = ""
+    images: str = "{split}/images"  # the name of the array; {split} stands for train and test
+    labels: str = "{split}/labels"
+
+    package: ClassVar[str] = "h5py"
+    extra: ClassVar[str] = "hdf5"
+
+    @classmethod
+    def seen(cls, path: Path) -> Seen | None:
+        """A .h5 or .hdf5."""
+        if not (path.is_file() and path.suffix.lower() in (".h5", ".hdf5", ".he5")):
+            return None
+        cls.check_package()
+        from sem_bench.data.readers.packed.hdf5 import first_card
+
+        return first_card(cls(type="hdf5", path=str(path)), path)
+
+    def check_splits(self, splits: Iterable[SplitName]) -> None:
+        """Their names tell apart what is not the same."""
+        tell_splits_apart(splits, self.images, self.labels)
+
+    def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
+        """The path, or the package."""
+        yield from path_is_missing(self.path)
+        yield from super().problems(card, library)
+
+    def needs(self, name: str) -> Needs:
+        """The file."""
+        return Needs([self.path])
+
+    def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
+        """The arrays of a split, not read before they are needed."""
+        from sem_bench.data.readers.packed.hdf5 import open_hdf5
+
+        return open_hdf5(self, data, split, place)
