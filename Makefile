@@ -14,7 +14,7 @@ test: ## all tests, on two processes
 	uv run pytest -n 2
 
 cases: ## the data, checkpoints and slips that people bring
-	uv run pytest -m cases tests/cli tests/data tests/nets tests/runs
+	uv run pytest -m cases tests/cli tests/data tests/evaluations tests/nets tests/runs tests/training
 
 bench: ## how fast the parts are, beside other libraries and beside what the machine could do
 	uv run python benchmarks/run.py

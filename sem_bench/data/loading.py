@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -119,6 +120,9 @@ _LOADED: BoundedCache[Split] = BoundedCache(  # by what is asked for and the sta
     lambda split: LISTED * len(split) + (0 if split.images is None else split.images.nbytes)
 )
 _CORRUPTED: BoundedCache[Tensor] = BoundedCache(lambda images: images.nbytes)  # uint8 (N, 3, S, S) by fingerprint
+LARGE = 16_000_000  # pixels of an image from which it is worth keeping: decoding takes a tenth of a second
+_LARGE: BoundedCache[Image.Image] = BoundedCache(lambda image: 3 * image.width * image.height)  # by data and row
+_DECODING = Lock()
 
 
 def _prepared(split: Split) -> Tensor:
@@ -177,7 +181,9 @@ def _load(data: Data, split: SplitName, place: Place, opened: Opened | None, *, 
     found = Split(torch.from_numpy(labels), "", size, data.resize or size, None, read, workers, names, opened.aside)
     key = digest([_asked(data, split, place), opened.fingerprint])
     images = _all_images(opened, rows, found, data.reduce, memory, key)
-    if images is not None:
+    if images is None:
+        found = replace(found, read=_large_kept(read, key, memory))
+    else:
         found = replace(found, images=images, read=reader(images))
     if opened.fingerprint is None:
         fingerprint = _content(map(found.read, range(len(rows))), labels)
@@ -189,6 +195,25 @@ def _load(data: Data, split: SplitName, place: Place, opened: Opened | None, *, 
 def _read(opened: Opened, rows: Labels, reduce: int | None, row: int) -> Image.Image:
     image = opened.read(int(rows[row]))
     return image if reduce is None else central(image, resize=reduce, size=reduce)
+
+
+def _large_kept(read: Callable[[int], Image.Image], key: str, memory: int) -> Callable[[int], Image.Image]:
+    """Reads one image; a large one that is read again stays decoded, as many of them as fit into the memory.
+
+    Every epoch and evaluation would decode it anew, seconds for a crop. One thread at a time decodes what is kept.
+    """
+    large: set[int] = set()
+
+    def one(row: int) -> Image.Image:
+        if row in large:
+            with _DECODING:
+                return _LARGE.get(f"{key} {row}", partial(read, row), limit=memory)
+        image = read(row)
+        if image.width * image.height >= LARGE:
+            large.add(row)
+        return image
+
+    return one
 
 
 def chosen(opened: Opened, count: int) -> Labels:

@@ -52,7 +52,8 @@ def _sentences(compared: Sequence[Row], part: Sequence[Row], headline: Table, sp
     names = f"{len(methods)} method{'s' * (len(methods) > 1)} ({', '.join(methods)})"
     others = ", ".join(own[0].embedding_label for own in by_embedding.values())
     there = {row.metric for row in compared}
-    primary = next((one for one in headline.metrics if one.name in there), headline.metrics[0])
+    fixed = [one for one in headline.metrics if one.name.endswith(FIXED_TAU)]
+    primary = next((one for one in fixed if one.name in there), headline.metrics[0])
     measured = primary.unit.removesuffix(" in percent") or "top-1 accuracy"
     found = [f"{names}, {seeds_said(trained)}: {others} against none, by the {measured} of a linear probe."]
     for own in by_embedding.values():

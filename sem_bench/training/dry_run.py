@@ -11,6 +11,7 @@ import torch
 
 from sem_bench.base import interrupts
 from sem_bench.base.device import placed
+from sem_bench.config.cards import shipped
 from sem_bench.data.split import Split, reader
 from sem_bench.errors import described, one_line, plainly
 from sem_bench.nets.build import build_backbone
@@ -28,7 +29,7 @@ from sem_bench.training.step import Step
 from sem_bench.training.views import ViewPlan, Views
 
 IMAGES, BATCH, STEPS = 36, 12, 3  # two and three devices divide the batch
-MOST, SIDE = 4096, 32  # images and pixels of the step with an arm's own batch
+MOST, SIDE = 4096, 32  # images and pixels a side of the step with an arm's own batch, at most
 WORK = 3 * 10**11  # multiplications of that step in what is no backbone, at most
 CPU = torch.device("cpu")
 SMALL = "resnet10w16s2"  # the backbone that a method is tried on
@@ -92,9 +93,12 @@ def trial(
     except BaseException as error:
         interrupts.pass_on(error)
         return [f"it fails in its first steps: {described(error)}"], BATCH
-    size = min(job.training.batch_size, MOST, max(BATCH, WORK // (6 * numbers * len(job.training.views))))
+    # A user's method may need images of their size; ours take any.
+    side = min(SIDE, job.data.image_size) if shipped("method", code) else job.data.image_size
+    most = min(MOST * SIDE**2 // side**2, WORK // (6 * numbers * len(job.training.views)))
+    size = min(job.training.batch_size, max(BATCH, most))
     try:
-        return found or plainly(_own_batch_problems, *_with_own_batch(job, parts, size), code), size
+        return found or plainly(_own_batch_problems, *_with_own_batch(job, parts, size, side), code), size
     except BaseException as error:
         interrupts.pass_on(error)
         return [f"it fails with batches of {size}{_whose(job, size)}: {described(error)}"], size
@@ -116,18 +120,18 @@ def _whose(job: PretrainJob, size: int) -> str:
     return ", its own" if size == job.training.batch_size else ""
 
 
-def _with_own_batch(job: PretrainJob, parts: EncoderParts, size: int) -> tuple[PretrainJob, EncoderParts]:
-    """The same training with that batch, on a small backbone and small images, so that a large one takes seconds.
+def _with_own_batch(job: PretrainJob, parts: EncoderParts, size: int, side: int) -> tuple[PretrainJob, EncoderParts]:
+    """The same training with that batch, on a small backbone and images of that side, so that it takes seconds.
 
     A user's own backbone stays, and the images' size with it, where the batch is no larger than that of other steps.
     """
     repeats = max(1, min(job.training.accumulate, 2, MOST // size))
     training = job.training.model_copy(update={"epochs": 1, "batch_size": size, "accumulate": repeats})
     if not parts.backbone.own or size > BATCH:
-        side, parts = job.data.image_size, _on_small_backbone(parts)
-        views = [_resized(view, min(SIDE, side) / side) for view in training.views]
+        parts = _on_small_backbone(parts)
+        views = [_resized(view, side / job.data.image_size) for view in training.views]
         training = training.model_copy(update={"views": views})
-        job = job.model_copy(update={"data": job.data.model_copy(update={"image_size": min(SIDE, side)})})
+        job = job.model_copy(update={"data": job.data.model_copy(update={"image_size": side})})
     return job.model_copy(update={"training": training}), parts
 
 

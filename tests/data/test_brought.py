@@ -698,3 +698,33 @@ evaluate: {knn: {k: 3}}
     assert main(["run", "suite.yaml", "--results", "again"]) == 0
     assert (here / "again/splits" / file.name).read_bytes() == before
     assert main(["verify", "results"]) == 0
+
+
+@pytest.mark.parametrize(("memory", "kept"), [(500, True), (300, False)])
+def test_large_images_are_decoded_once_and_kept_within_memory(
+    here: Path, monkeypatch: pytest.MonkeyPatch, memory: int, kept: bool
+) -> None:
+    """An image of 8 x 16 px has 384 bytes; here that is large. What is kept needs its file no more."""
+    monkeypatch.setattr(loading, "LARGE", 128)
+    for split, count in {"train": 4, "test": 2}.items():
+        for name in COLOURS:
+            for i in range(count):
+                image(Path(f"data/mine/{split}/{name}/{i}.png"))
+    big = here / "data/mine/train/cat/0.png"
+    Image.effect_noise((8, 16), 90).convert("RGB").save(big)
+    card("{type: folder, path: mine}")
+    library = Library(Path())
+    found = DataSet(dataset_card(library, "mine"), library, Path("data"))
+    train = loading.load(found.labelled(), "train", found.place, memory=memory)
+    assert train.images is None
+    first = [train.read(row).tobytes() for row in range(8)]
+    assert [train.read(row).tobytes() for row in range(8)] == first
+    for file in (here / "data/mine/train").rglob("*.png"):
+        file.unlink()
+    with pytest.raises(UserError):
+        train.read(1)
+    if kept:
+        assert train.read(0).tobytes() == first[0]
+    else:
+        with pytest.raises(UserError):
+            train.read(0)

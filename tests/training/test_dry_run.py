@@ -128,6 +128,7 @@ def test_doctor_looks_at_the_methods_of_a_suite(
     assert lines[0].startswith(f"method       mine none: {expected}") and f"mine sem: {expected}" in lines[1]
 
 
+@pytest.mark.cases
 @pytest.mark.parametrize("name", METHODS)
 def test_the_smallest_batch_that_a_method_states(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It trains: another image changes the others' gradients in more than a sign. One less is refused with its line."""
