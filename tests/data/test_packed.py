@@ -50,8 +50,9 @@ def commands(path: str, capsys: pytest.CaptureFixture[str], *, counts: str = "20
 
 
 def run(capsys: pytest.CaptureFixture[str]) -> None:
-    """The suite that `card` wrote, to its end."""
-    assert main(["run", "birds.yaml", "--set", "pretrain.epochs=1", "--set", "grid.embeddings={none: {}}"]) == 0
+    """The suite that `card` wrote, to its end, each image read when it is needed."""
+    few = ["--set", "pretrain.epochs=1", "--set", "grid.embeddings={none: {}}", "--memory", "0.000001"]
+    assert main(["run", "birds.yaml", *few]) == 0
     assert "\nsimclr  none " in capsys.readouterr().out
 
 
