@@ -64,6 +64,7 @@ def test_own_parts_are_treated_as_built_in_ones(
 
     said(capsys, "record", "results", "kept")
     elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
     shutil.copy(own / "kept.tar.xz", elsewhere)
     monkeypatch.chdir(elsewhere)
     assert said(capsys, "table", "kept") == table  # where none of the code is

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sem_bench.base import machine
+from sem_bench.base import machine, screen
 from sem_bench.base.files import no_folder
 from sem_bench.config.cards import shipped
 from sem_bench.data.dataset import Place
@@ -205,6 +205,6 @@ def command(options: argparse.Namespace) -> int:
         raise UserError("--set changes a suite; there is none")
     healthy = True
     for line, well in report(options.suite, options.results, options.data, options.assignments):
-        print(printable(line), flush=True)  # noqa: T201 - the next one can take a while
+        print(screen.wrapped(printable(line), indent=13), flush=True)  # noqa: T201 - the next one can take a while
         healthy = healthy and well
     return 0 if healthy else 2

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel
 from tabulate import tabulate
 
+from sem_bench.base import screen
 from sem_bench.config.cards import Library
 from sem_bench.config.meanings import meanings
 from sem_bench.config.validation import did_you_mean
@@ -28,7 +29,7 @@ CARDS: dict[str, type[BaseModel]] = {
 }
 SUITE = "suite"
 NEEDED = "needed"
-WIDTHS = [None, 32, 22, 56]
+WIDTHS = (32, 22, 56)  # of the columns beside the key
 Schema = dict[str, Any]
 
 
@@ -48,7 +49,7 @@ def _file(model: type[BaseModel], name: str) -> str:
     for title, own in defined.items():
         if own.get("properties"):
             said = f"{_named(title)}: {own['description']}" if own.get("description") else _named(title)
-            parts.append(f"{said.splitlines()[0]}\n{_section(own, classes[title])}")
+            parts.append(f"{screen.wrapped(said.splitlines()[0])}\n{_section(own, classes[title])}")
     return "\n\n".join(parts)
 
 
@@ -70,7 +71,9 @@ def _section(schema: Schema, model: type[BaseModel]) -> str:
         for key, one in schema["properties"].items()
     ]
     headers = ["key", "type", "default", "meaning"]
-    return tabulate(lines, headers, tablefmt="simple", maxcolwidths=WIDTHS, disable_numparse=True)
+    beside = max(len(line[0]) for line in [headers, *lines]) + 6
+    widths = [None, *screen.shares(*WIDTHS, beside=beside)]
+    return tabulate(lines, headers, tablefmt="simple", maxcolwidths=widths, disable_numparse=True)
 
 
 def _models(above: type[BaseModel]) -> Iterator[type[BaseModel]]:

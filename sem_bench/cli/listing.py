@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 from tabulate import tabulate
 
+from sem_bench.base import screen
 from sem_bench.base.files import BUILTIN, shown
 from sem_bench.cli.keys import in_a_line, keys, section
 from sem_bench.config.cards import Card, Library
@@ -45,7 +46,7 @@ def listing(what: str, folder: Path) -> str:
     else:
         kind, read = KINDS[what]
         lines = {name: _line(read(library, name).content) for name in library.names(kind)}
-    return tabulate(list(lines.items()), tablefmt="plain") or f"no {what} yet"
+    return screen.listed(lines.items()) or f"no {what} yet"
 
 
 def described(what: str, name: str, folder: Path) -> str:
@@ -92,11 +93,18 @@ def _method(card: Card[MethodCard]) -> str:
         [name, one.epochs, one.batch_size * one.accumulate, one.optimizer.name, f"{one.optimizer.lr:g}", one.source]
         for name, one in card.content.recipes.items()
     ]
-    headers = ["recipe", "epochs", "batch", "optimizer", "lr", "source"]
-    table = tabulate(recipes, headers, tablefmt="simple", maxcolwidths=[None] * 5 + [60])
-    parameters = [(name, in_a_line(one.parameters)) for name, one in card.content.recipes.items()]
-    rows = tabulate(parameters, ["recipe", "parameters"], tablefmt="simple", maxcolwidths=[None, 80])
+    parameters = [[name, in_a_line(one.parameters)] for name, one in card.content.recipes.items()]
+    table = _ended(["recipe", "epochs", "batch", "optimizer", "lr", "source"], recipes)
+    rows = _ended(["recipe", "parameters"], parameters)
     return f"{_card(card, without='recipes')}\n\n{table}\n\n{rows}"
+
+
+def _ended(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A table whose last column is a text, which is wrapped."""
+    padded = [[f"{header}  " for header in headers], *rows]  # as tabulate does it
+    beside = sum(max(len(str(cell)) for cell in column) + 2 for column in list(zip(*padded, strict=True))[:-1])
+    widths = [None] * (len(headers) - 1) + screen.shares(80, beside=beside)
+    return tabulate(rows, headers, tablefmt="simple", maxcolwidths=widths)
 
 
 def _evaluation(evaluation: AnyEvaluation) -> str:
@@ -121,7 +129,9 @@ def _suites(folder: Path) -> dict[str, str]:
 
 
 def _yaml(value: object) -> str:
-    text = yaml.safe_dump(_short(value), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    text = yaml.safe_dump(
+        _short(value), sort_keys=False, allow_unicode=True, width=min(100, screen.width()), default_flow_style=None
+    )
     return text.strip()
 
 

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
-from sem_bench.base import machine
+from sem_bench.base import machine, screen
 from sem_bench.base.files import shown
 from sem_bench.cli.plan_page import Look, duration, memory, page, table, time
 from sem_bench.errors import printable
@@ -49,7 +49,7 @@ def as_text(plan: Plan, store: Store, asked: Asked, *, every: bool = False, on: 
     """
     looks = look_at(plan.unique(), store, on)
     short = len(looks) > EACH and not every
-    text = f"{page(looks) if short else _lines(looks)}\n\n{_counted(plan.suite.name, looks)}"
+    text = _counted(plan.suite.name, looks)
     text += _here(looks, asked) if on is None else _there(looks, on)
     text += _needs(looks)
     if seen := _sight(plan, store):
@@ -60,7 +60,9 @@ def as_text(plan: Plan, store: Store, asked: Asked, *, every: bool = False, on: 
     absent = dict.fromkeys(line for lines in lacks.values() for line in lines)
     said = [text, *(printable(f"no data: {line}") for line in absent)]
     said += [printable(f"void: {line}") for line in void([look.job for look in looks if look.state != "done"], store)]
-    return "\n".join(said + ["--all prints every job"] * short)
+    said = [line for part in said + ["--all prints every job"] * short for line in part.splitlines()]
+    below = "\n".join(screen.wrapped(line, indent=2) for line in said)
+    return f"{page(looks) if short else _lines(looks)}\n\n{below}"
 
 
 def _sight(plan: Plan, store: Store) -> str:

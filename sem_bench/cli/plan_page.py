@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import NamedTuple
 
+from sem_bench.base import screen
 from sem_bench.runs.job import Job
 from sem_bench.runs.progress import human_seconds
 
@@ -52,7 +53,7 @@ def _by_arm(arms: dict[tuple[str, ...], list[Look]]) -> str:
     said.append("jobs of each kind: done/all")
     said += ["! some failed or void"] * any(look.state in BROKEN for looks in arms.values() for look in looks)
     headers = [*(names[number] for number in varied), *_short(kinds), "time left"]
-    return f"{', '.join(said)}\n\n{table(headers, rows, numbers=len(kinds) + 1)}"
+    return f"{screen.wrapped(', '.join(said))}\n\n{table(headers, rows, numbers=len(kinds) + 1)}"
 
 
 def _short(kinds: Sequence[str]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from sem_bench.base import screen
 from sem_bench.base.digest import digest
 from sem_bench.base.files import barred, files_below, left_behind, no_folder, read_json
 from sem_bench.base.limits import Limits
@@ -340,4 +341,4 @@ def _prune(root: Path, orphans: list[Path], *, sure: bool) -> None:
 
 
 def _say(line: str) -> None:
-    print(printable(line))  # noqa: T201
+    print(screen.wrapped(printable(line), indent=7))  # noqa: T201

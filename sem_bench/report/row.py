@@ -83,7 +83,8 @@ class Row:
     @property
     def heading(self) -> str:
         """Its suite, data set, backbone, recipe and epochs."""
-        return f"{self.suite}: {self.dataset}, {self.backbone}, recipe {self.recipe}, {self.epochs} epochs"
+        epochs = f"{self.epochs} epoch{'s' * (self.epochs != 1)}"
+        return f"{self.suite}: {self.dataset}, {self.backbone}, recipe {self.recipe}, {epochs}"
 
     @property
     def method_label(self) -> str:

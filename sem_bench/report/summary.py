@@ -6,6 +6,7 @@ A sentence says no more than its interval carries: without three seeds nothing i
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sem_bench.base.screen import wrapped
 from sem_bench.report.gains import NO_BETTER, Pooled, pooled
 from sem_bench.report.layout import FIXED_TAU, PRIMARY, Table
 from sem_bench.report.row import FLOOR, TABLE, Row, at_fixed_tau, embedding_key, grouped, seeds_said
@@ -27,7 +28,7 @@ class Summary:
 
     def as_text(self) -> str:
         """A line a sentence."""
-        return "\n".join([self.heading, *(f"- {sentence}" for sentence in self.sentences)])
+        return "\n".join([wrapped(self.heading), *(wrapped(f"- {sentence}", indent=2) for sentence in self.sentences)])
 
 
 def summaries(rows: Iterable[Row], layouts: Iterable[Table]) -> list[Summary]:

@@ -151,6 +151,22 @@ def test_a_stopped_pretraining_goes_on_with_its_curve(folder: Path, capsys: pyte
         assert [row["epoch"] for row in rows] == ["1", "2", "3"]
 
 
+def test_pretrainings_in_worker_processes_have_their_curves(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two at a time: each writes into a folder of its own."""
+    pytest.importorskip("tensorboard")
+    assert main(["run", "suite.yaml", "--only", "pretrain/", "--jobs", "2", "--log", "tensorboard"]) == 0
+    said = capsys.readouterr().err
+    assert "2 jobs at a time" in said and "2 done, 0 reused, 0 failed" in said and "left out" not in said
+    jobs = {path.name for path in Path("results/pretrain").glob("simclr-*")}
+    drawn = {path.name: of_tensorboard(path) for path in Path("results/logs/tensorboard").iterdir()}
+    assert drawn.keys() == jobs and len(jobs) == 2
+    for name, points in drawn.items():
+        with Path("results/pretrain", name, "log.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [step for step, _ in points] == [1, 2]
+        assert [loss for _, loss in points] == pytest.approx([float(row["loss"]) for row in rows], 1e-4)
+
+
 @pytest.mark.parametrize("command", [["run", "suite.yaml"], ["sweep", "tau", "--suite", "suite.yaml"]])
 def test_a_package_that_is_absent_is_said_before_anything_runs(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import shorten, wrap
 from typing import NamedTuple
 
+from sem_bench.base import screen
 from sem_bench.report.formats._parts import superscript
 from sem_bench.report.row import Row
 from sem_bench.report.text_table import DOT, HOLE, TextCell, TextTable
@@ -42,7 +43,7 @@ def overview(tables: Sequence[TextTable], first: str, *, notes: bool = False) ->
     whole = [table for table in tables if table.name == first]
     others = [table for table in tables if table.name != first]
     ends = [f"--table {table.name}" for table in others]
-    room = WIDTH - 2 - max(map(len, ends), default=0)
+    room = _room() - 2 - max(map(len, ends), default=0)
     texts = [_line(table, room) for table in others]
     width = max(map(len, texts), default=0)
     headings = [table.title.removesuffix(f": {table.what}") for table in others]
@@ -59,9 +60,9 @@ def overview(tables: Sequence[TextTable], first: str, *, notes: bool = False) ->
 
 def _table(table: TextTable, notes: bool) -> str:
     whole = "; ".join(filter(None, [table.title, table.size]))
-    parts = [[whole] if len(whole) <= WIDTH else [*_wrapped(table.title), *_wrapped(table.size)]]
+    parts = [[whole] if len(whole) <= _room() else [*_wrapped(table.title), *_wrapped(table.size)]]
     columns = list(_columns(table, notes, tight=False))
-    if _width(columns) > WIDTH:
+    if _width(columns) > _room():
         columns = list(_columns(table, notes, tight=True))
     for part in _parts(columns):
         height = max(len(column.head) for column in part)
@@ -115,7 +116,7 @@ def _parts(columns: Sequence[_Column]) -> list[list[_Column]]:
     parts = [list(stub)]
     for group in dict.fromkeys(column.group for column in columns if column.group):
         members = [column for column in columns if column.group == group]
-        if len(parts[-1]) > len(stub) and _width([*parts[-1], *members]) > WIDTH:
+        if len(parts[-1]) > len(stub) and _width([*parts[-1], *members]) > _room():
             parts.append(list(stub))
         parts[-1] += members
     return parts
@@ -197,5 +198,10 @@ def _line(table: TextTable, room: int) -> str:
     return text if lines or not table.about else shorten(about, room, placeholder=" …")
 
 
-def _wrapped(text: str, width: int = WIDTH) -> list[str]:
-    return wrap(text, width, break_on_hyphens=False)
+def _wrapped(text: str, width: int = 0) -> list[str]:
+    return wrap(text, width or _room(), break_on_hyphens=False)
+
+
+def _room() -> int:
+    """Columns of a line: WIDTH, or fewer on a narrow terminal."""
+    return min(WIDTH, screen.width())
