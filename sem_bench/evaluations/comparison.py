@@ -31,6 +31,7 @@ COMPARISON = Table(
     metrics=[
         Metric(name=f"top1{FIXED_TAU}", images=True),
         Metric(name="knn_top1"),
+        Metric(name="knn_centred_top1"),
         Metric(name="top1", header="{column} searched", images=True, published=True),
         *(
             Metric(name=f"{name}{end}", header=f"{{column}} {said}{more}", unit=f"{said} in percent")

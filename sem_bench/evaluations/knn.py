@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from sem_bench.workspace import Workspace
 
 
+Centre = Annotated[bool, Field(exclude_if=lambda centre: not centre)]  # not in the files of jobs without
+
+
 class KnnJob(Model):
     """Everything that the nearest neighbours depend on, beside the pretrained encoder."""
 
@@ -30,6 +33,7 @@ class KnnJob(Model):
     k: int
     temperature: Temperature
     holdout: Seed | None = None  # classify a hold-out of train, drawn with this seed, and not the test images
+    centre: Centre = False
 
 
 class KnnSettings(Model):
@@ -37,6 +41,7 @@ class KnnSettings(Model):
 
     k: Annotated[int, Field(ge=1)] = 20  # neighbours
     temperature: Temperature = 0.1  # of their votes
+    centre: Centre = False  # once more, in a column of its own, without the mean of the training images
 
 
 class Knn(Evaluation[KnnSettings, KnnJob]):
@@ -51,42 +56,43 @@ class Knn(Evaluation[KnnSettings, KnnJob]):
     ) -> Iterator[Planned[KnnJob]]:
         """One job; no vote reads superclasses."""
         data = arm.labelled(superclasses=False)
-        yield Planned(KnnJob(data=data, tau=arm.embedding.tau, k=asked.k, temperature=asked.temperature))
+        yield Planned(KnnJob(data=data, tau=arm.embedding.tau, **dict(asked)))
 
     def owes(self, entry: Mapping[str, Any]) -> list[FigureKey]:
         """Of the arm's representation and of h."""
         return [("kNN", 1.0, "knn_top1", name) for name in dict.fromkeys((entry["representation"], "h"))]
 
     def run(self, job: KnnJob, workspace: Workspace) -> dict[str, Any]:
-        """A row for h, and one for the embedding's output at the pretraining temperature."""
+        """A row for h, and one for the embedding's output at the pretraining temperature; the same again centred."""
         from sem_bench.evaluations.measures import features
-        from sem_bench.evaluations.measures.neighbours import predict
+        from sem_bench.evaluations.measures.neighbours import centred, predict
 
         found = features.load(job.data, workspace)
         (voters, labels), (queries, truth) = _sides(found, job.holdout)
         notes = [f"all {len(labels)} training images vote: k is {job.k:,}"] if job.k > len(labels) else []
         rows = []
-        for representation in found.representations(job.tau):
-            predicted = predict(
-                voters,
-                labels.to(workspace.device),
-                queries,
-                classes=len(job.data.classes),
-                k=job.k,
-                temperature=job.temperature,
-                of=representation.of,
-            )
-            rows.append(
-                {
-                    "column": "kNN",
-                    "fraction": 1.0,
-                    "metric": "knn_top1",
-                    "representation": representation.name,
-                    "tau_d": representation.tau_d,
-                    "value": 100 * float((predicted.cpu() == truth).double().mean()),
-                    "notes": found.notes + notes,
-                }
-            )
+        for centre in (False, True) if job.centre else (False,):
+            for representation in found.representations(job.tau):
+                predicted = predict(
+                    voters,
+                    labels.to(workspace.device),
+                    queries,
+                    classes=len(job.data.classes),
+                    k=job.k,
+                    temperature=job.temperature,
+                    of=centred(representation.of, voters) if centre else representation.of,
+                )
+                rows.append(
+                    {
+                        "column": "kNN centred" if centre else "kNN",
+                        "fraction": 1.0,
+                        "metric": "knn_centred_top1" if centre else "knn_top1",
+                        "representation": representation.name,
+                        "tau_d": representation.tau_d,
+                        "value": 100 * float((predicted.cpu() == truth).double().mean()),
+                        "notes": found.notes + notes,
+                    }
+                )
         return {"rows": rows, "k": min(job.k, len(labels)), "temperature": job.temperature}
 
     def cost(self, job: KnnJob, net: NetCost) -> Cost:

@@ -14,6 +14,7 @@ from sem_bench.config.fields import (
     Fractions,
     Model,
     Penalties,
+    Rule,
     Seed,
     Temperature,
     Temperatures,
@@ -50,6 +51,7 @@ class ProbeJob(Model):
     seed: Seed
     subset: str | None = None  # digest of the list that names the labelled images; None: they are drawn
     sketch: int | None = None  # numbers of the sketch on which candidates are judged; None: all numbers
+    rule: Rule = "best"
 
 
 class ProbeSettings(Model):
@@ -65,6 +67,9 @@ class ProbeSettings(Model):
     sketch: Annotated[int, Field(ge=0, le=WIDEST_GRAM)] = (
         2048  # numbers of the sketch that judges wide features; 0: never
     )
+    # What is taken of the candidates: best by validation, of equal penalties the strongest; weakest: of equal ones the
+    # weakest; one_se: the strongest within a standard error of the best.
+    rule: Rule = "best"
 
     @model_validator(mode="after")
     def _equal_search(self) -> Self:
@@ -146,4 +151,5 @@ def probe_job(
         seed=seed,
         subset=None if other else arm.subset(fraction),
         sketch=asked.sketch or None if wide else None,
+        rule=asked.rule,
     )

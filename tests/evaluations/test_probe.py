@@ -237,3 +237,42 @@ def test_rows_that_judge_are_not_fitted_on() -> None:
     assert torch.allclose(choice.head.weight, alone.weight, atol=1e-4)
     right = (alone.predict(x[300:]).argmax(1).numpy() == labels[300:]).mean()
     assert choice.accuracy == pytest.approx(right, abs=0.02)
+
+
+def test_a_rule_of_the_suite_is_another_probe_of_the_same_networks(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its rows say so; pretrainings are shared, and without it nothing changes."""
+    overlap(folder, "toy")
+    assert main(["run", "suite.yaml"]) == 0
+    capsys.readouterr()
+    rule = ["--set", "evaluate.probe.rule=one_se"]
+    assert main(["plan", "suite.yaml", *rule, "--format", "json"]) == 0
+    status = {(job["kind"], job["status"]) for job in json.loads(capsys.readouterr().out)}
+    assert status == {("pretrain", "done"), ("knn", "done"), ("probe", "missing")}
+    assert main(["run", "suite.yaml", "--set", "name=other", *rule]) == 0
+    found = [json.loads(path.read_text()) for path in Path("results/probe").glob("*-100pc*/result.json")]
+    said = {
+        one["config"].get("rule"): {note for row in one["metrics"]["rows"] for note in row["notes"]} for one in found
+    }
+    assert said.keys() == {None, "one_se"} and "candidates by the rule one_se" in said["one_se"] - said[None]
+    assert main(["plan", "suite.yaml", "--set", "evaluate.probe.rule=one_sd"]) == 2
+    assert "one_se" in capsys.readouterr().err
+
+
+def test_centred_neighbours_have_a_column_of_their_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside the others, which stay what they are; without it the job is the one of before."""
+    assert main(["run", "suite.yaml"]) == 0
+    assert "kNN centred" not in capsys.readouterr().out
+    plain = {
+        path.parent.name.rsplit("-", 1)[0]: json.loads(path.read_text())
+        for path in Path("results").glob("knn/*/result.json")
+    }
+    assert main(["run", "suite.yaml", "--set", "name=centred", "--set", "evaluate.knn.centre=true"]) == 0
+    assert "kNN centred" in capsys.readouterr().out
+    found = [json.loads(path.read_text()) for path in Path("results").glob("knn/*/result.json")]
+    for one in (one for one in found if one["config"].get("centre")):
+        rows = one["metrics"]["rows"]
+        same = [other for other in plain.values() if other["metrics"]["rows"] == rows[: len(rows) // 2]]
+        assert len(same) >= 1 and "centre" not in same[0]["config"]
+        assert {row["metric"] for row in rows[len(rows) // 2 :]} == {"knn_centred_top1"}

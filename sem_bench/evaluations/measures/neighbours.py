@@ -69,6 +69,14 @@ def predict(
     return torch.cat(predicted) if predicted else labels.new_zeros(0)
 
 
+@torch.no_grad()
+def centred(of: Transform, train: Tensor) -> Transform:
+    """`of` without its mean over train (n, d): similarities then do not hang on what all images share."""
+    sums = (of(part).sum(0, dtype=torch.float64) for part in train.split(CHUNK))
+    mean = (sum(sums, start=torch.zeros((), device=train.device)) / len(train)).float()
+    return lambda h: of(h) - mean
+
+
 class _Rows(NamedTuple):
     """Normalised representations: as they are, or without a vector m and in bfloat16."""
 

@@ -14,7 +14,7 @@ from sem_bench.base import world
 from sem_bench.base.files import write_atomic
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.randomness import derived_seed
-from sem_bench.config.fields import Score
+from sem_bench.config.fields import RuleName, Score
 from sem_bench.data import labelled_lists
 from sem_bench.data.described import LabelledData
 from sem_bench.data.several_labels import strata
@@ -135,6 +135,7 @@ class Prober:
         draw: int,
         classes: int,
         sketched: int | None = None,
+        rule: RuleName = "best",
     ) -> None:
         self.found, self.labelled, self.draw = found, labelled, draw
         labels, judges = found.train.labels, None
@@ -150,6 +151,7 @@ class Prober:
             seed=derived_seed(seed, "split", "validation", draw),
             sketched=sketched,
             judges=judges,
+            rule=rule,
         )
 
     def fit(self, contest: Contest) -> Fitted:
@@ -177,7 +179,9 @@ class Prober:
 def prober_of(job: ProbeJob, found: Features, labelled: selection.Rows, draw: int) -> Prober:
     """The choices of a job on one subset of the labels."""
     classes = len(job.data.classes)
-    return Prober(found, labelled, job.fraction, job.seed, draw=draw, classes=classes, sketched=job.sketch)
+    return Prober(
+        found, labelled, job.fraction, job.seed, draw=draw, classes=classes, sketched=job.sketch, rule=job.rule
+    )
 
 
 def probe(
@@ -205,7 +209,7 @@ def probe(
         "search": searched(choice),
         "value": 100 * (score_several if several else score)(predicted, truth, report.metric),
         "superclass": superclass_accuracy(predicted, truth, job.data),
-        "notes": fitted.notes + found.notes,
+        "notes": fitted.notes + found.notes + [f"candidates by the rule {job.rule}"] * (job.rule != "best"),
     }
     head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
     head |= {"scale": fitted.scale, "weight": choice.head.weight.cpu(), "bias": choice.head.bias.cpu()}

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import product
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from sem_bench.base import world
 from sem_bench.base.device import rough_products
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.machine import cores, free_memory
+from sem_bench.config.fields import RuleName
 from sem_bench.data.several_labels import strata
 from sem_bench.evaluations.measures import grids
 from sem_bench.evaluations.measures.logistic import Fit, Head, Problem, Remembered, compress, fit_chunks, fit_many
@@ -37,6 +38,7 @@ ValidationSplit = tuple[Rows, Rows]
 """Positions among the labelled rows: those to fit on, and those to validate on."""
 FeatureReader = Callable[[Rows], Tensor]
 """Gives the features (n, d) of rows, already divided by their centred RMS norm."""
+K = TypeVar("K")
 KeyedFeatures = tuple[float | None, FeatureReader]
 """A representation to choose among: its key (tau_d, or None where it has none) and its features."""
 HOLDOUT = 0.1  # of the labels, for validation
@@ -57,7 +59,7 @@ class Choice:
     l2: float
     accuracy: float | None  # on the validation rows; None where nothing could be validated
     tried: dict[float | None, dict[float, float]]  # accuracies of all candidates, by key and penalty, both sorted
-    best: dict[float | None, float]  # the best penalty of each key
+    best: dict[float | None, float]  # the penalty that is taken of each key
     l2_on_edge: bool  # the best l2 still lies on an edge of its grid, which may not be extended further
     key_on_edge: bool  # likewise the best representation
     head: Head
@@ -77,8 +79,13 @@ class _Line:
     right: dict[
         float, float
     ]  # answers on the validation rows; of several labels the sum of the mean average precisions
-    best: float
+    taken: float  # a penalty
     on_edge: bool
+
+    @property
+    def most(self) -> float:
+        """Right answers of the best penalty."""
+        return max(self.right.values())
 
 
 def stratified_subset(labels: npt.ArrayLike, fraction: float, *, seed: int) -> Rows:
@@ -120,9 +127,12 @@ def select(
     validation: Literal["holdout", "folds"],
     seed: int,
     sketched: int | None = None,
+    rule: RuleName = "best",
 ) -> Choice:
     """Choose once among representations x penalties inside `rows`: `Selection`, `Selection.choose`."""
-    selection = Selection(labels_of, rows, classes=classes, validation=validation, seed=seed, sketched=sketched)
+    selection = Selection(
+        labels_of, rows, classes=classes, validation=validation, seed=seed, sketched=sketched, rule=rule
+    )
     return selection.choose(representations, l2)
 
 
@@ -146,8 +156,9 @@ class Selection:
         seed: int,
         sketched: int | None = None,
         judges: Rows | None = None,
+        rule: RuleName = "best",
     ) -> None:
-        self.own, self.classes, self.seed = np.arange(len(rows)), classes, seed
+        self.own, self.classes, self.seed, self.rule = np.arange(len(rows)), classes, seed, rule
         self.rows = rows if judges is None else np.concatenate([rows, judges])
         self.labels = np.asarray(labels_of(self.rows), dtype=np.int64)
         self.several = self.labels.ndim == 2
@@ -178,9 +189,11 @@ class Selection:
         best are compared, and `more` gives representations with other keys while the best lies on an edge. A choice
         judges at most `grids.MOST` times as many candidates as it begins with.
 
-        Of equally accurate penalties: none on an edge, then the strongest. Of representations: the nearest to the
-        `preferred` key, then the first. Where most classes have a single label nothing can be validated: the preferred
-        key, or the middle one, and the middle penalty are taken, with a note.
+        Of equally accurate penalties: none on an edge, then the strongest; by the rule `weakest` the weakest. Of
+        representations: the nearest to the `preferred` key, then the first. By the rule `one_se` all that are at most
+        a standard error below the best count as equally accurate. By each rule the same candidates are judged. Where
+        most classes have a single label nothing can be validated: the preferred key, or the middle one, and the middle
+        penalty are taken, with a note.
         """
         readers = dict(representations)
         start = grids.points(l2, between)
@@ -197,15 +210,16 @@ class Selection:
             for key in waiting:
                 lines[key] = self._line(readers[key], l2, between, left)
                 left -= len(lines[key].right) - len(start)
-            key = min(lines, key=lambda key: (-_most(lines[key]), _distance(preferred, key)))
-            beyond = _beyond({key: _most(line) for key, line in lines.items()}, grids.TAU_D)
+            equal = self._equal({key: line.most for key, line in lines.items()})
+            key = min(equal, key=partial(_distance, preferred))
+            beyond = _beyond({key: line.most for key, line in lines.items()}, grids.TAU_D)
             waiting = [beyond] if more is not None and beyond is not None and left >= len(start) else []
             for new in waiting:
                 assert more is not None and new is not None
                 readers[new] = more(new)
                 left -= len(start)
-        edges = _edge({key: _most(line) for key, line in lines.items()}) is not None
-        return self._choice(readers, key, lines[key].best, lines, key_on_edge=edges)
+        edges = _edge({key: line.most for key, line in lines.items()}) is not None
+        return self._choice(readers, key, lines[key].taken, lines, key_on_edge=edges)
 
     def _line(self, of: FeatureReader, l2: Sequence[float], between: int, left: int) -> _Line:
         """One representation's penalties, which go on beyond an edge where the best lies there."""
@@ -218,9 +232,30 @@ class Selection:
             if beyond is None or added > left or len(points) + between > most:
                 break
             steps = sorted([*steps, beyond])
-        edge = _edge(right)
-        best = max(right, key=lambda value: (right[value], value not in (points[0], points[-1]), value))
-        return _Line(right, best, edge is not None)
+        best = [value for value, count in right.items() if count == max(right.values())]
+        best = [value for value in best if value in points[1:-1]] or best
+        taken = min(best) if self.rule == "weakest" else max(best)
+        if self.rule == "one_se":
+            taken = max([taken, *(value for value in self._equal(right) if value in points[1:-1])])
+        return _Line(right, taken, _edge(right) is not None)
+
+    def _equal(self, right: Mapping[K, float]) -> list[K]:
+        """What counts as equally accurate as the best."""
+        most, slack = max(right.values()), 0.0
+        if self.rule == "one_se":
+            share = min(1.0, most / self._total)
+            slack = self._total * math.sqrt(share * (1 - share) / self._validated)
+        return [one for one, count in right.items() if count >= most - slack]
+
+    @property
+    def _validated(self) -> int:
+        """How many rows judge a candidate."""
+        return sum(len(held) for _, held in self.splits)
+
+    @property
+    def _total(self) -> int:
+        """The most that a candidate can reach."""
+        return len(self.splits) if self.several else self._validated
 
     def _choice(
         self,
@@ -231,8 +266,7 @@ class Selection:
         *,
         key_on_edge: bool,
     ) -> Choice:
-        final = self.final(readers[key], l2)
-        total = len(self.splits) if self.several else sum(len(held) for _, held in self.splits)
+        final, total = self.final(readers[key], l2), self._total
         unfinished = sum(
             (readers[one], value) in self._unfinished for one, line in lines.items() for value in line.right
         )
@@ -244,7 +278,7 @@ class Selection:
                 one: {value: right / total for value, right in lines[one].right.items()}
                 for one in sorted(lines, key=lambda one: one or 0.0)
             },
-            best={one: lines[one].best for one in sorted(lines, key=lambda one: one or 0.0)},
+            best={one: lines[one].taken for one in sorted(lines, key=lambda one: one or 0.0)},
             l2_on_edge=bool(lines) and lines[key].on_edge,
             key_on_edge=key_on_edge,
             head=final.heads[0],
@@ -345,10 +379,6 @@ class Selection:
     def _make_sketch(self, of: FeatureReader) -> Sketch:
         assert self.sketched is not None
         return sketch(lambda at: of(self.rows[at.numpy()]), len(self.rows), self.sketched, seed=self.seed)
-
-
-def _most(line: _Line) -> float:
-    return line.right[line.best]
 
 
 def _distance(preferred: float | None, key: float | None) -> float:

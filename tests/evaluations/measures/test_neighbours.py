@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from sem_bench.evaluations.measures import neighbours
-from sem_bench.evaluations.measures.neighbours import predict
+from sem_bench.evaluations.measures.neighbours import centred, predict
 
 CLASSES = 6
 
@@ -57,6 +57,20 @@ def test_lengths_do_not_matter() -> None:
     plain = predict(train, labels, queries, classes=CLASSES, k=7, temperature=0.1)
     stretched = predict(train * 8, labels, queries / 4, classes=CLASSES, k=7, temperature=0.1)
     assert torch.equal(plain, stretched)
+
+
+def test_centred_similarities_are_those_without_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean is that of the representation over the images that vote, computed in parts."""
+    monkeypatch.setattr(neighbours, "CHUNK", 64)
+    train, labels, queries = data(200, 300)
+
+    def of(h: Tensor) -> Tensor:
+        return h.float().relu() + 3
+
+    mean = of(train).double().mean(0).float()
+    found = predict(train, labels, queries, classes=CLASSES, k=20, temperature=0.1, of=centred(of, train))
+    assert found.tolist() == reference(of(train) - mean, labels, of(queries) - mean, 20, 0.1)
+    assert found.tolist() != predict(train, labels, queries, classes=CLASSES, k=20, temperature=0.1, of=of).tolist()
 
 
 def test_the_size_of_chunks_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sem_bench.config.fields import RuleName
 from sem_bench.evaluations.measures import logistic, selection
 from sem_bench.evaluations.measures.logistic import fit, fit_many
 from sem_bench.evaluations.measures.selection import (
@@ -373,6 +374,40 @@ def test_fits_that_did_not_converge_are_noted(monkeypatch: pytest.MonkeyPatch) -
     choice = World().select(np.arange(100))
     assert not choice.converged
     assert any("candidate fits did not converge" in note for note in choice.notes)
+
+
+def expected(tried: dict[float, float], rule: str, total: int) -> float:
+    """The penalty of a representation that a rule takes, from the accuracies of its candidates."""
+    top = max(tried.values())
+    inside = [l2 for l2 in tried if min(tried) < l2 < max(tried)]
+    best = [l2 for l2, accuracy in tried.items() if accuracy == top]
+    best = [l2 for l2 in best if l2 in inside] or best
+    if rule == "weakest":
+        return min(best)
+    slack = math.sqrt(top * (1 - top) / total) if rule == "one_se" else 0.0
+    return max([max(best), *(l2 for l2 in inside if tried[l2] >= top - slack - 1e-12)])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rules_choose_among_the_same_candidates(seed: int) -> None:
+    """Of equal ones the strongest, or the weakest; or the strongest within a standard error of the best."""
+    world, rows = World(), np.arange(60)
+    representations = [(tau, world.features_of(tau)) for tau in world.features]
+    rules: dict[RuleName, Choice] = {}
+    for rule in get_args(RuleName):
+        found = Selection(world.labels_of, rows, classes=CLASSES, validation="folds", seed=seed, rule=rule)
+        rules[rule] = found.choose(representations, [1e-6, 1e-4, 1e-2, 1.0], preferred=10.0)
+        choice = rules[rule]
+        assert choice.tried == rules["best"].tried
+        for key, tried in choice.tried.items():
+            assert choice.best[key] == expected(tried, rule, len(rows))
+        assert choice.key is not None and choice.l2 == choice.best[choice.key]
+        assert choice.accuracy == choice.tried[choice.key][choice.l2]
+        tops = {key: max(tried.values()) for key, tried in choice.tried.items()}
+        top = max(tops.values())
+        slack = math.sqrt(top * (1 - top) / len(rows)) if rule == "one_se" else 0.0
+        assert choice.key == max(key for key, one in tops.items() if key and one >= top - slack - 1e-12)
+    assert rules["weakest"].l2 <= rules["best"].l2 <= rules["one_se"].l2 or rules["one_se"].key != rules["best"].key
 
 
 def test_labels_may_be_a_tensor() -> None:
