@@ -1,4 +1,4 @@
-"""Runs a sweep: asks for settings, does a trial's jobs, tells its value; in the end confirms the best with more seeds.
+"""Runs a sweep: asks for settings, does a trial's jobs, tells its value; in the end confirms the best with other seeds.
 
 There are as many trials at a time as the executor has slots for their pretrainings.
 
@@ -92,7 +92,7 @@ class Runner:
         return self.schedule.reporter
 
     def run(self) -> None:
-        """Do what is lacking: trials, then the best setting of each study with more seeds."""
+        """Do what is lacking: trials, then the best setting of each study with other seeds."""
         self._write()
         for line in (line for each in self.studies for line in each.mended):
             self.reporter.message(line)
@@ -159,7 +159,7 @@ class Runner:
             self._drive()
 
     def _confirm(self) -> None:
-        """Do the best setting of each study with more seeds, once it has all its trials."""
+        """Do the best setting of each study with other seeds, once it has all its trials."""
         batches = []
         for each in self.studies:
             if each.running or (self._late() and each.finished < self.subjects.trials):
@@ -202,7 +202,7 @@ class Runner:
         self.reporter.message(f"{name}: {best['value']:.1f}{unit}{at}; {self.reporter.headline}")
 
     def _ahead(self) -> list[Coming]:
-        """(key, kind, seconds) of the jobs of later trials and of two more seeds, taken for those of one trial."""
+        """(key, kind, seconds) of the jobs of later trials and of three more seeds, taken for those of one trial."""
         found = []
         for number, each in enumerate(self.studies):
             left = max(0, self.subjects.trials - each.finished - each.running - len(each.failed_here))

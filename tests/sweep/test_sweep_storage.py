@@ -125,7 +125,7 @@ def test_two_drivers_share_a_study(
     assert [trial["state"] for trial in found] == ["complete"] * 4
     assert len({trial["params"]["tau"] for trial in found}) == 4
     mine, its = begun(here.err), begun(there[1])
-    assert mine and its and len({*mine, *its}) == len(mine) + len(its) == 4 + 2  # no job twice; two more seeds
+    assert mine and its and len({*mine, *its}) == len(mine) + len(its) == 4 + 3  # no job twice; three other seeds
 
 
 def test_a_killed_driver_loses_nothing(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
