@@ -85,7 +85,8 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
         ],
         order=20,
         legend="shifted test sets (v2: made anew; r: renditions; a: hard ones; c: corrupted; others as the data card "
-        "says): the probe's head at tau_d = tau, not retrained; test as in the comparison; sets of fewer classes among their own, and among all",
+        "says): the probe's head at tau_d = tau, not retrained; test as in the comparison; sets of fewer classes among "
+        "their own, and among all",
         group=["fraction"],
         fixed=True,
         beside=Beside(table="comparison", metric=f"top1{FIXED_TAU}", column="test"),
