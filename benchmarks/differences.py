@@ -35,6 +35,8 @@ def numbers(folder: Path) -> Numbers:
             value = job["metrics"]["loss"]
         else:  # the arm's own representation comes last
             value = [row["value"] for row in rows if row["metric"] in ("top1", "knn_top1")][-1]
+        if value is None:  # of the random backbone
+            continue
         embedding = path.parent.name.split("-")[1]
         found.setdefault((job["kind"], embedding), {})[job["digest"]] = value
     return found
