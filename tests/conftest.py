@@ -12,6 +12,8 @@ os.environ.setdefault(
     "OMP_NUM_THREADS", "1"
 )  # a second thread gains nothing here, and two processes with two each crawl
 
+os.environ.pop("COLUMNS", None)  # of pytest's workers: texts would be wrapped
+
 settings.register_profile("busy machines", deadline=None)
 settings.load_profile("busy machines")
 

@@ -140,7 +140,7 @@ def _run(options: argparse.Namespace, *, show: bool = True) -> _Ended:
         failed = _execute(plan, jobs, store, options, since)
         for sweep in () if options.only else sweeps:
             failed += swept(sweep, store, options)
-        code = print_tables(plan.suite.name, store, plan.evaluations, options.data, show=show, quiet=options.quiet)
+        code = print_tables(plan.suite.name, store, plan.evaluations, show=show, quiet=options.quiet)
     return _Ended(plan.suite.name, len(jobs), failed, store, code)
 
 

@@ -24,7 +24,7 @@ def command(options: argparse.Namespace) -> int:
     check_writable(options.results)
     store.sweep_up([], alone=False)
     failed = swept(sweep, store, options, storage=options.storage, timeout=options.timeout, alone=True)
-    drawn = print_tables(sweep.name, store, sweep.plan.evaluations, options.data)
+    drawn = print_tables(sweep.name, store, sweep.plan.evaluations)
     _say(f"{store.root / 'tables' / sweep.name}: the table in other formats, and figures")
     if failed:
         _say(f"{len(failed)} jobs failed:")

@@ -20,6 +20,7 @@ from sem_bench.report.figures.write import NotDrawnError
 from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.page.arms import arm_key
 from sem_bench.report.page.content import Pictures
+from sem_bench.report.results import Manifest
 from sem_bench.report.row import Row
 from sem_bench.report.summary import summaries
 from sem_bench.report.text_table import TextTable
@@ -103,26 +104,28 @@ def pictures_of(found: Found, folders: JobFolders, data: Path) -> dict[str, Pict
     """Those of the arms of the suite on the page. Torch is imported only where encoders lie."""
     manifest = found.manifests[-1]
     if not any(folders.root.glob("pretrain/*/checkpoint.pt")):
-        none = Pictures([], "No pictures: no encoders lie here; a record keeps none")
-        return {arm_key(job): none for job in manifest.jobs}
+        return _none(manifest, "No pictures: no encoders lie here; a record keeps none")
     from sem_bench.trained.pictures import pictures
 
     return pictures(manifest, folders, data=data, cards=Path())
+
+
+def _none(manifest: Manifest, why: str) -> dict[str, Pictures]:
+    return {arm_key(job): Pictures([], why) for job in manifest.jobs}
 
 
 def print_tables(
     name: str,
     store: "Store",
     evaluations: Mapping[str, AnyEvaluation],
-    data: Path,
     *,
     show: bool = True,
     quiet: bool = False,
 ) -> int:
     """Print the first table of a suite and what others say, write all of them into its results, with its page.
 
-    `data` is where the images lie that it shows. `quiet`: print the sentences alone; without `show` nothing is printed.
-    Returns the exit code.
+    `quiet`: print the sentences alone; without `show` nothing is printed. The page has no pictures of arms: they take
+    torch, data and the code of methods. Returns the exit code.
     """
     found = analysis.read(store.root, suite=name, folders=store.folders)
     tables = analysis.text_tables(found.rows, found.layouts)
@@ -132,7 +135,7 @@ def print_tables(
         print(render.compact(tables, first=found.first))  # noqa: T201
     code = _written(analysis.tables_of(store.root, name), found.rows, tables, evaluations)
     page = analysis.page_of(store.root, name)
-    pictures = pictures_of(found, store.folders, data)
+    pictures = _none(found.manifests[-1], f"Pictures: `python -m sem_bench report {store.root}` draws them")
     analysis.write_page(page, found, store.folders, evaluations, pictures=pictures)  # what it could not draw is said
     if not quiet:
         print(f"{page}: all of it as a page", file=sys.stderr)  # noqa: T201
