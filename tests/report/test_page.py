@@ -257,7 +257,7 @@ def test_curves_of_training(tmp_path: Path) -> None:
     logs[0].write_text("epoch,loss,lr\n1,4.0,1\n2,3.0,1\n3,2.0,1\n")
     logs[1].write_text("epoch,loss\n1,4.0\nbroken\n2,nan\n3,3.0\n")
     problems: list[str] = []
-    (curve,) = curves(logs, problems)
+    (curve,) = curves(dict.fromkeys(logs), problems)
     assert problems == []
     assert (curve.name, curve.low, curve.high, curve.epochs) == ("loss", "2", "4", 3)
     assert curve.lines == ["0.0,0.0 120.0,40.0 240.0,80.0", "0.0,0.0 240.0,40.0"]

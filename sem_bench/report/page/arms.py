@@ -18,6 +18,7 @@ from sem_bench.report.results import Manifest
 from sem_bench.report.row import ARM, Row, grouped
 from sem_bench.report.text_table import HOLE, TextCell, TextTable
 
+LOG = "log.csv"
 LONGEST = 400  # characters of a setting: a thousand classes are not read one by one
 DONE = "done"
 
@@ -52,10 +53,20 @@ class Found:
         """How many of these jobs are done, missing, ..."""
         return said([self.states[number] for number in numbers])
 
-    def paths(self, numbers: Sequence[int], kind: str, name: str) -> list[Path]:
-        """A file of each of the jobs of a kind, where there is a folder."""
-        jobs = [self.jobs[number] for number in numbers if self.jobs[number].kind == kind]
-        return [folder / name for job in jobs for folder in self.folders.named(kind, job.digest)]
+    def logs(self, numbers: Sequence[int]) -> dict[Path, str | None]:
+        """The log of each of the pretrainings, where there is a folder, and its SHA-256, where a result says it.
+
+        Without those that lie beside a result that cannot be believed.
+        """
+        jobs = [self.jobs[number] for number in numbers if self.jobs[number].kind == "pretrain"]
+        found: dict[Path, str | None] = {}
+        for job in jobs:
+            for folder in self.folders.named(job.kind, job.digest):
+                look = self.folders.at(folder, job.kind, job.digest)
+                if look is None or look.result is not None:
+                    sums = (look and look.result and look.result.file.sums) or {}
+                    found[folder / LOG] = sums.get(LOG)
+        return found
 
 
 def said(states: Sequence[str]) -> str:
@@ -117,7 +128,7 @@ def arms(
             state=found.said(numbers),
             settings=_settings_of_arm(row),
             numbers=page_table(f"{anchor}-numbers", _numbers(own, digits), command, names=5) if own else None,
-            curves=curves(found.paths(numbers, "pretrain", "log.csv"), problems),
+            curves=curves(found.logs(numbers), problems),
             problems=problems,
             runs=[_runs(title, found, jobs) for title, jobs in found.by_runs(numbers).items()],
             pictures=pictures.get(arm_key(found.jobs[numbers[0]])),

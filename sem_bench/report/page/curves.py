@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sem_bench.base.seals import DamagedError
-from sem_bench.report.job_folder import opened
+from sem_bench.base.seals import DamagedError, open_summed
 from sem_bench.report.page.content import Curve
 
 WIDTH, HEIGHT = 240, 80
@@ -23,9 +22,9 @@ SHOWN = {
 Line = list[tuple[float, float]]  # epoch, value
 
 
-def curves(logs: Sequence[Path], problems: list[str]) -> list[Curve]:
-    """A curve for each column that logs have, with a line for each log; what cannot be believed is a line instead."""
-    tables = [_read(path, problems) for path in logs]
+def curves(logs: Mapping[Path, str | None], problems: list[str]) -> list[Curve]:
+    """A curve for each column that logs have, with a line for each log; of one that changed a problem."""
+    tables = [_read(path, sum_, problems) for path, sum_ in logs.items()]
     found = []
     for column, name in SHOWN.items():
         lines = [line for table in tables if len(line := list(_line(table, column))) > 1]
@@ -34,11 +33,11 @@ def curves(logs: Sequence[Path], problems: list[str]) -> list[Curve]:
     return found
 
 
-def _read(path: Path, problems: list[str]) -> list[dict[str, str]]:
+def _read(path: Path, sum_: str | None, problems: list[str]) -> list[dict[str, str]]:
     if not path.is_file():
         return []
     try:
-        with opened(path.parent, path.name) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+        with open_summed(path, sum_) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
             return list(csv.DictReader(text))
     except DamagedError as error:
         problems.append(f"{path.parent.name}/{path.name}: {error.why}; its curves are left out")
