@@ -18,6 +18,13 @@ settings.register_profile("busy machines", deadline=None)
 settings.load_profile("busy machines")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests are for the night; each has a smaller one beside it."""
+    for item in items:
+        if item.get_closest_marker("slow") and not os.environ.get("SEM_BENCH_SLOW"):
+            item.add_marker(pytest.mark.skip(reason="SEM_BENCH_SLOW=1 runs it"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's folder with suite.yaml and the data set toy; the current folder during the test."""

@@ -64,6 +64,7 @@ def test_an_array_of_runs_one_of_which_is_preempted(folder: Path) -> None:
     assert (folder / "scontrol.txt").read_text() == "requeue 71_1\n"  # who is done is not put back
 
 
+@pytest.mark.slow
 def test_a_run_of_an_array_with_two_devices(folder: Path) -> None:
     run = node(folder, "array.sh", "--only", "pretrain/simclr-none", "--set", "pretrain.epochs=1", DEVICES="2")
     said = run.communicate(timeout=240)[0]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.helpers.places import REPOSITORY
 
@@ -14,6 +15,7 @@ SCRIPT = REPOSITORY / "benchmarks/scale.py"
 IMAGES = 16000
 
 
+@pytest.mark.slow
 def test_files_in_bounded_memory(tmp_path: Path) -> None:
     """From the files to the tables; neither the images nor the features are ever in memory as a whole."""
     command = [sys.executable, str(SCRIPT), "--images", str(IMAGES), "--pretrain", "1000", "--fractions", "1.0"]

@@ -55,6 +55,7 @@ def test_runs_share_the_work_and_one_may_be_killed(folder: Path, capsys: pytest.
     assert not list(folder.glob("results/*/.locks/*"))
 
 
+@pytest.mark.slow
 def test_reruns_together_compute_each_job_once(folder: Path) -> None:
     write(folder, "suite.yaml", MEETING)
     arguments = ["run", "suite.yaml", "--only", "pretrain/simclr-none"]

@@ -230,6 +230,7 @@ def run(suite: str, changes: list[str], capsys: pytest.CaptureFixture[str], *opt
     return found
 
 
+@pytest.mark.slow
 def test_every_row_of_cifar100_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -246,6 +247,7 @@ def test_every_row_of_cifar100_runs(
     assert found == wanted | {(method, False, "sem") for method in ("simclr", "moco", "swav", "dino")}
 
 
+@pytest.mark.slow
 def test_the_imagenet_suite_runs_on_a_miniature_family(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

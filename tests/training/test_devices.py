@@ -323,6 +323,7 @@ def processes_of(pid: int, folder: Path) -> tuple[int, int]:
     return worker.pid, companion.pid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [("2", "1"), ("1", "2")])
 def test_a_checkpoint_goes_on_with_another_number_of_devices(
     folder: Path, capsys: pytest.CaptureFixture[str], first: str, then: str
@@ -378,6 +379,7 @@ def test_a_device_that_hangs_is_one_failure(folder: Path, monkeypatch: pytest.Mo
     assert time.monotonic() - began < 90  # most of it for the start of a process on a busy machine
 
 
+@pytest.mark.slow
 def test_a_sweep_on_two_devices(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One trial at a time on both; what follows it takes one each."""
     write(folder, "sweeps/heat.yaml", TAU)
