@@ -92,7 +92,7 @@ def crossed(gains: Sequence[Sequence[float]]) -> Pooled:
     of_seeds = m * math.fsum(d * d for d in seeds) / (s - 1)
     of_rest = math.fsum(d * d for d in rest) / ((m - 1) * (s - 1))
     variance, df = of_methods + of_seeds - of_rest, 1.0
-    if variance <= max(of_methods, of_seeds):
+    if variance <= max(of_methods, of_seeds) or variance < 1e-150:  # whose square is 0
         variance, df = max((of_methods, m - 1), (of_seeds, s - 1))
     else:
         parts = (of_methods, m - 1), (of_seeds, s - 1), (of_rest, (m - 1) * (s - 1))

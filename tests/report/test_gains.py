@@ -111,6 +111,11 @@ def test_the_pooled_interval_is_never_narrower_than_methods_or_seeds_alone_say(g
     assert 0 <= found.p <= 1
 
 
+def test_gains_whose_squares_underflow_have_an_interval() -> None:
+    found = crossed([[0.0, 0.0, 0.0], [0.0, 1.7e-115, 1.6e-128]])
+    assert found.low is not None and found.high is not None and found.low <= 0 <= found.high < 1e-100
+
+
 def test_what_cannot_be_pooled_has_no_interval() -> None:
     assert pooled([gained([1.0]), None]).mean is None
     assert pooled([gained([1.0]), row_of({})]).mean is None
