@@ -55,6 +55,10 @@ class Case:
     close: Callable[[], object] = field(default=lambda: None)
 
 
+def drop(_: object) -> None:
+    """A repetition returns nothing, unless seconds."""
+
+
 def synchronize(device: torch.device) -> None:
     """Wait for what a GPU still does; nothing to wait for on a CPU."""
     if device.type == "cuda":

@@ -10,7 +10,7 @@ from lightly.models.utils import update_momentum
 from lightly.utils import lars as lightly_lars
 from torch import nn
 
-from benchmarks.paired import Case, Contestant, Options
+from benchmarks.paired import Case, Contestant, Options, drop
 from sem_bench.method import momentum_update
 from sem_bench.training.lars import LARS
 
@@ -44,7 +44,7 @@ def cases(options: Options) -> Iterator[Case]:
     steps = [
         Contestant("ours", _step(LARS(ours, lr=1e-6, momentum=0.9, trust_coefficient=0.001, limit=False)), "ours"),
         Contestant("lightly", _step(lightly_lars.LARS(theirs, lr=1e-6, momentum=0.9, trust_coefficient=0.001)), "peer"),
-        Contestant("the lengths alone, as ours takes them", lambda: _drop(torch._foreach_norm(both)), "part"),
+        Contestant("the lengths alone, as ours takes them", lambda: drop(torch._foreach_norm(both)), "part"),
         Contestant("the lengths alone, by torch's dot", partial(_dots, [p.detach().flatten() for p in both]), "part"),
         Contestant("torch's fused SGD", _step(torch.optim.SGD(mine, lr=1e-6, momentum=0.9, fused=True)), "floor"),
     ]
@@ -59,19 +59,15 @@ def cases(options: Options) -> Iterator[Case]:
     updates = [
         Contestant("ours", lambda: momentum_update(mine, branch, 0.99), "ours"),
         Contestant("lightly's update_momentum", partial(update_momentum, mine, branch, m=0.99), "peer"),
-        Contestant("a copy of as many numbers", lambda: _drop(into.copy_(flat)), "floor"),
+        Contestant("a copy of as many numbers", lambda: drop(into.copy_(flat)), "floor"),
     ]
     yield Case(f"momentum branch, {count}", updates)
 
 
 def _step(optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-    return lambda: _drop(optimizer.step())
+    return lambda: drop(optimizer.step())
 
 
 def _dots(parts: list[torch.Tensor]) -> None:
     for part in parts:
         part.dot(part)
-
-
-def _drop(_: object) -> None:
-    """A repetition returns nothing, unless seconds."""

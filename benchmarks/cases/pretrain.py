@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from benchmarks import lightly_loop
 from benchmarks.networks import VIT, Bare, ReadyViews, Shape, ViewsInStep, photographs, steps, training
-from benchmarks.paired import Case, Contestant, Options
+from benchmarks.paired import Case, Contestant, Options, drop
 from sem_bench.base import machine
 from sem_bench.errors import one_line
 from sem_bench.training.views import Views
@@ -109,11 +109,7 @@ def _views(options: Options) -> Case:
             torch.stack(view)
 
     contestants = [
-        Contestant("ours", lambda: _drop(views.batch(0)), "ours"),
+        Contestant("ours", lambda: drop(views.batch(0)), "ours"),
         Contestant("lightly's transforms", theirs, "peer"),
     ]
     return Case(f"two views, {shape.size} px", contestants, images=shape.batch, threads=1)
-
-
-def _drop(_: object) -> None:
-    """A repetition returns nothing, unless seconds."""

@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.networks import MANY, Bare, Shape, photographs, steps, training
-from benchmarks.paired import Case, Contestant, Options, Role, synchronize
+from benchmarks.paired import Case, Contestant, Options, Role, drop, synchronize
 
 SHAPES = {Shape("resnet18", batch=128): 2, Shape("resnet10w16"): 4, Shape("resnet10w16s2"): 8}
 ON_GPU = {Shape("resnet18"): 20, Shape("resnet50", size=224, batch=64): 10}
@@ -55,13 +55,13 @@ class _Parts:
             self._timed(STEP, lambda: steps(self.step, 1), note=self._whole, role="ours"),
             self._timed("two views", self._draw),
             self._timed("backbone, forward and backward", self.bare.step),
-            self._timed("optimiser", lambda: _drop(self.step.state.optimizer.step())),
+            self._timed("optimiser", lambda: drop(self.step.state.optimizer.step())),
         ]
         if hasattr(method, "target_encoder"):
             parts.append(self._timed("momentum branch", lambda: method.after_step(0, MANY)))
         if method.encoder.embedding.groups:
             parts.append(self._timed("SEM of two views, forward and backward", self._embed))
-        product = self._timed(PRODUCT, lambda: _drop(torch.mm(self.factor, self.factor)), note=str)
+        product = self._timed(PRODUCT, lambda: drop(torch.mm(self.factor, self.factor)), note=str)
         return Case(name, [*parts, product], images=self.shape.batch)
 
     def _timed(
@@ -103,7 +103,3 @@ class _Parts:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.step.bf16):
                 output = embedding(h)
             output.float().square().mean().backward()
-
-
-def _drop(_: object) -> None:
-    """A repetition returns nothing, unless seconds."""

@@ -131,8 +131,8 @@ def print_tables(
     tables = analysis.text_tables(found.rows, found.layouts)
     if tables and show:
         _say(found)
-    if tables and show and not quiet:
-        print(render.compact(tables, first=found.first))  # noqa: T201
+        if not quiet:
+            print(render.compact(tables, first=found.first))  # noqa: T201
     code = _written(analysis.tables_of(store.root, name), found.rows, tables, evaluations)
     page = analysis.page_of(store.root, name)
     pictures = _none(found.manifests[-1], f"Pictures: `python -m sem_bench report {store.root}` draws them")

@@ -29,10 +29,11 @@ from sem_bench.report.job_folder import (
     DIGITS,
     JOB,
     NO_JOBS,
+    NOT_A_FILE,
     NOT_A_FOLDER,
-    OF_THE_MOMENT,
     JobFolders,
     Result,
+    folders_for_files,
     out_of_place,
     wrong_files,
 )
@@ -130,9 +131,7 @@ class Verifier:
 
     def _job(self, kind: str, folder: Path) -> Iterator[Finding]:
         """One folder, whatever the others say."""
-        for name in (*OF_THE_MOMENT, "config.json"):
-            if (folder / name).is_dir():
-                yield Finding(f"{folder / name}: a folder where a file of the job goes", job=folder)
+        yield from (Finding(f"{path}: {NOT_A_FILE}", job=folder) for path in folders_for_files(folder))
         if not (folder / "result.json").exists():
             if (folder / "checkpoint.pt").exists():
                 try:

@@ -24,6 +24,7 @@ OF_THE_MOMENT = ("state.json", "deaths.json", "error.txt")  # beside the files t
 ASIDE = (".rerun", ".old")  # how folders end that are to take a job's place, or to make room
 NO_JOBS = ("cache", "suites", "sweeps", "tables", "splits", "set-aside", "logs")
 DIGITS = 12  # of a digest, in the name of a folder
+NOT_A_FILE = "a folder where a file of the job goes"
 NOT_A_FOLDER = "no folder, where one of jobs goes"
 JOB = re.compile(rf"[^.].*-[0-9a-f]{{{DIGITS}}}")  # what runs call the folder of a job
 TICK = 50_000_000  # ns: the time of a folder may stay the same in two changes so near to each other
@@ -189,6 +190,11 @@ def out_of_place(root: Path, kind: str) -> list[Path]:
         return [here] if os.path.lexists(here) else []
     names = [path for path in here.iterdir() if path.name == ".locks" or JOB.fullmatch(path.name)]
     return sorted(path for path in names if not path.is_dir() and not path.is_symlink())
+
+
+def folders_for_files(folder: Path) -> list[Path]:
+    """What is a folder where a file of the job goes, of those that every run of it writes anew."""
+    return [path for name in (*OF_THE_MOMENT, "config.json") if (path := folder / name).is_dir()]
 
 
 def files_left(folder: Path) -> list[Path]:

@@ -71,15 +71,7 @@ def hire(jobs: Sequence[Job], store: Store, asked: Asked, *, serial: bool = Fals
     slots, threads = shared_out(jobs, asked, gpus=len(gpus), cores=machine.cores(), memory=machine.memory())
     if serial and asked.jobs is None:
         slots, threads = asked.devices, _threads() or _shared_cores(asked.devices, machine.cores())
-    limits = Limits(
-        memory=asked.memory,
-        workers=asked.workers or max(1, machine.cores() // slots),
-        threads=threads,
-        devices=asked.devices,
-        precision=asked.precision,
-        compiled=asked.compiled,
-        patience=asked.patience,
-    )
+    limits = _limits(asked, workers=max(1, machine.cores() // slots), threads=threads)
     per_device = -(-slots // len(gpus)) if gpus else asked.jobs_per_device
     if slots == 1:
         return Crew(Here(store), limits, per_device, bool(gpus))
@@ -116,16 +108,21 @@ def _on_ray(store: Store, asked: Asked, *, serial: bool) -> Crew:
         jobs_per_device=asked.jobs_per_device,
         devices=asked.devices,
     )
-    limits = Limits(
+    limits = _limits(asked, workers=threads, threads=threads)
+    return Crew(executor, limits, asked.jobs_per_device, executor.gpus > 0)
+
+
+def _limits(asked: Asked, *, workers: int, threads: int | None) -> Limits:
+    """What a job may take; so many `workers`, unless the user says otherwise."""
+    return Limits(
         memory=asked.memory,
-        workers=asked.workers or threads,
+        workers=asked.workers or workers,
         threads=threads,
         devices=asked.devices,
         precision=asked.precision,
         compiled=asked.compiled,
         patience=asked.patience,
     )
-    return Crew(executor, limits, asked.jobs_per_device, executor.gpus > 0)
 
 
 def check_devices(jobs: Sequence[Job], asked: Asked) -> None:

@@ -34,7 +34,15 @@ from sem_bench.data.dataset import Place
 from sem_bench.errors import UserError
 from sem_bench.evaluation import Evaluation, Stage
 from sem_bench.report.file_models import SCHEMA, folder_name
-from sem_bench.report.job_folder import DIGITS, NOT_A_FOLDER, OF_THE_MOMENT, JobFolders, Look, out_of_place
+from sem_bench.report.job_folder import (
+    DIGITS,
+    NOT_A_FILE,
+    NOT_A_FOLDER,
+    JobFolders,
+    Look,
+    folders_for_files,
+    out_of_place,
+)
 from sem_bench.runs import deaths
 from sem_bench.runs.job import Job, data_of
 from sem_bench.runs.suite import Suite
@@ -181,9 +189,8 @@ class Store:
         Where there is a result, even one of other data, the work goes on beside it and takes its place at the end.
         """
         folder = self.folder(job)
-        for path in (folder / name for name in (*OF_THE_MOMENT, "config.json")):
-            if path.is_dir():
-                self.move_aside(path, "a folder where a file of the job goes")
+        for path in folders_for_files(folder):
+            self.move_aside(path, NOT_A_FILE)
         self._recover(folder)
         if not (folder / "result.json").exists():
             _tidy(folder, afresh=afresh, since=since)

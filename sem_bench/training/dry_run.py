@@ -62,13 +62,6 @@ def one_device_only(parts: EncoderParts, image_size: int) -> str:
     return ""
 
 
-def problems(
-    job: PretrainJob, code: Path, weights: Path | None = None, *, parts: EncoderParts | None = None
-) -> list[str]:
-    """What is wrong with a method in an arm, one line each: see `trial`."""
-    return trial(job, code, weights, parts=parts)[0]
-
-
 def trial(
     job: PretrainJob, code: Path, weights: Path | None = None, *, parts: EncoderParts | None = None
 ) -> tuple[list[str], int]:

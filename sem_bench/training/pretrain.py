@@ -116,9 +116,9 @@ def _train(
     """All the steps that are left; `sample`: images that are looked at after every epoch, and their labels."""
     training, steps_per_epoch = job.training, views.steps_per_epoch
     total = steps_per_epoch * training.epochs
-    if workspace.compiled:
-        workspace.seen.compiled = compile_backbones(state.method, steps=total)
-        workspace.progress(state.step, total, "compiling the backbone" if workspace.seen.compiled else "")
+    if workspace.compiled and compile_backbones(state.method, steps=total):
+        workspace.seen.compiled = True
+        workspace.progress(state.step, total, "compiling the backbone")
     step = Step(job, state, views, workspace.device)
     saver = Saver(workspace.folder / "checkpoint.pt")
     began = time.perf_counter() - state.seconds

@@ -32,7 +32,7 @@ def test_the_contract(name: str, embedding: str, folder: Path) -> None:
     settings = [f"grid.methods=[{name}]", f"grid.embeddings={{{embedding}: {EMBEDDINGS[embedding]}}}"]
     job = read_plan(Path("suite.yaml"), settings).jobs[0]
     assert isinstance(job.config, PretrainJob)
-    assert dry_run.problems(job.config, job.method_code) == []
+    assert dry_run.trial(job.config, job.method_code)[0] == []
 
 
 @pytest.mark.parametrize("name", ["swav", "dino"])
@@ -46,7 +46,7 @@ def test_multi_crop(name: str, folder: Path) -> None:
     write(folder, f"methods/{name}.py", (repository / f"methods/{name}.py").read_text())
     job = read_plan(Path("suite.yaml"), [f"grid.methods=[{name}]"]).jobs[0]
     assert isinstance(job.config, PretrainJob) and len(job.config.training.views) == 4
-    assert dry_run.problems(job.config, job.method_code) == []
+    assert dry_run.trial(job.config, job.method_code)[0] == []
     assert main(["run", "suite.yaml", "--set", f"grid.methods=[{name}]", "--only", "pretrain/"]) == 0
 
 
@@ -55,7 +55,7 @@ def test_a_queue_that_is_used_survives_a_restart(folder: Path) -> None:
     assert isinstance(job.config, PretrainJob)
     queued = dict(job.config.training.parameters) | {"queue": 16, "queue_from": 0.0}
     training = job.config.training.model_copy(update={"parameters": queued})
-    assert dry_run.problems(job.config.model_copy(update={"training": training}), job.method_code) == []
+    assert dry_run.trial(job.config.model_copy(update={"training": training}), job.method_code)[0] == []
 
 
 def test_images_that_are_too_small_for_bfloat16(folder: Path) -> None:
@@ -65,7 +65,7 @@ def test_images_that_are_too_small_for_bfloat16(folder: Path) -> None:
     job = read_plan(Path("suite.yaml")).jobs[0]
     assert isinstance(job.config, PretrainJob)
     for _ in range(3):
-        assert dry_run.problems(job.config, job.method_code) == []
+        assert dry_run.trial(job.config, job.method_code)[0] == []
 
 
 MINE = '''

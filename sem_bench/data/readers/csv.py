@@ -120,7 +120,8 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Lab
     source, names, lines = table.source, list[str](), array("q")
     labels = array("b" if place.multi_label else "q")
     numbers, others = {name: number for number, name in enumerate(place.classes or [])}, 0
-    wanted, known = split_words(source.values, place.splits)
+    wanted = split_words(source.values)
+    known = set[str]().union(*(wanted[name] for name in place.splits))
     complete = set(source.values) >= set(place.splits)  # the card says all: the rest is left out
     hashes = array("q")  # of all names: one in two splits is an error, and they need not be kept for that
     for number, row in table.rows():
@@ -219,7 +220,7 @@ def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[s
         raise UserError(
             f"{shown(file)}: which column names the files? `columns: {{path: ...}}` says it; {_there(first)}"
         )
-    known = split_words(source.values, USUAL)[1].union(*USUAL.values())
+    known = set[str]().union(*split_words(source.values).values(), *USUAL.values())
     if split is None and source.split is None and not header:
         split = next((i for i, cell in enumerate(first) if i != path and cell.lower() in known), None)
     if label is None and labelled:
@@ -240,7 +241,7 @@ def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
 
 def has_val(source: CsvSource, file: Path) -> bool:
     """Whether its column of splits names images to choose on."""
-    table, wanted = _table(source, file, labelled=True), split_words(source.values, ())[0]["val"]
+    table, wanted = _table(source, file, labelled=True), split_words(source.values)["val"]
     assert table.split is not None
     return any(table.cell(number, row, table.split).lower() in wanted for number, row in table.rows())
 

@@ -43,15 +43,12 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def split_words(
-    values: Mapping[SplitName, str | list[str]], splits: Iterable[SplitName]
-) -> tuple[Mapping[SplitName, set[str]], set[str]]:
-    """What each split is called in lower case, as a card's `values` say or as usual, and all words of its `splits`."""
+def split_words(values: Mapping[SplitName, str | list[str]]) -> dict[SplitName, set[str]]:
+    """What each split is called in lower case, as a card's `values` say or as usual."""
     said = {name: values.get(name, list(usual)) for name, usual in USUAL.items()}
-    wanted: dict[SplitName, set[str]] = {
+    return {
         name: {one.lower() for one in ([value] if isinstance(value, str) else value)} for name, value in said.items()
     }
-    return wanted, {word for name in splits for word in wanted[name]}
 
 
 def strange_split(value: str, known: set[str]) -> str:

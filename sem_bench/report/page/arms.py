@@ -63,9 +63,10 @@ class Found:
         for job in jobs:
             for folder in self.folders.named(job.kind, job.digest):
                 look = self.folders.at(folder, job.kind, job.digest)
-                if look is None or look.result is not None:
-                    sums = (look and look.result and look.result.file.sums) or {}
-                    found[folder / LOG] = sums.get(LOG)
+                if look is None:
+                    found[folder / LOG] = None
+                elif look.result is not None:
+                    found[folder / LOG] = (look.result.file.sums or {}).get(LOG)
         return found
 
 

@@ -165,7 +165,8 @@ def rows_said(
 ) -> tuple[Labels, str]:
     """The rows whose column says the split, and what is left out, in words."""
     codes, texts = _encoded(column, f"{where}: the column of splits")
-    wanted, known = split_words(source.values, splits)
+    wanted = split_words(source.values)
+    known = set[str]().union(*(wanted[name] for name in splits))
     strange = [text for text in texts if text.lower() not in known]
     if strange and not set(source.values) >= set(splits):
         raise UserError(f"{where}: {strange_split(strange[0], known)}")

@@ -3,10 +3,14 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from sem_bench.base.files import shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.junk import junk
+from sem_bench.data.readers.opened import Labels
 from sem_bench.data.readers.words import USUAL, split_words
 from sem_bench.errors import UserError
 
@@ -47,7 +51,7 @@ def files_of(
 
     Of a card's `splits`; where it has no other one, files without such words are all of it.
     """
-    wanted, alone = split_words(values, splits)[0], len(splits) == 1
+    wanted, alone = split_words(values), len(splits) == 1
     words = {word: name for name, some in wanted.items() for word in sorted(some)}
     names = [word_in(file, top, list(words)) for file in files]
     if alone and not any(names):
@@ -74,15 +78,21 @@ def _alone(word: str) -> str:
     return rf"(?<![a-z0-9]){re.escape(word)}(?![a-z])"
 
 
-def splits_said(found: Iterable[str]) -> dict[str, str] | None:
-    """What a card's `values` say of the words for splits that were found, {} where they are usual; None: no pair."""
+def part_of(ends: Labels, row: int) -> tuple[int, int]:
+    """In which part a row lies, and where in it; `ends` (parts,) counts the rows up to the end of each."""
+    part = int(np.searchsorted(ends, row, side="right"))
+    return part, row - (int(ends[part - 1]) if part else 0)
+
+
+def card_of_splits(found: Iterable[str]) -> dict[str, Any]:
+    """What a first card says below `source` of the words for splits that were found: which mean what, or a draw."""
     words = {word.lower(): word for word in found}
     train = next((words[word] for word in USUAL["train"] if word in words), None)
     test = next((words[word] for word in (*USUAL["test"], *USUAL["val"]) if word in words), None)
     if train is None or test is None:
-        return None
+        return {"split": {"test": 0.2, "seed": 0}}
     usual = len(words) == 2 and test.lower() in USUAL["test"]
-    return {} if usual else {"train": train, "test": test}
+    return {} if usual else {"values": {"train": train, "test": test}}
 
 
 def databases(path: Path) -> list[Path]:

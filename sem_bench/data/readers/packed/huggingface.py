@@ -21,7 +21,7 @@ from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.readers.image_files import read_image, read_packed
 from sem_bench.data.readers.opened import Opened, said
 from sem_bench.data.readers.packed.arrow import Columns, classes_in, columns_of, labels_in, rows_said, splits_in
-from sem_bench.data.readers.packed.files import splits_said
+from sem_bench.data.readers.packed.files import card_of_splits
 from sem_bench.data.readers.words import USUAL, split_words
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.huggingface import HuggingfaceSource
@@ -102,7 +102,7 @@ def _splits(source: HuggingfaceSource, root: Path, where: str) -> dict[str, Any]
 
 def _chosen(splits: dict[str, Any], split: SplitName, source: HuggingfaceSource, where: str) -> list[Any]:
     """Those that the card means."""
-    wanted = split_words(source.values, ())[0][split]
+    wanted = split_words(source.values)[split]
     chosen = [rows for name, rows in splits.items() if name.lower() in wanted]
     if chosen:
         return chosen
@@ -161,7 +161,5 @@ def first_card(source: HuggingfaceSource, path: Path) -> Seen:
     words = list(splits)
     if columns.split is not None:
         words = splits_in(_column(_joined(list(splits.values()), where), columns.split), where)
-    values = splits_said(words)
-    card: dict[str, Any] = {"split": {"test": 0.2, "seed": 0}} if values is None else {"values": values}
     assert columns.label is not None
-    return Seen(card if card.get("values", True) else {}, classes_in(columns, _column(some, columns.label), where))
+    return Seen(card_of_splits(words), classes_in(columns, _column(some, columns.label), where))

@@ -23,9 +23,9 @@ from sem_bench.data.described import Data
 from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.readers.image_files import read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
-from sem_bench.data.readers.packed.files import databases, files_of, splits_said, word_in
-from sem_bench.data.readers.packed.samples import TEXTS, is_image, label_text, name_and_ending
-from sem_bench.data.readers.words import SPLIT_WORDS, in_order, label_number
+from sem_bench.data.readers.packed.files import card_of_splits, databases, files_of, part_of, word_in
+from sem_bench.data.readers.packed.samples import TEXTS, is_image, label_text, name_and_ending, numbered
+from sem_bench.data.readers.words import SPLIT_WORDS, in_order
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.lmdb import LmdbSource
 from sem_bench.data.threads import reading
@@ -43,6 +43,10 @@ class _Index:
     sizes: "array[int]" = field(default_factory=lambda: array("q"))
     labels: list[str] = field(default_factory=list)  # as they are written; none where they are not asked for
 
+    def name(self, row: int) -> str:
+        """Of an image."""
+        return _text(self.keys[row])
+
 
 def open_lmdb(source: LmdbSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The images of a split."""
@@ -56,7 +60,11 @@ def open_lmdb(source: LmdbSource, data: Data, split: SplitName, place: Place) ->
         found, aside = files_of(split, found, top, source.values, place.splits)
     indices = [_index(path, source, labelled=place.classes is not None) for path in found]
     keys = [key for index in indices for key in index.keys]
-    labels = None if place.classes is None else _labels(indices, source, place.classes)
+    labels = (
+        None
+        if place.classes is None
+        else numbered(((one.path, one.labels, one.name) for one in indices), source, place.classes)
+    )
     rows = np.arange(len(keys))
     if source.split is not None:
         names = [f"{index.path.name}/{key.decode('utf-8', 'replace')}" for index in indices for key in index.keys]
@@ -72,10 +80,9 @@ def open_lmdb(source: LmdbSource, data: Data, split: SplitName, place: Place) ->
 
 
 def _image(source: LmdbSource, indices: Sequence[_Index], ends: Labels, rows: Labels, row: int) -> Image.Image:
-    whole = int(rows[row])
-    at = int(np.searchsorted(ends, whole, side="right"))
+    at, inside = part_of(ends, int(rows[row]))
     index = indices[at]
-    key = index.keys[whole - int(ends[at]) + len(index.keys)]
+    key = index.keys[inside]
     where = f"{shown(index.path)}: {_text(key)}"
     with reading(index.path), _errors(index.path), _database(index.path).begin() as transaction:
         content = transaction.get(key)
@@ -158,23 +165,10 @@ def _text(key: bytes) -> str:
     return key.decode("utf-8", "replace")
 
 
-def _labels(indices: Sequence[_Index], source: LmdbSource, classes: Sequence[str]) -> Labels:
-    """The labels of all images as numbers."""
-    numbers, known = {name: number for number, name in enumerate(classes)}, dict[str, int]()
-    found = array("q")
-    for index in indices:
-        for key, text in zip(index.keys, index.labels, strict=True):
-            if text not in known:
-                known[text] = label_number(text, numbers, source.first_label, f"{shown(index.path)}: {_text(key)}")
-            found.append(known[text])
-    return np.array(found, np.int64)
-
-
 def first_card(source: LmdbSource, path: Path) -> Seen:
     """What a first card says of databases."""
     found = databases(path)
     words = [word for one in found if (word := word_in(one, path, SPLIT_WORDS)) is not None]
-    values = splits_said(words)
-    card: dict[str, Any] = {"split": {"test": 0.2, "seed": 0}} if values is None else {}
-    card |= {"values": values} if values else {}
-    return Seen(card, in_order({label for one in found for label in _index(one, source, labelled=True).labels}))
+    return Seen(
+        card_of_splits(words), in_order({label for one in found for label in _index(one, source, labelled=True).labels})
+    )

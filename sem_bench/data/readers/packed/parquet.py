@@ -27,7 +27,7 @@ from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.readers.image_files import read_image, read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
 from sem_bench.data.readers.packed.arrow import Columns, classes_in, columns_of, labels_in, rows_said, splits_in
-from sem_bench.data.readers.packed.files import files_of, packed_files, splits_said, word_in
+from sem_bench.data.readers.packed.files import card_of_splits, files_of, packed_files, part_of, word_in
 from sem_bench.data.readers.words import SPLIT_WORDS
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.parquet import ParquetSource
@@ -112,9 +112,8 @@ def _packed(
     source: ParquetSource, columns: Columns, groups: Sequence[_Group], ends: Labels, rows: Labels, row: int
 ) -> Image.Image:
     """The image in a row, of a group that is kept for the next."""
-    whole = int(rows[row])
-    at = int(np.searchsorted(ends, whole, side="right"))
-    group, inside = groups[at], whole - int(ends[at]) + groups[at].rows
+    at, inside = part_of(ends, int(rows[row]))
+    group = groups[at]
     key = f"{group.file}\t{group.changed}\t{group.number}\t{columns.image}"
     with reading(group.file), _ONE_AT_A_TIME:
         content = _GROUPS.get(key, partial(_read_group, group, columns), limit=KEPT).images[inside].as_py()
@@ -205,18 +204,12 @@ def first_card(source: ParquetSource, path: Path) -> Seen:
     files = packed_files(path, ENDINGS)
     where = str(shown(path))
     columns = columns_of(_schema(files[0]), source, where, labelled=True)
-    said: dict[str, Any] = {}
     words = splits_in(_column(files, columns.split, where), where) if columns.split else None
     if words is None:
         words = list(filter(None, (word_in(file, path, SPLIT_WORDS) for file in files)))
-    values = splits_said(words)
-    if values is None:
-        said["split"] = {"test": 0.2, "seed": 0}
-    elif values:
-        said["values"] = values
     assert columns.label is not None
     classes = classes_in(columns, _column(files, columns.label, where), where)
-    seen = Seen(said, classes)
+    seen = Seen(card_of_splits(words), classes)
     if columns.holds == "paths":
         seen.names = list(islice(_names(files, columns, source, where), 8))
     return seen

@@ -1,11 +1,17 @@
 """Samples under one name: an image, and its label in a text or under a key of a JSON beside it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
+import numpy as np
+
+from sem_bench.base.files import shown
 from sem_bench.data.readers.image_files import ENDINGS
-from sem_bench.data.readers.words import LABELS
-from sem_bench.data.sources.packed import PackedColumns
+from sem_bench.data.readers.opened import Labels
+from sem_bench.data.readers.words import LABELS, label_number
+from sem_bench.data.sources.packed import Packed, PackedColumns
 from sem_bench.errors import UserError
 
 TEXTS = ("cls", "cls.txt", "label", "label.txt", "class")  # endings of a file that holds the label alone
@@ -29,6 +35,20 @@ def is_image(ending: str, columns: PackedColumns) -> bool:
 def may_be_label(ending: str, columns: PackedColumns) -> bool:
     """Whether a file of this ending may hold the label."""
     return ending in TEXTS or ending == "json" or (columns.label is not None and ending == columns.label.lower())
+
+
+def numbered(
+    parts: Iterable[tuple[Path, Sequence[str], Callable[[int], str]]], source: Packed, classes: Sequence[str]
+) -> Labels:
+    """Labels as numbers: of each file its labels as they are written, and what names the image of a row."""
+    numbers, known = {name: number for number, name in enumerate(classes)}, dict[str, int]()
+    found = array("q")
+    for file, labels, name in parts:
+        for row, text in enumerate(labels):
+            if text not in known:
+                known[text] = label_number(text, numbers, source.first_label, f"{shown(file)}: {name(row)}")
+            found.append(known[text])
+    return np.array(found, np.int64)
 
 
 def label_text(beside: Mapping[str, bytes], columns: PackedColumns, where: str, endings: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,9 +21,9 @@ from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.junk import junk
 from sem_bench.data.readers.image_files import ENDINGS, read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
-from sem_bench.data.readers.packed.files import files_of, packed_files, splits_said, word_in
-from sem_bench.data.readers.packed.samples import LARGEST, is_image, label_text, may_be_label, name_and_ending
-from sem_bench.data.readers.words import SPLIT_WORDS, in_order, label_number
+from sem_bench.data.readers.packed.files import card_of_splits, files_of, packed_files, part_of, word_in
+from sem_bench.data.readers.packed.samples import LARGEST, is_image, label_text, may_be_label, name_and_ending, numbered
+from sem_bench.data.readers.words import SPLIT_WORDS, in_order
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.packed import PackedColumns
 from sem_bench.data.sources.webdataset import WebdatasetSource
@@ -55,7 +54,8 @@ def open_webdataset(source: WebdatasetSource, data: Data, split: SplitName, plac
     labelled = place.classes is not None
     shards = [_shard(file, source.columns, labelled=labelled) for file in files]
     where = f"{shown(files[0] if len(files) == 1 else top)}: {split}"
-    labels = _labels(shards, source, place.classes or ()) if labelled else None
+    parts = ((shard.file, shard.labels, shard.names.__getitem__) for shard in shards)
+    labels = numbered(parts, source, place.classes or ()) if labelled else None
     names = [name for shard in shards for name in shard.names]
     rows = np.arange(len(names))
     if source.split is not None:
@@ -74,9 +74,8 @@ def open_webdataset(source: WebdatasetSource, data: Data, split: SplitName, plac
 
 def _image(source: WebdatasetSource, shards: Sequence[_Shard], ends: Labels, rows: Labels, row: int) -> Image.Image:
     """The image of a sample, read where it lies."""
-    whole = int(rows[row])
-    at = int(np.searchsorted(ends, whole, side="right"))
-    shard, inside = shards[at], whole - int(ends[at]) + len(shards[at].names)
+    at, inside = part_of(ends, int(rows[row]))
+    shard = shards[at]
     where = f"{shown(shard.file)}: {shard.names[inside]}"
     try:
         with reading(shard.file), shard.file.open("rb") as file:
@@ -85,18 +84,6 @@ def _image(source: WebdatasetSource, shards: Sequence[_Shard], ends: Labels, row
     except OSError as error:
         raise UserError(f"{where}: cannot be read: {error.strerror}") from None
     return read_packed(content, source, where)
-
-
-def _labels(shards: Sequence[_Shard], source: WebdatasetSource, classes: Sequence[str]) -> Labels:
-    """The labels of all samples as numbers."""
-    numbers, known = {name: number for number, name in enumerate(classes)}, dict[str, int]()
-    found = array("q")
-    for shard in shards:
-        for name, text in zip(shard.names, shard.labels, strict=True):
-            if text not in known:
-                known[text] = label_number(text, numbers, source.first_label, f"{shown(shard.file)}: {name}")
-            found.append(known[text])
-    return np.array(found, np.int64)
 
 
 def _tar_files(top: Path) -> list[Path]:
@@ -199,8 +186,5 @@ def first_card(source: WebdatasetSource, path: Path) -> Seen | None:
             return None
         raise
     words = [word for file in files if (word := word_in(file, path, SPLIT_WORDS)) is not None]
-    values = splits_said(words)
-    card: dict[str, Any] = {"split": {"test": 0.2, "seed": 0}} if values is None else {}
-    card |= {"values": values} if values else {}
     labels = {label for file in files for label in _shard(file, source.columns, labelled=True).labels}
-    return Seen(card, in_order(labels))
+    return Seen(card_of_splits(words), in_order(labels))
