@@ -671,12 +671,15 @@ def test_any_value_in_any_place(swept: Path, capsys: pytest.CaptureFixture[str])
         return {path: path.stat().st_size for path in own if path.is_file()}
 
     before = outside()
+    suffixes = sorted({path.suffix for path in files})
     tried = Counter[str]()
 
-    @settings(max_examples=FUZZED, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def each(data: st.DataObject) -> None:
-        path = data.draw(st.sampled_from(files))
+    @settings(
+        max_examples=-(-FUZZED // len(suffixes)), deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(data=st.data())
+    def each(suffix: str, data: st.DataObject) -> None:
+        path = data.draw(st.sampled_from([path for path in files if path.suffix == suffix]))
         path.write_bytes(fuzzed(data, texts[path]).encode("utf-8", "surrogatepass"))
         look = data.draw(st.sampled_from(LOOKS))
         mend = data.draw(st.integers(0, 19)) == 0
@@ -696,8 +699,9 @@ def test_any_value_in_any_place(swept: Path, capsys: pytest.CaptureFixture[str])
             shutil.copytree("whole", "results")
         tried[path.suffix] += 1
 
-    each()
-    assert sum(tried.values()) >= FUZZED and len(tried) > 1
+    for suffix in suffixes:
+        each(suffix)
+    assert list(tried) == suffixes and sum(tried.values()) >= FUZZED
     assert outside() == before
 
 
@@ -717,17 +721,18 @@ def test_any_value_in_the_notes_beside_a_job(copy: Path, capsys: pytest.CaptureF
         write_json(path, content)
     files = [*Path("results").glob("*/*/config.json"), *Path("results").glob("*/*/state.json"), of_runs]
     files += [*Path("results").glob("*/*/deaths.json"), *Path("results/tables/tiny").glob(".figures")]
-    assert len({path.name for path in files}) == 5
+    names = sorted({path.name for path in files})
+    assert len(names) == 5
     texts = {path: path.read_text() for path in files}
     shutil.copytree("results", whole)
     job = next(job for job in read_plan(Path("suite.yaml")).jobs if job.kind == "knn")
     place = Store(Path("results")).folder(job)
     tried = Counter[str]()
 
-    @settings(max_examples=NOTES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(st.data())
-    def each(data: st.DataObject) -> None:
-        path = data.draw(st.sampled_from(files))
+    @settings(max_examples=NOTES // len(names), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(data=st.data())
+    def each(name: str, data: st.DataObject) -> None:
+        path = data.draw(st.sampled_from([path for path in files if path.name == name]))
         path.write_bytes(fuzzed(data, texts[path]).encode("utf-8", "surrogatepass"))
         command = data.draw(st.sampled_from([*LOOKS, ["run", "suite.yaml"]]))
         code = main(command)
@@ -758,9 +763,10 @@ def test_any_value_in_the_notes_beside_a_job(copy: Path, capsys: pytest.CaptureF
         assert 0 < len(deaths.said_by(place)) <= deaths.LIVES and deaths.said_by(place)[-1] == "again"
         shutil.rmtree(place)
 
-    each()
+    for name in names:
+        each(name)
     counted()
-    assert len(tried) > 2
+    assert list(tried) == names
 
 
 def test_one_damaged_manifest_and_clocks(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
