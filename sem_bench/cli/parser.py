@@ -11,7 +11,7 @@ import sem_bench
 from sem_bench.report import formats
 from sem_bench.runs import loggers
 
-YEAR = 525_600  # minutes
+DAY, YEAR = 1440.0, 525_600.0  # minutes
 LISTS = ("suites", "methods", "datasets", "backbones", "embeddings", "evaluations", "sweeps", "keys")
 
 
@@ -185,8 +185,9 @@ def _machine_arguments(parser: argparse.ArgumentParser) -> None:
         "--patience",
         metavar="MINUTES",
         type=_minutes,
+        default=DAY,
         help="end a job, as failed, whose code gives no sign of life for so long (a step, a part of the images, a pass "
-        "of a solver); default: only say so, from ten minutes on",
+        "of a solver); from ten minutes on a line says that it gives none; default: a day",
     )
     parser.add_argument(
         "--executor",
@@ -291,7 +292,7 @@ def _positive(text: str) -> float:
 
 def _minutes(text: str) -> float:
     if (value := _positive(text)) > YEAR:
-        raise argparse.ArgumentTypeError(f"must be a year at the most, {YEAR}, found {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a year at the most, {YEAR:.0f}, found {text!r}")
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from sem_bench.analysis import Results, load
 from sem_bench.base import interrupts
-from sem_bench.cli.parser import parser
+from sem_bench.cli.parser import DAY, parser
 from sem_bench.cli.table import print_tables
 from sem_bench.errors import UserError, printable
 from sem_bench.runs import loggers
@@ -66,7 +66,7 @@ def run(
     devices: int = 1,
     memory: float = 2.0,
     workers: int | None = None,
-    patience: float | None = None,
+    patience: float = DAY,
     executor: Literal["processes", "ray"] = "processes",
     address: str | None = None,
     log: Sequence[str] = (),
@@ -225,7 +225,7 @@ def asked_of(options: argparse.Namespace) -> Asked:
         workers=options.workers,
         precision=options.precision,
         compiled=options.compile,
-        patience=options.patience and 60 * options.patience,
+        patience=60 * options.patience,
         executor=options.executor,
         address=options.address,
     )

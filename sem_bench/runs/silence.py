@@ -1,6 +1,6 @@
 """A job that makes no progress for long is named on standard error: a loop without end looks like a long one.
 
-With a patience it is ended.
+With a patience, which the command line has, it is ended.
 """
 
 import faulthandler
@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 from sem_bench.base import alive
 from sem_bench.errors import printable
 
 LONG = 600.0  # seconds
+STANDARD_ERROR = 2
 GRACE = 30.0  # seconds that an ended job has left before its process ends
 
 
@@ -66,7 +67,7 @@ class Silence:
     def _arm(self) -> None:
         """What ends the process needs nothing of Python, not even its lock."""
         self._armed = time.monotonic()
-        faulthandler.dump_traceback_later(self._patience + GRACE, exit=True, file=self._stream)
+        faulthandler.dump_traceback_later(self._patience + GRACE, exit=True, file=_descriptor(self._stream))
 
     def _watch(self) -> None:
         due = LONG
@@ -86,3 +87,11 @@ class Silence:
 
     def _raise(self, *_: object) -> None:
         raise StuckError(f"no progress for {self._patience / 60:.3g} min (--patience)")
+
+
+def _descriptor(stream: TextIO) -> int:
+    """Of a stream, or the process's standard error where it has none, as in a notebook."""
+    try:
+        return stream.fileno()
+    except (AttributeError, OSError, ValueError):
+        return STANDARD_ERROR

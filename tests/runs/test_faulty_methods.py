@@ -143,7 +143,7 @@ def test_a_job_without_progress_is_named(folder: Path) -> None:
 
 
 def test_a_job_without_end_is_ended(folder: Path) -> None:
-    """With --patience. Code that never gives Python's lock back ends with its process."""
+    """With --patience, or after a day. Code that never gives Python's lock back ends with its process."""
     own_method(folder, "loops", "while True:\n    try:\n        time.sleep(0.05)\n    except Exception:\n        pass")
     own_method(folder, "counts", "import itertools\nsum(itertools.count())")
     write(folder, "suite.yaml", ALONE.replace("[simclr]", "[loops, counts, simclr]"))
@@ -155,7 +155,8 @@ def test_a_job_without_end_is_ended(folder: Path) -> None:
         "StuckError: no progress for 0.1 min (--patience)" in errors
         and "2 done, 0 reused, 1 failed, 1 blocked" in errors
     )
-    run = process(folder, "run", "suite.yaml", "--patience", "0.1", "--only", "counts", code=code)
+    day = f"{code}\nimport sys, sem_bench.cli; sys.modules['sem_bench.cli.parser'].DAY = 0.1"
+    run = process(folder, "run", "suite.yaml", "--only", "counts", code=day)
     _, errors = run.communicate(timeout=120)
     assert run.returncode == 1 and "Timeout" in errors and "counts.py" in errors
 
