@@ -1,11 +1,13 @@
 """A tiny suite of its own data, so that whole runs take a second or two."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.helpers.commands import end_what_was_left
 from tests.helpers.toy import write_toy
 
 os.environ.setdefault(
@@ -23,6 +25,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not os.environ.get("SEM_BENCH_SLOW"):
             item.add_marker(pytest.mark.skip(reason="SEM_BENCH_SLOW=1 runs it"))
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """A test that fails leaves no process behind."""
+    yield
+    end_what_was_left()
 
 
 @pytest.fixture

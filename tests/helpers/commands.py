@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, method_card
 
 NOT_BOUND = 99  # exit code
+_begun: list[subprocess.Popen[str]] = []
 
 
 def bound_by_modes() -> None:
@@ -35,7 +37,7 @@ def process(
     run = ["-c", f"{code}\nfrom sem_bench.cli import script; script()"]
     command = [sys.executable, *(run if code else ["-m", "sem_bench"]), *arguments]
     known: dict[str, str | None] = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
-    return subprocess.Popen(
+    begun = subprocess.Popen(
         command,
         cwd=folder,
         env={name: value for name, value in known.items() if value is not None},
@@ -45,6 +47,16 @@ def process(
         start_new_session=True,
         preexec_fn=bound_by_modes if bound and os.geteuid() == 0 else None,
     )
+    _begun.append(begun)
+    return begun
+
+
+def end_what_was_left() -> None:
+    """Processes of a test that failed while it waited for them."""
+    while _begun:
+        with _begun.pop() as left:
+            if left.poll() is None:
+                os.killpg(left.pid, signal.SIGKILL)
 
 
 def ended(
