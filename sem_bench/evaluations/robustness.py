@@ -75,7 +75,7 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
         name="robustness",
         metrics=[
             Metric(name="top1", images=True, published=True),
-            Metric(name="top1_all", header="{column}, all classes", images=True),
+            Metric(name="top1_all", header="{column}, all classes", images=True, published=True),
             Metric(
                 name="mce",
                 header="{column}, mCE",
