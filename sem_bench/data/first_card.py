@@ -4,9 +4,8 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import yaml
@@ -14,23 +13,14 @@ import yaml
 from sem_bench.base.files import shown
 from sem_bench.config.cards import Library
 from sem_bench.config.fields import SplitName
-from sem_bench.data.archives import ENDINGS as ARCHIVES
-from sem_bench.data.archives import unpack
 from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
+from sem_bench.data.first_source import look
 from sem_bench.data.images import central
-from sem_bench.data.junk import junk
-from sem_bench.data.readers.arrays import split_arrays
-from sem_bench.data.readers.csv import has_val, label_values, named_columns
-from sem_bench.data.readers.image_files import ENDINGS
 from sem_bench.data.readers.opened import Opened
-from sem_bench.data.sources import KINDS
 from sem_bench.data.sources.base import Seen
-from sem_bench.data.sources.csv import CsvSource
 from sem_bench.errors import UserError
 
-TRAIN, TEST = ("train", "training", "Train"), ("test", "testing", "Test")
-VAL = ("val", "valid", "validation", "Val")  # in the place of test where that is absent
 SIZES = (224, 128, 96, 64, 32, 16, 8)  # of which the largest is proposed that does not enlarge most images
 SAMPLE = 400  # images that sizes, mean and spread are measured on
 QUICK_BATCH = 128  # of the recipe that the suite names
@@ -50,7 +40,7 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
     card, suite = Path("datasets", f"{name}.yaml"), Path(f"{name}.yaml")
     if card.exists():
         raise UserError(f"{shown(card)}: exists already; `--name` gives the new one another name")
-    seen = _look(path, root)
+    seen = look(path, root)
     card.parent.mkdir(exist_ok=True)
     try:
         lines = _written(card, name, seen, size, root)
@@ -61,128 +51,6 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
         suite.write_text(_suite(name, seen), encoding="utf-8")
         lines += [f"wrote {suite}, a small suite", f"next: python -m sem_bench doctor {suite}"]
     return lines
-
-
-def _look(path: Path, root: Path) -> Seen:
-    for kind in KINDS:
-        if (seen := kind.seen(path)) is not None:
-            name = get_args(kind.model_fields["type"].annotation)[0]
-            seen.source = {"type": name, "path": _said(path, root), **seen.source}
-            if seen.names:
-                seen.source |= _images(path, seen.names, root)
-            return seen
-    if path.is_file() and path.name.lower().endswith(ARCHIVES):
-        folder = path.with_name(path.name[: -len(next(e for e in ARCHIVES if path.name.lower().endswith(e)))])
-        if not folder.exists():
-            unpack(path, folder, keep=(*TRAIN, *TEST, *VAL))
-        seen = _look(folder, root)
-        return replace(seen, source={**seen.source, "archive": _said(path, root)})
-    if path.suffix.lower() in (".csv", ".tsv"):
-        return _table(path, root)
-    if path.suffix.lower() == ".npz":
-        return _arrays(path, root)
-    if path.is_file():
-        raise UserError(
-            f"{shown(path)}: no folder, table (.csv, .tsv), arrays (.npz) or archive ({', '.join(ARCHIVES)}); "
-            "packed: .parquet, .h5, .hdf5, .lmdb"
-        )
-    return _folder(path, root)
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(one for one in path.iterdir() if one.is_dir() and not junk(one.name))
-
-
-def _has_image(path: Path) -> bool:
-    return any(one.suffix.lower() in ENDINGS and not junk(one.relative_to(path).as_posix()) for one in path.rglob("*"))
-
-
-def _folder(path: Path, root: Path) -> Seen:
-    tables = [one for one in sorted(path.iterdir()) if one.suffix.lower() in (".csv", ".tsv") and not junk(one.name)]
-    inside = _folders(path)
-    names = [one.name for one in inside]
-    train = next((one for one in TRAIN if one in names), None)
-    if train is None and len(tables) == 1:
-        return _table(tables[0], root)
-    if train is None and len(inside) == 1 and not tables and _folders(inside[0]):
-        return _folder(inside[0], root)
-    source: dict[str, Any] = {"type": "folder", "path": _said(path, root)}
-    if train is not None:
-        test, val = (next((one for one in usual if one in names), None) for usual in (TEST, VAL))
-        test, val = (test, val) if test else (val, None)
-        own = [one.name for one in _folders(path / train) if _has_image(one)]
-        others = [one for one in names if one not in (train, test, val)]
-        seen = Seen(source, own if test else [], val=val is not None and bool(own))
-        folders = {"train": train, "val": val, "test": test} if own else {"train": train}
-        seen.source["folders"] = {name: folder for name, folder in folders.items() if folder}
-        seen.notes += [f"not read: {', '.join(others)}"] if others else []
-        if test and own:
-            there = [one.name for one in _folders(path / test) if _has_image(one)]
-            if strange := [one for one in there if one not in own]:
-                raise UserError(f"{shown(path / test / strange[0])}: a class that {train} lacks")
-            seen.absent = [one for one in own if one not in there]
-        if seen.source["folders"] == {one: one for one in seen.source["folders"]}:
-            del seen.source["folders"]
-        return seen
-    classes = [one.name for one in inside if _has_image(one)]
-    if len(classes) > 1:
-        return Seen({**source, "split": {"test": 0.2, "seed": 0}}, classes)
-    if _has_image(path):
-        seen = Seen({**source, "folders": {"train": "."}})
-        seen.notes.append(
-            "no folders of classes, so the images are for pretraining only: `evaluate_on` names another set"
-        )
-        return seen
-    raise UserError(f"{shown(path)}: no image in it; endings looked for: {' '.join(ENDINGS)}")
-
-
-def _table(path: Path, root: Path) -> Seen:
-    source: dict[str, Any] = {"type": "csv", "path": _said(path, root)}
-    columns, names = named_columns(CsvSource.model_validate(source), path)
-    source |= _images(path, names, root)
-    if columns.split is None:
-        source["split"] = {"test": 0.2, "seed": 0}
-    found = CsvSource.model_validate(source)
-    return Seen(source, label_values(found, path), val=columns.split is not None and has_val(found, path))
-
-
-def _images(path: Path, names: Sequence[str], root: Path) -> dict[str, str]:
-    """What a card says of where the files lie that a table names: beside it, or in a folder there."""
-    here = path.parent if path.is_file() else path
-    for folder in (here, *_folders(here)):
-        if names and (folder / names[0]).is_file():
-            return {} if folder == here else {"images": _said(folder, root)}
-    raise UserError(f"{shown(path)}: it names {names[0]!r}, which is neither beside it nor in a folder there")
-
-
-def _arrays(path: Path, root: Path) -> Seen:
-    source: dict[str, Any] = {"type": "npz", "path": _said(path, root)}
-    found = split_arrays(path)
-    if "train" not in found:
-        raise UserError(
-            f"{shown(path)}: no arrays of the usual names, such as train_images, x_train; write a card by hand"
-        )
-    counts = {name: len(labels) for name, (_, labels) in found.items()}
-    seen = Seen(source, val="val" in counts, splits=counts)
-    labels = np.concatenate([np.ravel(labels) for _, labels in found.values()])
-    if labels.dtype.kind in "US":
-        seen.classes = sorted({one.decode() if isinstance(one, bytes) else str(one) for one in labels.tolist()})
-    else:
-        if int(labels.min()) == 1:
-            source["first_label"] = 1
-        seen.classes = [str(number) for number in range(int(labels.max()) + 1 - source.get("first_label", 0))]
-    images = found["train"][0]
-    if np.issubdtype(images.dtype, np.floating):
-        source["scale"] = 1 if float(images[:64].max()) <= 1 else 255
-    sides = [side for side in images.shape[1:] if side > 4]
-    seen.size = int(sides[0])
-    return seen
-
-
-def _said(path: Path, root: Path) -> str:
-    """As a card writes it: from the data folder where it lies there."""
-    whole, top = path.resolve(), root.resolve()
-    return whole.relative_to(top).as_posix() if whole.is_relative_to(top) else whole.as_posix()
 
 
 def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """`card`: from data to a finished run with three commands."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,46 @@ def one_folder() -> None:
         picture(f"data/birds/birds-main/{name}/{number:02}.png", name, (20 + number, 33))
 
 
+def capital_folders() -> None:
+    three_folders()
+    for name in ("train", "valid", "test"):
+        Path("data/birds", name).rename(Path("data/birds", name.title()))
+
+
+def names_without_endings() -> None:
+    """As Kaggle has them: ids, labels for train alone, and a table for what is handed in."""
+    rows = ["id,breed"]
+    for number in range(30):
+        name = ("cat", "dog")[number % 2]
+        picture(f"data/birds/train/{number:04x}.jpg", name)
+        picture(f"data/birds/test/{number:04x}.jpg", name)
+        rows.append(f"{number:04x},{name}")
+    write(Path(), "data/birds/labels.csv", "\n".join(rows))
+    write(Path(), "data/birds/sample_submission.csv", "id,cat,dog\n00ff,0.5,0.5\n")
+
+
+def lists_of_splits(ending: str) -> None:
+    for split, count in (("train", 20), ("val", 10)):
+        rows = []
+        for number in range(count):
+            picture(f"data/birds/{split}/{number}.png", ("cat", "dog")[number % 2])
+            rows.append(f"{split}/{number}.png{' ' if ending == 'txt' else ','}{number % 2}")
+        write(Path(), f"data/birds/{split}.{ending}", "\n".join(rows))
+
+
+def table_in_an_archive() -> None:
+    listed()
+    shutil.make_archive("data/birds", "zip", "data", "birds")
+    shutil.rmtree("data/birds")
+
+
+def files_of_arrays() -> None:
+    Path("data/birds").mkdir(parents=True)
+    for split, count in (("train", 20), ("test", 10)):
+        np.save(f"data/birds/X_{split}.npy", np.random.default_rng(0).random((count, 16, 16, 3), np.float32))
+        np.save(f"data/birds/y_{split}.npy", np.eye(2)[np.arange(count) % 2])
+
+
 def arrays() -> None:
     Path("data").mkdir()
     labels = np.arange(30) % 2 + 1
@@ -73,6 +114,32 @@ def arrays() -> None:
         (three_folders, "data/birds", "20 train, 10 val, 10 test", "folders: {train: train, val: valid, test: test}}"),
         (listed_with_val, "data/birds/labels.csv", "20 train, 10 val, 10 test", "{type: csv, path: birds/labels.csv}"),
         (one_folder, "data/birds", "24 train, 6 test", "path: birds/birds-main, split: {test: 0.2, seed: 0}}"),
+        (capital_folders, "data/birds", "20 train, 10 val, 10 test", "{train: Train, val: Valid, test: Test}}"),
+        (
+            names_without_endings,
+            "data/birds",
+            "24 train, 6 test",
+            "{type: csv, path: birds/labels.csv, images: birds/train, ending: .jpg, split: {test: 0.2, seed: 0}}",
+        ),
+        (
+            lambda: lists_of_splits("txt"),
+            "data/birds",
+            "20 train, 10 test",
+            '{type: csv, path: "birds/{split}.txt", values: {test: val}}',
+        ),
+        (
+            lambda: lists_of_splits("csv"),
+            "data/birds",
+            "20 train, 10 test",
+            '{type: csv, path: "birds/{split}.csv", values: {test: val}}',
+        ),
+        (table_in_an_archive, "data/birds.zip", "20 train, 10 test", "{type: csv, path: birds/labels.csv}"),
+        (
+            files_of_arrays,
+            "data/birds",
+            "20 train, 10 test",
+            '{type: npy, path: birds, images: "X_{split}.npy", labels: "y_{split}.npy", scale: 1}',
+        ),
         (arrays, "data/birds.npz", "20 train, 10 test", "path: birds.npz, first_label: 1, scale: 1}"),
     ],
 )
@@ -99,6 +166,18 @@ def test_from_a_table_to_a_finished_run(here: Path, capsys: pytest.CaptureFixtur
     assert "\nsimclr  none " in capsys.readouterr().out
 
 
+def test_what_lies_beside_the_images_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        picture(f"data/coco/train2017/{number}.jpg", "cat")
+    write(here, "data/coco/annotations/instances_train2017.json", "{}")
+    assert main(["card", "data/coco"]) == 0
+    assert "annotations in JSON are not read: a table of paths and labels is" in capsys.readouterr().out
+    three_folders()
+    write(here, "data/birds/labels.csv", "path,label\n")
+    assert main(["card", "data/birds"]) == 0
+    assert "not read: labels.csv" in capsys.readouterr().out
+
+
 def test_images_without_classes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(5):
         picture(f"data/snaps/{number}.png", "cat")
@@ -120,12 +199,18 @@ def test_names_that_yaml_would_read_otherwise(here: Path, capsys: pytest.Capture
 
 def test_what_is_no_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("empty").mkdir()
-    write(here, "x.txt", "no data")
+    write(here, "x.bin", "no data")
+    write(here, "cifar/cifar-10-batches-py/data_batch_1", "")
+    picture("two/0.png", "cat")
+    for name in "ab":
+        write(here, f"two/{name}.csv", "path,label\n0.png,cat\n")
     write(here, "list.csv", "path,label\nnone.png,a\nnone2.png,b\n")
     for path, said in (
         ("absent", "absent: no such file or folder"),
         ("empty", "empty: no image in it; endings looked for"),
-        ("x.txt", "x.txt: no folder, table (.csv, .tsv), arrays (.npz) or archive"),
+        ("x.bin", "x.bin: no folder, table (.csv, .tsv), list (.txt), arrays (.npz) or archive"),
+        ("cifar", "cifar/cifar-10-batches-py: the card cifar10 reads it below DATA/cifar10"),
+        ("two", "two: 2 tables name images, two/a.csv, two/b.csv: choose, as `card two/a.csv`"),
         ("list.csv", "list.csv: it names 'none.png', which is neither beside it nor in a folder there"),
     ):
         assert main(["card", path]) == 2

@@ -5,7 +5,7 @@ import io
 import tarfile
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +140,45 @@ def test_tables(here: Path, form: str) -> None:
     assert {name: len(split) for name, split in splits.items()} == {"train": 8, "test": 4}
     assert all(map(colours_fit, splits.values()))
     assert splits["train"].labels.tolist() == [0, 1] * 4
+
+
+def test_paths_of_windows(here: Path) -> None:
+    table([["Filename", "Class", "split"], *([path.replace("/", "\\"), *rest] for path, *rest in pictures())])
+    card("{type: csv, path: list.csv}")
+    assert all(map(colours_fit, load().values()))
+
+
+def lists(**files: Iterable[str]) -> None:
+    """data/NAME.txt of such lines."""
+    for name, lines in files.items():
+        write(Path(), f"data/{name}.txt", "\n".join([*lines, ""]))
+
+
+def test_a_list_for_each_split(here: Path) -> None:
+    """As ImageNet's: a path and a number, some spaces between them."""
+    lines = [f"{path}   {'cd'.index(label[0])}" for path, label, _ in pictures()]
+    card('{type: csv, path: "t_{split}.txt", values: {test: dev}}')
+    lists(t_train=lines[:8])
+    assert refused() == "data/t_dev.txt: cannot be read: No such file or directory"
+    lists(t_dev=[*lines[8:11], lines[0]])
+    assert refused() == "data/t_train.txt:1: img/0.png is named a second time"
+    lists(t_dev=lines[8:])
+    splits = load()
+    assert {name: len(split) for name, split in splits.items()} == {"train": 8, "test": 4}
+    assert all(map(colours_fit, splits.values()))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("split: {test: 0.2}", "a column, `values` or the path says them: choose one"),
+        ("columns: {split: set}", "with '{split}' in its path no column says the split"),
+        ("values: {test: [a, b]}", "source.values.test: with '{split}' in the path a split has one name"),
+    ],
+)
+def test_a_table_for_each_split_says_it_alone(here: Path, words: str, said: str) -> None:
+    card('{type: csv, path: "{split}.csv", ' + words + "}")
+    assert said in refused()
 
 
 def test_quotes_and_line_ends_of_windows(here: Path) -> None:

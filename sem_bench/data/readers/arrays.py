@@ -82,6 +82,30 @@ def split_arrays(path: Path) -> dict[SplitName, tuple[npt.NDArray[Any], npt.NDAr
     return {}
 
 
+def npy_arrays(
+    folder: Path,
+) -> tuple[tuple[str, str], dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]] | None:
+    """The names of images and labels in a folder of .npy files, and the arrays of its splits, mapped; None: no such."""
+    for pair in USUAL:
+        names = (f"{pair[0]}.npy", f"{pair[1]}.npy")
+        splits: tuple[SplitName, ...] = ("train", "val", "test")
+        files = {one: [folder / name.replace("{split}", one) for name in names] for one in splits}
+        files = {one: own for one, own in files.items() if all(file.is_file() for file in own)}
+        if {"train", "test"} <= files.keys():
+            return names, {one: (_mapped(images), _mapped(labels)) for one, (images, labels) in files.items()}
+    return None
+
+
+def _mapped(path: Path) -> npt.NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray) or array.ndim == 0:
+            raise ValueError("no array of images or labels")
+        return array
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{shown(path)}: damaged, or no .npy ({said(error)})") from None
+
+
 def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> Opened:
     """The arrays of a split; of a corrupted set those of its one corruption at its one severity."""
     folder, count = located(place.root, source.path), data.counts[split]
@@ -90,15 +114,9 @@ def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> O
 
     def mapped(pattern: str) -> tuple[Path, Any]:
         path = folder / pattern.replace("{split}", split).replace("{corruption}", name)
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            if not isinstance(array, np.ndarray) or array.ndim == 0:
-                raise ValueError("no array of images or labels")
-            return path, array
-        except FileNotFoundError:
-            raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(f"{shown(path)}: damaged, or no .npy ({said(error)})") from None
+        if not path.exists():
+            raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it")
+        return path, _mapped(path)
 
     path, images = mapped(source.images)
     labels = None if place.classes is None else mapped(source.labels)[1]

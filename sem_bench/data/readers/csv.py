@@ -65,18 +65,24 @@ class _Table:
             raise UserError(f"{shown(self.file)}:{number}: {len(row)} columns; expected at least {column + 1}")
         return row[column].strip()
 
+    def name(self, number: int, row: list[str]) -> str:
+        """The file that a row names; tables from Windows have backslashes."""
+        return self.cell(number, row, self.path).replace("\\", "/") + self.source.ending
+
 
 def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The rows of a split. A file that is absent or named twice is an error with its line."""
-    file = located(place.root, source.path)
+    file = located(place.root, source.table_of(split))
     table = _table(source, file, labelled=place.classes is not None, several=_several(place))
-    if table.split is None and source.split is None and len(place.splits) > 1:
+    if table.split is None and source.split is None and not source.a_table_each and len(place.splits) > 1:
         raise UserError(
             f"{shown(file)}: no column says the split: name it in `columns: {{split: NAME}}`, or write "
             "`split: {test: 0.2, seed: 0}` below `source` to draw it"
         )
     folder = located(place.root, source.images) if source.images else file.parent
-    names, labels, lines, aside = _read(table, split, place)
+    others = [name for name in place.splits if name != split] if source.a_table_each else []
+    tables = [_table(source, located(place.root, source.table_of(name)), labelled=False) for name in others]
+    names, labels, lines, aside = _read(table, split, place, tables)
     chosen = None if place.classes is None else labels
     if source.split is not None:
         rows = rows_of(split, source.split, names, [0] * len(names) if chosen is None else strata(chosen).tolist())
@@ -115,8 +121,13 @@ def _sizes(table: _Table, paths: _Paths, lines: Sequence[int]) -> Iterator[str]:
             raise UserError(f"{shown(table.file)}:{lines[row]}: {shown(paths[row])}: no such image") from None
 
 
-def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Labels, Sequence[int], str]:
-    """Of the split's rows, or of all where it is drawn: names, labels and line numbers; and what is left out."""
+def _read(
+    table: _Table, split: SplitName, place: Place, others_of_it: Sequence[_Table]
+) -> tuple[list[str], Labels, Sequence[int], str]:
+    """Of the split's rows, or of all where it is drawn: names, labels and line numbers; and what is left out.
+
+    `others_of_it`: the tables of the other splits, where each has one; they name other files.
+    """
     source, names, lines = table.source, list[str](), array("q")
     labels = array("b" if place.multi_label else "q")
     numbers, others = {name: number for number, name in enumerate(place.classes or [])}, 0
@@ -125,7 +136,7 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Lab
     complete = set(source.values) >= set(place.splits)  # the card says all: the rest is left out
     hashes = array("q")  # of all names: one in two splits is an error, and they need not be kept for that
     for number, row in table.rows():
-        name = table.cell(number, row, table.path) + source.ending
+        name = table.name(number, row)
         hashes.append(hash(name))
         if table.split is not None:
             value = table.cell(number, row, table.split)
@@ -143,23 +154,26 @@ def _read(table: _Table, split: SplitName, place: Place) -> tuple[list[str], Lab
             assert table.label is not None
             text = table.cell(number, row, table.label)
             labels.append(label_number(text, numbers, source.first_label, f"{shown(table.file)}:{number}"))
-    _check_names(table, np.frombuffer(hashes, np.int64))
+    for other in others_of_it:
+        hashes.extend(hash(other.name(number, row)) for number, row in other.rows())
+    _check_names([*others_of_it, table], np.frombuffer(hashes, np.int64))
     found: Labels = np.array(labels, np.int64)
     if place.multi_label:
         found = found.reshape(len(names), len(numbers))
     return names, found, lines, f"{others:,} lines of other splits are left out" if others else ""
 
 
-def _check_names(table: _Table, hashes: npt.NDArray[np.int64]) -> None:
-    """Raises UserError where a file is named twice. The table is read again where two names have one hash."""
+def _check_names(tables: Sequence[_Table], hashes: npt.NDArray[np.int64]) -> None:
+    """Raises UserError where a file is named twice. The tables are read again where two names have one hash."""
     values, counts = np.unique(hashes, return_counts=True)
     often, seen = set(values[counts > 1].tolist()), set[str]()
-    for number, row in table.rows() if often else ():
-        name = table.cell(number, row, table.path) + table.source.ending
-        if name in seen:
-            raise UserError(f"{shown(table.file)}:{number}: {name} is named a second time")
-        if hash(name) in often:
-            seen.add(name)
+    for table in tables if often else ():
+        for number, row in table.rows():
+            name = table.name(number, row)
+            if name in seen:
+                raise UserError(f"{shown(table.file)}:{number}: {name} is named a second time")
+            if hash(name) in often:
+                seen.add(name)
 
 
 def _several(place: Place) -> Sequence[str] | None:
@@ -207,7 +221,8 @@ def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[s
     path = column(source.columns.path, PATHS, "path")
     if path is None:
         path = next((i for i, cell in enumerate(example) if _is_image(cell)), None)
-    split = None if source.split is not None else column(source.columns.split, SPLITS, "split")
+    alone = source.split is not None or source.a_table_each  # no column says the split
+    split = None if alone else column(source.columns.split, SPLITS, "split")
     label = column(source.columns.label, LABELS, "label")
     classes: Sequence[int] = ()
     if several is not None and source.separator is None:
@@ -221,7 +236,7 @@ def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[s
             f"{shown(file)}: which column names the files? `columns: {{path: ...}}` says it; {_there(first)}"
         )
     known = set[str]().union(*split_words(source.values).values(), *USUAL.values())
-    if split is None and source.split is None and not header:
+    if split is None and not alone and not header:
         split = next((i for i, cell in enumerate(first) if i != path and cell.lower() in known), None)
     if label is None and labelled:
         rest = [i for i in range(len(first)) if i not in (path, split)]
@@ -235,7 +250,7 @@ def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[s
 def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
     """The columns that are found, by number, and the first names of files; for whoever writes a card."""
     table = _table(source, file, labelled=True)
-    names = [table.cell(number, row, table.path) for number, row in islice(table.rows(), 8)]
+    names = [table.name(number, row) for number, row in islice(table.rows(), 8)]
     return Columns(path=table.path, label=table.label, split=table.split), names
 
 
@@ -269,15 +284,16 @@ def _is_image(cell: str) -> bool:
 
 
 def _delimiter(file: Path) -> str:
-    """The one that the first line has most of, outside quotes."""
+    """The one that the first line has most of, outside quotes; a space in lists that are no .csv or .tsv."""
     line = next((line for line in _text(file) if line.strip()), "")
     outside = "".join(line.split('"')[::2])
-    return max(DELIMITERS, key=outside.count)
+    plain = file.suffix.lower() not in (".csv", ".tsv") and not any(one in outside for one in DELIMITERS)
+    return " " if plain else max(DELIMITERS, key=outside.count)
 
 
 def _lines(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Rows that are not empty and their line numbers."""
-    reader = csv.reader(_text(file), delimiter=delimiter, strict=True)
+    reader = csv.reader(_text(file), delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ")
     try:
         for row in reader:
             if row and any(map(str.strip, row)):

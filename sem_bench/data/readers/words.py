@@ -31,6 +31,27 @@ SPLIT_WORDS = tuple(word for words in USUAL.values() for word in words)
 MOST_CLASSES = 100_000
 
 
+def split_names(names: Iterable[str]) -> dict[SplitName, str]:
+    """Of names of folders the one of each split, in capitals or not."""
+    lower = {name.lower(): name for name in names}
+    found = {split: next((lower[word] for word in words if word in lower), None) for split, words in USUAL.items()}
+    return {split: name for split, name in found.items() if name is not None}
+
+
+def split_patterns(files: Iterable[str]) -> dict[str, dict[SplitName, str]]:
+    """Of names of files that say a split, as list_train.txt: by the pattern, list_{split}.txt, the words of splits."""
+    found: dict[str, dict[SplitName, str]] = {}
+    for file in files:
+        stem, _, ending = file.rpartition(".")
+        parts = re.split(r"([._-])", stem)
+        for split, words in USUAL.items():
+            for i, part in enumerate(parts):
+                if part.lower() in words:
+                    pattern = "".join([*parts[:i], "{split}", *parts[i + 1 :]])
+                    found.setdefault(f"{pattern}.{ending}", {}).setdefault(split, part)
+    return found
+
+
 def in_order(labels: Iterable[str]) -> list[str]:
     """Labels as the classes of a first card: numbers in their order, else by the alphabet."""
     labels = list(labels)

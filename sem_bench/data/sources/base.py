@@ -157,7 +157,9 @@ class Listed(ImageFiles):
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """They are said, or drawn."""
         if self.split is not None and self.split_said:
-            raise ValueError("source: `split` draws train and test; a column of splits says them: choose one")
+            raise ValueError(
+                "source: `split` draws train and test, and a column, `values` or the path says them: choose one"
+            )
         check_drawn(self.split, splits)
 
 

@@ -1,6 +1,7 @@
-"""A table of image files and labels: .csv or .tsv."""
+"""A table of image files and labels: .csv, .tsv, or lines of a path and a label."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -27,7 +28,10 @@ class Columns(Model):
 
 
 class CsvSource(Listed):
-    """A line for each image: its path, its label by name or number, and its split where the table has one."""
+    """A line for each image: its path, its label by name or number, and its split where the table has one.
+
+    With {split} in PATH each split has a table of its own.
+    """
 
     type: Literal["csv"]
     path: Where = ""
@@ -42,16 +46,37 @@ class CsvSource(Listed):
 
     @property
     def split_said(self) -> bool:
-        """By a column, or what it says."""
-        return self.columns.split is not None or super().split_said
+        """By a column, or what it says, or by a table each."""
+        return self.columns.split is not None or self.a_table_each or super().split_said
+
+    @property
+    def a_table_each(self) -> bool:
+        """Whether each split has a table of its own."""
+        return "{split}" in self.path
+
+    def table_of(self, split: SplitName) -> str:
+        """The table that names the images of a split, as a card writes paths."""
+        word = self.values.get(split, split)
+        return self.path.replace("{split}", word if isinstance(word, str) else word[0])
+
+    def check_splits(self, splits: Iterable[SplitName]) -> None:
+        """They are said once, or drawn."""
+        super().check_splits(splits)
+        if not self.a_table_each:
+            return
+        if self.columns.split is not None:
+            raise ValueError("source: with '{split}' in its path no column says the split")
+        if several := next((name for name, value in self.values.items() if isinstance(value, list)), None):
+            raise ValueError(f"source.values.{several}: with '{{split}}' in the path a split has one name")
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path."""
         return path_is_missing(self.path)
 
     def needs(self, name: str) -> Needs:
-        """The table, and the folder of the images where it is named."""
-        return Needs([self.images, self.path] if self.images else [self.path])
+        """The table or the folder of the tables, and the folder of the images where it is named."""
+        path = PurePosixPath(self.path).parent.as_posix() if self.a_table_each else self.path
+        return Needs([self.images, path] if self.images else [path])
 
     def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
         """The files that it names."""
