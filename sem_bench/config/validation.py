@@ -28,6 +28,20 @@ class Document(Protocol):
 
 
 LISTED = 30  # names that a message says at most
+SYNONYMS = {  # what others call a key, without punctuation, by ours
+    "tau": ("temperature", "temp", "t"),
+    "lr": ("learningrate", "baselr"),
+    "batch_size": ("bs", "batch"),
+    "weight_decay": ("wd",),
+    "epochs": ("nepochs", "numepochs", "maxepochs"),
+    "methods": ("algorithms", "models"),
+    "backbones": ("architectures", "arch", "encoders", "networks"),
+    "k": ("neighbors", "neighbours", "nneighbors", "numneighbors"),
+    "l2": ("regularisation", "regularization", "penalty"),
+    "fractions": ("labels", "percentages"),
+    "L": ("groups",),
+    "V": ("simplexsize", "vocabulary"),
+}
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
@@ -55,6 +69,8 @@ def _nearest(name: object, names: Sequence[str]) -> str | None:
     plain = {_plain(known): known for known in reversed(names)}
     if (same := plain.get(_plain(name))) is not None:
         return same
+    if synonym := next((known for known in names if _plain(name) in SYNONYMS.get(known, ())), None):
+        return synonym
     if near := difflib.get_close_matches(str(name), names, n=1, cutoff=0.6):
         return near[0]
     return next((plain[near] for near in difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.6)), None)
@@ -141,8 +157,23 @@ def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> 
         return f"{where}: must not be empty" if least == 1 else f"{where}: needs at least {least}"
     if kind == "finite_number":
         return f"{where}: {value} is not a finite number"
+    if kind in ("dict_type", "model_type", "model_attributes_type"):
+        return (
+            f"{where}: expected keys and values, found {_kind(value)}{_as_mapping(value, _keys(model, details['loc']))}"
+        )
     message = details["msg"].removeprefix("Input ")
+    if kind == "less_than_equal" and details["ctx"]["le"] == 1 and value <= 100 and value == int(value):
+        return f"{where}: {message}, found {value}; it is a share: {value:g} % is {value / 100:g}"
     return f"{where}: {message}, found {_kind(value)}{_spelling(kind, value)}"
+
+
+def _as_mapping(value: object, keys: Sequence[str]) -> str:
+    """How to write the keys of which a value says one, or names some; "" where that is not clear."""
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value) and not keys:
+        return f"; write {{{', '.join(f'{one}: {{...}}' for one in value)}}}"
+    if isinstance(value, int | float) and not isinstance(value, bool) and keys:
+        return f"; its keys are {', '.join(keys)}, as in {{{keys[0]}: {value}}}"
+    return f"; its keys are {', '.join(keys)}" if keys else ""
 
 
 def _spelling(kind: str, value: object) -> str:

@@ -26,6 +26,34 @@ MISTAKES = {
         "suite.yaml:4: unknown key 'metods' in grid; did you mean 'methods'?",
     ),
     "unknown top key": ("name: tiny", "name: tiny\nseed: 3", "suite.yaml:2: unknown key 'seed'; did you mean 'seeds'?"),
+    "another word for a key": (
+        "V: 3",
+        "V: 3, temperature: 0.1",
+        "suite.yaml:5: unknown key 'temperature' in grid.embeddings.sem; did you mean 'tau'?",
+    ),
+    "number for keys": (
+        "evaluate:",
+        "evaluate:\n  relevance: 5",
+        "suite.yaml:10: evaluate.relevance: expected keys and values, found 5; its keys are top_k, neighbours, "
+        "permutations, as in {top_k: 5}",
+    ),
+    "word for keys": (
+        "{recipe: quick, epochs: 2, batch_size: 50}",
+        "quick",
+        "suite.yaml:8: pretrain: expected keys and values, found 'quick'; its keys are recipe, epochs, batch_size, "
+        "accumulate, lr, weight_decay, mixup",
+    ),
+    "names for arms": (
+        "{none: {}, sem: {L: 4, V: 3}}",
+        "[none, sem]",
+        "suite.yaml:5: grid.embeddings: expected keys and values, found a list; write {none: {...}, sem: {...}}",
+    ),
+    "percent": (
+        "[1.0, 0.05]",
+        "[1, 5]",
+        "suite.yaml:10: evaluate.probe.fractions[1]: should be less than or equal to 1, found 5; "
+        "it is a share: 5 % is 0.05",
+    ),
     "duplicate key": ("seeds: [0]", "seeds: [0]\nseeds: [1]", "suite.yaml:3: "),
     "wrong type": (
         "epochs: 2",
