@@ -11,7 +11,17 @@ from fractions import Fraction
 from typing import Any
 
 from sem_bench.base.digest import canonical_json
-from sem_bench.report.gains import Cell, Pooled, crossed, holm, interval, p_value, seeds_text, unlike_settings
+from sem_bench.report.gains import (
+    LEAST_SEEDS,
+    Cell,
+    Pooled,
+    crossed,
+    holm,
+    interval,
+    p_value,
+    seeds_text,
+    unlike_settings,
+)
 from sem_bench.report.layout import Contrast, Reading, Table
 from sem_bench.report.row import ARM, METHOD, TABLE, Row, embedding_key, grouped, one_size, seeds_said
 from sem_bench.report.text_table import DOT, ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
@@ -134,27 +144,31 @@ def _pooled(lines: Sequence[Line]) -> Iterator[Line]:
     for part in alike.values():
         metrics = dict.fromkeys(row.metric for line in part for row, _ in line) if len(part) > 1 else ()
         yield [
-            _pooled_row([one for line in part for one in line if one[0].metric == metric], len(part))
+            _pooled_row(found, len(part))
             for metric in metrics
+            if len(found := [one for line in part for one in line if one[0].metric == metric]) > 1
         ]
 
 
 def _pooled_row(found: Line, methods: int) -> tuple[Row, Seeds]:
-    """The mean over methods of one contrast. A hole among them makes it a hole."""
+    """The mean over those of the methods that have the arms of one contrast. A hole among them makes it a hole."""
     first = found[0][0]
-    common = set.intersection(*(set(seeds) for _, seeds in found)) if len(found) == methods else set()
-    seeds = {seed: sum((one[seed] for _, one in found), Fraction(0)) / methods for seed in sorted(common)}
+    common = set.intersection(*(set(seeds) for _, seeds in found))
+    seeds = {seed: sum((one[seed] for _, one in found), Fraction(0)) / len(found) for seed in sorted(common)}
     values = [[float(one[seed]) for seed in seeds] for _, one in found]
-    around = crossed(values) if len(seeds) > 1 else Pooled()
+    around = crossed(values) if len(seeds) >= LEAST_SEEDS else Pooled()
     alike = len({row.key(["embedding_config"]) for row, _ in found}) == 1
     notes = [] if alike else ["temperatures as each method's recipe has them"]
     notes += [] if seeds else ["results are missing"]
+    notes += [f"of {len(found)} methods: the others have no such arm"] * (len(found) < methods)
+    settings = sorted({row.setting for row, _ in found})
+    notes += [f"pools {' and '.join(settings)}"] * (len(settings) > 1)
     digests = [digest for row, _ in found for digest in row.digests]
     of, less = ([row.extra[side] for row, _ in found] for side in ("of", "less"))
     row = replace(first, method=f"pooled ({methods})", digests=digests)
     sides = {"of": statistics.fmean(of), "less": statistics.fmean(less)} if seeds else {"of": None, "less": None}
     filled = _filled(row, seeds, around, notes=notes, **sides)
-    return replace(filled, extra=filled.extra | {"methods": methods}), seeds
+    return replace(filled, extra=filled.extra | {"methods": len(found)}), seeds
 
 
 def _filled(row: Row, seeds: Seeds, around: Pooled, *, notes: list[str], of: float | None, less: float | None) -> Row:
@@ -200,8 +214,9 @@ def contrast_table(layout: Table, rows: Sequence[Row], heading: str, what: str) 
         cells = [TextCell(line[0].method_label), TextCell(line[0].embedding_label, short=short)]
         cells += [_cell(found.get(contrast.name), printed, layout.digits, notes, survives) for contrast in shown]
         body.append(cells)
+    around = ", with 95 % intervals" * any(row.gain_low is not None for row in rows)
     legend = [
-        f"n = {seeds_said(rows)}; {layout.unit}, paired by seed, with 95 % intervals",
+        f"n = {seeds_said(rows)}; {layout.unit}, paired by seed{around}",
         layout.legend,
     ]
     columns = [f"{contrast.name}: {contrast.legend}" for contrast in shown]
@@ -262,7 +277,7 @@ def _cell(
     if row.mean is None:
         return TextCell(HOLE, marks=marks)
     low, high = row.gain_low, row.gain_high
-    star = SURVIVES * (row.gain_p is not None and row.gain_p <= survives)
-    text, short = (signed(printed[row.metric], *ends, digits) + star for ends in ((low, high), (None, None)))
     enough = min(row.n, row.extra.get("methods", ENOUGH)) >= ENOUGH
+    star = SURVIVES * (enough and row.gain_p is not None and row.gain_p <= survives)
+    text, short = (signed(printed[row.metric], *ends, digits) + star for ends in ((low, high), (None, None)))
     return TextCell(text, bold=enough and excludes_zero(low, high), marks=marks, short=short)

@@ -13,6 +13,7 @@ from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, Predictions, Row
 
 SETTING = ("table", "backbone", "dataset", "recipe", "epochs", "column", "fraction")
 T = TypeVar("T")
+LEAST_SEEDS = 3  # of a pooled interval: from two it holds too seldom (docs/protocol.md, Statistics)
 NO_BETTER = "no better than the random backbone"
 
 Interval = tuple[float | None, float | None, float | None]  # mean, low, high
@@ -29,11 +30,16 @@ def interval(values: Sequence[float]) -> Interval:
     return mean, mean - half, mean + half
 
 
+def _alike(values: Sequence[float]) -> bool:
+    """Whether they differ by rounding alone: then nothing is known of their spread."""
+    return max(values) - min(values) <= 1e-9 * max(map(abs, values))
+
+
 def p_value(values: Sequence[float]) -> float | None:
-    """Of the two-sided t-test that their mean is 0; below two values there is none."""
-    mean, low, high = interval(values)
-    if mean is None or low is None or high is None:
+    """Of the two-sided t-test that their mean is 0; there is none of fewer than two values, or of equal ones."""
+    if len(values) < 2 or _alike(values):
         return None
+    mean = statistics.fmean(values)
     return _two_sided(mean, statistics.stdev(values) / math.sqrt(len(values)), len(values) - 1)
 
 
@@ -48,7 +54,7 @@ def _two_sided(mean: float, error: float, df: float) -> float:
 
 @dataclass(frozen=True)
 class Pooled:
-    """The mean gain of several methods; an interval and its p-value from two seeds on that all of them share."""
+    """The mean gain of several methods; an interval and its p-value from three seeds on that all of them share."""
 
     mean: float | None = None  # None: a hole among them
     low: float | None = None
@@ -64,7 +70,7 @@ def pooled(rows: Sequence[Row | None]) -> Pooled:
         return Pooled()
     by_method = [{int(seed): gain for seed, gain in row.gain_by_seed} for row in rows if row is not None]
     seeds = [seed for seed in by_method[0] if all(seed in own for own in by_method)]
-    if len(rows) < 2 or len(seeds) < 2 or any(len(own) > len(seeds) for own in by_method):
+    if len(rows) < 2 or len(seeds) < LEAST_SEEDS or any(len(own) > len(seeds) for own in by_method):
         return Pooled(statistics.fmean(gains), seeds=len(seeds))  # seeds that only some methods have pair with nothing
     return crossed([[own[seed] for seed in seeds] for own in by_method])
 

@@ -196,7 +196,7 @@ class _Layout:
             text += self._braces(*row.bootstrap[0][2:])
         # A note beside a gain says that only some seeds were paired, or that the baseline is no better than chance.
         bold = row.n >= ENOUGH and not row.gain_notes and excludes_zero(row.gain_low, row.gain_high)
-        star = self._mark(None if row.gain_notes else row.gain_p)
+        star = self._mark(None if row.gain_notes or row.n < ENOUGH else row.gain_p)
         return TextCell(text + star, bold=bold, marks=marks, short=f"{row.gain:+.{digits}f}{star}")
 
     def _braces(self, low: float, high: float) -> str:

@@ -125,7 +125,14 @@ def test_what_cannot_be_pooled_has_no_interval() -> None:
     assert (apart.mean, apart.low) == (2.25, None)
     partly = pooled([gained([1.0, 2.0, 3.0]), gained([2.0, 4.0], [0, 1])])
     assert (partly.mean, partly.low, partly.seeds) == (2.5, None, 2)
-    assert pooled([gained([1.0, 1.5]), gained([2.0, 4.0])]).low is not None
+    two = pooled([gained([1.0, 1.5]), gained([2.0, 4.0])])  # seeds: an interval of so few holds too seldom
+    assert (two.mean, two.low, two.seeds) == (2.125, None, 2)
+    assert pooled([gained([1.0, 1.5, 2.0]), gained([2.0, 4.0, 2.0])]).low is not None
+
+
+def test_gains_that_do_not_differ_have_no_test() -> None:
+    assert p_value([0.1, 0.1, 0.1]) is None and p_value([0.0, 0.0]) is None
+    assert p_value([0.1, 0.2, 0.1]) is not None
 
 
 # --- many comparisons -------------------------------------------------------------------------------------
