@@ -67,7 +67,9 @@ def disk(jobs: Sequence[Job]) -> float:
 
 def trains(job: Job) -> bool:
     """Whether it has steps that several devices can share."""
-    return isinstance(job.config, PretrainJob) and not job.inputs and job.config.weights is None
+    if not isinstance(job.config, PretrainJob) or job.inputs or job.config.weights is not None:
+        return False
+    return job.config.training.epochs > 0
 
 
 def _devices(job: Job, most: int, seconds: float) -> int:

@@ -315,7 +315,7 @@ def test_times_on_a_measured_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(not row["time left"] for row in by_arm if row["backbone"] == "resnet50")
     assert [row["kind"] for row in by_kind if row["time left"]] == ["pretrain"]
     assert "left on cpu_2cores, job after job" in page and "benchmarks/records/cpu_2cores.json" in page
-    assert "not measured there, and not counted: 20 pretrainings of resnet50, 330 other jobs" in page
+    assert "not measured there, and not counted: 20 pretrainings of resnet50, 435 other jobs" in page
     assert main(["plan", suite, "--on", "h100"]) == 2
     line = capsys.readouterr().err
     assert line.startswith("--on h100: no speeds of it are kept; there is cpu_2cores; `python benchmarks/run.py --only")
