@@ -33,6 +33,7 @@ TRAIN, TEST = ("train", "training", "Train"), ("test", "testing", "Test")
 VAL = ("val", "valid", "validation", "Val")  # in the place of test where that is absent
 SIZES = (224, 128, 96, 64, 32, 16, 8)  # of which the largest is proposed that does not enlarge most images
 SAMPLE = 400  # images that sizes, mean and spread are measured on
+UNLABELLED = "  entropy: {}\n  rank: {}\n"  # the evaluations that need no labels
 QUICK_BATCH = 128  # of the recipe that the suite names
 
 
@@ -57,7 +58,7 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
     except BaseException:
         card.unlink(missing_ok=True)
         raise
-    if seen.classes and not suite.exists():
+    if not suite.exists():
         suite.write_text(_suite(name, seen), encoding="utf-8")
         lines += [f"wrote {suite}, a small suite", f"next: python -m sem_bench doctor {suite}"]
     return lines
@@ -130,7 +131,7 @@ def _folder(path: Path, root: Path) -> Seen:
     if _has_image(path):
         seen = Seen({**source, "folders": {"train": "."}})
         seen.notes.append(
-            "no folders of classes, so the images are for pretraining only: `evaluate_on` names another set"
+            "no folders of classes, so no labels: the suite measures what needs none, `evaluate_on` names another set"
         )
         return seen
     raise UserError(f"{shown(path)}: no image in it; endings looked for: {' '.join(ENDINGS)}")
@@ -272,6 +273,7 @@ def _word(text: str) -> str:
 def _suite(name: str, seen: Seen) -> str:
     train = seen.splits["train"]
     batch = "" if train >= QUICK_BATCH else f", batch_size: {max(3, train // 2)}"
+    evaluate = f"  probe: {{fractions: [1.0]}}\n  knn: {{k: {min(20, train)}}}\n" if seen.classes else UNLABELLED
     return f"""name: {name}
 seeds: [0]
 grid:
@@ -281,6 +283,4 @@ grid:
   datasets: [{name}]
 pretrain: {{recipe: quick{batch}}}
 evaluate:
-  probe: {{fractions: [1.0]}}
-  knn: {{k: {min(20, train)}}}
-"""
+{evaluate}"""
