@@ -56,7 +56,7 @@ def test_every_table_of_the_default_suite_fits_100_columns_in_one_part() -> None
         assert len(blocks(text)) == 3, text  # not cut in parts
 
 
-@pytest.mark.parametrize("name", ["quick", "byol_photographs", "table1_cifar100", "sweeps_photographs"])
+@pytest.mark.parametrize("name", ["quick", "byol_photographs", "smoke_table1_cifar100", "sweeps_photographs"])
 def test_at_most_five_lines_stand_below(name: str) -> None:
     for table in record(RECORDS / name):
         *_, below = blocks(compact([table], []))
