@@ -24,7 +24,7 @@ from tests.helpers.results import SEM, Tree, figure
 RECORDS = REPOSITORY / "docs/records"
 QUICK = RECORDS / "quick"
 ALL_OF_QUICK = ["comparison", "robustness", "robustness", "transfer", "relevance", "entropy", "expressivity"]
-MARK = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹•*]")
+MARK = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹•*]+(?:,[⁰¹²³⁴⁵⁶⁷⁸⁹]+)*")
 
 
 @cache

@@ -100,6 +100,7 @@ def _numbers(of: _Head, own: Sequence[TextCell], gains: Sequence[str], notes: bo
     digits, behind = (max(map(len, one), default=0) for one in (texts, marks))
     cells = [text.rjust(digits) + mark.ljust(behind) for text, mark in zip(texts, marks, strict=True)]
     if any(gains):
+        gains = [f" {gain}" if gain[:1].isdigit() else gain for gain in gains]  # a 0 stands below the other digits
         most = max(map(len, gains))
         cells = [f"{cell} {gain.ljust(most)}" for cell, gain in zip(cells, gains, strict=True)]
     head = _wrapped(of.text, max([1, *map(len, [*cells, *of.text.split()])])) if of.tight else [of.text]
