@@ -85,7 +85,7 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
     texts = (
         "bars: 95 % t-interval of the gain, paired by seed" * bars,
         "arrows: the interval goes on" * cut,
-        "pooled: mean of the methods; bars: new seeds and methods of this kind" * (len(shown) > len(drawn)),
+        f"pooled: mean of the methods{'; bars: new seeds and methods of this kind' * bars}" * (len(shown) > len(drawn)),
     )
     footnote(figure, arms + means, look, shown, *texts)
     yield "", figure

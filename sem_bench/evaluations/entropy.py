@@ -54,7 +54,7 @@ class EntropySettings(Model):
 class Entropy(Evaluation[EntropySettings, EntropyJob]):
     """How far the simplices are from one-hot and from uniform."""
 
-    name, summary, order = "entropy", "entropy of the simplices on the training images", 60
+    name, summary, order = "entropy", "entropy of the simplices on the training images; needs no labels", 60
     Settings, Job, figure = EntropySettings, EntropyJob, "entropy"
     labels = False
     table = Table(

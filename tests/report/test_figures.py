@@ -395,3 +395,9 @@ def test_only_figures_with_markers_speak_of_hollow_ones(tmp_path: Path) -> None:
     assert {name: "hollow markers" in said for name, said in found.items()} == {
         name: name != "corruptions" for name in found
     }
+
+
+def test_one_seed_has_no_bars_to_speak_of(tmp_path: Path) -> None:
+    found = suite(["byol", "simclr"], n=1, std=None, gain_low=None, gain_high=None)
+    said = texts(draw(found, tmp_path))["gains"]
+    assert "pooled: mean of the methods" in said and "bars" not in said

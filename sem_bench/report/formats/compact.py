@@ -67,10 +67,11 @@ def _table(table: TextTable, notes: bool) -> str:
     for part in _parts(columns):
         height = max(len(column.head) for column in part)
         heads = [[""] * (height - len(column.head)) + column.head for column in part]
+        lines = [number for number in range(len(table.body)) if _says(part, number)]
         cells = [
             *([head[number] for head in heads] for number in range(height)),
             ["-" * column.width for column in part],
-            *([column.cells[number] for column in part] for number in range(len(table.body))),
+            *([column.cells[number] for column in part] for number in lines),
         ]
         widths = [column.width for column in part]
         parts.append(["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells])
@@ -121,6 +122,11 @@ def _parts(columns: Sequence[_Column]) -> list[list[_Column]]:
             parts.append(list(stub))
         parts[-1] += members
     return parts
+
+
+def _says(part: Sequence[_Column], line: int) -> bool:
+    """Whether a line has more than its names there: a wide table may leave some of its parts empty."""
+    return any(column.cells[line].strip() for column in part if column.group)
 
 
 def _width(columns: Sequence[_Column]) -> int:
