@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sem_bench.base.files import write_atomic
 from sem_bench.config.validation import did_you_mean
+from sem_bench.data import split_lists
 from sem_bench.errors import UserError
 from sem_bench.evaluation import AnyEvaluation
 from sem_bench.evaluations.registry import builtin
@@ -45,14 +46,15 @@ def load(results: str | Path, *, suite: str | None = None, all_suites: bool = Fa
     Raises sem_bench.errors.UserError where there is no such folder or suite.
     """
     found = read(Path(results), suite=suite, all_suites=all_suites)
-    return Results(found.rows, found.layouts)
+    return Results(found.rows, found.layouts, Path(results))
 
 
 class Results(list[Row]):
     """Rows, and what can be made of them."""
 
-    def __init__(self, rows: Iterable[Row], layouts: Iterable[Table]) -> None:
+    def __init__(self, rows: Iterable[Row], layouts: Iterable[Table], place: Path) -> None:
         super().__init__(rows)
+        self.place = place  # the results folder or record
         self.layouts = list(layouts)
         self.failed: list[str] = []  # after `sem_bench.run`: the jobs that failed, a line each
 
@@ -92,6 +94,15 @@ class Results(list[Row]):
         if name not in known:
             raise UserError(f"no figure {name!r} here{did_you_mean(name, known)}; there are {', '.join(known)}")
         return known[name]
+
+    def splits(self) -> dict[str, dict[str, str]]:
+        """Of each drawn split of the folder or record, such as "birds-test0.2-seed0": the part that each file is in.
+
+        Raises sem_bench.errors.UserError where a list is damaged.
+        """
+        with opened(self.place) as there:
+            lists = sorted((there.root / split_lists.FOLDER).glob("*.csv"))
+            return {file.stem: split_lists.read_split_list(file) for file in lists}
 
     def summary(self) -> list[Summary]:
         """What came out, in sentences."""

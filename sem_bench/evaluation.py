@@ -19,7 +19,7 @@ from sem_bench.config.fields import (
     Seed,
     Temperature,
 )
-from sem_bench.data.described import LabelledData, ShiftedData
+from sem_bench.data.described import LabelledData, ShiftedData, TrainingData
 from sem_bench.report.file_models import Metrics, validated
 from sem_bench.report.layout import FIXED_TAU, Beside, Metric, Remark, Table
 from sem_bench.report.row import FigureKey
@@ -55,6 +55,7 @@ __all__ = [
     "ShiftedData",
     "Table",
     "Temperature",
+    "TrainingData",
 ]
 
 S = TypeVar("S", bound=Model)
@@ -146,6 +147,12 @@ class Arm(Protocol):
     def labelled(self, *, superclasses: bool = True, val: bool = False) -> LabelledData:
         """The data of evaluation, as the network knows them; with the `val` split for what chooses on it."""
 
+    def images(self) -> LabelledData | TrainingData:
+        """The same for what reads no labels: where there are none, the training images alone."""
+
+    def pretrained_on(self) -> tuple[TrainingData, Place]:
+        """The data of pretraining, and where they are."""
+
     def subset(self, fraction: float) -> str | None:
         """The digest of the list of labelled images that the data card names for a fraction; None: they are drawn."""
 
@@ -236,6 +243,8 @@ class Evaluation(Stage[J], Generic[S, J]):
     table: ClassVar[Table]
     figure: ClassVar[str] = ""  # how the files of `draw` begin
     reads: ClassVar[tuple[str, ...]] = ()  # other evaluations, of smaller order, on whose jobs it builds
+    in_every_dump: ClassVar[bool] = True  # of suites, though they do not ask for it; of ours from before
+    labels: ClassVar[bool] = True  # whether it reads labels: data without any are refused then
     multi_label: ClassVar[bool] = False  # whether it can read images that may have several classes
     names: ClassVar[Mapping[str, str]] = {}  # settings that name cards -> their kind, such as "dataset"
 

@@ -82,7 +82,7 @@ ELSEWHERE: dict[str, set[str]] = {  # text that only looks like one of those nam
     "report/pooled_rows.py": {"none"},  # no tau_d
     "runs/arm.py": {"sem"},  # the key of recipes that has the temperatures
     "runs/sweep_card.py": {"sem", "none", "probe", "knn"},  # defaults of a card, names of objectives
-    "sweep/objectives.py": {"probe", "knn"},  # names of objectives
+    "sweep/objectives.py": {"probe", "knn", "rank"},  # names of objectives, and a column
     "training/dry_run.py": {"resnet10w16s2"},  # a small network to try methods on
 }
 

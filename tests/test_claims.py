@@ -6,9 +6,11 @@ from functools import cache
 import pytest
 
 import sem_bench
+from sem_bench import analysis
 from sem_bench.cli import main
 from sem_bench.report.row import Row
 from tests.helpers.places import REPOSITORY
+from tests.helpers.records import PLACE, names
 
 TEXT = (REPOSITORY / "docs/claims.md").read_text()
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in TEXT.splitlines() if line.startswith("| ")]
@@ -55,6 +57,17 @@ def test_measured_numbers_are_those_of_the_command(
         assert [one for one in waiting if one not in said and one not in printed] == [], COMMANDS[key]
         waiting = []
     assert waiting == [], "numbers without a command"
+
+
+def test_a_record_of_next_to_no_training_is_called_a_smoke_test() -> None:
+    """Wherever its tables are shown, its suite's name is."""
+    few = set()
+    for name in names():
+        for row in analysis.read(PLACE / name, all_suites=True).rows:
+            images = re.search(r"\((\d+) train", row.dataset)
+            if images and 0 < int(images[1]) * row.epochs < 3000:
+                few.add((name, row.suite))
+    assert len(few) == 2 and all(one.startswith("smoke_") for pair in few for one in pair)
 
 
 def test_published_numbers_are_those_of_the_cards() -> None:

@@ -1,6 +1,7 @@
 """The wheel: what is in it, and that it works where there is no checkout."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,15 @@ def test_the_wheel_has_the_package_the_cards_and_nothing_else(installed: Install
         assert f"sem_bench/builtin/{name}" in names
     information = {name.split("/", 1)[1] for name in names if ".dist-info/" in name}
     assert information == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
+
+
+def test_the_readme_of_the_package_has_no_path_into_the_repository(installed: Installed) -> None:
+    with zipfile.ZipFile(installed.wheel) as wheel:
+        (name,) = [one for one in wheel.namelist() if one.endswith(".dist-info/METADATA")]
+        text = wheel.read(name).decode()
+    assert "Description-Content-Type: text/markdown" in text and "\n## Run it\n" in text
+    assert re.findall(r"!\[|\]\((?!https?:)", text) == []
+    assert "[Lavoie et al., ICLR 2023](https://arxiv.org/abs/2204.00616)" in text and "tutorial" in text
 
 
 def test_the_default_suite_in_an_empty_folder(installed: Installed, tmp_path: Path) -> None:

@@ -90,13 +90,14 @@ def _card(card: Card[Any], *, without: str = "") -> str:
 def _method(card: Card[MethodCard]) -> str:
     """The card, with a line for each recipe."""
     recipes = [
-        [name, one.epochs, one.batch_size * one.accumulate, one.optimizer.name, f"{one.optimizer.lr:g}", one.source]
+        [name, one.epochs, one.batch_size * one.accumulate, one.optimizer.name, f"{one.optimizer.lr:g}"]
         for name, one in card.content.recipes.items()
     ]
     parameters = [[name, in_a_line(one.parameters)] for name, one in card.content.recipes.items()]
-    table = _ended(["recipe", "epochs", "batch", "optimizer", "lr", "source"], recipes)
+    table = tabulate(recipes, ["recipe", "epochs", "batch", "optimizer", "lr"], tablefmt="simple")
     rows = _ended(["recipe", "parameters"], parameters)
-    return f"{_card(card, without='recipes')}\n\n{table}\n\n{rows}"
+    sources = screen.listed((name, one.source) for name, one in card.content.recipes.items())
+    return f"{_card(card, without='recipes')}\n\n{table}\n\n{rows}\n\nSources of the recipes:\n{sources}"
 
 
 def _ended(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -111,8 +112,9 @@ def _evaluation(evaluation: AnyEvaluation) -> str:
     """What can be set below `evaluate`, as `list keys` says it."""
     where = f": {shown(evaluation.source)}" if evaluation.source is not None else ""
     settings = cast(type[BaseModel], evaluation.Settings)
-    return f"{evaluation.name}{where}\n{evaluation.summary}" + (
-        f"\n\n{section(settings)}" if settings.model_fields else ""
+    nothing = f"nothing to set: `evaluate: {{{evaluation.name}: {{}}}}`"
+    return (
+        f"{evaluation.name}{where}\n{evaluation.summary}\n\n{section(settings) if settings.model_fields else nothing}"
     )
 
 
@@ -144,7 +146,7 @@ def _short(value: object) -> object:
     if isinstance(value, list):
         shorter = [*value[:FEW], f"... {len(value):,} in all"] if len(value) > LONG else value
         return [_short(one) for one in shorter]
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value  # 1e6 is no 1000000.0
 
 
 def command(options: argparse.Namespace) -> int:

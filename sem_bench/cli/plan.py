@@ -74,12 +74,19 @@ def _sight(plan: Plan, store: Store) -> str:
 
 
 def _lines(looks: Sequence[Look]) -> str:
-    """A line a job."""
+    """A line a job; without digests, and without memory, where they do not fit."""
+    columns = ["state", "kind", "job", "digest", "time", "memory"]
     rows = [
         [look.state, look.job.kind, look.job.slug, look.job.digest[:12], time(look.left), memory(look.memory)]
         for look in looks
     ]
-    return table(["state", "kind", "job", "digest", "time", "memory"], rows, numbers=0)
+    text = table(columns, rows, numbers=0)
+    for least in ("digest", "memory"):
+        if max(map(len, text.splitlines())) > screen.width():
+            at = columns.index(least)
+            columns, *rows = ([*line[:at], *line[at + 1 :]] for line in (columns, *rows))
+            text = table(columns, rows, numbers=0)
+    return text
 
 
 def _counted(name: str, looks: Sequence[Look]) -> str:

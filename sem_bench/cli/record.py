@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from sem_bench.base.files import no_folder, no_place
+from sem_bench.data import split_lists
 from sem_bench.errors import UserError, printable
 from sem_bench.evaluations.registry import builtin
 from sem_bench.report.file_models import Listed
@@ -20,8 +21,8 @@ from sem_bench.sweep.summary_file import load
 def record(results: Path, into: Path, *, suite: str | None = None, all_suites: bool = False) -> tuple[Path, int]:
     """Keep a suite's manifest, those of its sweeps, and each job's result.json and predictions.bin in one file.
 
-    What the file held before stays in it. Returns its path and the number of jobs. Raises UserError where one of them
-    has no result: a record has no holes.
+    Lists of drawn splits are kept with them. What the file held before stays in it. Returns its path and the number of
+    jobs. Raises UserError where one of them has no result: a record has no holes.
     """
     if into.is_dir():
         raise UserError(f"{into}: a folder; a record is one file, such as {into / f'NAME{ENDING}'}")
@@ -56,11 +57,15 @@ def _gather(results: Path, folder: Path, manifest: Manifest) -> int:
         (kind, key), look = next(iter(lacking.items()))
         text = f"{len(lacking)} of {len(jobs)} jobs of suite {manifest.name!r} have no result, such as "
         raise UserError(f"{results}: {text}{kind}/{jobs[kind, key]}" + (f" ({look.why})" if look.why else ""))
+    lists = set[Path]()
     for (kind, key), look in looks.items():
         assert look.result is not None
+        if (listed_in := split_lists.named_by(look.result.file.config)) is not None:
+            lists.add(results / split_lists.FOLDER / listed_in[0])
         for name in KEPT:
             if (source := look.result.folder / name).is_file():
                 _write(folder / kind / jobs[kind, key] / name, source.read_bytes())
+    _copy(results, folder, sorted(path for path in lists if path.is_file()))
     _copy(results, folder, [results / "sweeps" / f"{name}.json" for name in sweeps])
     _copy(results, folder, [results / "suites" / f"{manifest.name}.json"])
     return len(jobs)

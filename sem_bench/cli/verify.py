@@ -7,6 +7,7 @@ is computed again, and what no job needs is found.
 import argparse
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from sem_bench.base.limits import Limits
 from sem_bench.base.locks import Lock
 from sem_bench.base.seals import DamagedError, holds, open_sealed
 from sem_bench.config.fields import resolved
+from sem_bench.data import split_lists
 from sem_bench.errors import UserError, printable
 from sem_bench.evaluation import Stage
 from sem_bench.evaluations.registry import builtin
@@ -73,6 +75,7 @@ class Verifier:
         self.stages: dict[str, Stage[Any]] = {PRETRAIN.name: PRETRAIN, **builtin()}
         self.jobs = self.unchecked = self.older = 0
         self.barred: list[Path] = []  # nobody knows whether they are damaged
+        self.drawn: dict[str, dict[str, int]] = {}  # list of a drawn split -> images of each split in the results
         self.broken: dict[str, Path] = {}  # the first digits of a digest -> the folder of a job
 
     def findings(self) -> Iterator[Finding]:
@@ -85,6 +88,7 @@ class Verifier:
                 self.broken[finding.job.name[-DIGITS:]] = finding.job
             yield finding
         yield from self._trials()
+        yield from self._splits()
         yield from self._caches()
         yield from self._orphans()
         if self.older:
@@ -147,6 +151,9 @@ class Verifier:
             yield Finding(f"{folder}: {look.why if look else 'gone meanwhile'}", job=folder)
             return
         self.unchecked += look.result.file.sum is None
+        if (drawn := split_lists.named_by(look.result.file.config)) is not None:
+            for split, count in drawn[1].items():
+                self.drawn.setdefault(drawn[0], {})[split] = count
         wrong = [*wrong_files(look.result), *self._digest(look.result)]
         wrong += [] if named else ["its name is not that of its digest"]
         yield from (Finding(f"{folder}: {why}", job=folder) for why in wrong)
@@ -214,6 +221,20 @@ class Verifier:
                 if own != best:
                     text = f"trial {trial.number} of {study.name} has the value {own}, and had {best}"
                     yield Finding(f"{path}: {text}; `sweep` takes that of its results")
+
+    def _splits(self) -> Iterator[Finding]:
+        """Lists of drawn splits that are none, or have other numbers of images than the results made of them."""
+        for path in sorted((self.root / split_lists.FOLDER).glob("*.csv")):
+            if self._closed(path):
+                continue
+            try:
+                found = Counter(split_lists.read_split_list(path).values())
+            except UserError as error:
+                yield from (Finding(line) for line in error.problems)
+                continue
+            for split, count in self.drawn.get(path.name, {}).items():
+                if found[split] != count:
+                    yield Finding(f"{path}: {found[split]:,} {split} images, and results were made of {count:,}")
 
     def _caches(self) -> Iterator[Finding]:
         cache = self.root / "cache"

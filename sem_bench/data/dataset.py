@@ -90,6 +90,10 @@ class DataSet:
             multi_label=self.card.score if self.card.multi_label else None,
         )
 
+    def unlabelled(self, limit: int | None = None) -> TrainingData:
+        """Its training images as evaluations see them that read no labels."""
+        return self.training(limit).model_copy(update={"resize": self._common["resize"]})
+
     def subset(self, fraction: float) -> str | None:
         """The digest of the list of labelled images that the card names for a fraction: "" while it is absent.
 

@@ -23,6 +23,7 @@ from sem_bench.errors import UserError
 
 SIZES = (224, 128, 96, 64, 32, 16, 8)  # of which the largest is proposed that does not enlarge most images
 SAMPLE = 400  # images that sizes, mean and spread are measured on
+UNLABELLED = "  entropy: {}\n  rank: {}\n"  # the evaluations that need no labels
 QUICK_BATCH = 128  # of the recipe that the suite names
 
 
@@ -47,7 +48,7 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
     except BaseException:
         card.unlink(missing_ok=True)
         raise
-    if seen.classes and not suite.exists():
+    if not suite.exists():
         suite.write_text(_suite(name, seen), encoding="utf-8")
         lines += [f"wrote {suite}, a small suite", f"next: python -m sem_bench doctor {suite}"]
     return lines
@@ -140,6 +141,7 @@ def _word(text: str) -> str:
 def _suite(name: str, seen: Seen) -> str:
     train = seen.splits["train"]
     batch = "" if train >= QUICK_BATCH else f", batch_size: {max(3, train // 2)}"
+    evaluate = f"  probe: {{fractions: [1.0]}}\n  knn: {{k: {min(20, train)}}}\n" if seen.classes else UNLABELLED
     return f"""name: {name}
 seeds: [0]
 grid:
@@ -149,6 +151,4 @@ grid:
   datasets: [{name}]
 pretrain: {{recipe: quick{batch}}}
 evaluate:
-  probe: {{fractions: [1.0]}}
-  knn: {{k: {min(20, train)}}}
-"""
+{evaluate}"""

@@ -102,7 +102,9 @@ def _folder(path: Path, root: Path) -> Seen:
     if train == "train":
         del seen.source["folders"]
     seen.notes = _not_read(path, [train] if train else [one.name for one in inside])
-    seen.notes.append("no folders of classes, so the images are for pretraining only: `evaluate_on` names another set")
+    seen.notes.append(
+        "no folders of classes, so no labels: the suite measures what needs none, `evaluate_on` names another set"
+    )
     return seen
 
 

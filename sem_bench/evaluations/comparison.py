@@ -62,14 +62,13 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
     lines = {name: float(number) for number, name in enumerate(grouped(drawn, look.method))}
     lines |= {name: len(lines) + 0.3 + number for number, name in enumerate(grouped(shown[len(drawn) :], look.method))}
     size = (2.0, 0.5 + len(lines) * max(0.3, 0.17 * len(embeddings)))
-    figure, panels = panels_of(rows[0], "Gain over none", grid=(1, len(columns)), size=size, sharey=True)
+    figure, panels = panels_of(rows[0], "Gain over none", grid=(1, len(columns)), size=size, sharex=True, sharey=True)
+    # Two seeds can have intervals that dwarf all gains. All panels have one scale: a point is as long in each of them.
+    reach = max(1.0, *(3 * abs(row.gain or 0.0) for row in shown))
     cut = False
     for axis, column in zip(panels[0], columns, strict=True):
         axis.axvline(0, color=INK, linewidth=0.8, zorder=1)
         own = [row for row in shown if row.column == column]
-        reach = max(
-            1.0, *(3 * abs(row.gain or 0.0) for row in own)
-        )  # two seeds can have intervals that dwarf all gains
         for row in own:
             y = lines[look.method(row)] + 0.8 * ((embeddings.index(look.embedding(row)) + 0.5) / len(embeddings) - 0.5)
             cut |= _gain(axis, row, y, look, reach)
@@ -86,7 +85,7 @@ def draw(rows: Sequence[Row], look: Look) -> Drawn:
     texts = (
         "bars: 95 % t-interval of the gain, paired by seed" * bars,
         "arrows: the interval goes on" * cut,
-        "pooled: mean of the methods; bars: new seeds and methods of this kind" * (len(shown) > len(drawn)),
+        f"pooled: mean of the methods{'; bars: new seeds and methods of this kind' * bars}" * (len(shown) > len(drawn)),
     )
     footnote(figure, arms + means, look, shown, *texts)
     yield "", figure

@@ -11,8 +11,8 @@ from pydantic import Field
 
 from sem_bench.base.limits import CHUNK
 from sem_bench.config.fields import Model, Temperature
-from sem_bench.data.described import LabelledData
-from sem_bench.evaluation import Arm, Before, Evaluation, Planned
+from sem_bench.data.described import LabelledData, TrainingData
+from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.report.figures.look import Look
 from sem_bench.report.figures.panels import (
     Drawn,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 class EntropyJob(Model):
     """Everything that the simplices' entropy depends on, beside the pretrained encoder."""
 
-    data: LabelledData
+    data: LabelledData | TrainingData
     tau: Temperature
     bins: int
 
@@ -54,8 +54,9 @@ class EntropySettings(Model):
 class Entropy(Evaluation[EntropySettings, EntropyJob]):
     """How far the simplices are from one-hot and from uniform."""
 
-    name, summary, order = "entropy", "entropy of the simplices on the training images", 60
+    name, summary, order = "entropy", "entropy of the simplices on the training images; needs no labels", 60
     Settings, Job, figure = EntropySettings, EntropyJob, "entropy"
+    labels = False
     table = Table(
         name="entropy",
         metrics=[
@@ -77,17 +78,17 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
         """One job, of an arm whose embedding makes simplices."""
         tau = arm.embedding.tau
         if tau is not None and arm.simplices:
-            yield Planned(EntropyJob(data=arm.labelled(superclasses=False), tau=tau, bins=asked.bins))
+            yield Planned(EntropyJob(data=arm.images(), tau=tau, bins=asked.bins))
 
     def run(self, job: EntropyJob, workspace: Workspace) -> dict[str, Any]:
         """Rows at the pretraining temperature, with the histogram and the course over training."""
         from sem_bench.evaluations.measures import features, simplices
 
-        found = features.load(job.data, workspace)
-        embedding = found.encoder.embedding
+        encoder, h = features.of_train(job.data, workspace)
+        embedding = encoder.embedding
         assert embedding.groups is not None
         shape = embedding.groups[::-1]
-        chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in found.h_train.split(CHUNK))
+        chunks = (embedding.raw(part.float()).unflatten(1, shape) for part in h.split(CHUNK))
         measured = simplices.measure(chunks, tau=job.tau, bins=job.bins, log_probabilities=embedding.log_probabilities)
         shared = {
             "column": "train",
@@ -106,6 +107,10 @@ class Entropy(Evaluation[EntropySettings, EntropyJob]):
         rows = [shared | {"metric": metric, "value": value} for metric, value in values.items()]
         rows[0] |= {"histogram": measured.histogram, "course": course(workspace.inputs["pretrain"])}
         return {"rows": rows, "images": measured.images}
+
+    def cost(self, job: EntropyJob, net: NetCost) -> Cost:
+        """That of reading the features."""
+        return Cost(net.reading_seconds(job.data), net.chunk_bytes())
 
     def draw(self, rows: Sequence[Row], look: Look) -> Drawn:
         """How the entropies of the simplices are distributed, and their mean over training."""

@@ -166,7 +166,7 @@ class Robustness(Evaluation[RobustnessSettings, RobustnessJob]):
             figure.colorbar(image, ax=axis, label="accuracy [%]", fraction=0.05)
             said = [f"mean over severities {', '.join(severities)}"]
             said += [f"{count:g} images of each corruption and severity" for count in counts]
-            footnote(figure, parts[column, fraction], look, shown, *said)
+            footnote(figure, parts[column, fraction], look, shown, *said, markers=False)
             yield "-".join([column, f"{100 * fraction:g}"] if len(drawn) > 1 else []), figure
 
 

@@ -225,10 +225,10 @@ def _find(network: nn.Module, tensors: Tensors, chosen: str | None, *, grey: boo
     if len(best) > 1:
         raise ValueError(f"{' and '.join(map(_said, best))} fit, and differ: `prefix` chooses one")
     others = [_said(prefix) for prefix in fits if prefix != best[0]]
-    notes = [f"backbone: {_said(best[0])}" + (f", not {', '.join(others)}" if others else "")]
+    notes = [f"backbone read from {_said(best[0])}" + (f", not {', '.join(others)}" if others else "")]
     notes += fits[best[0]].notes(tensors)
     if left := list(dict.fromkeys(name.partition(".")[0] for name in fits[best[0]].rest(tensors).values())):
-        notes.append(f"left out: {', '.join(left[:8])}")
+        notes.append(f"in the file and not used: {', '.join(left[:8])}")
     return fits[best[0]], notes
 
 
@@ -262,7 +262,7 @@ def _equal(one: Tensors, other: Tensors) -> bool:
 
 
 def _said(prefix: str) -> str:
-    return repr(prefix.rstrip(".")) if prefix else "the top level"
+    return repr(prefix.rstrip(".")) if prefix else "the top level of the file"
 
 
 def _is_below(prefix: str, chosen: str) -> bool:
@@ -330,12 +330,12 @@ def _embedding(module: Embedding, tensors: Tensors, backbone: str) -> tuple[dict
         if not found or not any(key.startswith(prefix) for key in tensors):
             continue
         if not module.state_dict():
-            return {}, [f"left out: {_said(prefix)}, as our encoder has no embedding"]
+            return {}, [f"in the file and not used: {_said(prefix)}, as the encoder here has no embedding"]
         keys = {name: prefix + with_head(name, layers) for name in module.state_dict()}
         if more := [key for key in tensors if key.startswith(prefix) and key not in keys.values()]:
             raise ValueError(f"{more[0]!r} is there, and no such part of the embedding here")
         values = _embedding_values(module, tensors, keys, group_major=group_major)
-        return values, [f"embedding: {_said(prefix)}"]
+        return values, [f"embedding read from {_said(prefix)}"]
     if module.state_dict():
         size = f"{module.out_dim} numbers" if module.groups is None else f"L*V = {module.out_dim}"
         raise ValueError(f"the encoder has an embedding ({size}), the file none beside its backbone")

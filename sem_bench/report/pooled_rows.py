@@ -18,7 +18,7 @@ from sem_bench.report.gains import Cell, seeds_text, spreads, with_gains
 from sem_bench.report.job_folder import JobFolders
 from sem_bench.report.layout import Table
 from sem_bench.report.results import Evaluated, Key, Manifest, Measurement, evaluated
-from sem_bench.report.row import Row
+from sem_bench.report.row import ONE_ENCODER, Row
 
 
 def evaluation_rows(found: Sequence[Manifest], folders: JobFolders) -> list[Row]:
@@ -76,11 +76,11 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
     absent, chosen = _absent(runs, used, key), Counter(draw.tau_d for draw in draws)
     choices = _choices(chosen) if len(chosen) > 1 else ""
     pools = "pools " + " and ".join(sorted(set(settings.values()))) if len(set(settings.values())) > 1 else ""
-    external = job.external and not job.baseline
     notes = [absent, choices, pools]
     notes += [note for run in used.values() for note in run.notes]
     notes += [note for draw in draws for note in draw.notes]
-    notes += ["one encoder: the seeds vary the probe alone"] * (external and len(values) > 1)
+    varied = "the layer and the probe" if job.baseline else "the probe alone"
+    notes += [f"{ONE_ENCODER}: the seeds vary {varied}"] * (job.external and len(values) > 1)
     extras = [draw.extra for draw in draws]
     row = Row(
         table=table.name,
@@ -125,7 +125,7 @@ def _cell(suite: str, table: Table, runs: Sequence[Evaluated], key: Key, config:
         settings=settings,
         predictions={seed: found for seed, found in single.items() if found},
         absent=absent,
-        external=external,
+        external=job.external and not job.baseline,
         attached=bool(job.baseline),
         pretrained={seed: run.job.pretrained for seed, run in used.items()},
     )

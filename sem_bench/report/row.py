@@ -13,6 +13,7 @@ TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")  # what the rows of
 BASELINE = "none"  # the type of embedding that gains are counted from, a method without any
 K = TypeVar("K")
 FigureKey = tuple[str, float, str, str]  # column, fraction, metric, representation
+ONE_ENCODER = "one encoder"  # begins the note of what stands on a checkpoint from elsewhere, whatever the seed
 FLOOR = "random_backbone"  # the method of the arm that nobody trained: what every other one has to beat
 # For manifests that do not say which representation stands for a job's arm.
 _MAIN = {"none": "h", "linear": "z", "sem": "sem", "gumbel": "sem", "untrained": "sem"}

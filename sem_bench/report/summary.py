@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from sem_bench.base.screen import wrapped
 from sem_bench.report.gains import NO_BETTER, Pooled, pooled
 from sem_bench.report.layout import FIXED_TAU, PRIMARY, Table
-from sem_bench.report.row import FLOOR, TABLE, Row, at_fixed_tau, embedding_key, grouped, seeds_said
-from sem_bench.report.text_table import ENOUGH, excludes_zero, signed
+from sem_bench.report.row import FLOOR, ONE_ENCODER, TABLE, Row, at_fixed_tau, embedding_key, grouped, seeds_said
+from sem_bench.report.text_table import ENOUGH, excludes_zero, plus, signed
 
 EDGE = "on the edge of its grid"
 
@@ -106,7 +106,7 @@ def _verdict(gain: Pooled, rows: Sequence[Row]) -> str:
     ends = ""
     if len(gains) > 1:
         (low, worst), *_, (high, best) = gains
-        ends = f", from {low:+.1f} ({worst}) to {high:+.1f} ({best})"
+        ends = f", from {plus(low, 1)} ({worst}) to {plus(high, 1)} ({best})"
     if gain.low is None or gain.seeds < ENOUGH:
         few = "one seed" if gain.seeds == 1 else f"{gain.seeds} seeds"
         return f"{ends}; {few}: no conclusion"
@@ -144,6 +144,8 @@ def _limits(trained: Sequence[Row], part: Sequence[Row]) -> list[str]:
     probes = [row for row in trained if row.column.endswith("%") and row.mean is not None]
     if edges := sum(any(EDGE in note for note in row.notes) for row in probes):
         found.append(f"{edges} of {len(probes)} probes have their best candidate on the edge of the search")
+    if any(note.startswith(ONE_ENCODER) for row in trained for note in row.notes):
+        found.append("the encoder is one and the same: seeds vary what is put on it, not its training")
     if holes := sum(row.mean is None for row in part):
         found.append(f"{holes} figures are missing")
     return found

@@ -28,7 +28,18 @@ from sem_bench.report.row import (
     seeds_said,
     without_search,
 )
-from sem_bench.report.text_table import DOT, ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
+from sem_bench.report.text_table import (
+    DOT,
+    ENOUGH,
+    HOLE,
+    SURVIVES,
+    TextCell,
+    TextTable,
+    excludes_zero,
+    plus,
+    rounded,
+    signed,
+)
 
 GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
 INTERVAL = ", with its 95 % t-interval"
@@ -131,20 +142,29 @@ class _Layout:
         row = next(iter(line.values()))
         main = row.representation if self.layout.every else row.main
         temperature = "" if row.tau_d is None else f" at {row.tau_d:g}"
+        shared = self._shared_notes(line)
         cells = [
             TextCell(row.method_label),
-            self._embedding(row, f": {main}{temperature}" if self.layout.every else ""),
+            self._embedding(row, f": {main}{temperature}" if self.layout.every else "", self._marks(shared)),
         ]
         for column, metric in self.columns:
             shown = self._shown(line, column, metric)
-            cells.append(self._figure(shown or _hole(line, column)))
+            cells.append(self._figure(shown or _hole(line, column), said=shared))
             if self._has_gains(metric):
                 cells.append(self._gain(shown))
             if (column, metric) in self.published:
                 cells.append(self._published(shown))
         if self.embedded and self.layout.headline:
-            cells.append(self._figure(line.get((*self.reference, "h")), paired=False))
+            cells.append(self._figure(line.get((*self.reference, "h")), paired=False, said=shared))
         return cells
+
+    def _shared_notes(self, line: Line) -> list[str]:
+        """What is to be said of all figures of an arm, and so once, beside its name: nothing where one is missing."""
+        rows = [self._shown(line, column, metric) for column, metric in self.columns]
+        there = [row for row in rows if row is not None and row.mean is not None]
+        if len(there) < 2 or len(there) < len(rows):
+            return []
+        return [note for note in there[0].figure_notes if all(note in row.figure_notes for row in there)]
 
     def _embedding(self, row: Row, end: str = "", marks: tuple[int, ...] = ()) -> TextCell:
         """The name of an embedding; without its size in a compact table, whose caption has it."""
@@ -165,10 +185,10 @@ class _Layout:
                         found |= {id(row) for row in bases if row is not None}
         return found
 
-    def _figure(self, row: Row | None, *, paired: bool = True) -> TextCell:
+    def _figure(self, row: Row | None, *, paired: bool = True, said: Sequence[str] = ()) -> TextCell:
         if row is None:
             return TextCell()
-        marks = self._marks(row.figure_notes)
+        marks = self._marks(note for note in row.figure_notes if note not in said)
         if row.mean is None:
             return TextCell(HOLE, marks=marks)
         digits = self.layout.digits
@@ -176,7 +196,7 @@ class _Layout:
         chance = row.get(self.layout.chance)
         aside = self.layout.metric(row.metric).aside or self.layout.aside
         beside = "" if chance is None else aside.format_map(_Known(row.as_json()))
-        mean = f"{row.mean:.{digits}f}"
+        mean = rounded(row.mean, digits)
         first = paired and self.layout.headline and (row.column, row.metric) == self.columns[0]
         return TextCell(
             f"{mean}{spread}{beside}",
@@ -197,11 +217,11 @@ class _Layout:
         # A note beside a gain says that only some seeds were paired, or that the baseline is no better than chance.
         bold = row.n >= ENOUGH and not row.gain_notes and excludes_zero(row.gain_low, row.gain_high)
         star = self._mark(None if row.gain_notes or row.n < ENOUGH else row.gain_p)
-        return TextCell(text + star, bold=bold, marks=marks, short=f"{row.gain:+.{digits}f}{star}")
+        return TextCell(text + star, bold=bold, marks=marks, short=f"{plus(row.gain, digits)}{star}")
 
     def _braces(self, low: float, high: float) -> str:
         self.bootstrapped = True
-        return f" {{{low:+.{self.layout.digits}f}, {high:+.{self.layout.digits}f}}}"
+        return f" {{{plus(low, self.layout.digits)}, {plus(high, self.layout.digits)}}}"
 
     def _mark(self, p: float | None) -> str:
         """Behind a gain that survives the correction for the others of the table."""
@@ -291,11 +311,11 @@ class _Layout:
             text += self._braces(*images)
         enough = min(gain.seeds, len(rows)) >= ENOUGH
         bold = enough and not any(row.gain_notes for row in there) and excludes_zero(gain.low, gain.high)
-        short = f"{gain.mean:+.{self.layout.digits}f}{self._mark(gain.p)}"
+        short = f"{plus(gain.mean, self.layout.digits)}{self._mark(gain.p)}"
         return TextCell(text + self._mark(gain.p), bold=bold, marks=self._marks(notes), short=short)
 
     def _marks(self, notes: Iterable[str]) -> tuple[int, ...]:
-        return tuple(dict.fromkeys(self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes))
+        return tuple(sorted({self.footnotes.setdefault(note, len(self.footnotes) + 1) for note in notes}))
 
     @property
     def _unit(self) -> str:

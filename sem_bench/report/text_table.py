@@ -78,10 +78,21 @@ def _printed(cell: TextCell) -> TextCell:
     return replace(cell, text=printable(cell.text), short=None if cell.short is None else printable(cell.short))
 
 
+def rounded(value: float, digits: int) -> str:
+    """ "40.0"; what rounds to 0 is "0.0", never "-0.0"."""
+    return f"{value:z.{digits}f}"
+
+
+def plus(value: float, digits: int) -> str:
+    """ "+4.3"; what rounds to 0 is "0.0", without a sign."""
+    text = f"{value:+z.{digits}f}"
+    return text if text.strip("+0.") else text[1:]
+
+
 def signed(mean: float, low: float | None, high: float | None, digits: int) -> str:
     """ "+4.3 [+0.5, +8.1]"."""
-    interval = "" if low is None or high is None else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-    return f"{mean:+.{digits}f}{interval}"
+    interval = "" if low is None or high is None else f" [{plus(low, digits)}, {plus(high, digits)}]"
+    return f"{plus(mean, digits)}{interval}"
 
 
 def excludes_zero(low: float | None, high: float | None) -> bool:

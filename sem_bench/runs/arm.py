@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sem_bench.config.cards import Card
 from sem_bench.config.fields import Score
 from sem_bench.data.dataset import DataSet, Place
-from sem_bench.data.described import LabelledData, ShiftedData
+from sem_bench.data.described import LabelledData, ShiftedData, TrainingData
 from sem_bench.evaluation import AnyEvaluation, Planned, Search, Stage, search
 from sem_bench.evaluations.registry import builtin
 from sem_bench.nets.card import EmbeddingCard, EmbeddingSettings, embedding_card
@@ -178,7 +178,7 @@ class Arm:
             embedding=self.embedding,
             backbone=self.backbone,
             **own_code(self.dataset.library, self.embedding.type, self.backbone),
-            data=self.dataset.training(self._limits.pretrain),
+            data=self.pretrained_on()[0],
             seed=seed,
         )
 
@@ -208,6 +208,18 @@ class Arm:
         """The data of evaluation, as the network knows them; with the `val` split for what chooses on it."""
         left_out: dict[str, object] = {} if superclasses else {"superclasses": {}}
         return self._labelled.model_copy(update=left_out if val else left_out | {"val": None})
+
+    @_once
+    def images(self) -> LabelledData | TrainingData:
+        """The same for what reads no labels: where there are none, the training images alone."""
+        if self.evaluated.card.labelled:
+            return self.labelled(superclasses=False)
+        return self.evaluated.unlabelled(self._limits.train).model_copy(update=self._constants)
+
+    @_once
+    def pretrained_on(self) -> tuple[TrainingData, Place]:
+        """The data of pretraining, and where they are."""
+        return self.dataset.training(self._limits.pretrain), self.dataset.place
 
     @_once
     def subset(self, fraction: float) -> str | None:
@@ -255,9 +267,12 @@ class Arm:
 
     @cached_property
     def _labelled(self) -> LabelledData:
-        # What the network was trained on: its input's constants are a part of it.
-        normalise = {"normalise": self.dataset.card.normalise}
-        return self.evaluated.labelled(self._limits.train, self._limits.test).model_copy(update=normalise)
+        return self.evaluated.labelled(self._limits.train, self._limits.test).model_copy(update=self._constants)
+
+    @property
+    def _constants(self) -> dict[str, object]:
+        """What the network was trained on: its input's constants are a part of it."""
+        return {"normalise": self.dataset.card.normalise}
 
     @cached_property
     def data_label(self) -> str:

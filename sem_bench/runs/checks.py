@@ -42,7 +42,7 @@ def checked(
     if not problems:
         problems = _recipe_problems(suite, document, library)
     return suite, problems or [
-        *_data_problems(suite, document, library),
+        *_data_problems(suite, document, library, evaluations),
         *_evaluation_problems(suite, document, library, evaluations),
         *_sweep_problems(suite, document),
     ]
@@ -190,12 +190,14 @@ def _method_problems(grid: Grid, library: Library) -> Iterator[tuple[str, str]]:
             yield "embeddings", f"{label!r} needs tau, the temperature that its checkpoint was trained at"
 
 
-def _data_problems(suite: Suite, document: Document, library: Library) -> list[str]:
+def _data_problems(
+    suite: Suite, document: Document, library: Library, evaluations: Mapping[str, AnyEvaluation]
+) -> list[str]:
     """What each grid wants of its data sets, and they cannot give."""
     problems = []
     for (here, _), grid in zip(_grids(document.data), suite.grid, strict=True):
         for j, name in enumerate(grid.datasets):
-            for key, text in _mismatches(suite, grid, name, library):
+            for key, text in _mismatches(suite, grid, name, library, evaluations):
                 place = (*here, "datasets", j) if key == "datasets" else (*here, *key.split("."))
                 if key in ("batch_size", "accumulate"):
                     own = getattr(grid.pretrain, key) is not None
@@ -220,7 +222,7 @@ def _evaluation_problems(
             continue
         for keys, text in evaluation.problems(asked, asking):
             yield at(document, ("evaluate", name, *keys), text)
-        for data in counts if not evaluation.multi_label else ():
+        for data in counts if evaluation.labels and not evaluation.multi_label else ():
             if dataset_card(library, data).content.multi_label:
                 text = f"{name} reads one class an image, and {data!r} has several: probe and transfer take it"
                 yield at(document, ("evaluate", name), text)
@@ -230,7 +232,9 @@ def _evaluation_problems(
                 yield at(document, ("evaluate", name, "methods", i), text)
 
 
-def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterator[tuple[str, str]]:
+def _mismatches(
+    suite: Suite, grid: Grid, name: str, library: Library, evaluations: Mapping[str, AnyEvaluation]
+) -> Iterator[tuple[str, str]]:
     """(key, what is wrong) for pretraining on a data set and evaluating as the grid says."""
     card = dataset_card(library, name).content
     target = grid.evaluate_on or name
@@ -238,10 +242,11 @@ def _mismatches(suite: Suite, grid: Grid, name: str, library: Library) -> Iterat
     if "train" not in card.splits:
         yield "datasets", f"{name!r} is a shifted test set: it has no train split"
         return
-    stages = [stage for stage, settings in suite.evaluate if settings is not None]
+    stages = [stage for stage, asked in suite.evaluate if asked is not None and evaluations[stage].labels]
     if stages and not evaluated.labelled:
         where = "evaluate_on" if grid.evaluate_on else "datasets"
-        hint = "" if grid.evaluate_on else "; `evaluate_on` names the data set to evaluate on"
+        able = " and ".join(stage for stage, evaluation in evaluations.items() if not evaluation.labels)
+        hint = "" if grid.evaluate_on else f"; `evaluate_on` names the data set to evaluate on, and {able} need none"
         yield where, f"{target!r} has no labelled train and test images, which {stages[0]} needs{hint}"
         return
     if card.image_size != evaluated.image_size:

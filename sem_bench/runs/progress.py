@@ -137,8 +137,7 @@ class Reporter:
     def __exit__(self, *error: object) -> None:
         counts = Counter(self.ended.values())
         said = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in SAID or counts[status])
-        start = "interrupted: " if isinstance(error[1], KeyboardInterrupt) else ""
-        self.message(f"{start}{said} in {human_seconds(self.clock() - self.began)}")
+        self.message(f"{said} in {human_seconds(self.clock() - self.began)}")
 
     def expect(self, jobs: Iterable[tuple[str, str, float]]) -> None:
         """(key, kind, seconds) of all jobs still to come, in place of those expected before: the number may change."""
@@ -261,7 +260,7 @@ class _Live(Reporter):
         self.common: frozenset[str] = frozenset()  # words that all labels have
         self.by_kind: dict[str, Counter[str]] = {}
         self.failures: deque[str] = deque(maxlen=5)
-        self.drawn = -DRAW_EVERY
+        self.drawn, self.over = -DRAW_EVERY, False
         self.console = console = Console(file=self.stream, force_terminal=True, highlight=False, markup=False)
         # Output to the terminal has to pass above the tree; output to a file must not.
         tty = sys.stdout.isatty()
@@ -270,6 +269,7 @@ class _Live(Reporter):
         return super().__enter__()
 
     def __exit__(self, *error: object) -> None:
+        self.over = True
         self.live.stop()
         super().__exit__(*error)
 
@@ -324,7 +324,8 @@ class _Live(Reporter):
                     branch.add(Group(_text(self._short(job.label), "bold"), bar))
         for failure in self.failures:
             tree.add(_text(failure, "red"))
-        return tree
+        # The cursor waits on a line of its own: behind a full one the "^C" of a terminal would move all by a line.
+        return tree if self.over else Group(tree, _text(""))
 
     def _bar(self, fraction: float, state: str) -> "RenderableType":
         from rich.progress_bar import ProgressBar

@@ -150,7 +150,7 @@ def _asked_field(evaluation: AnyEvaluation) -> tuple[Any, Any]:
     annotation: Any = evaluation.Settings | None
     if not any(one.is_required() for one in evaluation.Settings.model_fields.values()):
         annotation = Annotated[annotation, BeforeValidator(defaults_for_nothing)]
-    if evaluation.source is None:
+    if evaluation.source is None and evaluation.in_every_dump:
         return annotation, None
     # Dumps of suites that do not ask for it, which sweeps compare, stay as they are where nobody has it.
     return annotation, Field(default=None, exclude_if=lambda asked: asked is None)

@@ -27,7 +27,7 @@ class Features(NamedTuple):
     """Of the N images of a split, in its order."""
 
     h: npt.NDArray[np.floating]  # (N, d) float32; float16 where that is larger than the memory that was given
-    labels: npt.NDArray[np.int64]  # (N,) positions in the classes of the data set's card
+    labels: npt.NDArray[np.int64]  # (N,) positions in the classes of the data set's card; -1: it has none
 
 
 def features(
@@ -70,7 +70,9 @@ def features(
         memory=int(memory * 2**30),
         workers=workers,
     )
-    described = where.labelled()
+    described = where.images()
+    if split not in described.counts:
+        raise UserError(f"{where.evaluated.name}: no {split} images with labels; split 'train' has all its images")
     images = workspace.load(described, split)
     h = of_split(encoder.to(chosen), described, images, workspace, name=split)
     return Features(h.cpu().numpy(), images.labels.numpy())
@@ -90,10 +92,6 @@ def planned(found: Found, cards: Path, data: Path) -> Arm:
         for arm in arms:
             cell = arm.cell(found.job.seed)
             if [getattr(cell, name) for name in ARM] == wanted:
-                if not arm.evaluated.card.labelled:
-                    raise UserError(
-                        f"{arm.evaluated.name}: no labelled train and test images; `evaluate_on` names some"
-                    )
                 return arm
     except KeyError as error:
         raise UserError(f"{error.args[0]!r} is not in {cards}; `cards` names the folder of the suite") from None

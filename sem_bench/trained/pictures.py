@@ -61,27 +61,28 @@ def _strips(found: Found, entry: JobEntry, data: Path, cards: Path) -> Iterator[
     arm = planned(found, cards, data)
     job, encoder = trained(found.folder, cards)
     if job.training.epochs and not job.weights and entry.inputs == {}:
-        yield from _views(job, _small(arm, job.data, evaluated=False))
-    split = _small(arm, arm.labelled(), evaluated=True)
-    images = split.sample(LOOKED_AT)
-    yield _strip(f"{ROW} test images of {arm.evaluated.name}", images[:: max(1, len(images) // ROW)])
+        # Not the data of the job's file, which does not say where they lie.
+        yield from _views(job, _small(arm, arm.pretrained_on()[0], evaluated=False))
+    split = _small(arm, arm.images(), evaluated=True)
+    images, part = split.sample(LOOKED_AT), "test" if arm.evaluated.card.labelled else "training"
+    yield _strip(f"{ROW} {part} images of {arm.evaluated.name}", images[:: max(1, len(images) // ROW)])
     if encoder.embedding.groups is not None:
         size = job.data.image_size
         network = TrainedEncoder(
             encoder, job.data.normalise, image_size=size, output="embedding", tau=job.embedding.tau
         )
-        yield from _simplices(network.eval(), encoder.embedding.groups, images)
+        yield from _simplices(network.eval(), encoder.embedding.groups, images, part)
 
 
 def _small(arm: Arm, described_data: Data, *, evaluated: bool) -> Split:
-    """The test images, or those of pretraining, where they are here and few."""
+    """The test images (without labels the training images), or those of pretraining, where they are here and few."""
     dataset = arm.evaluated if evaluated else arm.dataset
     if absent := dataset.place.absent() + dataset.place.unfetched:
         raise _NoneError(f"{absent[0]} is absent")
     count = sum(map(described_data.used, described_data.counts))
     if 3 * described_data.image_size**2 * count > SMALL:
         raise _NoneError(f"{dataset.name} has {count:,} images of {described_data.image_size} px, which is not small")
-    return load(described_data, "test" if evaluated else "train", dataset.place)
+    return load(described_data, "test" if evaluated and "test" in described_data.counts else "train", dataset.place)
 
 
 def _views(job: PretrainJob, split: Split) -> Iterator[Strip]:
@@ -101,7 +102,7 @@ def _as_bytes(images: Tensor, normalise: Normalisation) -> Tensor:
 
 
 @torch.no_grad()
-def _simplices(network: TrainedEncoder, groups: tuple[int, int], images: Tensor) -> Iterator[Strip]:
+def _simplices(network: TrainedEncoder, groups: tuple[int, int], images: Tensor, part: str) -> Iterator[Strip]:
     """The simplices with an entry whose probability differs most from image to image, and the images with the most."""
     L, V = groups
     output = torch.cat([network(part.float() / 255) for part in images.split(64)])
@@ -112,7 +113,7 @@ def _simplices(network: TrainedEncoder, groups: tuple[int, int], images: Tensor)
         own = p[:, entry, simplex]
         values, rows = own.topk(min(ROW, len(own)))
         text = f"Simplex {simplex + 1}, entry {entry + 1}: p = {float(values[0]):.2f} to {float(values[-1]):.2f} here"
-        yield _strip(f"{text}, {float(own.mean()):.2f} in the mean of {len(images)} test images", images[rows])
+        yield _strip(f"{text}, {float(own.mean()):.2f} in the mean of {len(images)} {part} images", images[rows])
 
 
 def _strip(caption: str, images: Tensor | Sequence[Tensor]) -> Strip:

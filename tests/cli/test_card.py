@@ -182,9 +182,11 @@ def test_images_without_classes(here: Path, capsys: pytest.CaptureFixture[str]) 
     for number in range(5):
         picture(f"data/snaps/{number}.png", "cat")
     assert main(["card", "data/snaps", "--size", "12"]) == 0
-    assert "for pretraining only" in capsys.readouterr().out
+    assert "so no labels" in capsys.readouterr().out
     text = Path("datasets/snaps.yaml").read_text()
-    assert "splits: {train: 5}" in text and "image_size: 12" in text and not Path("snaps.yaml").exists()
+    assert "splits: {train: 5}" in text and "image_size: 12" in text
+    assert main(["run", "snaps.yaml", "--set", "pretrain.epochs=1"]) == 0
+    assert "effective rank" in capsys.readouterr().out
 
 
 def test_names_that_yaml_would_read_otherwise(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

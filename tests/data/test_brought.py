@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import tarfile
 import tracemalloc
 import zipfile
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sem_bench
 from sem_bench.cli import main
 from sem_bench.config.cards import Library
 from sem_bench.config.fields import SplitName
@@ -23,6 +25,7 @@ from sem_bench.data.drawn_split import DrawnSplit, rows_of
 from sem_bench.data.readers import image_files
 from sem_bench.data.split import Split
 from sem_bench.errors import UserError
+from sem_bench.runs.record_file import opened
 from tests.helpers.toy import write
 
 pytestmark = pytest.mark.cases
@@ -707,7 +710,7 @@ def test_what_a_card_may_not_say_of_val(here: Path, source: str, splits: str, sa
 
 
 @pytest.mark.parametrize("kind", ["folder", "csv"])
-def test_the_list_of_a_drawn_split_is_a_result(here: Path, kind: str) -> None:
+def test_the_list_of_a_drawn_split_is_a_result(here: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = ["path,label"]
     for name, colour in COLOURS.items():
         for i in range(10):
@@ -737,6 +740,24 @@ evaluate: {knn: {k: 3}}
     assert main(["run", "suite.yaml", "--results", "again"]) == 0
     assert (here / "again/splits" / file.name).read_bytes() == before
     assert main(["verify", "results"]) == 0
+
+    assert main(["record", "results", "kept"]) == 0
+    expected = {row["path"]: row["split"] for row in rows}
+    for place in ("results", "kept"):
+        assert sem_bench.load(place).splits() == {"mine-test0.2-seed3": expected}
+    assert main(["verify", "kept"]) == 0
+    with opened(here / "kept") as there:
+        shutil.copytree(there.root, "changed")
+    listed = here / "changed/splits" / file.name
+    assert listed.read_bytes() == before
+    capsys.readouterr()
+    for text, said in (
+        (before.decode().replace(",test\n", ",train\n", 1), "17 train images, and results were made of 16"),
+        (before.decode().replace("path,split", "a,b"), "no list of files, each once, with their splits"),
+    ):
+        listed.write_text(text)
+        assert main(["verify", "changed"]) == 1
+        assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("memory", "kept"), [(500, True), (300, False)])

@@ -37,6 +37,7 @@ from sem_bench.evaluations.measures import features
 from sem_bench.runs.plan import read_plan
 from sem_bench.training.job import PretrainJob
 from sem_bench.training.views import ViewPlan, Views
+from tests.helpers.datasets import write_unlabelled
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, write
 
@@ -142,28 +143,13 @@ def test_files_that_changed_void_the_results(here: Path, capsys: pytest.CaptureF
     assert "4 done, 0 reused" in capsys.readouterr().err
 
 
-UNLABELLED = """
-summary: anything
-source: {type: folder, path: snaps}
-splits: {train: 40}
-image_size: 16
-normalise: {mean: [0.4, 0.5, 0.6], std: [0.2, 0.3, 0.4]}
-licence: none needed
-"""
-
-
 def test_pretraining_without_labels_and_evaluating_elsewhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(folder, "datasets/snaps.yaml", UNLABELLED)
-    rng = np.random.default_rng(0)
-    for i in range(40):
-        path = folder / f"data/snaps/train/{'a/b' if i % 2 else 'c'}/{i}.JPEG"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(path)
+    write_unlabelled(folder)
     write(folder, "suite.yaml", SUITE.replace("[toy]", "[snaps]").replace("size: 50", "size: 20"))
     assert main(["plan", "suite.yaml"]) == 2
     assert capsys.readouterr().err == (
         "suite.yaml:7: 'snaps' has no labelled train and test images, which probe needs; "
-        "`evaluate_on` names the data set to evaluate on\n"
+        "`evaluate_on` names the data set to evaluate on, and entropy and rank need none\n"
     )
     both = ["--set", "grid.evaluate_on=toy"]
     assert main([*RUN, *both]) == 0

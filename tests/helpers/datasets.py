@@ -2,10 +2,33 @@
 
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from sem_bench.config.cards import Library
 from sem_bench.data.card import Normalisation, dataset_card
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.described import Data, ShiftedData
+from tests.helpers.toy import write
+
+UNLABELLED = """
+summary: anything
+source: {type: folder, path: snaps}
+splits: {train: 40}
+image_size: 16
+normalise: {mean: [0.4, 0.5, 0.6], std: [0.2, 0.3, 0.4]}
+licence: none needed
+"""
+
+
+def write_unlabelled(folder: Path) -> None:
+    """The data set snaps: 40 images of noise without labels, at two depths."""
+    write(folder, "datasets/snaps.yaml", UNLABELLED)
+    rng = np.random.default_rng(0)
+    for i in range(40):
+        path = folder / f"data/snaps/train/{'a/b' if i % 2 else 'c'}/{i}.JPEG"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(path)
 
 
 def dataset(folder: Path, name: str) -> DataSet:

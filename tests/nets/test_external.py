@@ -56,7 +56,7 @@ def test_our_own_checkpoint_gives_the_same_numbers(folder: Path, capsys: pytest.
         names = ("column", "metric", "representation", "tau_d", "mean")
         assert {name: one[name] for name in names} == {name: other[name] for name in names}
         assert (one["method"], one["epochs"], one["recipe"], other["epochs"]) == ("external", 0, "external", 2)
-        assert "backbone: 'encoder.backbone.network'" in one["notes"]
+        assert "backbone read from 'encoder.backbone.network'" in one["notes"]
 
 
 def test_a_torchvision_state_dict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,6 +214,20 @@ def test_external_encoders_have_no_gain(folder: Path, capsys: pytest.CaptureFixt
     assert all(row["gain"] is None for row in found)
     assert all("one encoder: the seeds vary the probe alone" in row["notes"] for row in found)
     assert all("external encoders are no pair: no gain" in row["notes"] for row in found if row["embedding"] == "sem")
+
+
+def test_a_layer_on_an_external_encoder_has_a_gain(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both stand on one encoder; what its seeds vary is said."""
+    assert main(["run", "suite.yaml", "--only", "pretrain/simclr-none"]) == 0
+    (trained,) = Path("results/pretrain").glob("simclr-none*/checkpoint.pt")
+    shutil.copy(trained, "weights.pt")
+    text = EXTERNAL.replace("{none: {}}", "{none: {}, untrained: {L: 4, V: 3}}").replace("[0]", "[0, 1]")
+    write(folder, "suite.yaml", text)
+    assert main(["run", "suite.yaml", "--data", "."]) == 0
+    assert "seeds vary what is put on it, not its training" in " ".join(capsys.readouterr().out.split())
+    found = [row for row in rows(capsys, "mine") if row["embedding"] == "untrained" and row["column"] == "100%"]
+    assert found and all(row["gain"] is not None for row in found if row["representation"] != "h")
+    assert all("one encoder: the seeds vary the layer and the probe" in row["notes"] for row in found)
 
 
 def test_a_dead_encoder_is_noted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

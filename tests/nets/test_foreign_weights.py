@@ -71,7 +71,7 @@ def same_features(theirs: nn.Module, ours: Encoder, image_size: int = 32) -> Non
 def test_torchvision(tmp_path: Path) -> None:
     theirs, ours = resnet(small=False), encoder("resnet18", image_size=65)
     path = saved(tmp_path, theirs.state_dict())
-    assert load_weights(ours, path) == ["backbone: the top level", "left out: fc"]
+    assert load_weights(ours, path) == ["backbone read from the top level of the file", "in the file and not used: fc"]
     theirs.fc = nn.Identity()
     same_features(theirs, ours, 65)
 
@@ -81,7 +81,7 @@ def test_lightly_with_children_by_position(tmp_path: Path) -> None:
     state = under("backbone.", children) | under("projection_head.layers.", nn.Linear(512, 8))
     path = saved(tmp_path, {"epoch": 3, "state_dict": state, "optimizer_states": [{"state": {}}]})
     ours = encoder("resnet18")
-    assert load_weights(ours, path) == ["backbone: 'state_dict.backbone'"]
+    assert load_weights(ours, path) == ["backbone read from 'state_dict.backbone'"]
     same_features(children, ours)
 
 
@@ -91,7 +91,7 @@ def test_lightly_with_children_by_name(tmp_path: Path) -> None:
     arguments = argparse.Namespace(lr=0.1)  # what Lightning keeps beside the weights
     path = saved(tmp_path, {"state_dict": under("backbone.", theirs), "hyper_parameters": arguments})
     ours = encoder("resnet18")
-    assert load_weights(ours, path) == ["backbone: 'state_dict.backbone'"]
+    assert load_weights(ours, path) == ["backbone read from 'state_dict.backbone'"]
     same_features(theirs, ours)
 
 
@@ -100,7 +100,7 @@ def test_timm(tmp_path: Path) -> None:
     theirs = shaken(timm.create_model("resnet10t", pretrained=False, num_classes=7))
     path = saved(tmp_path, {"state_dict_ema": {}, "state_dict": theirs.state_dict()})
     ours = encoder("timm/resnet10t", image_size=64)
-    assert load_weights(ours, path) == ["backbone: 'state_dict'", "left out: fc"]
+    assert load_weights(ours, path) == ["backbone read from 'state_dict'", "in the file and not used: fc"]
     theirs.reset_classifier(0)
     same_features(theirs, ours, 64)
 
@@ -109,7 +109,10 @@ def test_a_head_inside_a_module_that_we_have(tmp_path: Path) -> None:
     timm = pytest.importorskip("timm")
     theirs = timm.create_model("test_convnext", pretrained=False, num_classes=7).eval()  # head.norm and head.fc
     ours = encoder("timm/test_convnext", image_size=64)
-    assert load_weights(ours, saved(tmp_path, theirs.state_dict())) == ["backbone: the top level", "left out: head"]
+    assert load_weights(ours, saved(tmp_path, theirs.state_dict())) == [
+        "backbone read from the top level of the file",
+        "in the file and not used: head",
+    ]
     theirs.reset_classifier(0)
     same_features(theirs, ours, 64)
 
@@ -120,7 +123,7 @@ def test_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "model.safetensors"
     torch_files.save_file(under("model.", theirs.backbone.network), path)
     ours = encoder()
-    assert load_weights(ours, path) == ["backbone: 'model'"]
+    assert load_weights(ours, path) == ["backbone read from 'model'"]
     same_features(theirs.backbone, ours)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"model\.safetensors: no file of weights that torch can read, or damaged"):
@@ -158,8 +161,8 @@ def test_the_original_sem(tmp_path: Path) -> None:
     ours = encoder("resnet18p2", embedding="sem")
     notes = load_weights(ours, path)
     assert notes == [
-        "backbone: 'state_dict.backbone', not 'state_dict.momentum_backbone'",
-        "embedding: 'state_dict.embedder'",
+        "backbone read from 'state_dict.backbone', not 'state_dict.momentum_backbone'",
+        "embedding read from 'state_dict.embedder'",
     ]
     expected = (theirs.logits(images).view(-1, L, V) / TAU).softmax(-1).flatten(1)
     torch.testing.assert_close(sem.to_group_major(ours(images), L=L, V=V), expected)
@@ -167,14 +170,16 @@ def test_the_original_sem(tmp_path: Path) -> None:
 
     linear = encoder("resnet18p2", embedding="linear")
     assert load_weights(linear, path, prefix="momentum_backbone") == [
-        "backbone: 'state_dict.momentum_backbone', not 'state_dict.backbone'",
-        "embedding: 'state_dict.momentum_embedder'",
+        "backbone read from 'state_dict.momentum_backbone', not 'state_dict.backbone'",
+        "embedding read from 'state_dict.momentum_embedder'",
     ]
     expected = theirs.logits(images, momentum=True)
     torch.testing.assert_close(sem.to_group_major(linear(images), L=L, V=V), expected)
 
     plain = encoder("resnet18p2")
-    assert load_weights(plain, path)[1:] == ["left out: 'state_dict.embedder', as our encoder has no embedding"]
+    assert load_weights(plain, path)[1:] == [
+        "in the file and not used: 'state_dict.embedder', as the encoder here has no embedding"
+    ]
     same_features(theirs.backbone, plain)
 
 
@@ -200,8 +205,8 @@ def test_another_embedding(tmp_path: Path, size: int, bias: bool, dropped: str, 
 def test_our_own_checkpoint(tmp_path: Path, embedding: str) -> None:
     theirs, ours, images = shaken(encoder(embedding=embedding)), encoder(embedding=embedding), torch.randn(2, 3, 32, 32)
     path = saved(tmp_path, {"step": 5, "encoder": theirs.state_dict()})
-    expected = [] if embedding == "none" else ["embedding: 'encoder.embedding'"]
-    assert load_weights(ours, path) == ["backbone: 'encoder.backbone.network'", *expected]
+    expected = [] if embedding == "none" else ["embedding read from 'encoder.embedding'"]
+    assert load_weights(ours, path) == ["backbone read from 'encoder.backbone.network'", *expected]
     torch.testing.assert_close(ours(images), theirs(images), rtol=0, atol=0)
 
 
@@ -216,7 +221,7 @@ def test_moco_has_two(tmp_path: Path) -> None:
     for prefix, theirs in {"encoder_q": query, "module.encoder_k.": key, "state_dict.module.encoder_q": query}.items():
         load_weights(ours, path, prefix=prefix)
         same_features(theirs.backbone, ours)
-    assert load_weights(ours, path, prefix="encoder_q")[1] == "left out: fc"
+    assert load_weights(ours, path, prefix="encoder_q")[1] == "in the file and not used: fc"
     with pytest.raises(ValueError, match=r"nothing of our backbone is below 'encoder'; there is '\S+_k', '\S+_q'$"):
         load_weights(ours, path, prefix="encoder")
 
@@ -228,7 +233,9 @@ def test_wrappers_and_prefixes(tmp_path: Path, wrapper: str, prefix: str) -> Non
     state: State = under(prefix, theirs.backbone.network)
     path = saved(tmp_path, {wrapper: state, "epoch": 7, "args": [1]} if wrapper else state)
     place = f"{wrapper}.{prefix}".strip(".")
-    assert load_weights(ours, path) == [f"backbone: {place!r}" if place else "backbone: the top level"]
+    assert load_weights(ours, path) == [
+        f"backbone read from {place!r}" if place else "backbone read from the top level of the file"
+    ]
     same_features(theirs.backbone, ours)
 
 
@@ -255,14 +262,14 @@ def test_another_backbone(tmp_path: Path) -> None:
         "another backbone?"
     )
     assert refusal(deep.state_dict()) == (  # it has every name of ours, at its shape
-        "the top level: 'layer1.2.conv1.weight' is there and not here: another backbone?"
+        "the top level of the file: 'layer1.2.conv1.weight' is there and not here: another backbone?"
     )
     assert refusal(small.state_dict(), "resnet18", 224) == (
-        "the top level: 'conv1.weight' is (64, 3, 3, 3) there and (64, 3, 7, 7) here: "
+        "the top level of the file: 'conv1.weight' is (64, 3, 3, 3) there and (64, 3, 7, 7) here: "
         "a stem for images of another size (up to 64 px it is 3x3)?"
     )
     assert refusal(small.state_dict(), "resnet50").startswith(
-        "the top level: 'layer1.0.conv1.weight' is (64, 64, 3, 3)"
+        "the top level of the file: 'layer1.0.conv1.weight' is (64, 64, 3, 3)"
     )
     halves = {"state_dict": {name: v for name, v in small.state_dict().items() if not name.startswith("layer4")}}
     assert refusal(
@@ -270,9 +277,9 @@ def test_another_backbone(tmp_path: Path) -> None:
     ) == "'state_dict': no 'state_dict.layer4.0.conv1.weight', which is (512, 256, 3, 3) here: " + ("another backbone?")
     for layer in ["layer2.0.se.fc1.weight", "relu.weight"]:  # in a block; where ours has a layer without weights
         more = small.state_dict() | {layer: torch.ones(3, 3)}
-        assert refusal(more) == f"the top level: {layer!r} is there and not here: another backbone?"
+        assert refusal(more) == f"the top level of the file: {layer!r} is there and not here: another backbone?"
     integers = {name: v.to(torch.int8) if name == "bn1.weight" else v for name, v in small.state_dict().items()}
-    assert refusal(integers) == "the top level: 'bn1.weight' is torch.int8 there and torch.float32 here"
+    assert refusal(integers) == "the top level of the file: 'bn1.weight' is torch.int8 there and torch.float32 here"
 
 
 def test_equal_networks_are_one(tmp_path: Path) -> None:
@@ -280,7 +287,7 @@ def test_equal_networks_are_one(tmp_path: Path) -> None:
     theirs, ours = shaken(encoder()), encoder()
     path = saved(tmp_path, {"method": under("other_encoder.", theirs) | under("encoder.", theirs)})
     assert load_weights(ours, path) == [
-        "backbone: 'method.encoder.backbone.network', not 'method.other_encoder.backbone.network'"
+        "backbone read from 'method.encoder.backbone.network', not 'method.other_encoder.backbone.network'"
     ]
     same_features(theirs.backbone, ours)
 

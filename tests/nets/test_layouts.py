@@ -93,57 +93,66 @@ ONE = Tiny()
 HEAD = {"module.fc.weight": torch.ones(3, 16)}
 # name of the layout -> what the file holds, and the first note
 LOADS: dict[str, tuple[Any, str]] = {
-    "torchvision": (ONE.state_dict(), "backbone: the top level"),
+    "torchvision": (ONE.state_dict(), "backbone read from the top level of the file"),
     "MoCo v3": (
         {"state_dict": under("module.base_encoder.", ONE) | under("module.momentum_encoder.", Tiny())},
-        "backbone: 'state_dict.module.base_encoder', not 'state_dict.module.momentum_encoder'",
+        "backbone read from 'state_dict.module.base_encoder', not 'state_dict.module.momentum_encoder'",
     ),
-    "SimSiam": ({"epoch": 1, "state_dict": under("module.encoder.", ONE)}, "backbone: 'state_dict.module.encoder'"),
+    "SimSiam": (
+        {"epoch": 1, "state_dict": under("module.encoder.", ONE)},
+        "backbone read from 'state_dict.module.encoder'",
+    ),
     "SwAV": (
         under("module.", ONE) | {"module.prototypes.weight": torch.ones(3, 8), "module.projection_head.0.weight": HEAD},
-        "backbone: 'module'",
+        "backbone read from 'module'",
     ),
     "DINO, teacher alone": (
         {"teacher": under("backbone.", ONE), "args": argparse.Namespace(output_dir=Path("x"))},
-        "backbone: 'teacher.backbone'",
+        "backbone read from 'teacher.backbone'",
     ),
-    "Barlow Twins": ({"model": under("module.backbone.", ONE)}, "backbone: 'model.module.backbone'"),
-    "VICReg": ({"model": under("module.backbone.", ONE)}, "backbone: 'model.module.backbone'"),
+    "Barlow Twins": ({"model": under("module.backbone.", ONE)}, "backbone read from 'model.module.backbone'"),
+    "VICReg": ({"model": under("module.backbone.", ONE)}, "backbone read from 'model.module.backbone'"),
     "VISSL": (
         {"classy_state_dict": {"base_model": {"model": {"trunk": under("_feature_blocks.", ONE)}}}},
-        "backbone: 'classy_state_dict.base_model.model.trunk._feature_blocks'",
+        "backbone read from 'classy_state_dict.base_model.model.trunk._feature_blocks'",
     ),
-    "mmselfsup": ({"state_dict": under("backbone.", ONE), "meta": {}}, "backbone: 'state_dict.backbone'"),
+    "mmselfsup": ({"state_dict": under("backbone.", ONE), "meta": {}}, "backbone read from 'state_dict.backbone'"),
     "lightly, children": (
         {"state_dict": under("backbone.", without(ONE)), "callbacks": {"x": deque([1, 2])}},
-        "backbone: 'state_dict.backbone'",
+        "backbone read from 'state_dict.backbone'",
     ),
     "solo-learn": (
         {"state_dict": under("backbone.", ONE) | under("momentum_backbone.", Tiny())},
-        "backbone: 'state_dict.backbone', not 'state_dict.momentum_backbone'",
+        "backbone read from 'state_dict.backbone', not 'state_dict.momentum_backbone'",
     ),
-    "timm": ({"arch": "resnet", "state_dict": ONE.state_dict()}, "backbone: 'state_dict'"),
+    "timm": ({"arch": "resnet", "state_dict": ONE.state_dict()}, "backbone read from 'state_dict'"),
     "sthalles/SimCLR": (
         {"state_dict": under("backbone.", ONE) | {"backbone.fc.0.weight": torch.ones(3, 3)}},
-        "backbone: 'state_dict.backbone'",
+        "backbone read from 'state_dict.backbone'",
     ),
     "SupContrast": (
         {
             "opt": argparse.Namespace(lr=0.5),
             "model": kuangliu(under("encoder.", ONE)) | {"head.0.weight": torch.ones(2)},
         },
-        "backbone: 'model.encoder'",
+        "backbone read from 'model.encoder'",
     ),
-    "kuangliu": ({"net": kuangliu(under("module.", ONE)), "acc": np.float64(9)}, "backbone: 'net.module'"),
-    "MoCo's CIFAR demo": ({"state_dict": under("net.", without(ONE, "maxpool"))}, "backbone: 'state_dict.net'"),
-    "leftthomas/SimCLR": (kuangliu(under("f.", without(ONE, "maxpool"))), "backbone: 'f'"),
-    "Hugging Face": (hugging_face(ONE), "backbone: 'resnet'"),
-    "torch.compile": (under("_orig_mod.module.", ONE), "backbone: 'module'"),
+    "kuangliu": ({"net": kuangliu(under("module.", ONE)), "acc": np.float64(9)}, "backbone read from 'net.module'"),
+    "MoCo's CIFAR demo": (
+        {"state_dict": under("net.", without(ONE, "maxpool"))},
+        "backbone read from 'state_dict.net'",
+    ),
+    "leftthomas/SimCLR": (kuangliu(under("f.", without(ONE, "maxpool"))), "backbone read from 'f'"),
+    "Hugging Face": (hugging_face(ONE), "backbone read from 'resnet'"),
+    "torch.compile": (under("_orig_mod.module.", ONE), "backbone read from 'module'"),
     "a compiled part": (
         {name.replace("layer2.", "layer2._orig_mod."): value for name, value in ONE.state_dict().items()},
-        "backbone: the top level",
+        "backbone read from the top level of the file",
     ),
-    "EMA under the same weights": ({"state_dict": ONE.state_dict(), "ema": ONE.state_dict()}, "backbone: 'ema'"),
+    "EMA under the same weights": (
+        {"state_dict": ONE.state_dict(), "ema": ONE.state_dict()},
+        "backbone read from 'ema'",
+    ),
 }
 
 
@@ -179,7 +188,7 @@ def test_layouts_that_ask_for_a_prefix(tmp_path: Path, layout: str, one: str, ot
 def test_renamed_layers_are_noted(tmp_path: Path) -> None:
     path = saved(tmp_path, kuangliu(under("f.", without(ONE, "maxpool"))))
     assert load_weights(encoder(), path) == [
-        "backbone: 'f'",
+        "backbone read from 'f'",
         "children are counted without the pooling, 'shortcut' is read as 'downsample'",
     ]
 
@@ -250,7 +259,7 @@ def test_position_embeddings_of_another_image_size(tmp_path: Path) -> None:
     timm, theirs, ours = pytest.importorskip("timm"), vit(32), vit(16)
     path = saved(tmp_path, {"teacher": under("backbone.", theirs)})
     notes = load_weights(encoder(ours, 12), path)
-    assert notes == ["backbone: 'teacher.backbone'", "position embeddings resampled from 4x4 to 2x2 patches"]
+    assert notes == ["backbone read from 'teacher.backbone'", "position embeddings resampled from 4x4 to 2x2 patches"]
     wanted = timm.layers.resample_abs_pos_embed(theirs.pos_embed, [2, 2], [4, 4], num_prefix_tokens=1)
     torch.testing.assert_close(ours.pos_embed.data, wanted)
     with pytest.raises(ValueError, match="patches of 8 px there and of 4 px here"):
@@ -265,7 +274,7 @@ def test_blocks_in_chunks(tmp_path: Path) -> None:
         return next((name.replace(one, many, 1) for one, many in chunks.items() if name.startswith(one)), name)
 
     state = {chunked(name): value for name, value in theirs.state_dict().items()} | {"mask_token": torch.ones(1, 12)}
-    assert load_weights(encoder(ours, 12), saved(tmp_path, state))[0] == "backbone: the top level"
+    assert load_weights(encoder(ours, 12), saved(tmp_path, state))[0] == "backbone read from the top level of the file"
     assert same(theirs, encoder(ours, 12))
 
 
@@ -309,7 +318,7 @@ def test_vits_of_hugging_face(tmp_path: Path, dinov2: bool) -> None:
     state = {f"vit.{name}": value for name, value in hugging_face_vit(theirs, dinov2=dinov2).items()}
     state |= {"vit.pooler.dense.weight": torch.ones(12, 12), "classifier.weight": torch.ones(3, 12)}
     notes = load_weights(encoder(ours, 12), saved(tmp_path, state))
-    assert notes[:2] == ["backbone: 'vit'", "Hugging Face's names of the layers"]
+    assert notes[:2] == ["backbone read from 'vit'", "Hugging Face's names of the layers"]
     assert same(theirs, encoder(ours, 12))
     deeper = vit(16, depth=2, **settings)
     with pytest.raises(ValueError, match="another backbone"):
@@ -369,7 +378,9 @@ def test_harmless_objects_beside_the_weights(tmp_path: Path) -> None:
         torch.save({"state_dict": ONE.state_dict(), **beside}, tmp_path / "w.pt", _use_new_zipfile_serialization=form)
         ours = encoder()
         notes = load_weights(ours, tmp_path / "w.pt")
-        assert notes[0] == "backbone: 'state_dict'" and notes[1].startswith("not read, as they are no weights: numpy.")
+        assert notes[0] == "backbone read from 'state_dict'" and notes[1].startswith(
+            "not read, as they are no weights: numpy."
+        )
         assert same(ONE, ours)
 
 
@@ -459,7 +470,7 @@ def test_a_scripted_network_is_read_and_not_run(tmp_path: Path) -> None:
     for way in ways:
         way(ONE).save(tmp_path / "w.pt")
         ours = encoder()
-        assert load_weights(ours, tmp_path / "w.pt")[0] == "backbone: the top level"
+        assert load_weights(ours, tmp_path / "w.pt")[0] == "backbone read from the top level of the file"
         assert same(ONE, ours)
 
 

@@ -98,7 +98,7 @@ def test_the_parts_add_up_to_the_gain_to_the_last_digit(levels: list[list[list[f
     assert lines == len(levels) + (len(levels) > 1)
     for line in range(lines):
         shown = {
-            name: Decimal(one.split(" ")[0]) for name, one in printed(found, line).items() if re.match(r"[+-]\d", one)
+            name: Decimal(one.split(" ")[0]) for name, one in printed(found, line).items() if re.match(r"[+-]?\d", one)
         }
         assert sum(shown[name] for name in PARTS) == shown["gain"]
     for method in {row.method for row in found}:

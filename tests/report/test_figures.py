@@ -379,3 +379,25 @@ def test_a_marker_is_that_of_the_type_or_of_its_card() -> None:
     assert markers(sem | {"marker": "*"}) == ["*"]
     assert markers(sem | {"embedding": "linear"}, sem) == ["s", "v"]
     assert markers(sem | {"embedding_config": {"type": "of tomorrow"}}) == ["v"]
+
+
+def test_panels_of_gains_have_one_scale() -> None:
+    """A short bar in one of them is a small gain in all."""
+    found = [*suite(["byol", "simclr"]), *gains("moco", "none"), *gains("moco", "sem")]
+    found[-1] |= {"gain": -9.0, "gain_low": -10.5, "gain_high": -7.5}  # of one column
+    figure = analysis.Results(rows_of(found), [], Path()).figure("gains")
+    limits = [axis.get_xlim() for axis in figure.axes]
+    assert len(limits) == 3 and len(set(limits)) == 1 and limits[0][0] < -10
+
+
+def test_only_figures_with_markers_speak_of_hollow_ones(tmp_path: Path) -> None:
+    found = texts(draw(suite(["byol"], n=1), tmp_path))
+    assert {name: "hollow markers" in said for name, said in found.items()} == {
+        name: name != "corruptions" for name in found
+    }
+
+
+def test_one_seed_has_no_bars_to_speak_of(tmp_path: Path) -> None:
+    found = suite(["byol", "simclr"], n=1, std=None, gain_low=None, gain_high=None)
+    said = texts(draw(found, tmp_path))["gains"]
+    assert "pooled: mean of the methods" in said and "bars" not in said

@@ -913,3 +913,37 @@ def test_nothing_heavy_is_imported() -> None:
     code = "import sys, sem_bench.report.render; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "torchvision", "sklearn", "scipy", "numpy"} & set(loaded)
+
+
+# --- what rounds to nothing, and notes ---------------------------------------------------------------------
+
+
+def test_what_rounds_to_zero_has_no_sign(tree: Tree) -> None:
+    tree.arm([50.00, 50.00, 50.00])
+    tree.arm([49.98, 49.97, 49.99], "sem")
+    found = rows(tree.write())
+    (table,) = comparison(found)
+    (gain,) = [cell for line in table.body for cell in line if "[" in cell.text]
+    assert (gain.text, gain.brief) == ("0.0 [0.0, 0.0]", "0.0")
+    for name in ("compact", "github", "latex", "html"):
+        text = render([table], found, name)
+        assert "-0.0" not in text and "+0.0" not in text, name
+
+
+def test_a_note_on_all_figures_of_an_arm_stands_once_beside_its_name(tree: Tree) -> None:
+    for seed in range(3):
+        lines = [figure(50 + seed, "h"), figure(30 + seed, "h", column="1%", fraction=0.01, notes=["only here"])]
+        tree.job(lines, seed=seed, notes=["of the whole arm"])
+    (table,) = comparison(rows(tree.write()))
+    (line,) = [line for line in table.body if line[0].text == "byol"]
+    said = [[table.notes[mark - 1] for mark in cell.marks] for cell in line]
+    assert said == [[], ["of the whole arm"], [], ["only here"]]
+
+
+def test_marks_of_a_cell_are_in_order(tree: Tree) -> None:
+    tree.job([figure(50, "h", notes=["one"]), figure(40, "h", column="1%", notes=["two"])], seed=0)
+    tree.job([figure(60, "sem", notes=["two", "one"]), figure(40, "sem", column="1%")], seed=0, embedding="sem")
+    found = rows(tree.write())
+    (table,) = comparison(found)
+    assert [cell.marks for line in table.body for cell in line if len(cell.marks) > 1] == [(1, 2)]
+    assert "60.0¹,²" in render([table], found, "compact")

@@ -315,7 +315,7 @@ def test_times_on_a_measured_device(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(not row["time left"] for row in by_arm if row["backbone"] == "resnet50")
     assert [row["kind"] for row in by_kind if row["time left"]] == ["pretrain"]
     assert "left on cpu_2cores, job after job" in page and "benchmarks/records/cpu_2cores.json" in page
-    assert "not measured there, and not counted: 20 pretrainings of resnet50, 435 other jobs" in page
+    assert "not measured there, and not counted: 20 pretrainings of resnet50, 440 other jobs" in page
     assert main(["plan", suite, "--on", "h100"]) == 2
     line = capsys.readouterr().err
     assert line.startswith("--on h100: no speeds of it are kept; there is cpu_2cores; `python benchmarks/run.py --only")
@@ -455,3 +455,17 @@ def test_plan_says_which_gains_its_seeds_can_see(folder: Path, capsys: pytest.Ca
     assert "1 seed: nothing bold; 3 seeds see a gain" in capsys.readouterr().out
     assert main(["plan", "suite.yaml", "--set", "grid.embeddings={none: {}}"]) == 0
     assert "see a gain" not in capsys.readouterr().out
+
+
+def test_digests_stand_where_there_is_room(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line that a terminal breaks cannot be read; names come first."""
+    shown = {}
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert main(["plan", "suite.yaml"]) == 0
+        shown[columns] = capsys.readouterr().out
+        assert max(map(len, shown[columns].splitlines())) <= columns
+        assert "simclr-sem4x3-t1-resnet10w16s2-toy-e2-s0" in shown[columns]
+    assert "digest" in shown[120] and "digest" not in shown[80]

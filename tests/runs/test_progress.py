@@ -1,3 +1,4 @@
+import contextlib
 import io
 import re
 import subprocess
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from sem_bench.runs.forecast import Forecast
 from sem_bench.runs.progress import Reporter, human_seconds, reporter
+from tests.helpers.terminal import screen
 
 
 class Clock:
@@ -235,7 +237,7 @@ def test_an_interrupted_run_ends_tidily(live: bool) -> None:
         run.job("a", "probe", 3.0)
         report.job_started("b", "pretrain", "x")
         raise KeyboardInterrupt
-    assert "interrupted: 1 done, 0 reused, 0 failed, 0 blocked in 3.0 s" in run.lines[-1]
+    assert run.lines[-1].endswith("1 done, 0 reused, 0 failed, 0 blocked in 3.0 s")
     if live:
         assert run.stream.getvalue().rindex("\x1b[?25h") > run.stream.getvalue().rindex("\x1b[?25l")  # the cursor
 
@@ -317,6 +319,21 @@ def test_progress_costs_microseconds_and_rich_loads_only_when_live() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
     assert done.stderr.startswith("[1/1] probe x\n")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_what_a_terminal_echoes_of_ctrl_c_leaves_no_line_twice(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run = Run(2, live=True)
+    with contextlib.suppress(KeyboardInterrupt), run.report as report:
+        report.job_started("a", "pretrain", "x")
+        run.wait(1)
+        report.job_progress("a", 1, 4, note=columns * "n")  # its line is full
+        run.stream.write("^C")
+        raise KeyboardInterrupt
+    lines = screen(run.stream.getvalue(), columns)
+    assert [("jobs" in line, "pretrain" in line) for line in lines[:2]] == [(True, False), (False, True)]
+    assert sum("0/2 jobs" in line for line in lines) == 1 and lines[-1].startswith("0 done")
 
 
 class Terminal(io.StringIO):

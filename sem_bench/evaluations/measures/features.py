@@ -120,6 +120,12 @@ def load(labelled: LabelledData, workspace: Workspace) -> Features:
     return Features(encoder, splits["train"], splits["test"], h["train"], h["test"], splits.get("val"), h.get("val"))
 
 
+def of_train(data: Data, workspace: Workspace) -> tuple[Encoder, Tensor]:
+    """The same encoder, and h (N, d) of the training images alone, for what reads no labels."""
+    encoder, splits = pretrained(workspace), workspace.load_all(data)
+    return encoder, of_split(encoder, data, splits["train"], workspace, name="train")
+
+
 def pretrained(workspace: Workspace) -> Encoder:
     """The encoder of the workspace's "pretrain" input."""
     return load_encoder(workspace.inputs["pretrain"], workspace.device, workspace.parts)

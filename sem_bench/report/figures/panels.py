@@ -104,15 +104,21 @@ def width_of(texts: Iterable[str]) -> float:
 
 
 def footnote(
-    figure: "Figure", rows: Sequence[Row], look: Look, drawn: Sequence[Row], *texts: str, column: str = "{column}"
+    figure: "Figure",
+    rows: Sequence[Row],
+    look: Look,
+    drawn: Sequence[Row],
+    *texts: str,
+    column: str = "{column}",
+    markers: bool = True,
 ) -> None:
     """Below the panels: the number of seeds, what else there is to say, and which rows are not drawn, and why.
 
-    `column` is what a row's column is called there.
+    `column` is what a row's column is called there; without `markers` of rows none of them can be hollow.
     """
     counts = sorted({row.n for row in drawn})
     seeds = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    hollow = "hollow markers: one seed" if counts[0] == 1 else ""
+    hollow = "hollow markers: one seed" if markers and counts[0] == 1 else ""
     kept = {id(row) for row in drawn}
     holes = list(dict.fromkeys(_hole(row, look, column) for row in rows if id(row) not in kept))
     more = f" and {len(holes) - 4} more" if len(holes) > 4 else ""

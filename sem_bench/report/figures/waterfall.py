@@ -7,6 +7,7 @@ from sem_bench.report.figures.look import INK, PALE, Look, printable
 from sem_bench.report.figures.panels import Drawn, footnote, panels_of, rows_of
 from sem_bench.report.layout import Contrast, Table
 from sem_bench.report.row import ARM, Row, grouped
+from sem_bench.report.text_table import plus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +37,8 @@ def draw(rows: Sequence[Row], look: Look, table: Table) -> Drawn:
         drawn = [row for line in whole for row in line.values()]
         bars = any(row.gain_low is not None for row in drawn)
         texts = ("dots: seeds, from where a part begins", "bars: 95 % interval of the part" * bars)
-        footnote(figure, [row for row in same if row.metric == total.name], look, drawn, *texts)
+        totals = [row for row in same if row.metric == total.name]
+        footnote(figure, totals, look, drawn, *texts, markers=False)
         yield column.replace("%", "pc"), figure
 
 
@@ -55,7 +57,7 @@ def _waterfall(axis: "Axes", line: Mapping[str, Row], parts: Sequence[Contrast],
         dots = [level + value for _, value in one.gain_by_seed]
         axis.plot([x - 0.15] * len(dots), dots, "o", color=INK, markersize=3, mfc="white", zorder=4)
         axis.annotate(
-            f"{size:+.1f}",
+            plus(size, 1),
             (x, level + max(size, 0)),
             xytext=(0, 2),
             textcoords="offset points",

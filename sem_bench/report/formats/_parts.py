@@ -32,8 +32,8 @@ def split(table: TextTable, show: Callable[[TextCell], str]) -> Iterator[tuple[l
 
 
 def superscript(marks: Sequence[int]) -> str:
-    """ "¹ ²"."""
-    return " ".join(map(str, marks)).translate(_SUPERSCRIPTS)
+    """ "¹,²"."""
+    return ",".join(map(str, marks)).translate(_SUPERSCRIPTS)
 
 
 def alignment(columns: Sequence[str]) -> list[str]:

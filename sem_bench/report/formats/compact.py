@@ -67,10 +67,11 @@ def _table(table: TextTable, notes: bool) -> str:
     for part in _parts(columns):
         height = max(len(column.head) for column in part)
         heads = [[""] * (height - len(column.head)) + column.head for column in part]
+        lines = [number for number in range(len(table.body)) if _says(part, number)]
         cells = [
             *([head[number] for head in heads] for number in range(height)),
             ["-" * column.width for column in part],
-            *([column.cells[number] for column in part] for number in range(len(table.body))),
+            *([column.cells[number] for column in part] for number in lines),
         ]
         widths = [column.width for column in part]
         parts.append(["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells])
@@ -100,6 +101,7 @@ def _numbers(of: _Head, own: Sequence[TextCell], gains: Sequence[str], notes: bo
     digits, behind = (max(map(len, one), default=0) for one in (texts, marks))
     cells = [text.rjust(digits) + mark.ljust(behind) for text, mark in zip(texts, marks, strict=True)]
     if any(gains):
+        gains = [f" {gain}" if gain[:1].isdigit() else gain for gain in gains]  # a 0 stands below the other digits
         most = max(map(len, gains))
         cells = [f"{cell} {gain.ljust(most)}" for cell, gain in zip(cells, gains, strict=True)]
     head = _wrapped(of.text, max([1, *map(len, [*cells, *of.text.split()])])) if of.tight else [of.text]
@@ -120,6 +122,11 @@ def _parts(columns: Sequence[_Column]) -> list[list[_Column]]:
             parts.append(list(stub))
         parts[-1] += members
     return parts
+
+
+def _says(part: Sequence[_Column], line: int) -> bool:
+    """Whether a line has more than its names there: a wide table may leave some of its parts empty."""
+    return any(column.cells[line].strip() for column in part if column.group)
 
 
 def _width(columns: Sequence[_Column]) -> int:

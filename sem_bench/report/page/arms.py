@@ -16,7 +16,7 @@ from sem_bench.report.page.content import Arm, Pair, Pictures, Runs, page_table
 from sem_bench.report.page.curves import curves
 from sem_bench.report.results import Manifest
 from sem_bench.report.row import ARM, Row, grouped
-from sem_bench.report.text_table import HOLE, TextCell, TextTable
+from sem_bench.report.text_table import HOLE, TextCell, TextTable, plus, rounded
 
 LOG = "log.csv"
 LONGEST = 400  # characters of a setting: a thousand classes are not read one by one
@@ -153,11 +153,11 @@ def _numbers(rows: Sequence[Row], digits: Mapping[str, int]) -> TextTable:
 
 
 def _numbers_of(row: Row, places: int) -> list[str]:
-    signed = ["" if one is None else f"{one:+.{places}f}" for one in (row.gain, row.gain_low, row.gain_high)]
+    signed = ["" if one is None else plus(one, places) for one in (row.gain, row.gain_low, row.gain_high)]
     return [
         *(row.table, f"{100 * row.fraction:g}%", row.column, row.metric, row.representation),
         "" if row.tau_d is None else f"{row.tau_d:g}",
-        HOLE if row.mean is None else f"{row.mean:.{places}f}",
+        HOLE if row.mean is None else rounded(row.mean, places),
         "" if row.std is None else f"{row.std:.{places}f}",
         str(row.n),
         *signed,

@@ -15,7 +15,7 @@ from sem_bench.report.page.svg import inlined
 from sem_bench.report.results import Manifest
 from sem_bench.report.row import Row
 from sem_bench.report.summary import summaries
-from sem_bench.report.text_table import TextCell, TextTable
+from sem_bench.report.text_table import TextCell, TextTable, plus, rounded
 
 PROGRAM = "python -m sem_bench"
 
@@ -85,8 +85,8 @@ def _published(rows: Sequence[Row]) -> TextTable | None:
             continue
         printed, note = row.published, row.published["note"]
         marks = (notes.setdefault(note, len(notes) + 1),) if note else ()
-        mean = TextCell("" if row.mean is None else f"{row.mean:.1f}")
-        apart = TextCell("" if row.mean is None else f"{row.mean - printed['value']:+.1f}")
+        mean = TextCell("" if row.mean is None else rounded(row.mean, 1))
+        apart = TextCell("" if row.mean is None else plus(row.mean - printed["value"], 1))
         names = [row.method_label, row.embedding_label, row.backbone, row.dataset, row.column]
         cells = [TextCell(str(printed["value"]), marks=marks), TextCell(f"table {printed['table']}")]
         body.append([*map(TextCell, names), mean, *cells, apart])
