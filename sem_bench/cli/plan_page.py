@@ -91,13 +91,14 @@ def _counts(looks: Sequence[Look], occurring: Sequence[str]) -> list[str]:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], numbers: int) -> str:
-    """A table whose last columns are `numbers`."""
+    """A table whose last columns are `numbers`; columns stand closer where it would be wider than the screen."""
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
     left = len(headers) - numbers
     lines = [headers, ["-" * width for width in widths], *rows]
     sides = [str.ljust if number < left else str.rjust for number in range(len(headers))]
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= screen.width() else " "
     return "\n".join(
-        "  ".join(side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)).rstrip()
+        gap.join(side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)).rstrip()
         for line in lines
     )
 
