@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from sem_bench.base import locks
 from sem_bench.cli import main
-from tests.helpers.commands import process
+from tests.helpers.commands import Running, process
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
@@ -23,7 +22,7 @@ MEETING = (
 )
 
 
-def ended(runs: list[subprocess.Popen[str]]) -> tuple[list[str], list[int]]:
+def ended(runs: list[Running]) -> tuple[list[str], list[int]]:
     """What runs print, and how many jobs each has done; they must end well."""
     outputs = [run.communicate(timeout=240) for run in runs]
     assert [run.returncode for run in runs] == [0] * len(runs), outputs

@@ -1,5 +1,6 @@
 """Jobs in worker processes: deaths, errors, signals."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -21,7 +22,10 @@ from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
 
-def test_a_death_costs_one_retry_and_an_error_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_death_costs_one_retry_and_an_error_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sem_bench.runs.executors.processes.SPAWN", multiprocessing.get_context("spawn"))
     write(folder, "methods/fragile.py", DEADLY)
     write(folder, "methods/fragile.yaml", FRAGILE)
     write(folder, "suite.yaml", DEADLY_SUITE)
@@ -72,7 +76,9 @@ def stopped(
         run.send_signal(signal.SIGTERM if "SIGTERM" in request.param else signal.SIGKILL)
     _, errors = run.communicate(timeout=60)
     psutil.wait_procs(workers, timeout=30)
-    yield request.param, run.returncode, errors, time.monotonic() - began, workers
+    seconds, code = time.monotonic() - began, run.returncode
+    assert code is not None
+    yield request.param, code, errors, seconds, workers
     for worker in workers:
         if worker.is_running():
             worker.kill()
