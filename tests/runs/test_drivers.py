@@ -10,7 +10,7 @@ import pytest
 
 from sem_bench.base import locks
 from sem_bench.cli import main
-from tests.helpers.commands import Running, process
+from tests.helpers.commands import FRAGILE, WAITING, Running, process
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
@@ -31,8 +31,12 @@ def ended(runs: list[Running]) -> tuple[list[str], list[int]]:
 
 
 def test_runs_share_the_work_and_one_may_be_killed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(folder, "suite.yaml", MEETING)
+    write(folder, "methods/fragile.py", WAITING)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    write(folder, "suite.yaml", MEETING.replace("[simclr]", "[fragile]").replace("epochs: 80", "epochs: 4"))
+    go = write(folder, "go", "")
     assert main(["run", "suite.yaml", "--results", "serial"]) == 0
+    go.unlink()
     table = capsys.readouterr().out
 
     runs = [process(folder, "run", "suite.yaml") for _ in range(3)]
@@ -48,6 +52,7 @@ def test_runs_share_the_work_and_one_may_be_killed(folder: Path, capsys: pytest.
     os.killpg(busy.pid, signal.SIGKILL)
     busy.communicate()
     runs.remove(busy)
+    go.touch()
     tables, done = ended(runs)  # one of them takes over what that one had begun
     assert tables == [table, table] and sum(done) == 6  # two pretrainings, each with two evaluations: each once
     assert numbers(folder / "results") == numbers(folder / "serial")

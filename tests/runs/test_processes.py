@@ -17,7 +17,7 @@ from sem_bench.errors import UserError
 from sem_bench.runs.crew import Asked, hire
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
-from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, fragile, process
+from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, WAITING, fragile, process
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
@@ -98,13 +98,18 @@ def test_a_signal_stops_all_within_seconds(
 
 
 def test_a_killed_worker_changes_nothing_but_time(folder: Path) -> None:
-    arguments = ["run", "suite.yaml", "--set", "pretrain.epochs=40", "--only", "knn/simclr-sem"]
+    write(folder, "methods/fragile.py", WAITING)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    go = write(folder, "go", "")
+    arguments = ["run", "suite.yaml", "--set", "grid.methods=[fragile]", "--only", "knn/fragile-sem"]
     assert main([*arguments, "--results", "serial"]) == 0
+    go.unlink()
     run = process(folder, *arguments, "--jobs", "2")
     while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
         assert run.poll() is None
         time.sleep(0.02)
     children(run.pid)[0].terminate()  # as a guard of the machine's memory does; SIGKILL stands above
+    go.touch()
     _, errors = run.communicate(timeout=120)
     assert run.returncode == 0 and errors.count("it is tried once more") == 1, errors
     assert numbers(folder / "results") == numbers(folder / "serial")
