@@ -17,7 +17,7 @@ from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
 SCRIPTS = REPOSITORY / "docs/slurm"
-SHARED = SUITE.replace("[simclr]", "[fragile]").replace("[1.0, 0.05]", "[0.05]")
+SHARED = SUITE.replace("[simclr]", "[fragile]").replace("[1.0, 0.1]", "[0.05]")
 
 
 def slurm(folder: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ from tests.helpers.toy import SUITE, write
 
 # Long enough that runs that start together meet.
 MEETING = (
-    SUITE.replace("[1.0, 0.05]", "[0.05]")
+    SUITE.replace("[1.0, 0.1]", "[0.05]")
     .replace("  datasets: [toy]", "  datasets: [toy]\n  images: {train: 100}")
     .replace("epochs: 2", "epochs: 80")
 )

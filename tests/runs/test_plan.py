@@ -103,7 +103,7 @@ def test_what_a_stage_does_not_read_does_not_change_it(folder: Path) -> None:
     changed = {name for name in before if before[name].digest != after[name].digest}
     assert changed == {
         "probe/simclr-sem4x3-t1-resnet10w16s2-toy-e2-s0-100pc",
-        "probe/simclr-sem4x3-t1-resnet10w16s2-toy-e2-s0-5pc",
+        "probe/simclr-sem4x3-t1-resnet10w16s2-toy-e2-s0-10pc",
         "knn/simclr-none-resnet10w16s2-toy-e2-s0",
         "knn/simclr-sem4x3-t1-resnet10w16s2-toy-e2-s0",
     }

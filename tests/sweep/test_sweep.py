@@ -24,7 +24,7 @@ from tests.helpers.commands import FRAGILE, fragile
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, TAU, write
 
-TINY = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 1, batch_size: 100").replace("[1.0, 0.05]", "[1.0]")
+TINY = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 1, batch_size: 100").replace("[1.0, 0.1]", "[1.0]")
 
 
 @pytest.fixture
