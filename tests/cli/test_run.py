@@ -74,7 +74,8 @@ def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_files_of_a_job(folder: Path) -> None:
-    assert main(["run", "suite.yaml", "--only", "knn/simclr-sem", "10pc"]) == 0
+    write(folder, "suite.yaml", SUITE.replace("[1.0, 0.1]", "[1.0, 0.05]"))
+    assert main(["run", "suite.yaml", "--only", "knn/simclr-sem", "5pc"]) == 0
     assert {name.split("/")[0] for name in results(folder)} == {"pretrain", "knn", "probe"}
     pretrain = next((folder / "results/pretrain").glob("*sem*"))
     log = (pretrain / "log.csv").read_text().splitlines()

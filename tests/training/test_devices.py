@@ -57,6 +57,8 @@ pretrain: {{recipe: quick, epochs: 2, batch_size: 50}}
 
 def arms(text: str) -> dict[str, device_check.Arm]:
     """The pretrainings of a suite, by their slugs."""
+    write(Path(), "backbones/conv.yaml", CONV_YAML)
+    write(Path(), "backbones/conv.py", CONV_PY)
     write(Path(), "arms.yaml", text)
     jobs = read_plan(Path("arms.yaml")).unique()
     return {job.slug: (job.config, job.method_code, job.parts) for job in jobs if isinstance(job.config, PretrainJob)}
@@ -64,8 +66,6 @@ def arms(text: str) -> dict[str, device_check.Arm]:
 
 def test_three_steps_of_several_processes_are_those_of_one(folder: Path) -> None:
     """Loss, parameters and buffers, for every method and embedding, also within IP-IRM, and for a deep backbone."""
-    write(folder, "backbones/conv.yaml", CONV_YAML)
-    write(folder, "backbones/conv.py", CONV_PY)
     found = arms(ARMS)
     assert len(found) == 4 * len(TRAINED) + 4 * 4 + 2 * 2
     alone = [device_check.left_by_steps(arm) for arm in found.values()]
