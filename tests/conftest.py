@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests.helpers.commands import end_what_was_left
+from tests.helpers.forked import CONTEXT, PRELOADED
 from tests.helpers.toy import write_toy
 
 os.environ.setdefault(
@@ -25,6 +26,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not os.environ.get("SEM_BENCH_SLOW"):
             item.add_marker(pytest.mark.skip(reason="SEM_BENCH_SLOW=1 runs it"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_start() -> Iterator[None]:
+    """Workers and companions of this process need not import torch; those of commands in processes are spawned as ever.
+
+    No file of a test must outlive the machine, and a busy disk takes long.
+    """
+    CONTEXT.set_forkserver_preload(PRELOADED)
+    with pytest.MonkeyPatch.context() as patch:
+        for place in ("base.companions", "runs.executors.processes", "runs.worker"):
+            patch.setattr(f"sem_bench.{place}.SPAWN", CONTEXT)
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(autouse=True)

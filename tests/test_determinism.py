@@ -12,7 +12,7 @@ from sem_bench.cli import main
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, overlap, write
 
-GRID = SUITE.replace("[simclr]", "[simclr, simsiam]").replace("epochs: 2", "epochs: 1").replace("[1.0, 0.05]", "[0.05]")
+GRID = SUITE.replace("[simclr]", "[simclr, simsiam]").replace("epochs: 2", "epochs: 1").replace("[1.0, 0.1]", "[0.05]")
 
 
 def test_the_order_of_a_grid_changes_no_number(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,7 @@ from tests.helpers.commands import ended
 from tests.helpers.fuzz import VALUES, changed, places
 from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, overlap, replace_text, write
 
-MICRO = SUITE.replace("[1.0, 0.05]", "[1.0]").replace("  knn: {k: 5}\n", "  knn: {k: 5}\n  relevance: {top_k: [1]}\n")
+MICRO = SUITE.replace("[1.0, 0.1]", "[1.0]").replace("  knn: {k: 5}\n", "  knn: {k: 5}\n  relevance: {top_k: [1]}\n")
 JOBS = 8  # two pretrainings, probes, votes, relevances
 Json = dict[str, Any]
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from sem_bench.cli import main
+from tests.helpers.commands import FRAGILE, WAITING
 from tests.helpers.places import REPOSITORY
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
 SCRIPTS = REPOSITORY / "docs/slurm"
-LONG = SUITE.replace("epochs: 2", "epochs: 30").replace("[1.0, 0.05]", "[0.05]")
+SHARED = SUITE.replace("[simclr]", "[fragile]").replace("[1.0, 0.1]", "[0.05]")
 
 
 def slurm(folder: Path) -> dict[str, str]:
@@ -47,13 +48,18 @@ def node(folder: Path, script: str, *arguments: str, **variables: str) -> subpro
 
 
 def test_an_array_of_runs_one_of_which_is_preempted(folder: Path) -> None:
-    write(folder, "suite.yaml", LONG)
+    write(folder, "methods/fragile.py", WAITING)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    write(folder, "suite.yaml", SHARED)
+    go = write(folder, "go", "")
     assert main(["run", "suite.yaml", "--results", "serial"]) == 0
+    go.unlink()
     tasks = [node(folder, "array.sh", SLURM_ARRAY_JOB_ID="71", SLURM_ARRAY_TASK_ID=str(i)) for i in (1, 2)]
     while len(list(folder.glob("results/pretrain/*/checkpoint.pt"))) < 2:
         assert [task.poll() for task in tasks] == [None, None]
         time.sleep(0.05)
     tasks[0].send_signal(signal.SIGTERM)
+    go.touch()
     said = tasks[0].communicate(timeout=60)[0]
     assert tasks[0].returncode == 143 and "all that is done is kept" in said, said
     assert (folder / "scontrol.txt").read_text() == "requeue 71_1\n"

@@ -30,6 +30,7 @@ def written(folder: Path) -> dict[Path, int]:
 
 
 def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(folder, "suite.yaml", SUITE.replace("[1.0, 0.1]", "[1.0, 0.05]"))  # of which five subsets are drawn
     assert main(["run", "suite.yaml"]) == 0
     output = capsys.readouterr()
     table = output.out
@@ -73,6 +74,7 @@ def test_from_suite_to_table_and_again(folder: Path, capsys: pytest.CaptureFixtu
 
 
 def test_the_files_of_a_job(folder: Path) -> None:
+    write(folder, "suite.yaml", SUITE.replace("[1.0, 0.1]", "[1.0, 0.05]"))
     assert main(["run", "suite.yaml", "--only", "knn/simclr-sem", "5pc"]) == 0
     assert {name.split("/")[0] for name in results(folder)} == {"pretrain", "knn", "probe"}
     pretrain = next((folder / "results/pretrain").glob("*sem*"))

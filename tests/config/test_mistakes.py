@@ -134,7 +134,7 @@ MISTAKES = {
     ),
     "empty tau": ("tau: [0.3, 1.0]", "tau: []", "suite.yaml:10: evaluate.probe.tau: must not be empty"),
     "fraction": (
-        "[1.0, 0.05]",
+        "[1.0, 0.1]",
         "[1.5]",
         "suite.yaml:10: evaluate.probe.fractions[0]: should be less than or equal to 1, found 1.5",
     ),

@@ -192,9 +192,9 @@ def test_nan_is_a_float() -> None:
     ],
 )
 def test_each_mistake_gets_one_line_that_says_where(text: str, line: int, part: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     (problem,) = problems(text)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert problem.startswith(f"s.yaml:{line}: ")
     assert part in problem
     assert "\n" not in problem
@@ -234,10 +234,10 @@ def test_aliases_are_copies_and_keep_the_line_where_the_value_is_written() -> No
 
 def test_alias_bomb_ends_quickly() -> None:
     levels = [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise("abcdefghijklmnopqrst")]
-    started = time.perf_counter()
+    started = time.process_time()
     (problem,) = problems("\n".join([f"a: &a [{'x, ' * 9}]", *levels]))
     assert "alias bomb" in problem
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_the_bound_on_aliases_counts_what_they_repeat() -> None:
@@ -302,9 +302,9 @@ def test_a_long_file_takes_milliseconds_and_the_import_is_light() -> None:
     text = "grid:\n" + "".join(f"  k{i}: {{a: 1e-4, b: [1, 2, x]}}\n" for i in range(200))
     best = math.inf
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         parse(text, path="s.yaml")
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     assert best < 0.05
     code = "import sys, sem_bench.config.strict_yaml; print({'torch', 'pydantic', 'numpy'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"

@@ -105,7 +105,7 @@ def photos(folder: Path) -> Path:
     write(folder, "datasets/photos_c.yaml", CARD)
     robustness = "robustness: {shifts: [c]}"
     suite = SUITE.replace("[toy]", "[photos]").replace("batch_size: 50", "batch_size: 20")
-    write(folder, "suite.yaml", suite.replace("knn: {k: 5}", robustness).replace("[1.0, 0.05]", "[1.0]"))
+    write(folder, "suite.yaml", suite.replace("knn: {k: 5}", robustness).replace("[1.0, 0.1]", "[1.0]"))
     return folder
 
 

@@ -23,7 +23,7 @@ FAMILY = (
     SUITE.replace("[toy]", "[imagenet]")
     .replace("none: {}, sem: {L: 4, V: 3}", "none: {}")
     .replace("batch_size: 50", "batch_size: 8")
-    .replace("fractions: [1.0, 0.05]", "fractions: [1.0]")
+    .replace("fractions: [1.0, 0.1]", "fractions: [1.0]")
     .replace("knn: {k: 5}", "robustness: {shifts: [v2, r, a, c]}\n  transfer: {datasets: [dtd]}")
 )
 

@@ -137,7 +137,7 @@ def arm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Arm]
         patch.chdir(folder)
         embeddings = "{none: {}, linear: {L: 4, V: 3}, sem: {L: 4, V: 3}}"
         suite = SUITE.replace("{none: {}, sem: {L: 4, V: 3}}", embeddings)
-        suite = suite.replace("[1.0, 0.05]", "[1.0]").replace("  knn: {k: 5}\n", "").replace("epochs: 2", "epochs: 0")
+        suite = suite.replace("[1.0, 0.1]", "[1.0]").replace("  knn: {k: 5}\n", "").replace("epochs: 2", "epochs: 0")
         write(folder, "suite.yaml", suite)
         write(folder, "datasets/toy.yaml", TOY_YAML)
         write(folder, "datasets/toy.py", TOY_PY)

@@ -47,7 +47,7 @@ def test_a_probe_on_two_devices(
     overlap(folder, "toy")
     replace_text(folder / "datasets/toy.yaml", "train: 200, test: 80", "train: 2600, test: 1100")
     replace_text(folder / "suite.yaml", "L: 4, V: 3", "L: 40, V: 13")
-    replace_text(folder / "suite.yaml", "[1.0, 0.05]", "[1.0]")
+    replace_text(folder / "suite.yaml", "[1.0, 0.1]", "[1.0]")
     replace_text(folder / "suite.yaml", "l2: [1e-4, 1e-2]", "l2: [1e-2, 3e-2]")  # weaker ones leave the head open
     arguments = ["run", "suite.yaml", "--only", "probe/simclr-sem", "--set", "pretrain.epochs=1"]
     assert main([*arguments, "--jobs", "1", "--results", "one"]) == 0

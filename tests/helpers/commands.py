@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,11 +11,13 @@ from textwrap import dedent, indent
 import pytest
 
 from sem_bench.cli import main
+from tests.helpers.forked import Forked, end
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, method_card
 
 NOT_BOUND = 99  # exit code
-_begun: list[subprocess.Popen[str]] = []
+Running = subprocess.Popen[str] | Forked
+_begun: list[Running] = []
 
 
 def bound_by_modes() -> None:
@@ -28,16 +29,33 @@ def bound_by_modes() -> None:
 
 
 def process(
-    folder: Path, *arguments: str, bound: bool = False, code: str = "", environment: Mapping[str, str | None] = {}
-) -> subprocess.Popen[str]:
+    folder: Path,
+    *arguments: str,
+    bound: bool = False,
+    code: str = "",
+    environment: Mapping[str, str | None] = {},
+    fresh: bool = False,
+) -> Running:
     """The command line in a process of its own, perhaps after some code; with `bound` modes hold for root, too.
 
-    Of the environment other values are set, and None is taken away.
+    Of the environment other values are set, and None is taken away. It is forked, with all modules imported, unless it
+    must be `fresh`; where it is bound or its environment is another, it is a new Python in any case.
     """
+    _begun.append(
+        _new(folder, *arguments, bound=bound, code=code, environment=environment)
+        if bound or environment or fresh
+        else Forked(folder, arguments, code)
+    )
+    return _begun[-1]
+
+
+def _new(
+    folder: Path, *arguments: str, bound: bool, code: str, environment: Mapping[str, str | None]
+) -> subprocess.Popen[str]:
     run = ["-c", f"{code}\nfrom sem_bench.cli import script; script()"]
     command = [sys.executable, *(run if code else ["-m", "sem_bench"]), *arguments]
     known: dict[str, str | None] = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
-    begun = subprocess.Popen(
+    return subprocess.Popen(
         command,
         cwd=folder,
         env={name: value for name, value in known.items() if value is not None},
@@ -47,26 +65,28 @@ def process(
         start_new_session=True,
         preexec_fn=bound_by_modes if bound and os.geteuid() == 0 else None,
     )
-    _begun.append(begun)
-    return begun
 
 
 def end_what_was_left() -> None:
     """Processes of a test that failed while it waited for them."""
     while _begun:
-        with _begun.pop() as left:
-            if left.poll() is None:
-                os.killpg(left.pid, signal.SIGKILL)
+        end(_begun.pop())
 
 
 def ended(
-    folder: Path, *arguments: str, bound: bool = False, code: str = "", environment: Mapping[str, str | None] = {}
+    folder: Path,
+    *arguments: str,
+    bound: bool = False,
+    code: str = "",
+    environment: Mapping[str, str | None] = {},
+    fresh: bool = False,
 ) -> tuple[int, str, str]:
     """(exit code, output, errors) of such a process."""
-    run = process(folder, *arguments, bound=bound, code=code, environment=environment)
+    run = process(folder, *arguments, bound=bound, code=code, environment=environment, fresh=fresh)
     output, errors = run.communicate(timeout=300)
     if run.returncode == NOT_BOUND:
         pytest.skip("root, and modes of files cannot be made to hold for it")
+    assert run.returncode is not None
     return run.returncode, output, errors
 
 
@@ -74,6 +94,7 @@ FRAGILE_PY = """
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 from sem_bench.method import Method
@@ -101,6 +122,13 @@ def fragile(*, loss: str = "", step: str = "pass") -> str:
     return FRAGILE_PY.replace("LOSS", said["LOSS"]).replace("STEP", said["STEP"])
 
 
+# Trains no further than its fourth step before there is a file `go`: whoever looks at it meanwhile is never too late.
+WAITING = fragile(
+    step="""
+    while step == 3 and not Path("go").exists():
+        time.sleep(0.01)
+    """
+)
 BROKEN_LOSS = fragile(
     loss="""
     if Path("break").exists() and first.shape[1] != 12:

@@ -7,7 +7,6 @@ that writes the half of what it is given.
 
 import json
 import math
-import multiprocessing
 import os
 import re
 import signal
@@ -21,22 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from sem_bench.cli import main
+from tests.helpers.forked import CONTEXT, PRELOADED
 
-FORKED = multiprocessing.get_context("forkserver")
-PRELOADED = [
-    "sem_bench.runs.worker",
-    "sem_bench.runs.executors.here",
-    "sem_bench.training.pretrain",
-    "sem_bench.evaluations.measures.augmented_heads",
-    "sem_bench.data.readers.folder",
-    "sem_bench.nets.backbones.resnets",
-    "sem_bench.report.figures.panels",
-    "sem_bench.sweep.driver",
-    "matplotlib.pyplot",
-    "filelock",
-    "PIL.Image",
-    "tests.helpers.kills",
-]
 STRUCK, SEEN = "struck.txt", "seen.txt"  # in the user's folder: when the signal came; the moments that there were
 WORKER = "worker: "
 AIM = "TEST_MOMENT"  # for worker processes
@@ -72,9 +57,9 @@ class Command:
         self.folder, self.moment, self.began = folder, moment or Moment(after=math.inf), time.time()
         self.log = folder / f"log-{time.monotonic_ns()}.txt"
         (folder / STRUCK).unlink(missing_ok=True)
-        FORKED.set_forkserver_preload(PRELOADED)
+        CONTEXT.set_forkserver_preload(PRELOADED)
         text = json.dumps(asdict(self.moment))
-        self.process = FORKED.Process(target=_run, args=(str(folder), arguments, text, str(self.log)))
+        self.process = CONTEXT.Process(target=_run, args=(str(folder), arguments, text, str(self.log)))
         self.process.start()
 
     def end(self) -> Ended:

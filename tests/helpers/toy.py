@@ -40,7 +40,7 @@ grid:
   datasets: [toy]
 pretrain: {recipe: quick, epochs: 2, batch_size: 50}
 evaluate:
-  probe: {fractions: [1.0, 0.05], tau: [0.3, 1.0], l2: [1e-4, 1e-2]}
+  probe: {fractions: [1.0, 0.1], tau: [0.3, 1.0], l2: [1e-4, 1e-2]}
   knn: {k: 5}
 """
 

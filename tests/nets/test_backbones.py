@@ -131,9 +131,9 @@ def test_names_need_neither_timm_nor_torch() -> None:
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     timm_names.names.cache_clear()
-    began = time.perf_counter()
+    began = time.process_time()
     timm_names.names()
-    assert time.perf_counter() - began < 0.3
+    assert time.process_time() - began < 0.3
 
 
 def test_problems_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:

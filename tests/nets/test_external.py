@@ -23,7 +23,7 @@ grid:
   datasets: [toy]
 pretrain: {recipe: quick, epochs: 5}
 evaluate:
-  probe: {fractions: [1.0, 0.05], tau: [0.3, 1.0], l2: [1e-4, 1e-2]}
+  probe: {fractions: [1.0, 0.1], tau: [0.3, 1.0], l2: [1e-4, 1e-2]}
   knn: {k: 5}
 """
 SEM = EXTERNAL.replace("{none: {}}", "{sem: {L: 4, V: 3, tau: 1.0}}")
@@ -63,7 +63,7 @@ def test_a_torchvision_state_dict(folder: Path, capsys: pytest.CaptureFixture[st
     torch.manual_seed(0)
     torch.save(torchvision.models.resnet18().state_dict(), "weights.pt")
     text = EXTERNAL.replace("resnet10w16s2", "resnet18").replace(
-        "probe: {fractions: [1.0, 0.05]", "probe: {fractions: [1.0]"
+        "probe: {fractions: [1.0, 0.1]", "probe: {fractions: [1.0]"
     )
     write(folder, "suite.yaml", text)
     # its stem is that of large images; ours has one for 16 px

@@ -228,7 +228,7 @@ ALL = (
 def test_all_in_a_run_with_none_as_their_baseline(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     replace_text(folder / "suite.yaml", "{none: {}, sem: {L: 4, V: 3}}", ALL)
     replace_text(folder / "suite.yaml", "  knn: {k: 5}", "  knn: {k: 5}\n  relevance: {top_k: [2]}\n  entropy: {}")
-    replace_text(folder / "suite.yaml", "[1.0, 0.05]", "[1.0]")
+    replace_text(folder / "suite.yaml", "[1.0, 0.1]", "[1.0]")
     assert main(["run", "suite.yaml"]) == 0
     table = capsys.readouterr().out
     rows = [row for row in sem_bench.load("results") if row.representation != "h"]

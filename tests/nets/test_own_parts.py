@@ -51,7 +51,7 @@ def test_a_run_with_probe_and_knn(own: Path, capsys: pytest.CaptureFixture[str])
             temperatures = {row["tau_d"] for row in rows if row["representation"] == representation}
             assert (temperatures != {None}) == heated
             # What eight steps teach five codes differs between processors; h tells these colours apart on all.
-            best = {row["representation"]: row["value"] for row in rows if row["column"] != "5%"}
+            best = {row["representation"]: row["value"] for row in rows if row["column"] != "10%"}
             assert best["h"] > 25 and 0 <= best[representation] <= 100, best
     entry = json.loads(Path("results/suites/tiny.json").read_text())["jobs"]
     assert {job["embedding"]: job["representation"] for job in entry} == {

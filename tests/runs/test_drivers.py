@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,19 +10,19 @@ import pytest
 
 from sem_bench.base import locks
 from sem_bench.cli import main
-from tests.helpers.commands import process
+from tests.helpers.commands import FRAGILE, WAITING, Running, process
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
 # Long enough that runs that start together meet.
 MEETING = (
-    SUITE.replace("[1.0, 0.05]", "[0.05]")
+    SUITE.replace("[1.0, 0.1]", "[0.05]")
     .replace("  datasets: [toy]", "  datasets: [toy]\n  images: {train: 100}")
     .replace("epochs: 2", "epochs: 80")
 )
 
 
-def ended(runs: list[subprocess.Popen[str]]) -> tuple[list[str], list[int]]:
+def ended(runs: list[Running]) -> tuple[list[str], list[int]]:
     """What runs print, and how many jobs each has done; they must end well."""
     outputs = [run.communicate(timeout=240) for run in runs]
     assert [run.returncode for run in runs] == [0] * len(runs), outputs
@@ -32,8 +31,12 @@ def ended(runs: list[subprocess.Popen[str]]) -> tuple[list[str], list[int]]:
 
 
 def test_runs_share_the_work_and_one_may_be_killed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(folder, "suite.yaml", MEETING)
+    write(folder, "methods/fragile.py", WAITING)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    write(folder, "suite.yaml", MEETING.replace("[simclr]", "[fragile]").replace("epochs: 80", "epochs: 4"))
+    go = write(folder, "go", "")
     assert main(["run", "suite.yaml", "--results", "serial"]) == 0
+    go.unlink()
     table = capsys.readouterr().out
 
     runs = [process(folder, "run", "suite.yaml") for _ in range(3)]
@@ -49,6 +52,7 @@ def test_runs_share_the_work_and_one_may_be_killed(folder: Path, capsys: pytest.
     os.killpg(busy.pid, signal.SIGKILL)
     busy.communicate()
     runs.remove(busy)
+    go.touch()
     tables, done = ended(runs)  # one of them takes over what that one had begun
     assert tables == [table, table] and sum(done) == 6  # two pretrainings, each with two evaluations: each once
     assert numbers(folder / "results") == numbers(folder / "serial")

@@ -187,5 +187,5 @@ def test_a_logger_that_fails_is_left_out(tmp_path: Path) -> None:
 
 def test_tables_do_not_wait_for_torch_or_loggers(folder: Path) -> None:
     code = "import sys, atexit; atexit.register(lambda: print(sorted({'torch', 'wandb', 'mlflow'} & set(sys.modules))))"
-    returned, output, _ = ended(folder, "run", "--help", code=code)
+    returned, output, _ = ended(folder, "run", "--help", code=code, fresh=True)
     assert returned == 0 and "--log NAME" in output and output.splitlines()[-1] == "[]"

@@ -1,5 +1,6 @@
 """Jobs in worker processes: deaths, errors, signals."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -16,12 +17,15 @@ from sem_bench.errors import UserError
 from sem_bench.runs.crew import Asked, hire
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.store import Store
-from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, fragile, process
+from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, WAITING, fragile, process
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
 
 
-def test_a_death_costs_one_retry_and_an_error_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_death_costs_one_retry_and_an_error_none(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sem_bench.runs.executors.processes.SPAWN", multiprocessing.get_context("spawn"))
     write(folder, "methods/fragile.py", DEADLY)
     write(folder, "methods/fragile.yaml", FRAGILE)
     write(folder, "suite.yaml", DEADLY_SUITE)
@@ -72,7 +76,9 @@ def stopped(
         run.send_signal(signal.SIGTERM if "SIGTERM" in request.param else signal.SIGKILL)
     _, errors = run.communicate(timeout=60)
     psutil.wait_procs(workers, timeout=30)
-    yield request.param, run.returncode, errors, time.monotonic() - began, workers
+    seconds, code = time.monotonic() - began, run.returncode
+    assert code is not None
+    yield request.param, code, errors, seconds, workers
     for worker in workers:
         if worker.is_running():
             worker.kill()
@@ -92,13 +98,18 @@ def test_a_signal_stops_all_within_seconds(
 
 
 def test_a_killed_worker_changes_nothing_but_time(folder: Path) -> None:
-    arguments = ["run", "suite.yaml", "--set", "pretrain.epochs=40", "--only", "knn/simclr-sem"]
+    write(folder, "methods/fragile.py", WAITING)
+    write(folder, "methods/fragile.yaml", FRAGILE)
+    go = write(folder, "go", "")
+    arguments = ["run", "suite.yaml", "--set", "grid.methods=[fragile]", "--only", "knn/fragile-sem"]
     assert main([*arguments, "--results", "serial"]) == 0
+    go.unlink()
     run = process(folder, *arguments, "--jobs", "2")
     while not list(folder.glob("results/pretrain/*/checkpoint.pt")):
         assert run.poll() is None
         time.sleep(0.02)
     children(run.pid)[0].terminate()  # as a guard of the machine's memory does; SIGKILL stands above
+    go.touch()
     _, errors = run.communicate(timeout=120)
     assert run.returncode == 0 and errors.count("it is tried once more") == 1, errors
     assert numbers(folder / "results") == numbers(folder / "serial")

@@ -307,10 +307,10 @@ def test_progress_costs_microseconds_and_rich_loads_only_when_live() -> None:
     report = reporter(1, stream=io.StringIO(), live=False)
     with report:
         report.job_started("a", "pretrain", "x")
-        started = time.perf_counter()
+        started = time.process_time()
         for step in range(10_000):
             report.job_progress("a", step, 10_000, note="loss")
-        assert (time.perf_counter() - started) / 10_000 < 2e-5
+        assert (time.process_time() - started) / 10_000 < 2e-5
     code = (
         "import sys, sem_bench.runs.progress as p\n"
         "with p.reporter(1) as r: r.job_started('a', 'probe', 'x')\n"

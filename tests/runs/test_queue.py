@@ -182,6 +182,6 @@ def test_the_time_of_tasks_of_several_slots() -> None:
 def test_ten_thousand_tasks_cost_little() -> None:
     networks = [Task(f"p{i}", (), i % 10, 60, 2e9) for i in range(1000)]
     tests = [Task(f"e{i}-{j}", (f"p{i}",), i % 10, 3, 1e9) for i in range(1000) for j in range(9)]
-    began = time.perf_counter()
+    began = time.process_time()
     assert simulate([*networks, *tests], 64) == pytest.approx(87000 / 64, rel=0.1)
-    assert time.perf_counter() - began < 5  # a tenth of a second on a quiet machine
+    assert time.process_time() - began < 5  # a tenth of a second on a quiet machine

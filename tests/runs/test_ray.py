@@ -27,7 +27,7 @@ from sem_bench.runs.progress import reporter
 from sem_bench.runs.schedule import Outcomes, Schedule
 from sem_bench.runs.store import Store
 from sem_bench.workspace import Monitor
-from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, ended, fragile, process
+from tests.helpers.commands import DEADLY, DEADLY_SUITE, FRAGILE, Running, ended, fragile, process
 from tests.helpers.places import REPOSITORY
 from tests.helpers.results import numbers
 from tests.helpers.toy import SUITE, write
@@ -96,7 +96,7 @@ def test_two_devices_in_a_task_have_the_numbers_of_two_without_ray(folder: Path,
     assert [one["devices"] for one in provenance] == [2, 2]
 
 
-def pretraining(run: "subprocess.Popen[str]", folder: Path, count: int) -> list[int]:
+def pretraining(run: Running, folder: Path, count: int) -> list[int]:
     """The processes that pretrain, once so many of them have a checkpoint."""
     while len(found := list(folder.glob("results/pretrain/*/checkpoint.pt"))) < count:
         assert run.poll() is None, run.communicate()

@@ -48,8 +48,8 @@ def test_a_checkpoint_that_is_a_pointer(folder: Path, capsys: pytest.CaptureFixt
         ("epochs: 2", "epochs: 1_000", "epochs: should be a valid integer, found '1_000'; write 1000"),
         ("epochs: 2", "epochs: 2.0", "epochs: should be a valid integer, found 2.0; write 2"),
         ("epochs: 2", 'epochs: 2, lr: "1e-4"', "lr: should be a valid number, found '1e-4'; write 1e-4"),
-        ("[1.0, 0.05]", "[100%]", "fractions[0]: should be a valid number, found '100%'; write 1"),
-        ("[1.0, 0.05]", "[0.5%]", "fractions[0]: should be a valid number, found '0.5%'; write 0.005"),
+        ("[1.0, 0.1]", "[100%]", "fractions[0]: should be a valid number, found '100%'; write 1"),
+        ("[1.0, 0.1]", "[0.5%]", "fractions[0]: should be a valid number, found '0.5%'; write 0.005"),
         ("epochs: 2", "epochs: many", "epochs: should be a valid integer, found 'many'\n"),
     ],
 )

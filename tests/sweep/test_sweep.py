@@ -24,7 +24,7 @@ from tests.helpers.commands import FRAGILE, fragile
 from tests.helpers.places import REPOSITORY
 from tests.helpers.toy import SUITE, TAU, write
 
-TINY = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 1, batch_size: 100").replace("[1.0, 0.05]", "[1.0]")
+TINY = SUITE.replace("epochs: 2, batch_size: 50", "epochs: 1, batch_size: 100").replace("[1.0, 0.1]", "[1.0]")
 
 
 @pytest.fixture
@@ -357,7 +357,7 @@ def test_a_failing_trial_is_recorded_and_tried_again_by_the_next_call(
 
 
 def test_time_is_over(sweeps: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sweep", "heat", "--timeout", "0.001", "--export", "best.yaml"]) == 1
+    assert main(["sweep", "heat", "--timeout", "1e-9", "--export", "best.yaml"]) == 1
     printed = capsys.readouterr().err
     assert "heat-tiny-simclr: the time is over after 0 of 2 trials; the same call goes on" in printed
     assert "--export: the best is not confirmed yet" in printed and not (sweeps / "best.yaml").exists()

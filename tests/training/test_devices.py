@@ -28,42 +28,50 @@ from sem_bench.training.job import PretrainJob
 from sem_bench.training.views import ViewPlan, Views
 from tests.helpers.commands import FRAGILE, fragile, process
 from tests.helpers.methods import TRAINED, pretrain_job
+from tests.helpers.own import CONV_PY, CONV_YAML
 from tests.helpers.toy import TAU, method_card, replace_text, write, write_toy
 
 # With float64, sums in another order differ by some 1e-16 of their size; three steps make 1e-12 of it at most.
 TOLERANCE = 1e-9
+KINDS = "{none: {}, sem: {L: 4, V: 3}, gumbel: {L: 4, V: 3}, linear: {L: 4, V: 3}}"
 ARMS = f"""
 name: arms
 seeds: [0]
 grid:
   - methods: [{", ".join(TRAINED)}]
-    embeddings: {{none: {{}}, sem: {{L: 4, V: 3}}, gumbel: {{L: 4, V: 3}}, linear: {{L: 4, V: 3}}}}
-    backbones: [resnet10w16s2]
+    embeddings: {KINDS}
+    backbones: [conv]
     datasets: [toy]
   - methods: [simclr, moco, byol, simsiam]
-    embeddings: {{none: {{}}, sem: {{L: 4, V: 3}}, gumbel: {{L: 4, V: 3}}, linear: {{L: 4, V: 3}}}}
-    backbones: [resnet10w16s2]
+    embeddings: {KINDS}
+    backbones: [conv]
     datasets: [toy]
     ip: {{passes: 2}}
+  - methods: [byol, dino]
+    embeddings: {{none: {{}}, sem: {{L: 4, V: 3}}}}
+    backbones: [resnet10w16s2]
+    datasets: [toy]
 pretrain: {{recipe: quick, epochs: 2, batch_size: 50}}
 """
 
 
 def arms(text: str) -> dict[str, device_check.Arm]:
     """The pretrainings of a suite, by their slugs."""
+    write(Path(), "backbones/conv.yaml", CONV_YAML)
+    write(Path(), "backbones/conv.py", CONV_PY)
     write(Path(), "arms.yaml", text)
     jobs = read_plan(Path("arms.yaml")).unique()
     return {job.slug: (job.config, job.method_code, job.parts) for job in jobs if isinstance(job.config, PretrainJob)}
 
 
 def test_three_steps_of_several_processes_are_those_of_one(folder: Path) -> None:
-    """Loss, parameters and buffers, for every method and embedding, also within IP-IRM."""
+    """Loss, parameters and buffers, for every method and embedding, also within IP-IRM, and for a deep backbone."""
     found = arms(ARMS)
-    assert len(found) == 4 * len(TRAINED) + 4 * 4
+    assert len(found) == 4 * len(TRAINED) + 4 * 4 + 2 * 2
     alone = [device_check.left_by_steps(arm) for arm in found.values()]
     check_alike(found, alone, device_check.on_devices(list(found.values())))
     some = {slug: arm for slug, arm in found.items() if slug.startswith(("byol-sem", "dino-none"))}
-    assert len(some) == 2
+    assert len(some) == 4
     three = device_check.on_devices(list(some.values()), 3)
     check_alike(some, [one for slug, one in zip(found, alone, strict=True) if slug in some], three)
 
@@ -179,7 +187,7 @@ def test_a_batch_norm_of_others_is_refused() -> None:
         make_global(torch.nn.Sequential(_Special(3)))
 
 
-# --- companions that fail; each is spawned, so it needs functions of this module ---
+# --- companions that fail; each is another process, so it needs functions of this module ---
 
 
 def wait_for_all() -> None:
@@ -271,10 +279,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the results of one pretraining on one device and on two."""
     folder = tmp_path_factory.mktemp("undisturbed")
     write_toy(folder)
-    for devices in ("1", "2"):
-        run = process(folder, "run", "suite.yaml", "--results", devices, "--devices", devices, *PART)
-        _, errors = run.communicate(timeout=300)
-        assert run.returncode == 0, errors
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for devices in ("1", "2"):
+            assert main(["run", "suite.yaml", "--results", devices, "--devices", devices, *PART]) == 0
     return folder
 
 
