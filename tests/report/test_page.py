@@ -100,13 +100,17 @@ def test_every_number_of_the_json_is_among_those_of_its_arm(
     for row in rows:
         places = digits[row["table"]]
         number = {name: "" if row[name] is None else f"{row[name]:.{places}f}" for name in ("mean", "std")}
-        gain = {
-            name: "" if row[name] is None else f"{row[name]:+.{places}f}" for name in ("gain", "gain_low", "gain_high")
-        }
+        gain = {name: as_gain(row[name], places) for name in ("gain", "gain_low", "gain_high")}
         tau = "" if row["tau_d"] is None else f"{row['tau_d']:g}"
         place = (row["table"], f"{100 * row['fraction']:g}%", row["column"], row["metric"], row["representation"], tau)
         values = (number["mean"] or "—", number["std"], str(row["n"]), *gain.values())
         assert (row["method"], row["embedding"], *place, *values) in shown
+
+
+def as_gain(value: float | None, places: int) -> str:
+    """What rounds to 0 has no sign."""
+    text = "" if value is None else f"{value:+.{places}f}"
+    return text[1:] if text and float(text) == 0 else text
 
 
 def test_a_page_can_be_read_aloud_and_its_links_lead_somewhere(kept: Kept) -> None:
