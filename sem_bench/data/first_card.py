@@ -20,10 +20,12 @@ from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.images import central
 from sem_bench.data.junk import junk
+from sem_bench.data.readers.array_forms import classes_of
 from sem_bench.data.readers.arrays import split_arrays
-from sem_bench.data.readers.csv import has_val, label_values, named_columns
+from sem_bench.data.readers.csv import first_look, lists_images, splits_of
 from sem_bench.data.readers.image_files import ENDINGS
 from sem_bench.data.readers.opened import Opened
+from sem_bench.data.readers.words import split_words
 from sem_bench.data.sources import KINDS
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.csv import CsvSource
@@ -31,6 +33,8 @@ from sem_bench.errors import UserError
 
 TRAIN, TEST = ("train", "training", "Train"), ("test", "testing", "Test")
 VAL = ("val", "valid", "validation", "Val")  # in the place of test where that is absent
+CELEBA = ("list_attr_celeba", "list_eval_partition")  # the table of its attributes, and that of its splits
+PARTITION: dict[SplitName, str] = {"train": "0", "val": "1", "test": "2"}  # what its splits are called
 SIZES = (224, 128, 96, 64, 32, 16, 8)  # of which the largest is proposed that does not enlarge most images
 SAMPLE = 400  # images that sizes, mean and spread are measured on
 QUICK_BATCH = 128  # of the recipe that the suite names
@@ -77,7 +81,7 @@ def _look(path: Path, root: Path) -> Seen:
             unpack(path, folder, keep=(*TRAIN, *TEST, *VAL))
         seen = _look(folder, root)
         return replace(seen, source={**seen.source, "archive": _said(path, root)})
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if path.is_file() and _is_table(path):
         return _table(path, root)
     if path.suffix.lower() == ".npz":
         return _arrays(path, root)
@@ -98,7 +102,8 @@ def _has_image(path: Path) -> bool:
 
 
 def _folder(path: Path, root: Path) -> Seen:
-    tables = [one for one in sorted(path.iterdir()) if one.suffix.lower() in (".csv", ".tsv") and not junk(one.name)]
+    tables = _tables(path)
+    tables = [one for one in tables if one.stem == CELEBA[0]] or tables
     inside = _folders(path)
     names = [one.name for one in inside]
     train = next((one for one in TRAIN if one in names), None)
@@ -138,18 +143,38 @@ def _folder(path: Path, root: Path) -> Seen:
 
 def _table(path: Path, root: Path) -> Seen:
     source: dict[str, Any] = {"type": "csv", "path": _said(path, root)}
-    columns, names = named_columns(CsvSource.model_validate(source), path)
-    source |= _images(path, names, root)
-    if columns.split is None:
+    bare = CsvSource.model_validate(source)
+    found = first_look(bare, path)
+    source |= _images(path, found.names, root)
+    partition = next((one for one in _tables(path.parent) if one.stem == CELEBA[1]), None)
+    if partition is not None and found.split is None:
+        source["partition"] = _said(partition, root)
+    words = splits_of(bare, path, partition if found.split is None else None)
+    if not words:
         source["split"] = {"test": 0.2, "seed": 0}
-    found = CsvSource.model_validate(source)
-    return Seen(source, label_values(found, path), val=columns.split is not None and has_val(found, path))
+    elif {PARTITION["train"], PARTITION["test"]} <= set(words) <= set(PARTITION.values()):
+        source["values"] = {split: word for split, word in PARTITION.items() if word in words}
+    if found.separator is not None:
+        source["separator"] = found.separator
+    val = bool({word.lower() for word in words} & split_words(source.get("values", {}))["val"])
+    return Seen(source, found.classes, multi_label=found.multi_label, val=val)
+
+
+def _tables(path: Path) -> list[Path]:
+    """The tables in a folder."""
+    return [one for one in sorted(path.iterdir()) if one.is_file() and not junk(one.name) and _is_table(one)]
+
+
+def _is_table(path: Path) -> bool:
+    ending = path.suffix.lower()
+    return ending in (".csv", ".tsv") or (ending == ".txt" and lists_images(path))
 
 
 def _images(path: Path, names: Sequence[str], root: Path) -> dict[str, str]:
     """What a card says of where the files lie that a table names: beside it, or in a folder there."""
     here = path.parent if path.is_file() else path
-    for folder in (here, *_folders(here)):
+    inside = _folders(here)
+    for folder in (here, *inside, *(deeper for one in inside for deeper in _folders(one))):
         if names and (folder / names[0]).is_file():
             return {} if folder == here else {"images": _said(folder, root)}
     raise UserError(f"{shown(path)}: it names {names[0]!r}, which is neither beside it nor in a folder there")
@@ -164,13 +189,8 @@ def _arrays(path: Path, root: Path) -> Seen:
         )
     counts = {name: len(labels) for name, (_, labels) in found.items()}
     seen = Seen(source, val="val" in counts, splits=counts)
-    labels = np.concatenate([np.ravel(labels) for _, labels in found.values()])
-    if labels.dtype.kind in "US":
-        seen.classes = sorted({one.decode() if isinstance(one, bytes) else str(one) for one in labels.tolist()})
-    else:
-        if int(labels.min()) == 1:
-            source["first_label"] = 1
-        seen.classes = [str(number) for number in range(int(labels.max()) + 1 - source.get("first_label", 0))]
+    seen.classes, seen.multi_label, more = classes_of([labels for _, labels in found.values()])
+    source |= more
     images = found["train"][0]
     if np.issubdtype(images.dtype, np.floating):
         source["scale"] = 1 if float(images[:64].max()) <= 1 else 255
@@ -205,10 +225,12 @@ def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) ->
     counts = {one: found.count for one, found in opened.items()}
     seen.splits = counts
     if seen.classes and train.labels is not None:
-        often = np.bincount(train.labels, minlength=len(seen.classes))
+        several = train.labels.ndim == 2
+        often = train.labels.sum(0) if several else np.bincount(train.labels, minlength=len(seen.classes))
         if often.max() > 3 * max(1, often.min()):
             seen.notes.append(
-                f"classes have {often.min()} to {often.max()} training images: see `metric: mean_per_class`"
+                f"classes have {often.min()} to {often.max()} training images: see `metric: "
+                f"{'macro_f1' if several else 'mean_per_class'}`"
             )
     card.write_text(_text(name, seen, counts, size, measured), encoding="utf-8")
     dataset_card(Library(Path()), name)  # what is wrong with it now is a mistake of ours
@@ -242,6 +264,8 @@ def _text(
     if seen.classes:
         words = ", ".join(map(_word, seen.classes))
         lines += [f"classes: [{words}]"] if len(words) < 100 else ["classes:", *_wrapped(words)]
+    if seen.multi_label:
+        lines.append("multi_label: true  # an image may have several classes, or none")
     if seen.absent:
         lines.append(f"absent_in_test: [{', '.join(map(_word, seen.absent))}]")
     measured = measured or {"mean": [0.5] * 3, "std": [0.25] * 3}
@@ -272,6 +296,7 @@ def _word(text: str) -> str:
 def _suite(name: str, seen: Seen) -> str:
     train = seen.splits["train"]
     batch = "" if train >= QUICK_BATCH else f", batch_size: {max(3, train // 2)}"
+    knn = "" if seen.multi_label else f"  knn: {{k: {min(20, train)}}}\n"
     return f"""name: {name}
 seeds: [0]
 grid:
@@ -282,5 +307,4 @@ grid:
 pretrain: {{recipe: quick{batch}}}
 evaluate:
   probe: {{fractions: [1.0]}}
-  knn: {{k: {min(20, train)}}}
-"""
+{knn}"""

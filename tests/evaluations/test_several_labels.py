@@ -209,7 +209,11 @@ def test_mistakes_in_a_table(here: Path, old: str, new: str, said: str) -> None:
             "metric: top1 is of images with one class;",
         ),
         ("multi_label: true", "multi_label: true\nabsent_in_test: [red]", "absent_in_test: belongs to images with one"),
-        ("type: csv, path: list.csv", "type: folder, path: img", "several labels an image come from a table"),
+        (
+            "type: csv, path: list.csv",
+            "type: folder, path: img",
+            "several labels an image come from a table, arrays, packed",
+        ),
     ],
 )
 def test_what_a_card_may_not_say(here: Path, old: str, new: str, said: str) -> None:

@@ -1,7 +1,7 @@
 """A table of image files and labels: .csv or .tsv."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -32,26 +32,24 @@ class CsvSource(Listed):
     type: Literal["csv"]
     path: Where = ""
     images: Where = ""  # the folder that its paths start in; the table's own unless given
+    partition: Where = ""  # another table, which says the split of each file; as list_eval_partition.txt of CelebA
     columns: Columns = Columns()
     header: bool | None = None  # whether the first line names the columns; None: found out
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # None: found out
     ending: str = ""  # what its paths lack: .jpg
-    separator: Annotated[str, Field(min_length=1)] | None = None  # between an image's several labels in one column
-
-    several_labels: ClassVar[bool] = True
 
     @property
     def split_said(self) -> bool:
         """By a column, or what it says."""
-        return self.columns.split is not None or super().split_said
+        return bool(self.columns.split is not None or self.partition or super().split_said)
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path."""
         return path_is_missing(self.path)
 
     def needs(self, name: str) -> Needs:
-        """The table, and the folder of the images where it is named."""
-        return Needs([self.images, self.path] if self.images else [self.path])
+        """The table, that of the splits and the folder of the images where they are named."""
+        return Needs([one for one in (self.images, self.partition, self.path) if one])
 
     def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
         """The files that it names."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import SplitName, Where
+from sem_bench.data.drawn_split import DrawnSplit, check_drawn
 from sem_bench.data.sources.arrays import tell_splits_apart
 from sem_bench.data.sources.base import Arrays, ImageFiles, Needs, Problem, Seen, path_is_missing
 from sem_bench.data.sources.packed import NeedsPackage
@@ -17,12 +18,16 @@ if TYPE_CHECKING:
 
 
 class Hdf5Source(NeedsPackage, Arrays, ImageFiles):
-    """Arrays in one file, images and labels: pixels in the forms of an .npz, or the bytes of image files."""
+    """Arrays, images and labels: pixels in the forms of an .npz, or the bytes of image files.
+
+    PATH is one file, or with {split} in it one for each split.
+    """
 
     type: Literal["hdf5"]
     path: Where = ""
     images: str = "{split}/images"  # the name of the array; {split} stands for train and test
     labels: str = "{split}/labels"
+    split: DrawnSplit | None = None  # one pair of arrays, images and labels: how train and test are drawn
 
     package: ClassVar[str] = "h5py"
     extra: ClassVar[str] = "hdf5"
@@ -37,9 +42,26 @@ class Hdf5Source(NeedsPackage, Arrays, ImageFiles):
 
         return first_card(cls(type="hdf5", path=str(path)), path)
 
+    @property
+    def drawn(self) -> DrawnSplit | None:
+        """How its splits are drawn; None: they are given."""
+        return self.split
+
+    @property
+    def named(self) -> bool:
+        """Whether the card gives its arrays names of their own."""
+        own = type(self).model_fields
+        return (self.images, self.labels) != (own["images"].default, own["labels"].default)
+
     def check_splits(self, splits: Iterable[SplitName]) -> None:
-        """Their names tell apart what is not the same."""
-        tell_splits_apart(splits, self.images, self.labels)
+        """Names or files tell apart what is not the same, or it is drawn."""
+        check_drawn(self.split, splits)
+        if self.split is not None:
+            names = [self.path, *([self.images, self.labels] if self.named else [])]
+            if any("{split}" in name for name in names):
+                raise ValueError("source: `split` draws train and test, and {split} in a name says them: choose one")
+        elif "{split}" not in self.path:
+            tell_splits_apart(splits, self.images, self.labels)
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path, or the package."""
@@ -47,7 +69,7 @@ class Hdf5Source(NeedsPackage, Arrays, ImageFiles):
         yield from super().problems(card, library)
 
     def needs(self, name: str) -> Needs:
-        """The file."""
+        """The file, or those of the splits."""
         return Needs([self.path])
 
     def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
