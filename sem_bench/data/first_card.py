@@ -20,6 +20,7 @@ from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.images import central
 from sem_bench.data.junk import junk
+from sem_bench.data.patterns import is_pattern, top_of
 from sem_bench.data.readers.array_forms import classes_of
 from sem_bench.data.readers.arrays import split_arrays
 from sem_bench.data.readers.csv import first_look, lists_images, splits_of
@@ -47,9 +48,9 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
     already and where nothing is found that a card can name.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.exists() and not is_pattern(path):
         raise UserError(f"{shown(path)}: no such file or folder")
-    stem = path.name.partition(".")[0] if path.is_file() else path.resolve().name
+    stem = path.resolve().name if path.is_dir() else path.name.partition("{")[0].partition(".")[0]
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "mine"
     card, suite = Path("datasets", f"{name}.yaml"), Path(f"{name}.yaml")
     if card.exists():
@@ -71,7 +72,7 @@ def _look(path: Path, root: Path) -> Seen:
     for kind in KINDS:
         if (seen := kind.seen(path)) is not None:
             name = get_args(kind.model_fields["type"].annotation)[0]
-            seen.source = {"type": name, "path": _said(path, root), **seen.source}
+            seen.source = {"type": name, "path": _said(path / seen.below, root), **seen.source}
             if seen.names:
                 seen.source |= _images(path, seen.names, root)
             return seen
@@ -172,7 +173,7 @@ def _is_table(path: Path) -> bool:
 
 def _images(path: Path, names: Sequence[str], root: Path) -> dict[str, str]:
     """What a card says of where the files lie that a table names: beside it, or in a folder there."""
-    here = path.parent if path.is_file() else path
+    here = path if path.is_dir() else top_of(path) if is_pattern(path) else path.parent
     inside = _folders(here)
     for folder in (here, *inside, *(deeper for one in inside for deeper in _folders(one))):
         if names and (folder / names[0]).is_file():

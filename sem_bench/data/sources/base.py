@@ -48,6 +48,7 @@ class Seen:
     splits: dict[SplitName, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # the first files that a table names
+    below: str = ""  # what the card's path names below the one that was looked at
     size: int | None = None  # the side of the images, where the kind allows no other
 
 

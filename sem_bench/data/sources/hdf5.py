@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sem_bench.data.readers.opened import Opened
 
 
+ENDINGS = (".h5", ".hdf5", ".he5")
+
+
 class Hdf5Source(NeedsPackage, Arrays, ImageFiles):
     """Arrays, images and labels: pixels in the forms of an .npz, or the bytes of image files.
 
@@ -34,13 +37,14 @@ class Hdf5Source(NeedsPackage, Arrays, ImageFiles):
 
     @classmethod
     def seen(cls, path: Path) -> Seen | None:
-        """A .h5 or .hdf5."""
-        if not (path.is_file() and path.suffix.lower() in (".h5", ".hdf5", ".he5")):
+        """A .h5 or .hdf5, or a folder with one for train and one for test."""
+        below = _by_split(path) if path.is_dir() else ""
+        if not below and not (path.is_file() and path.suffix.lower() in ENDINGS):
             return None
         cls.check_package()
         from sem_bench.data.readers.packed.hdf5 import first_card
 
-        return first_card(cls(type="hdf5", path=str(path)), path)
+        return first_card(path, below)
 
     @property
     def drawn(self) -> DrawnSplit | None:
@@ -77,3 +81,10 @@ class Hdf5Source(NeedsPackage, Arrays, ImageFiles):
         from sem_bench.data.readers.packed.hdf5 import open_hdf5
 
         return open_hdf5(self, data, split, place)
+
+
+def _by_split(folder: Path) -> str:
+    """The name, with {split} in it, of files for train and test in a folder; "" where they are not the only two."""
+    train = [file for file in folder.glob("*train*") if file.suffix.lower() in ENDINGS]
+    tests = [file for file in train if file.with_name(file.name.replace("train", "test")).is_file()]
+    return tests[0].name.replace("train", "{split}") if len(train) == len(tests) == 1 else ""

@@ -44,8 +44,7 @@ BLOCK = 16 * 2**20  # bytes of images that are looked at together for a fingerpr
 def open_hdf5(source: Hdf5Source, data: Data, split: SplitName, place: Place) -> Opened:
     """The arrays of a split. Pixels must be of `image_size`; image files may have any size."""
     path, size = located(place.root, source.path.replace("{split}", split)), data.image_size
-    with _errors(path):
-        file = _file(path, path.stat().st_mtime_ns, path.stat().st_size)
+    file = _opened(path)
     images_name, labels_name = _names(source, split, file)
     images = _array(file, images_name, path)
     where, labels = f"{shown(path)}: {images_name}", None
@@ -183,34 +182,46 @@ def _array(file: Any, name: str, path: Path) -> Any:
     return array
 
 
-def first_card(source: Hdf5Source, path: Path) -> Seen:
-    """What a first card says of a file with a usual pair of names, one for each split or one that is drawn from."""
-    with _errors(path):
-        file = _file(path, path.stat().st_mtime_ns, path.stat().st_size)
-        there = _arrays(file)
+def first_card(path: Path, below: str = "") -> Seen:
+    """What a first card says of a file, or of those with {split} in their name `below` a folder.
+
+    Arrays of a usual pair of names: one for each split, or one that is drawn from.
+    """
+    files: dict[SplitName, Path] = {split: path / below.replace("{split}", split) for split in _SPLITS}
+    opened = {split: _opened(file) for split, file in files.items() if file.is_file()}
+    usual = [*ALONE, *USUAL] if below else USUAL
+    both: tuple[SplitName, ...] = ("train", "test")
+    pairs = [pair for pair in usual if all(_is_there(pair, split, _arrays(opened[split])) for split in both)]
     card: dict[str, Any] = {}
-    splits: tuple[SplitName, ...] = ("train", "val", "test")
-    pairs = [pair for pair in USUAL if all(_is_there(pair, split, there) for split in ("train", "test"))]
+    there = _arrays(opened["train"])
     if not pairs:
         pairs, card["split"] = [pair for pair in ALONE if set(pair) <= set(there)], {"test": 0.2, "seed": 0}
-        splits = ("train",)
-    if len(pairs) != 1:
+    if len(pairs) != 1 or (below and card):
         few = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
-        raise UserError(
-            f"{shown(path)}: no arrays of the usual names, such as train/images or images ({few}); write a card by hand"
-        )
+        text = f"no arrays of the usual names, such as train/images or images ({few}); write a card by hand"
+        raise UserError(f"{shown(files['train'])}: {text}")
     images, labels = pairs[0]
-    found = [split for split in splits if _is_there(pairs[0], split, there)]
-    seen = Seen(card, val="val" in found)
-    given = [_text_or_number(file[labels.replace("{split}", split)]) for split in found]
+    found = [split for split, file in opened.items() if _is_there(pairs[0], split, _arrays(file))]
+    if card:
+        found = ["train"]
+    seen = Seen(card, val="val" in found, below=below)
+    given = [_text_or_number(opened[split][labels.replace("{split}", split)]) for split in found]
     seen.classes, seen.multi_label, more = classes_of(given)
     card |= more
-    array = file[images.replace("{split}", "train")]
+    array = opened["train"][images.replace("{split}", "train")]
     if not _holds_files(array):
         seen.size = max((side for side in array.shape[1:] if side > 4), default=None)
         if np.issubdtype(array.dtype, np.floating):
             card["scale"] = 1 if float(array[:64].max()) <= 1 else 255
     return seen
+
+
+_SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+
+
+def _opened(path: Path) -> Any:
+    with _errors(path):
+        return _file(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 
 def _is_there(pair: tuple[str, str], split: SplitName, names: Sequence[str]) -> bool:

@@ -23,6 +23,7 @@ from sem_bench.base.files import lines_digest, shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
+from sem_bench.data.patterns import top_of
 from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import read_image, read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
@@ -71,6 +72,7 @@ def open_parquet(source: ParquetSource, data: Data, split: SplitName, place: Pla
     """The rows of a split."""
     top = located(place.root, source.path)
     files, aside = packed_files(top, ENDINGS), ""
+    top = top_of(top)
     columns = columns_of(_schema(files[0]), source, str(shown(top)), place)
     alone = len(place.splits) == 1
     if columns.split is None and source.split is None:
@@ -211,7 +213,7 @@ def first_card(source: ParquetSource, path: Path) -> Seen:
     columns = first_columns(_schema(files[0]), lambda name: _column(files, name, where), source, where)
     words = splits_in(_column(files, columns.split, where), where) if columns.split else None
     if words is None:
-        words = list(filter(None, (word_in(file, path, SPLIT_WORDS) for file in files)))
+        words = list(filter(None, (word_in(file, top_of(path), SPLIT_WORDS) for file in files)))
     seen = seen_in(columns, lambda name: _column(files, name, where), card_of_splits(words), where)
     if columns.holds == "paths":
         seen.names = list(islice(_names(files, columns, source, where), 8))

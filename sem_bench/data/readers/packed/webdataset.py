@@ -18,6 +18,7 @@ from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.junk import junk
+from sem_bench.data.patterns import top_of
 from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import ENDINGS, read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
@@ -57,6 +58,7 @@ def open_webdataset(source: WebdatasetSource, data: Data, split: SplitName, plac
     """The samples of a split."""
     top = located(place.root, source.path)
     files, aside = _tar_files(top), ""
+    top = top_of(top)
     if source.split is None:
         files, aside = files_of(split, files, top, source.values, place.splits)
     labelled = place.classes is not None
@@ -99,6 +101,8 @@ def _tar_files(top: Path) -> list[Path]:
     try:
         files = packed_files(top, (".tar",))
     except UserError:
+        if not top.is_dir():
+            raise
         if not (compressed := packed_files(top, PACKED)):
             raise
         files = compressed
@@ -189,10 +193,10 @@ def first_card(source: WebdatasetSource, path: Path) -> Seen | None:
         if not _shard(files[0], source.columns, labelled=True).names:
             return None
     except UserError:
-        others = path.is_file() or any(one.is_dir() and not any(one.glob("*.tar")) for one in path.iterdir())
+        others = not path.is_dir() or any(one.is_dir() and not any(one.glob("*.tar")) for one in path.iterdir())
         if others:  # an archive of something else
             return None
         raise
-    words = [word for file in files if (word := word_in(file, path, SPLIT_WORDS)) is not None]
+    words = [word for file in files if (word := word_in(file, top_of(path), SPLIT_WORDS)) is not None]
     labels = {label for file in files for label in _shard(file, source.columns, labelled=True).labels}
     return seen_labels(labels, card_of_splits(words))
