@@ -126,7 +126,7 @@ class DatasetCard(CardModel):
                 yield "metric: map is of images with several classes: `multi_label: true`"
             return
         if not self.source.several_labels:
-            yield "multi_label: several labels an image come from a table, `type: csv`"
+            yield "multi_label: several labels an image come from a table, arrays, packed files or code"
         if "metric" in self.model_fields_set and self.metric not in ("map", "macro_f1"):
             yield f"metric: {self.metric} is of images with one class; of several: map or macro_f1"
         if not self.labelled:

@@ -17,6 +17,7 @@ from sem_bench.data.card import dataset_card
 from sem_bench.data.dataset import DataSet
 from sem_bench.data.first_source import look
 from sem_bench.data.images import central
+from sem_bench.data.patterns import is_pattern
 from sem_bench.data.readers.opened import Opened
 from sem_bench.data.sources.base import Seen
 from sem_bench.errors import UserError
@@ -34,9 +35,9 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
     already and where nothing is found that a card can name.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.exists() and not is_pattern(path):
         raise UserError(f"{shown(path)}: no such file or folder")
-    stem = path.name.partition(".")[0] if path.is_file() else path.resolve().name
+    stem = path.resolve().name if path.is_dir() else path.name.partition("{")[0].partition(".")[0]
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "mine"
     card, suite = Path("datasets", f"{name}.yaml"), Path(f"{name}.yaml")
     if card.exists():
@@ -74,10 +75,12 @@ def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) ->
     counts = {one: found.count for one, found in opened.items()}
     seen.splits = counts
     if seen.classes and train.labels is not None:
-        often = np.bincount(train.labels, minlength=len(seen.classes))
+        several = train.labels.ndim == 2
+        often = train.labels.sum(0) if several else np.bincount(train.labels, minlength=len(seen.classes))
         if often.max() > 3 * max(1, often.min()):
             seen.notes.append(
-                f"classes have {often.min()} to {often.max()} training images: see `metric: mean_per_class`"
+                f"classes have {often.min()} to {often.max()} training images: see `metric: "
+                f"{'macro_f1' if several else 'mean_per_class'}`"
             )
     card.write_text(_text(name, seen, counts, size, measured), encoding="utf-8")
     dataset_card(Library(Path()), name)  # what is wrong with it now is a mistake of ours
@@ -111,6 +114,8 @@ def _text(
     if seen.classes:
         words = ", ".join(map(_word, seen.classes))
         lines += [f"classes: [{words}]"] if len(words) < 100 else ["classes:", *_wrapped(words)]
+    if seen.multi_label:
+        lines.append("multi_label: true  # an image may have several classes, or none")
     if seen.absent:
         lines.append(f"absent_in_test: [{', '.join(map(_word, seen.absent))}]")
     measured = measured or {"mean": [0.5] * 3, "std": [0.25] * 3}
@@ -141,7 +146,8 @@ def _word(text: str) -> str:
 def _suite(name: str, seen: Seen) -> str:
     train = seen.splits["train"]
     batch = "" if train >= QUICK_BATCH else f", batch_size: {max(3, train // 2)}"
-    evaluate = f"  probe: {{fractions: [1.0]}}\n  knn: {{k: {min(20, train)}}}\n" if seen.classes else UNLABELLED
+    knn = "" if seen.multi_label else f"  knn: {{k: {min(20, train)}}}\n"
+    evaluate = f"  probe: {{fractions: [1.0]}}\n{knn}" if seen.classes else UNLABELLED
     return f"""name: {name}
 seeds: [0]
 grid:

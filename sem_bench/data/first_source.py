@@ -13,16 +13,20 @@ from sem_bench.config.fields import SplitName
 from sem_bench.data.archives import ENDINGS as ARCHIVES
 from sem_bench.data.archives import unpack
 from sem_bench.data.junk import junk
+from sem_bench.data.patterns import is_pattern, top_of
+from sem_bench.data.readers.array_forms import classes_of
 from sem_bench.data.readers.arrays import npy_arrays, split_arrays
-from sem_bench.data.readers.csv import has_val, label_values, named_columns
+from sem_bench.data.readers.csv import first_look, lists_images, splits_of
 from sem_bench.data.readers.image_files import ENDINGS
-from sem_bench.data.readers.words import split_names, split_patterns
+from sem_bench.data.readers.words import split_names, split_patterns, split_words
 from sem_bench.data.sources import KINDS
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.csv import CsvSource
 from sem_bench.errors import UserError
 
-TABLES, LISTS = (".csv", ".tsv"), (".txt", ".lst")  # a list is a table where its name says the split
+TABLES, LISTS = (".csv", ".tsv"), (".txt", ".lst")
+CELEBA = ("list_attr_celeba", "list_eval_partition")  # the table of its attributes, and that of its splits
+PARTITION: dict[SplitName, str] = {"train": "0", "val": "1", "test": "2"}  # what its splits are called
 DRAWN = {"test": 0.2, "seed": 0}
 OF_TORCHVISION = {  # what only its classes read, and which of them
     "cifar-10-batches-py": "the card cifar10 reads it below DATA/cifar10",
@@ -39,13 +43,13 @@ def look(path: Path, root: Path) -> Seen:
     for kind in KINDS:
         if (seen := kind.seen(path)) is not None:
             name = get_args(kind.model_fields["type"].annotation)[0]
-            seen.source = {"type": name, "path": _said(path, root), **seen.source}
+            seen.source = {"type": name, "path": _said(path / seen.below, root), **seen.source}
             if seen.names:
                 seen.source |= _images(path, seen.names, root)
             return seen
     if path.is_file() and path.name.lower().endswith(ARCHIVES):
         return _archive(path, root)
-    if path.is_file() and path.suffix.lower() in (*TABLES, *LISTS):
+    if path.is_file() and _is_table(path):
         return _table(path, root)
     if path.suffix.lower() == ".npz":
         if not (found := split_arrays(path)):
@@ -138,6 +142,7 @@ def _not_read(path: Path, read: Iterable[str]) -> list[str]:
 def _listed(path: Path, root: Path) -> Seen | None:
     """Of a folder its tables: one for each split, or the one of them that names images and labels here."""
     tables = [one for one in _there(path) if _is_table(one)]
+    tables = [one for one in tables if one.stem == CELEBA[0]] or tables
     for pattern, words in split_patterns([one.name for one in tables]).items():
         if "train" in words and len(words) > 1:
             if "test" not in words:
@@ -145,7 +150,7 @@ def _listed(path: Path, root: Path) -> Seen | None:
             values = {name: word for name, word in words.items() if word != name}
             source: dict[str, Any] = {"type": "csv", "path": f"{_said(path, root)}/{pattern}"}
             try:
-                return _tables(path, {**source, **({"values": values} if values else {})}, words, root)
+                return _table_each(path, {**source, **({"values": values} if values else {})}, words, root)
             except UserError:
                 continue  # tables for people who hold the labels back
     found: list[Seen] = []
@@ -168,36 +173,49 @@ def _listed(path: Path, root: Path) -> Seen | None:
     return found[0]
 
 
-def _tables(path: Path, source: dict[str, Any], words: dict[SplitName, str], root: Path) -> Seen:
+def _table_each(path: Path, source: dict[str, Any], words: dict[SplitName, str], root: Path) -> Seen:
     """A table for each split."""
     files = {name: path / CsvSource.model_validate(source).table_of(name).rsplit("/", 1)[-1] for name in words}
-    _, names = named_columns(CsvSource.model_validate(source), files["train"])
-    source |= _images(files["train"], names, root)
-    classes = label_values(CsvSource.model_validate(source), files["train"])
-    for name in files:
-        if strange := sorted(set(label_values(CsvSource.model_validate(source), files[name])) - set(classes)):
+    bare = CsvSource.model_validate(source)
+    found = {name: first_look(bare, file) for name, file in files.items()}
+    train = found["train"]
+    source |= _images(files["train"], train.names, root)
+    for name, one in found.items():
+        if strange := [label for label in one.classes if label not in train.classes]:
             raise UserError(f"{shown(files[name])}: {strange[0]!r} is a class that {files['train'].name} lacks")
-    return Seen(source, classes, val="val" in words)
+    if train.separator is not None:
+        source["separator"] = train.separator
+    return Seen(source, train.classes, multi_label=train.multi_label, val="val" in words)
 
 
 def _table(path: Path, root: Path) -> Seen:
     source: dict[str, Any] = {"type": "csv", "path": _said(path, root)}
-    columns, names = named_columns(CsvSource.model_validate(source), path)
-    source |= _images(path, names, root)
-    if columns.split is None:
+    bare = CsvSource.model_validate(source)
+    found = first_look(bare, path)
+    source |= _images(path, found.names, root)
+    partition = next((one for one in _there(path.parent) if one.stem == CELEBA[1] and _is_table(one)), None)
+    if partition is not None and found.split is None:
+        source["partition"] = _said(partition, root)
+    words = splits_of(bare, path, partition if found.split is None else None)
+    if not words:
         source["split"] = DRAWN
-    found = CsvSource.model_validate(source)
-    return Seen(source, label_values(found, path), val=columns.split is not None and has_val(found, path))
+    elif {PARTITION["train"], PARTITION["test"]} <= set(words) <= set(PARTITION.values()):
+        source["values"] = {split: word for split, word in PARTITION.items() if word in words}
+    if found.separator is not None:
+        source["separator"] = found.separator
+    val = bool({word.lower() for word in words} & split_words(source.get("values", {}))["val"])
+    return Seen(source, found.classes, multi_label=found.multi_label, val=val)
 
 
 def _images(path: Path, names: Sequence[str], root: Path) -> dict[str, str]:
     """What a card says of where the files lie that a table names: beside it or in a folder there, and their ending."""
-    here = path.parent if path.is_file() else path
+    here = path if path.is_dir() else top_of(path) if is_pattern(path) else path.parent
     inside = _folders(here)
+    deeper = [folder for one in inside for folder in _folders(one)]
     train = [one for one in inside if "train" in split_names([one.name])]
     for some in (names, names[:1]):  # a single absent image is for the reader to say, with its line
         for ending in ("", *ENDINGS):
-            for folder in (here, *train, *inside):
+            for folder in (here, *train, *inside, *deeper):
                 if some and all((folder / f"{name}{ending}").is_file() for name in some):
                     where = {} if folder == here else {"images": _said(folder, root)}
                     return where | ({"ending": ending} if ending else {})
@@ -216,16 +234,8 @@ def _npy(path: Path, root: Path) -> Seen | None:
 def _arrays(source: dict[str, Any], found: dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> Seen:
     counts = {name: len(labels) for name, (_, labels) in found.items()}
     seen = Seen(source, val="val" in counts, splits=counts)
-    shape = found["train"][1].shape
-    labels = np.concatenate([np.ravel(labels) for _, labels in found.values()])
-    if len(shape) == 2 and shape[1] > 1:  # one column a class
-        seen.classes = [str(number) for number in range(shape[1])]
-    elif labels.dtype.kind in "US":
-        seen.classes = sorted({one.decode() if isinstance(one, bytes) else str(one) for one in labels.tolist()})
-    else:
-        if int(labels.min()) == 1:
-            source["first_label"] = 1
-        seen.classes = [str(number) for number in range(int(labels.max()) + 1 - source.get("first_label", 0))]
+    seen.classes, seen.multi_label, more = classes_of([labels for _, labels in found.values()])
+    source |= more
     images = found["train"][0]
     if np.issubdtype(images.dtype, np.floating):
         source["scale"] = 1 if float(images[:64].max()) <= 1 else 255
@@ -247,9 +257,9 @@ def _has_image(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    """A list, which may be any text, is one where its name says the split."""
-    listed = path.suffix.lower() in LISTS and bool(split_patterns([path.name]))
-    return path.is_file() and (listed or path.suffix.lower() in TABLES)
+    """A list, which may be any text, is one where its lines begin with images."""
+    ending = path.suffix.lower()
+    return path.is_file() and (ending in TABLES or (ending in LISTS and lists_images(path)))
 
 
 def _said(path: Path, root: Path) -> str:

@@ -175,7 +175,7 @@ def test_a_list_for_each_split(here: Path) -> None:
     ("words", "said"),
     [
         ("split: {test: 0.2}", "a column, `values` or the path says them: choose one"),
-        ("columns: {split: set}", "with '{split}' in its path no column says the split"),
+        ("columns: {split: set}", "with '{split}' in its path no column and no `partition` says the split"),
         ("values: {test: [a, b]}", "source.values.test: with '{split}' in the path a split has one name"),
     ],
 )

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 import pickle
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from PIL import Image
 from sem_bench.cli import main
 from sem_bench.config.fields import SplitName
 from sem_bench.data import loading
+from sem_bench.data.patterns import expanded
 from sem_bench.data.split import Split
 from tests.helpers.datasets import dataset
 from tests.helpers.toy import write
@@ -53,7 +55,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> None:
     """The suite that `card` wrote, to its end, each image read when it is needed."""
     few = ["--set", "pretrain.epochs=1", "--set", "grid.embeddings={none: {}}", "--memory", "0.000001"]
     assert main(["run", "birds.yaml", *few]) == 0
-    assert "\nsimclr  none " in capsys.readouterr().out
+    assert re.search(r"\nsimclr\S* +none\S* ", capsys.readouterr().out)
 
 
 def card(source: str, *, counts: Sequence[int] = (20, 10)) -> None:
@@ -586,6 +588,91 @@ def test_hdf5_that_is_none(here: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert f"data/birds.h5: {said}" in refused(capsys)
 
 
+def one_pair(images: str = "images", labels: str = "labels") -> str:
+    return hdf5({images: pixels(range(30)), labels: np.arange(30) % 2})
+
+
+def a_file_for_each_split() -> str:
+    for split, rows in SPLITS.items():
+        Path(one_pair_of(rows)).rename(f"data/birds_{split}.h5")
+    Path("data/birds").mkdir()
+    for split in SPLITS:
+        Path(f"data/birds_{split}.h5").rename(f"data/birds/birds_{split}.h5")
+    return "data/birds"
+
+
+def one_pair_of(rows: range) -> str:
+    return hdf5({"x": pixels(rows), "y": np.array(rows) % 2})
+
+
+@pytest.mark.parametrize(
+    ("make", "words", "counts"),
+    [
+        (one_pair, "path: birds.h5, split: {test: 0.2, seed: 0}}", "24 train, 6 test"),
+        (a_file_for_each_split, 'path: "birds/birds_{split}.h5"}', "20 train, 10 test"),
+    ],
+)
+def test_hdf5_without_a_group_for_each_split(
+    here: Path, capsys: pytest.CaptureFixture[str], make: Callable[[], str], words: str, counts: str
+) -> None:
+    assert words in commands(make(), capsys, counts=counts)
+    train, test = read("train"), read("test")
+    for split in (train, test):
+        assert all(is_red(split, row) == (label == 0) for row, label in enumerate(split.labels.tolist()))
+    if make is one_pair:
+        assert np.bincount(test.labels).tolist() == [3, 3]
+        images = [{split.read(row).tobytes() for row in range(len(split))} for split in (train, test)]
+        assert len(images[0] | images[1]) == 30  # no image in both
+    run(capsys)
+
+
+def test_mistakes_in_hdf5_without_groups(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one_pair("a", "b")
+    drawn = "split: {test: 0.2, seed: 0}"
+    card(f"{{type: hdf5, path: birds.h5, {drawn}}}", counts=(24, 6))
+    assert "data/birds.h5: no array 'images'; there is a, b" in refused(capsys)
+    card(f"{{type: hdf5, path: birds.h5, images: a, labels: b, {drawn}}}", counts=(24, 6))
+    assert main(["doctor", "birds.yaml"]) == 0
+    card(f"{{type: hdf5, path: birds.h5, images: '{{split}}/a', labels: b, {drawn}}}", counts=(24, 6))
+    assert "`split` draws train and test, and {split} in a name says them: choose one" in refused(capsys)
+    card("{type: hdf5, path: 'birds_{split}.h5'}")
+    assert main(["run", "birds.yaml"]) == 2
+    assert "data/birds_train.h5" in capsys.readouterr().err
+
+
+# --- patterns, subsets and corruptions ---
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "path"),
+    [
+        (shards, "webdataset", "birds/birds-{train-{0000..0010},test-{0020..0020}}.tar"),
+        (as_the_hub, "parquet", "birds/data/{train,test}-{00000..00000}-of-00001.parquet"),
+    ],
+)
+def test_paths_with_braces(
+    here: Path, capsys: pytest.CaptureFixture[str], make: Callable[[], str], kind: str, path: str
+) -> None:
+    make()
+    if kind == "webdataset":  # one name without a file between
+        Path("data/birds/birds-train-0010.tar").rename("data/birds/birds-train-0001.tar")
+        path = path.replace("0010", "0001")
+    text = commands(f"data/{path}", capsys)
+    assert f'type: {kind}, path: "{path}"}}' in text
+    run(capsys)
+    broken = path.replace("0001}", "0002}") if kind == "webdataset" else path.replace("00000}", "00001}")
+    write(here, "datasets/birds.yaml", text.replace(path, broken))
+    assert main(["run", "birds.yaml", "--results", "others"]) == 2
+    assert "is absent" in capsys.readouterr().err
+
+
+def test_patterns_as_a_shell_has_them() -> None:
+    assert expanded("a-{08..11}.tar") == ["a-08.tar", "a-09.tar", "a-10.tar", "a-11.tar"]
+    assert sorted(expanded("{a-{1..2},b}/{split}.h5")) == ["a-1/{split}.h5", "a-2/{split}.h5", "b/{split}.h5"]
+    with pytest.raises(ValueError, match="more than 100,000 files"):
+        expanded("{0..100000}")
+
+
 # --- LMDB ---
 
 
@@ -738,3 +825,23 @@ def test_train_and_test_that_are_copies(
     card_text = Path("datasets/birds.yaml").read_text().replace("test: 10", "test: 20")
     Path("datasets/birds.yaml").write_text(card_text)
     assert "datasets/birds.yaml: train and test are the same images" in faulty(capsys)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_part_of_the_images_and_corruptions(here: Path, capsys: pytest.CaptureFixture[str], kind: str) -> None:
+    assert main(["card", ALL[kind](), "--name", "birds"]) == 0
+    found = dataset(Path(), "birds")
+    data = found.labelled(limit=7, test_limit=4)
+    for memory in (2**30, 1):
+        part = loading.load(data, "train", found.place, memory=memory)
+        assert len(part) == 7 and part.labels.sum() in (3, 4) and (part.images is None) == (memory == 1)
+    source = "{type: corrupted, of: birds, corruptions: [contrast], severities: [1, 5]}"
+    write(here, "datasets/birds_c.yaml", f"summary: changed\nsource: {source}\nlicence: ours")
+    with open("datasets/birds.yaml", "a") as file:
+        file.write("shifts: {c: birds_c}\n")
+    shifted, place = dataset(Path(), "birds").shift("c")
+    splits = [list(loading.all_corrupted(shifted, place, memory=memory)) for memory in (2**30, 1)]
+    for whole, streamed in zip(*splits, strict=True):
+        assert whole.fingerprint == streamed.fingerprint
+        assert torch.equal(torch.cat(list(whole.prepared())), torch.cat(list(streamed.prepared())))
+    assert not torch.equal(splits[0][0].sample(4), splits[0][1].sample(4))

@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sem_bench.config.validation import did_you_mean
+from sem_bench.data.dataset import Place
 from sem_bench.data.readers.opened import Labels, Pixels
+from sem_bench.data.readers.words import in_order
 from sem_bench.data.sources.base import Arrays
 from sem_bench.errors import UserError
 
@@ -84,13 +86,21 @@ def _meant(values: npt.NDArray[Any], rules: Arrays) -> str:
     return f"; the first ones go from {low:g} to {high:g}: write {word} below `source` in the card"
 
 
-def labels_of(given: npt.NDArray[Any], count: int, classes: Sequence[str], rules: Arrays, where: str) -> Labels | None:
-    """Numbers, names, or one-hot rows as numbers from 0. None for another shape or kind."""
+def labels_of(
+    given: npt.NDArray[Any], count: int, classes: Sequence[str], rules: Arrays, where: str, *, several: bool = False
+) -> Labels | None:
+    """Numbers, names, or one-hot rows as numbers from 0. None for another shape or kind.
+
+    With `several` a row may have any number of ones: (N, C) of 1 where a class is there, 0 or -1 where not.
+    """
+    if several:
+        return _of_several(given, (count, len(classes)), where)
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
     if given.ndim == 2 and given.shape == (count, len(classes)) and given.dtype.kind in "iufb":
         if not (((given == 0) | (given == 1)).all() and (given.sum(1) == 1).all()):
-            raise UserError(f"{where}: labels {given.shape} are not one-hot: a row has not exactly one 1")
+            way = "; `multi_label: true` in the card where an image may have several classes"
+            raise UserError(f"{where}: labels {given.shape} are not one-hot: a row has not exactly one 1{way}")
         return np.asarray(given.argmax(1), np.int64)
     if given.shape != (count,):
         return None
@@ -102,6 +112,40 @@ def labels_of(given: npt.NDArray[Any], count: int, classes: Sequence[str], rules
     if not rules.first_label and len(labels) and labels.min() == 1 and labels.max() == len(classes):
         raise UserError(f"{where}: labels from 1 to {len(classes)}: write `first_label: 1` below `source` in the card")
     return labels - rules.first_label
+
+
+def _of_several(given: npt.NDArray[Any], shape: tuple[int, int], where: str) -> Labels | None:
+    """Rows of 1, and 0 or -1, as 1 and 0 (N, C). None for another shape or kind."""
+    if given.shape != shape or given.dtype.kind not in "iufb":
+        return None
+    there = given == 1
+    strange = ~(there | (given == 0))
+    if given.dtype.kind in "if":
+        strange &= given != -1
+    if strange.any():
+        row, label = map(int, np.argwhere(strange)[0])
+        text = f"{given[row, label]} of class {label}; a class is there, 1, or not, 0 or -1"
+        raise UserError(f"{where}: labels of image {row}: {text}")
+    return np.asarray(there, np.int64)
+
+
+def expected_labels(count: int, place: Place) -> str:
+    """What labels should be, in words."""
+    if place.multi_label:
+        return f"0 and 1 {(count, len(place.classes or ()))}, a column for each class"
+    return f"{(count,)}, one an image"
+
+
+def classes_of(labels: Sequence[npt.NDArray[Any]]) -> tuple[list[str], bool, dict[str, int]]:
+    """What a first card says of the labels of all splits: classes, whether an image has several, more of the source."""
+    given = np.concatenate([one[:, 0] if one.ndim == 2 and one.shape[1] == 1 else one for one in labels])
+    if given.ndim == 2:
+        return list(map(str, range(given.shape[1]))), not (given.sum(1) == 1).all(), {}
+    if given.dtype.kind in "OUS":
+        return in_order({one.decode() if isinstance(one, bytes) else str(one) for one in given.tolist()}), False, {}
+    first = int(int(given.min()) == 1)
+    numbers = range(int(given.max()) + 1 - first)
+    return list(map(str, numbers)), False, {"first_label": first} if first else {}
 
 
 def _by_name(given: npt.NDArray[Any], classes: Sequence[str], where: str) -> Labels:

@@ -18,7 +18,7 @@ from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.readers.array_forms import as_array, images_of, labels_of
+from sem_bench.data.readers.array_forms import as_array, expected_labels, images_of, labels_of
 from sem_bench.data.readers.opened import Opened, said
 from sem_bench.data.sources.arrays import NpySource, NpzSource
 from sem_bench.data.sources.base import Arrays
@@ -153,7 +153,9 @@ def from_arrays(
     images, labels = as_array(images), as_array(labels)
     count, size = data.counts[split], data.image_size
     labelled = place.classes is not None
-    expected = f"images uint8 {(count, size, size, 3)}" + (f", integer labels {(count,)}" if labelled else "")
+    expected = f"images uint8 {(count, size, size, 3)}"
+    if labelled:
+        expected += f", labels {expected_labels(count, place)}" if place.multi_label else f", integer labels {(count,)}"
     if not isinstance(images, np.ndarray) or (labelled and not isinstance(labels, np.ndarray)):
         raise UserError(f"{where}: expected numpy arrays, {expected}")
     found = images_of(images, rules, where)
@@ -162,7 +164,7 @@ def from_arrays(
     chosen = None
     if place.classes is not None:
         assert isinstance(labels, np.ndarray)
-        chosen = labels_of(labels, count, place.classes, rules, where)
+        chosen = labels_of(labels, count, place.classes, rules, where, several=place.multi_label)
         if chosen is None:
             raise UserError(f"{where}: labels are {labels.dtype} {labels.shape}; expected {expected}")
     return Opened(where, count, chosen, lambda row: Image.fromarray(found.one(row)), found.arrays, aside=found.done)

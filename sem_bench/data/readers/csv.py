@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import hashlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from sys import intern
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +20,15 @@ from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.drawn_split import rows_of
+from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import ENDINGS, read_image
 from sem_bench.data.readers.opened import Labels, Opened
 from sem_bench.data.readers.words import (
     LABELS,
+    LISTS,
     MOST_CLASSES,
     PATHS,
+    SAID,
     SPLITS,
     USUAL,
     in_order,
@@ -33,12 +36,11 @@ from sem_bench.data.readers.words import (
     split_words,
     strange_split,
 )
-from sem_bench.data.several_labels import strata
-from sem_bench.data.sources.csv import Column, Columns, CsvSource
+from sem_bench.data.sources.csv import Column, CsvSource
 from sem_bench.errors import UserError
 
 DELIMITERS = ",;\t|"
-_SAID = {"1": 1, "0": 0, "-1": 0, "1.0": 1, "0.0": 0, "true": 1, "false": 0, "": 0}  # of a class, in its column
+_SAID = {**SAID, "": 0}
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,30 @@ class _Table:
     path: int
     label: int | None
     split: int | None
+    partition: Mapping[str, str] | None  # the splits of the files, where another table says them
+    counted: bool  # the first line is the number of images
     several: Sequence[int] = ()  # of images with several classes: the column of each class; empty: all in `label`
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Line numbers and cells, without the header and empty lines."""
-        lines = _lines(self.file, self.delimiter)
+        lines = _lines(self.file, self.delimiter, counted=self.counted)
         yield from islice(lines, int(self.header), None)
+
+    @property
+    def splits_said(self) -> bool:
+        """Whether a column or another table says the splits."""
+        return self.split is not None or self.partition is not None
+
+    def split_of(self, number: int, row: list[str]) -> str:
+        """What a line's split is called."""
+        if self.partition is None:
+            assert self.split is not None
+            return self.cell(number, row, self.split)
+        name = self.cell(number, row, self.path)
+        if name not in self.partition:
+            where = f"{shown(self.file)}:{number}"
+            raise UserError(f"{where}: {name} has no line in {Path(self.source.partition).name}")
+        return self.partition[name]
 
     def cell(self, number: int, row: list[str], column: int) -> str:
         """A cell, stripped. Raises UserError where the line is too short."""
@@ -73,8 +93,9 @@ class _Table:
 def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> Opened:
     """The rows of a split. A file that is absent or named twice is an error with its line."""
     file = located(place.root, source.table_of(split))
-    table = _table(source, file, labelled=place.classes is not None, several=_several(place))
-    if table.split is None and source.split is None and not source.a_table_each and len(place.splits) > 1:
+    partition = located(place.root, source.partition) if source.partition else None
+    table = _table(source, file, labelled=place.classes is not None, several=_several(place), partition=partition)
+    if not table.splits_said and source.split is None and not source.a_table_each and len(place.splits) > 1:
         raise UserError(
             f"{shown(file)}: no column says the split: name it in `columns: {{split: NAME}}`, or write "
             "`split: {test: 0.2, seed: 0}` below `source` to draw it"
@@ -85,7 +106,7 @@ def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> O
     names, labels, lines, aside = _read(table, split, place, tables)
     chosen = None if place.classes is None else labels
     if source.split is not None:
-        rows = rows_of(split, source.split, names, [0] * len(names) if chosen is None else strata(chosen).tolist())
+        rows = drawn_rows(split, source.split, names, chosen).tolist()
         names = [names[row] for row in rows]
         lines, chosen = array("q", [lines[row] for row in rows]), None if chosen is None else chosen[rows]
     paths = _Paths(folder, names)
@@ -138,8 +159,8 @@ def _read(
     for number, row in table.rows():
         name = table.name(number, row)
         hashes.append(hash(name))
-        if table.split is not None:
-            value = table.cell(number, row, table.split)
+        if table.splits_said:
+            value = table.split_of(number, row)
             if value.lower() not in known:
                 if not complete:
                     raise UserError(f"{shown(table.file)}:{number}: {strange_split(value, known)}")
@@ -196,10 +217,17 @@ def _labels_of(table: _Table, number: int, row: list[str], numbers: Mapping[str,
     return [int(label in there) for label in range(len(numbers))]
 
 
-def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[str] | None = None) -> _Table:
+def _table(
+    source: CsvSource,
+    file: Path,
+    *,
+    labelled: bool,
+    several: Sequence[str] | None = None,
+    partition: Path | None = None,
+) -> _Table:
     """The columns, from the card, else from the first line, else from what the cells look like."""
-    delimiter = source.delimiter or _delimiter(file)
-    start = [row for _, row in islice(_lines(file, delimiter), 2)]
+    delimiter, counted = _form(file, source.delimiter)
+    start = [row for _, row in islice(_lines(file, delimiter, counted=counted), 2)]
     if not start:
         raise UserError(f"{shown(file)}: no line in it")
     first = [cell.strip() for cell in start[0]]
@@ -221,7 +249,7 @@ def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[s
     path = column(source.columns.path, PATHS, "path")
     if path is None:
         path = next((i for i, cell in enumerate(example) if _is_image(cell)), None)
-    alone = source.split is not None or source.a_table_each  # no column says the split
+    alone = source.split is not None or source.a_table_each or partition is not None  # no column says the split
     split = None if alone else column(source.columns.split, SPLITS, "split")
     label = column(source.columns.label, LABELS, "label")
     classes: Sequence[int] = ()
@@ -244,35 +272,125 @@ def _table(source: CsvSource, file: Path, *, labelled: bool, several: Sequence[s
             text = "which column is the label? `columns: {label: ...}` says it"
             raise UserError(f"{shown(file)}: {text}; {_there(first)}")
         label = rest[0]
-    return _Table(source, file, delimiter, header, path, label, split, classes)
+    said = None if partition is None else _partition(partition)
+    return _Table(source, file, delimiter, header, path, label, split, said, counted, classes)
 
 
-def named_columns(source: CsvSource, file: Path) -> tuple[Columns, list[str]]:
-    """The columns that are found, by number, and the first names of files; for whoever writes a card."""
-    table = _table(source, file, labelled=True)
-    names = [table.name(number, row) for number, row in islice(table.rows(), 8)]
-    return Columns(path=table.path, label=table.label, split=table.split), names
+def _partition(file: Path) -> dict[str, str]:
+    """The splits of files by name, from a table of their own."""
+    delimiter, counted = _form(file, None)
+    lines = _lines(file, delimiter, counted=counted)
+    number, first = next(lines, (0, [""]))
+    path = next((i for i, cell in enumerate(first) if _is_image(cell.strip())), None)
+    rows = chain([(number, first)], lines) if path is not None else lines
+    names = [cell.strip().lower() for cell in first]
+    if path is None:
+        path = next((names.index(name) for name in PATHS if name in names), 0)
+    split = next((names.index(name) for name in SPLITS if name in names), None)
+    split = split if split is not None or len(first) != 2 else 1 - path
+    if split is None:
+        raise UserError(f"{shown(file)}: expected a column of files and one of splits; {_there(first)}")
+    found = dict[str, str]()
+    for number, row in rows:
+        if len(row) <= max(path, split):
+            text = f"{len(row)} columns; expected at least {max(path, split) + 1}"
+            raise UserError(f"{shown(file)}:{number}: {text}")
+        name = row[path].strip()
+        if name in found:
+            raise UserError(f"{shown(file)}:{number}: {name} is named a second time")
+        found[name] = intern(row[split].strip())
+    return found
 
 
-def has_val(source: CsvSource, file: Path) -> bool:
-    """Whether its column of splits names images to choose on."""
-    table, wanted = _table(source, file, labelled=True), split_words(source.values)["val"]
-    assert table.split is not None
-    return any(table.cell(number, row, table.split).lower() in wanted for number, row in table.rows())
+@dataclass(frozen=True)
+class FirstLook:
+    """What a first card says of a table."""
+
+    split: int | None  # the column that says it
+    names: list[str]  # the first files
+    classes: list[str]
+    multi_label: bool = False
+    separator: str | None = None  # between the labels of an image
 
 
-def label_values(source: CsvSource, file: Path) -> list[str]:
-    """The labels in a table, numbers in their order, else by the alphabet. Raises UserError where they are too many."""
-    table = _table(source, file, labelled=True)
+def first_look(source: CsvSource, file: Path) -> FirstLook:
+    """The columns that are found and the labels in them; without a label the columns that say 0 and 1 are classes.
+
+    Raises UserError where there is neither, or too many.
+    """
+    try:
+        table = _table(source, file, labelled=True)
+    except UserError:
+        table = _table(source, file, labelled=False)
+        classes = _columns_of_truths(table)
+        if len(classes) < 2:
+            raise
+        return FirstLook(table.split, _first_names(table), classes, multi_label=True)
     assert table.label is not None
-    found: set[str] = set()
+    texts = _texts(table, table.label)
+    separator = _separator(texts, _names(table)[table.label] if table.header else "")
+    if separator is None:
+        return FirstLook(table.split, _first_names(table), in_order(texts))
+    parts = {one.strip() for text in texts for one in text.split(separator) if one.strip()}
+    return FirstLook(table.split, _first_names(table), in_order(parts), multi_label=True, separator=separator)
+
+
+def _first_names(table: _Table) -> list[str]:
+    return [table.name(number, row) for number, row in islice(table.rows(), 8)]
+
+
+def _names(table: _Table) -> list[str]:
+    """The first line."""
+    return [cell.strip() for cell in next(_lines(table.file, table.delimiter, counted=table.counted))[1]]
+
+
+def _columns_of_truths(table: _Table) -> list[str]:
+    """The names of the columns that hold a 1, 0 or -1, and nothing else."""
+    if not table.header:
+        return []
+    names = _names(table)
+    left = {i for i in range(len(names)) if i not in (table.path, table.split) and names[i]}
     for number, row in table.rows():
-        found.add(table.cell(number, row, table.label))
+        left -= {i for i in left if table.cell(number, row, i).lower() not in SAID}
+        if not left:
+            break
+    return [names[i] for i in sorted(left)]
+
+
+def _separator(texts: Iterable[str], column: str) -> str | None:
+    """What stands between several labels in one text; a comma or a blank only where the column's name says several."""
+    usual = "|;, " if column.lower() in LISTS else "|;"
+    return next((one for one in usual if any(one in text for text in texts)), None)
+
+
+def _texts(table: _Table, column: int) -> set[str]:
+    """The different texts in a column. Raises UserError where they are too many."""
+    found = set[str]()
+    for number, row in table.rows():
+        found.add(table.cell(number, row, column))
         if len(found) > MOST_CLASSES:
-            raise UserError(
-                f"{shown(file)}: more than {MOST_CLASSES:,} different labels: `columns` of a card names another"
-            )
-    return in_order(found)
+            text = f"more than {MOST_CLASSES:,} different labels: `columns` of a card names another"
+            raise UserError(f"{shown(table.file)}: {text}")
+    return found
+
+
+def lists_images(file: Path) -> bool:
+    """Whether a text is a table of image files, without a line of names or as those of CelebA."""
+    try:
+        start = _start(file)
+    except UserError:
+        return False
+    delimiter, counted = _form(file, None)
+    cells = start[0].split(delimiter) if start else []
+    return counted or (len(cells) > 1 and any(_is_image(cell.strip()) for cell in cells))
+
+
+def splits_of(source: CsvSource, file: Path, partition: Path | None) -> list[str]:
+    """The words for splits in a column, or in another table."""
+    table = _table(source, file, labelled=False, partition=partition)
+    if table.partition is not None:
+        return sorted(set(table.partition.values()))
+    return [] if table.split is None else sorted(_texts(table, table.split))
 
 
 def _there(first: Sequence[str]) -> str:
@@ -283,21 +401,41 @@ def _is_image(cell: str) -> bool:
     return cell.lower().endswith(ENDINGS)
 
 
-def _delimiter(file: Path) -> str:
-    """The one that the first line has most of, outside quotes; a space in lists that are no .csv or .tsv."""
-    line = next((line for line in _text(file) if line.strip()), "")
+def _start(file: Path) -> list[str]:
+    """The first three lines that are not empty."""
+    return list(islice((line for line in _text(file) if line.strip()), 3))
+
+
+def _form(file: Path, said: str | None) -> tuple[str, bool]:
+    """The delimiter, a blank for blanks of any number; and whether the first line is a number of images, as in CelebA.
+
+    A usual one, that the first line has most of outside quotes; blanks where there is none and it begins with an image.
+    """
+    start = _start(file)
+    if len(start) == 3 and start[0].strip().isdigit() and _is_image(start[2].split()[0]):
+        return said or " ", True
+    line = start[0] if start else ""
     outside = "".join(line.split('"')[::2])
-    plain = file.suffix.lower() not in (".csv", ".tsv") and not any(one in outside for one in DELIMITERS)
-    return " " if plain else max(DELIMITERS, key=outside.count)
+    found = max(DELIMITERS, key=outside.count)
+    words = line.split()
+    if found not in outside and len(words) > 1 and _is_image(words[0]):
+        found = " "
+    return said or found, False
 
 
-def _lines(file: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows that are not empty and their line numbers."""
-    reader = csv.reader(_text(file), delimiter=delimiter, strict=True, skipinitialspace=delimiter == " ")
+def _lines(file: Path, delimiter: str, *, counted: bool) -> Iterator[tuple[int, list[str]]]:
+    """Rows that are not empty and their line numbers; a number before the line of names is left out."""
+    text = _text(file)
+    if delimiter == " ":
+        text = (" ".join(line.split()) + "\n" for line in text)
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    rows = ((reader.line_num, row) for row in reader if row and any(map(str.strip, row)))
     try:
-        for row in reader:
-            if row and any(map(str.strip, row)):
-                yield reader.line_num, row
+        if counted:
+            _, (number, names), first = next(rows), next(rows), next(rows)
+            yield number, [*["image"] * (len(first[1]) - len(names)), *names]
+            yield first
+        yield from rows
     except csv.Error as error:
         raise UserError(f"{shown(file)}:{reader.line_num}: {error}") from None
 

@@ -19,7 +19,7 @@ from sem_bench.config.cards import load_code
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place
 from sem_bench.data.described import Data
-from sem_bench.data.readers.array_forms import as_array, labels_of
+from sem_bench.data.readers.array_forms import as_array, expected_labels, labels_of
 from sem_bench.data.readers.arrays import from_arrays
 from sem_bench.data.readers.folder import listing_digest
 from sem_bench.data.readers.image_files import in_rgb, read_image
@@ -77,9 +77,10 @@ def _labels(labels: object, count: int, source: PythonSource, where: str, place:
     if place.classes is None:
         return None
     given = np.asarray(as_array(labels))
-    chosen = labels_of(given, count, place.classes, source, where)
+    chosen = labels_of(given, count, place.classes, source, where, several=place.multi_label)
     if chosen is None:
-        text = f"labels are {given.dtype} {given.shape}; expected integer labels {(count,)}, one a file"
+        wanted = expected_labels(count, place) if place.multi_label else f"integer labels {(count,)}, one a file"
+        text = f"labels are {given.dtype} {given.shape}; expected {wanted}"
         raise UserError(f"{where}: {text}")
     return chosen
 

@@ -21,6 +21,7 @@ PATHS = (
     "id",
 )
 LABELS = ("label", "class", "class_name", "category", "target", "y", "species", "label_name")
+LISTS = ("labels", "classes", "tags", "categories", "attributes")  # of an image that may have several
 SPLITS = ("split", "set", "subset", "partition", "fold")
 USUAL: dict[SplitName, Sequence[str]] = {
     "train": ("train", "training"),
@@ -28,6 +29,7 @@ USUAL: dict[SplitName, Sequence[str]] = {
     "test": ("test", "testing"),
 }
 SPLIT_WORDS = tuple(word for words in USUAL.values() for word in words)
+SAID = {"1": 1, "0": 0, "-1": 0, "1.0": 1, "0.0": 0, "-1.0": 0, "true": 1, "false": 0}  # of a class, in its column
 MOST_CLASSES = 100_000
 
 

@@ -43,10 +43,12 @@ class Seen:
     source: dict[str, Any]  # what the card writes below `source`
     classes: list[str] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)  # classes without a test image
+    multi_label: bool = False  # an image may have several of them
     val: bool = False  # whether there are images to choose on
     splits: dict[SplitName, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)  # the first files that a table names
+    below: str = ""  # what the card's path names below the one that was looked at
     size: int | None = None  # the side of the images, where the kind allows no other
 
 
@@ -127,6 +129,8 @@ class Arrays(Source):
     scale: Literal[1, 255] | None = None  # the white of images that are floats; None: they are bytes
     first_label: Literal[0, 1] = 0
 
+    several_labels: ClassVar[bool] = True
+
 
 class ImageFiles(Source):
     """Images in files of their own; how one is read, where it is not as usual."""
@@ -143,6 +147,9 @@ class Listed(ImageFiles):
     first_label: Literal[0, 1] = 0  # of labels that are numbers
     values: dict[SplitName, str | list[str]] = {}  # what the splits are called, where it is not train and test
     split: DrawnSplit | None = None  # where nothing says it: how train and test are drawn
+    separator: Annotated[str, Field(min_length=1)] | None = None  # between an image's several labels in one text
+
+    several_labels: ClassVar[bool] = True
 
     @property
     def split_said(self) -> bool:

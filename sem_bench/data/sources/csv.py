@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -36,18 +36,16 @@ class CsvSource(Listed):
     type: Literal["csv"]
     path: Where = ""
     images: Where = ""  # the folder that its paths start in; the table's own unless given
+    partition: Where = ""  # another table, which says the split of each file; as list_eval_partition.txt of CelebA
     columns: Columns = Columns()
     header: bool | None = None  # whether the first line names the columns; None: found out
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None  # None: found out
     ending: str = ""  # what its paths lack: .jpg
-    separator: Annotated[str, Field(min_length=1)] | None = None  # between an image's several labels in one column
-
-    several_labels: ClassVar[bool] = True
 
     @property
     def split_said(self) -> bool:
-        """By a column, or what it says, or by a table each."""
-        return self.columns.split is not None or self.a_table_each or super().split_said
+        """By a column, a table of splits, what it says, or by a table each."""
+        return bool(self.columns.split is not None or self.partition or self.a_table_each or super().split_said)
 
     @property
     def a_table_each(self) -> bool:
@@ -64,8 +62,8 @@ class CsvSource(Listed):
         super().check_splits(splits)
         if not self.a_table_each:
             return
-        if self.columns.split is not None:
-            raise ValueError("source: with '{split}' in its path no column says the split")
+        if self.columns.split is not None or self.partition:
+            raise ValueError("source: with '{split}' in its path no column and no `partition` says the split")
         if several := next((name for name, value in self.values.items() if isinstance(value, list)), None):
             raise ValueError(f"source.values.{several}: with '{{split}}' in the path a split has one name")
 
@@ -74,9 +72,9 @@ class CsvSource(Listed):
         return path_is_missing(self.path)
 
     def needs(self, name: str) -> Needs:
-        """The table or the folder of the tables, and the folder of the images where it is named."""
+        """The table or the folder of the tables, that of the splits, and the folder of the images where it is named."""
         path = PurePosixPath(self.path).parent.as_posix() if self.a_table_each else self.path
-        return Needs([self.images, path] if self.images else [path])
+        return Needs([one for one in (self.images, self.partition, path) if one])
 
     def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
         """The files that it names."""

@@ -2,10 +2,13 @@
 
 import importlib.util
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
+
+from pydantic import model_validator
 
 from sem_bench.config.cards import Card, Library
 from sem_bench.config.fields import Model, Where
+from sem_bench.data.patterns import expanded
 from sem_bench.data.sources.base import Listed, Needs, Problem, Source, path_is_missing
 from sem_bench.errors import UserError
 
@@ -57,5 +60,10 @@ class Packed(NeedsPackage, Listed):
         yield from super().problems(card, library)
 
     def needs(self, name: str) -> Needs:
-        """The file or folder."""
-        return Needs([self.path])
+        """The file or folder, or the files of a pattern."""
+        return Needs(expanded(self.path))
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Self:
+        expanded(self.path)
+        return self

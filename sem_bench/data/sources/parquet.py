@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sem_bench.config.fields import SplitName, Where
+from sem_bench.data.patterns import expanded
 from sem_bench.data.sources.base import Needs, Seen
 from sem_bench.data.sources.packed import Packed
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class ParquetSource(Packed):
     """A row for each image: the bytes of its file, as Hugging Face writes them, or its path; its label and split.
 
-    PATH is one file, or a folder of them; then the names of the files may say the split.
+    PATH is one file, a pattern, {0000..0146}, or a folder of them; then the names of the files may say the split.
     """
 
     type: Literal["parquet"]
@@ -40,7 +41,7 @@ class ParquetSource(Packed):
 
     def needs(self, name: str) -> Needs:
         """The files, and the folder of the images where it is named."""
-        return Needs([self.images, self.path] if self.images else [self.path])
+        return Needs([*([self.images] if self.images else []), *expanded(self.path)])
 
     def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
         """Its rows; images in it are read a group of rows at a time."""

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class WebdatasetSource(Packed):
     """Shards: NAME.jpg beside NAME.cls, or beside NAME.json with the label under a key, in plain .tar files.
 
-    PATH is one, or a folder of them whose names say the split. `columns` names endings, `image: jpg`, `label: cls`, or
-    a key of the .json.
+    PATH is one, a pattern, {0000..0146}, or a folder of them; names may say the split. `columns` names endings,
+    `image: jpg`, `label: cls`, or a key of the .json.
     """
 
     type: Literal["webdataset"]

@@ -1,8 +1,9 @@
 """Tables of Arrow, from Parquet or Hugging Face: which columns hold what, and labels as numbers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,11 +13,14 @@ from pyarrow import types
 
 from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
+from sem_bench.data.dataset import Place
 from sem_bench.data.readers.opened import Labels
 from sem_bench.data.readers.words import (
     LABELS,
+    LISTS,
     MOST_CLASSES,
     PATHS,
+    SAID,
     SPLITS,
     in_order,
     label_number,
@@ -24,10 +28,15 @@ from sem_bench.data.readers.words import (
     split_words,
     strange_split,
 )
+from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.packed import Packed
 from sem_bench.errors import UserError
 
 IMAGES = ("image", "img", "jpg", "png", "bytes", "picture", "photo", "content", *PATHS)
+
+
+Reader = Callable[[str], Any]
+"""The column of a name, of all rows."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +49,34 @@ class Columns:
     label: str | None
     split: str | None
     classes: Sequence[str] | None  # the names that the table itself has for its labels
+    several: Sequence[str] = ()  # of images with several classes: the column of each; empty: `label` lists them
 
 
-def columns_of(schema: Any, source: Packed, where: str, *, labelled: bool) -> Columns:
+def columns_of(schema: Any, source: Packed, where: str, place: Place) -> Columns:
     """From the card, else by their usual names, else the only ones that can be meant."""
+    names = list(schema.names)
+    if not place.multi_label or source.columns.label or source.separator:
+        return _columns(schema, source, where, labelled=place.classes is not None, lists=place.multi_label)
+    lower = {name.lower(): name for name in names}
+    absent = [name for name in place.classes or () if name.lower() not in lower]
+    if not absent:
+        return _columns(schema, source, where, several=[lower[name.lower()] for name in place.classes or ()])
+    try:
+        return _columns(schema, source, where, labelled=True, lists=True)
+    except UserError as error:
+        way = f"; with a column for each class, {absent[0]!r} has none{did_you_mean(absent[0], names)}"
+        raise UserError(f"{error}{way}") from None
+
+
+def _columns(
+    schema: Any,
+    source: Packed,
+    where: str,
+    *,
+    labelled: bool = False,
+    lists: bool = False,
+    several: Sequence[str] = (),
+) -> Columns:
     asked, names = source.columns, list(schema.names)
     for one in filter(None, (asked.image, asked.label, asked.split)):
         if one not in names:
@@ -53,7 +86,7 @@ def columns_of(schema: Any, source: Packed, where: str, *, labelled: bool) -> Co
     known = _class_labels(schema)
     label = asked.label
     if label is None and labelled:
-        label = _only(known) or _only([one for one in names if one.lower() in LABELS])
+        label = _only(known) or _only([one for one in names if one.lower() in (*LABELS, *(LISTS if lists else ()))])
     image = asked.image or _image([one for one in kinds if one not in (label, split)], kinds)
     if image is None or image not in kinds:
         ask = f"which column holds the images? `columns: {{image: NAME}}` says it{_there(names)}"
@@ -61,11 +94,15 @@ def columns_of(schema: Any, source: Packed, where: str, *, labelled: bool) -> Co
             ask = f"column {image!r} is {schema.field(image).type}: neither paths nor bytes of image files"
         raise UserError(f"{where}: {ask}")
     if label is None and labelled:
-        label = _only([one for one in names if one not in (image, split) and _may_be_label(schema.field(one).type)])
+        others = [one for one in names if one not in (image, split)]
+        listed = _only([one for one in others if _is_list(schema.field(one).type)])
+        single = _only([one for one in others if _may_be_label(schema.field(one).type)])
+        label = (listed or single) if lists else (single or listed)
         if label is None:
             raise UserError(f"{where}: which column is the label? `columns: {{label: NAME}}` says it{_there(names)}")
     struct = types.is_struct(schema.field(image).type)
-    return Columns(image, kinds[image], struct, label if labelled else None, split, known.get(label or ""))
+    own = known.get(label or "")
+    return Columns(image, kinds[image], struct, label if labelled else None, split, own, several)
 
 
 def _there(names: Sequence[str]) -> str:
@@ -104,20 +141,92 @@ def _may_be_label(kind: Any) -> bool:
 
 
 def _class_labels(schema: Any) -> dict[str, Sequence[str]]:
-    """The columns of classes by Hugging Face's note in a schema, and the names of their classes."""
+    """The columns of classes, or lists of them, by Hugging Face's note in a schema, and the names of the classes."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
+        inner = {name: one[0] if isinstance(one, list) else one.get("feature", one) for name, one in features.items()}
+        return {name: one["names"] for name, one in inner.items() if one.get("_type") == "ClassLabel"}
     except (KeyError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def labels_in(column: Any, columns: Columns, source: Packed, classes: Sequence[str], where: str) -> Labels:
-    """A column of labels (N,) as numbers of the card's classes: by name where the table knows or says names."""
-    codes, texts = _encoded(column, where)
+def labels_of(column: Reader, columns: Columns, source: Packed, place: Place, where: str) -> Labels | None:
+    """Labels (N,), or (N, C) of 0 and 1 where an image may have several classes; None where there are none."""
+    classes = place.classes or ()
+    if columns.several:
+        return np.stack([_there_or_not(column(name), name, where) for name in columns.several], 1)
+    if columns.label is None:
+        return None
+    found = column(columns.label)
+    if place.multi_label:
+        return _labels_of_lists(found, columns, source, classes, where)
+    codes, texts = _encoded(found, where)
+    numbers = _numbers(texts, lambda code: int(np.flatnonzero(codes == code)[0]), columns, source, classes, where)
+    return numbers[codes]
+
+
+def _there_or_not(column: Any, name: str, where: str) -> Labels:
+    """The column of a class (N,): 1 where it is there, 0 where not."""
+    codes, texts = _encoded(column, f"{where}: column {name!r}", floats=True)
+    for code, text in enumerate(texts):
+        if text.lower() not in SAID:
+            here = f"{where}, row {int(np.flatnonzero(codes == code)[0])}"
+            raise UserError(f"{here}: {name} is {text!r}; a class is there, 1, or not, 0 or -1")
+    return np.array([SAID[text.lower()] for text in texts], np.int64)[codes]
+
+
+def _labels_of_lists(column: Any, columns: Columns, source: Packed, classes: Sequence[str], where: str) -> Labels:
+    """A column of lists as (N, C): of names or numbers of classes, or of a 0 or 1 for each class."""
+    lists = _lists(column, source, where)
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(lists)), lengths)
+    codes, texts = _encoded(pc.list_flatten(lists), where, floats=True)
+    found = np.zeros((len(lists), len(classes)), np.int64)
+    if len(lists) and (lengths == len(classes)).all() and all(text.lower() in SAID for text in texts):
+        # A 0 or 1 for each class: as numbers of classes, no image of three or more could have as many different ones.
+        return np.array([SAID[text.lower()] for text in texts], np.int64)[codes].reshape(found.shape)
+    first = _numbers(texts, lambda code: int(rows[codes == code][0]), columns, source, classes, where)
+    found[rows, first[codes]] = 1
+    return found
+
+
+def _lists(column: Any, source: Packed, where: str) -> Any:
+    """The lists of a column (N), of texts what its separator parts."""
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if column.null_count:
+        row = pc.index(pc.is_null(column), True).as_py()
+        raise UserError(f"{where}, row {row}: no label; an empty list where it has no class")
+    if types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if _is_list(column.type):
+        return column
+    if source.separator is None:
+        text = f"labels are {column.type}; expected lists, or `separator: ';'` below `source` where texts name several"
+        raise UserError(f"{where}: {text}")
+    texts = pc.cast(column, pa.string()).to_pylist()
+    parts = [[one.strip() for one in text.split(source.separator) if one.strip()] for text in texts]
+    return pa.array(parts, pa.list_(pa.string()))
+
+
+def _is_list(kind: Any) -> bool:
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _numbers(
+    texts: Sequence[str],
+    row_of: Callable[[int], int],
+    columns: Columns,
+    source: Packed,
+    classes: Sequence[str],
+    where: str,
+) -> Labels:
+    """What texts mean as numbers of the card's classes: by name where the table knows or says names.
+
+    `row_of` gives a row that has the text of a number.
+    """
 
     def there(code: int) -> str:
-        return f"{where}, row {int(np.flatnonzero(codes == code)[0])}"
+        return f"{where}, row {row_of(code)}"
 
     numbers = {name: number for number, name in enumerate(classes)}
     known = list(map(plain, columns.classes or []))
@@ -125,7 +234,7 @@ def labels_in(column: Any, columns: Columns, source: Packed, classes: Sequence[s
         found = [label_number(text, numbers, source.first_label, there(code)) for code, text in enumerate(texts)]
     else:
         found = [_by_name(text, columns.classes or [], classes, there(code)) for code, text in enumerate(texts)]
-    return np.array(found, np.int64)[codes]
+    return np.array(found, np.int64)
 
 
 def _by_name(text: str, names: Sequence[str], classes: Sequence[str], where: str) -> int:
@@ -139,17 +248,20 @@ def _by_name(text: str, names: Sequence[str], classes: Sequence[str], where: str
     return found[0]
 
 
-def _encoded(column: Any, where: str) -> tuple[Labels, list[str]]:
-    """A column as numbers (N,) into the different texts in it."""
+def _encoded(column: Any, where: str, *, floats: bool = False) -> tuple[Labels, list[str]]:
+    """A column as numbers (N,) into the different texts in it; with `floats` they may be such."""
     if column.null_count:
         row = pc.index(pc.is_null(column), True).as_py()
         raise UserError(f"{where}, row {row}: no label")
+    column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    if not (types.is_integer(column.type) or _holds(column.type) == "paths"):
-        raise UserError(f"{where}: labels are {column.type}; expected a number or a name for each image")
+    number = types.is_integer(column.type) or (floats and types.is_floating(column.type))
+    if not (number or _holds(column.type) == "paths"):
+        way = "; `multi_label: true` in the card where it may have several" if _is_list(column.type) else ""
+        raise UserError(f"{where}: labels are {column.type}; expected a number or a name for each image{way}")
     encoded = pc.dictionary_encode(column).combine_chunks()
     encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
     texts = [str(one).strip() for one in encoded.dictionary.to_pylist()]
@@ -181,7 +293,38 @@ def splits_in(column: Any, where: str) -> list[str]:
     return _encoded(column, f"{where}: the column of splits")[1]
 
 
-def classes_in(columns: Columns, column: Any, where: str) -> list[str]:
-    """The classes of a first card: as the table names them, else its labels. No name that a folder could not have."""
-    names = columns.classes or in_order(_encoded(column, where)[1])
-    return [name.replace("/", "_").replace("\\", "_").lstrip(".")[:100] for name in names]
+def first_columns(schema: Any, column: Reader, source: Packed, where: str) -> Columns:
+    """The columns as a first card takes them: several for each class where there is no label, but some are 0 and 1."""
+    try:
+        return _columns(schema, source, where, labelled=True, lists=True)
+    except UserError:
+        several = [one for one in schema.names if _says_there(schema.field(one).type, partial(column, one))]
+        if len(several) < 2:
+            raise
+        return _columns(schema, source, where, several=several)
+
+
+def _says_there(kind: Any, column: Callable[[], Any]) -> bool:
+    """Whether a column may be that of a class: truths, or 0 and 1."""
+    if types.is_boolean(kind):
+        return True
+    if not (types.is_integer(kind) or types.is_floating(kind)):
+        return False
+    return set(pc.unique(column()).to_pylist()) in ({0, 1}, {-1, 1})
+
+
+def seen_in(columns: Columns, column: Reader, card: dict[str, Any], where: str) -> Seen:
+    """What a first card says: the classes as the table names them, else its labels, as names of folders."""
+    if columns.several:
+        return Seen(card, list(columns.several), multi_label=True)
+    assert columns.label is not None
+    labels = column(columns.label)
+    several = _is_list(labels.type)
+    if several:
+        labels = pc.list_flatten(labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels)
+    names = columns.classes or in_order(_encoded(labels, where)[1])
+    return Seen(card, [_as_class(name) for name in names], multi_label=several)
+
+
+def _as_class(name: str) -> str:
+    return name.replace("/", "_").replace("\\", "_").lstrip(".")[:100]

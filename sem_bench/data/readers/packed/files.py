@@ -10,23 +10,29 @@ import numpy as np
 from sem_bench.base.files import shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.junk import junk
+from sem_bench.data.patterns import expanded, is_pattern
 from sem_bench.data.readers.opened import Labels
 from sem_bench.data.readers.words import USUAL, split_words
 from sem_bench.errors import UserError
 
 
 def has_files(path: Path, endings: Sequence[str]) -> bool:
-    """Whether a path is such a file, or a folder with one that is not merely beside a folder of training images."""
-    if path.is_file():
+    """Whether a path is such a file or a pattern of them, or a folder with one that is not beside training images."""
+    if path.is_file() or is_pattern(path):
         return path.name.lower().endswith(tuple(endings))
     train = [path / word for word in USUAL["train"] if (path / word).is_dir()]
     return any(_below(path, endings)) and all(any(_below(folder, endings)) for folder in train)
 
 
 def packed_files(path: Path, endings: Sequence[str]) -> list[Path]:
-    """The file, or those below the folder, by name. Raises UserError where there are none."""
+    """The file, those of a pattern, or those below the folder by name. Raises UserError where there are none."""
     if path.is_file():
         return [path]
+    if is_pattern(path):
+        files = list(map(Path, expanded(str(path))))
+        if absent := next((file for file in files if not file.is_file()), None):
+            raise UserError(f"{shown(absent)}: no such file, and {path.name} names it")
+        return files
     files = sorted(_below(path, endings))
     if not files:
         raise UserError(f"{shown(path)}: no {' or '.join(endings)} in it")

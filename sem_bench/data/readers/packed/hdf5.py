@@ -1,7 +1,7 @@
 """HDF5 files: arrays that are read row by row."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,36 +18,46 @@ from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.readers.array_forms import images_of, labels_of
+from sem_bench.data.readers.array_forms import classes_of, expected_labels, images_of, labels_of
 from sem_bench.data.readers.arrays import USUAL as USUAL_ARRAYS
+from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import read_packed
-from sem_bench.data.readers.opened import Opened, said
-from sem_bench.data.readers.words import in_order
+from sem_bench.data.readers.opened import Labels, Opened, said
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.hdf5 import Hdf5Source
 from sem_bench.data.threads import reading
 from sem_bench.errors import UserError
 
 USUAL = [("{split}/images", "{split}/labels"), ("{split}/x", "{split}/y"), *USUAL_ARRAYS]
+ALONE = [  # where a file has one pair of arrays
+    ("images", "labels"),
+    ("image", "label"),
+    ("x", "y"),
+    ("X", "y"),
+    ("X", "Y"),
+    ("data", "labels"),
+    ("data", "label"),
+]
 BLOCK = 16 * 2**20  # bytes of images that are looked at together for a fingerprint
 
 
 def open_hdf5(source: Hdf5Source, data: Data, split: SplitName, place: Place) -> Opened:
     """The arrays of a split. Pixels must be of `image_size`; image files may have any size."""
-    path, size = located(place.root, source.path), data.image_size
-    with _errors(path):
-        file = _file(path, path.stat().st_mtime_ns, path.stat().st_size)
+    path, size = located(place.root, source.path.replace("{split}", split)), data.image_size
+    file = _opened(path)
     images_name, labels_name = _names(source, split, file)
     images = _array(file, images_name, path)
-    where, count, labels = f"{shown(path)}: {images_name}", len(images), None
+    where, labels = f"{shown(path)}: {images_name}", None
+    count = len(images)
     if place.classes is not None:
         array = _array(file, labels_name, path)
         with _errors(path):
-            given = array.asstr()[...] if h5py.check_string_dtype(array.dtype) else array[...]
-        labels = labels_of(given, count, place.classes, source, f"{shown(path)}: {labels_name}")
+            given = _text_or_number(array)
+        here = f"{shown(path)}: {labels_name}"
+        labels = labels_of(given, count, place.classes, source, here, several=place.multi_label)
         if labels is None:
-            text = f"labels are {given.dtype} {given.shape}; expected {(count,)}, one an image"
-            raise UserError(f"{shown(path)}: {labels_name}: {text}")
+            text = f"labels are {given.dtype} {given.shape}; expected {expected_labels(count, place)}"
+            raise UserError(f"{here}: {text}")
     item, done = _image_file if _holds_files(images) else _pixels, ""
     if item is _pixels and count:
         with _errors(path):
@@ -57,8 +67,13 @@ def open_hdf5(source: Hdf5Source, data: Data, split: SplitName, place: Place) ->
             raise UserError(f"{where}: images are {found}; expected uint8 {(count, size, size, 3)}, or image files")
         done = first.done
     seen = hashlib.sha256(_content(path, images_name, path.stat().st_mtime_ns, path.stat().st_size))
+    rows = None
+    if source.split is not None:
+        rows = drawn_rows(split, source.split, list(map(str, range(count))), labels)
+        count, labels = len(rows), None if labels is None else labels[rows]
+        seen.update(rows.tobytes())
     seen.update(b"" if labels is None else labels.tobytes())
-    read = partial(_read, source, path, images, item, where)
+    read = partial(_read, source, path, images, item, where, rows)
     return Opened(f"{shown(path)}: {split}", count, labels, read, fingerprint=seen.hexdigest(), aside=done)
 
 
@@ -71,8 +86,10 @@ def _read(
     images: Any,
     item: Callable[[Any, Hdf5Source, str], Image.Image],
     where: str,
+    rows: Labels | None,
     row: int,
 ) -> Image.Image:
+    row = row if rows is None else int(rows[row])
     here = f"{where}, row {row}"
     with reading(path), _ALONE, _errors(path):
         content = images[row : row + 1]
@@ -133,9 +150,12 @@ def _content(path: Path, name: str, changed: int, size: int) -> bytes:
 
 def _names(source: Hdf5Source, split: SplitName, file: Any) -> tuple[str, str]:
     """The names of images and labels: as the card says, else the one usual pair that is there."""
-    asked = source.images, source.labels
-    found = [pair for pair in USUAL if all(name.replace("{split}", split) in file for name in pair)]
-    pair = found[0] if asked == USUAL[0] and len(found) == 1 else asked
+    alone = source.split is not None or "{split}" in source.path
+    usual = [*ALONE, *(USUAL if source.split is None else [])] if alone else USUAL
+    found = [pair for pair in usual if all(name.replace("{split}", split) in file for name in pair)]
+    pair = source.images, source.labels
+    if not source.named:
+        pair = found[0] if len(found) == 1 else usual[0]
     return pair[0].replace("{split}", split), pair[1].replace("{split}", split)
 
 
@@ -162,38 +182,51 @@ def _array(file: Any, name: str, path: Path) -> Any:
     return array
 
 
-def first_card(source: Hdf5Source, path: Path) -> Seen:
-    """What a first card says of a file with a usual pair of names."""
-    with _errors(path):
-        file = _file(path, path.stat().st_mtime_ns, path.stat().st_size)
-        there = _arrays(file)
-    pairs = [pair for pair in USUAL if all(name.replace("{split}", "train") in there for name in pair)]
-    pairs = [pair for pair in pairs if all(name.replace("{split}", "test") in there for name in pair)]
-    if len(pairs) != 1:
-        few = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
-        raise UserError(
-            f"{shown(path)}: no arrays of the usual names, such as train/images ({few}); write a card by hand"
-        )
+def first_card(path: Path, below: str = "") -> Seen:
+    """What a first card says of a file, or of those with {split} in their name `below` a folder.
+
+    Arrays of a usual pair of names: one for each split, or one that is drawn from.
+    """
+    files: dict[SplitName, Path] = {split: path / below.replace("{split}", split) for split in _SPLITS}
+    opened = {split: _opened(file) for split, file in files.items() if file.is_file()}
+    usual = [*ALONE, *USUAL] if below else USUAL
+    both: tuple[SplitName, ...] = ("train", "test")
+    pairs = [pair for pair in usual if all(_is_there(pair, split, _arrays(opened[split])) for split in both)]
     card: dict[str, Any] = {}
-    labels = [_all_labels(file[pairs[0][1].replace("{split}", split)]) for split in ("train", "test")]
-    classes = _classes(np.concatenate(labels), card)
-    images = file[pairs[0][0].replace("{split}", "train")]
-    seen = Seen(card, classes)
-    if not _holds_files(images):
-        seen.size = max((side for side in images.shape[1:] if side > 4), default=None)
-        if np.issubdtype(images.dtype, np.floating):
-            card["scale"] = 1 if float(images[:64].max()) <= 1 else 255
+    there = _arrays(opened["train"])
+    if not pairs:
+        pairs, card["split"] = [pair for pair in ALONE if set(pair) <= set(there)], {"test": 0.2, "seed": 0}
+    if len(pairs) != 1 or (below and card):
+        few = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
+        text = f"no arrays of the usual names, such as train/images or images ({few}); write a card by hand"
+        raise UserError(f"{shown(files['train'])}: {text}")
+    images, labels = pairs[0]
+    found = [split for split, file in opened.items() if _is_there(pairs[0], split, _arrays(file))]
+    if card:
+        found = ["train"]
+    seen = Seen(card, val="val" in found, below=below)
+    given = [_text_or_number(opened[split][labels.replace("{split}", split)]) for split in found]
+    seen.classes, seen.multi_label, more = classes_of(given)
+    card |= more
+    array = opened["train"][images.replace("{split}", "train")]
+    if not _holds_files(array):
+        seen.size = max((side for side in array.shape[1:] if side > 4), default=None)
+        if np.issubdtype(array.dtype, np.floating):
+            card["scale"] = 1 if float(array[:64].max()) <= 1 else 255
     return seen
 
 
-def _all_labels(array: Any) -> Any:
-    given = array.asstr()[...] if h5py.check_string_dtype(array.dtype) else array[...]
-    return given.argmax(1) if given.ndim == 2 and given.shape[1] > 1 else np.ravel(given)
+_SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
-def _classes(labels: Any, card: dict[str, Any]) -> list[str]:
-    if labels.dtype.kind in "OUS":
-        return in_order({str(one) for one in labels.tolist()})
-    if int(labels.min()) == 1:
-        card["first_label"] = 1
-    return list(map(str, range(int(labels.max()) + 1 - card.get("first_label", 0))))
+def _opened(path: Path) -> Any:
+    with _errors(path):
+        return _file(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+def _is_there(pair: tuple[str, str], split: SplitName, names: Sequence[str]) -> bool:
+    return all(name.replace("{split}", split) in names for name in pair)
+
+
+def _text_or_number(array: Any) -> Any:
+    return array.asstr()[...] if h5py.check_string_dtype(array.dtype) else array[...]

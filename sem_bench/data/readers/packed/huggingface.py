@@ -17,10 +17,18 @@ from sem_bench.base.files import shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.drawn_split import rows_of
+from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import read_image, read_packed
 from sem_bench.data.readers.opened import Opened, said
-from sem_bench.data.readers.packed.arrow import Columns, classes_in, columns_of, labels_in, rows_said, splits_in
+from sem_bench.data.readers.packed.arrow import (
+    Columns,
+    columns_of,
+    first_columns,
+    labels_of,
+    rows_said,
+    seen_in,
+    splits_in,
+)
 from sem_bench.data.readers.packed.files import card_of_splits
 from sem_bench.data.readers.words import USUAL, split_words
 from sem_bench.data.sources.base import Seen
@@ -35,21 +43,18 @@ def open_huggingface(source: HuggingfaceSource, data: Data, split: SplitName, pl
     """The rows of a split."""
     where = str(shown(located(place.root, source.path))) if source.path else f"{shown(place.card)}: {source.name}"
     splits = _splits(source, place.root, where)
-    labelled, alone = place.classes is not None, len(place.splits) == 1
-    columns = columns_of(next(iter(splits.values())).features.arrow_schema, source, where, labelled=labelled)
+    columns = columns_of(next(iter(splits.values())).features.arrow_schema, source, where, place)
+    alone = len(place.splits) == 1
     if columns.split is not None or (len(splits) == 1 and (alone or source.split is not None)):
         rows = _joined(list(splits.values()), where)
     else:  # what is drawn is drawn from the training images
         rows = _joined(_chosen(splits, split if source.split is None else "train", source, where), where)
-    labels = None
-    if columns.label is not None:
-        labels = labels_in(_column(rows, columns.label), columns, source, place.classes or (), where)
+    labels = labels_of(lambda name: _column(rows, name), columns, source, place, where)
     chosen, aside = np.arange(len(rows)), ""
     if columns.split is not None:
         chosen, aside = rows_said(_column(rows, columns.split), split, source, place.splits, where)
     elif source.split is not None:
-        names, classes = list(map(str, range(len(rows)))), [0] * len(rows) if labels is None else labels.tolist()
-        chosen = np.array(rows_of(split, source.split, names, classes), np.int64)
+        chosen = drawn_rows(split, source.split, list(map(str, range(len(rows)))), labels)
     labels = None if labels is None else labels[chosen]
     images = rows.select_columns([columns.image]).with_format("arrow")
     seen = hashlib.sha256(chosen.tobytes() + (b"" if labels is None else labels.tobytes()))
@@ -157,9 +162,8 @@ def first_card(source: HuggingfaceSource, path: Path) -> Seen:
     where = str(shown(path))
     splits = _splits(source, Path(), where)
     some = next(iter(splits.values()))
-    columns = columns_of(some.features.arrow_schema, source, where, labelled=True)
+    columns = first_columns(some.features.arrow_schema, partial(_column, some), source, where)
     words = list(splits)
     if columns.split is not None:
         words = splits_in(_column(_joined(list(splits.values()), where), columns.split), where)
-    assert columns.label is not None
-    return Seen(card_of_splits(words), classes_in(columns, _column(some, columns.label), where))
+    return seen_in(columns, partial(_column, some), card_of_splits(words), where)

@@ -20,12 +20,12 @@ from sem_bench.base.files import lines_digest, shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.drawn_split import rows_of
+from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
 from sem_bench.data.readers.packed.files import card_of_splits, databases, files_of, part_of, word_in
-from sem_bench.data.readers.packed.samples import TEXTS, is_image, label_text, name_and_ending, numbered
-from sem_bench.data.readers.words import SPLIT_WORDS, in_order
+from sem_bench.data.readers.packed.samples import TEXTS, is_image, label_text, name_and_ending, numbered, seen_labels
+from sem_bench.data.readers.words import SPLIT_WORDS
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.lmdb import LmdbSource
 from sem_bench.data.threads import reading
@@ -63,12 +63,12 @@ def open_lmdb(source: LmdbSource, data: Data, split: SplitName, place: Place) ->
     labels = (
         None
         if place.classes is None
-        else numbered(((one.path, one.labels, one.name) for one in indices), source, place.classes)
+        else numbered(((one.path, one.labels, one.name) for one in indices), source, place)
     )
     rows = np.arange(len(keys))
     if source.split is not None:
         names = [f"{index.path.name}/{key.decode('utf-8', 'replace')}" for index in indices for key in index.keys]
-        rows = np.array(rows_of(split, source.split, names, [0] * len(names) if labels is None else labels.tolist()))
+        rows = drawn_rows(split, source.split, names, labels)
         labels = None if labels is None else labels[rows]
     sizes = np.concatenate([np.frombuffer(index.sizes, np.int64) for index in indices])
     seen = hashlib.sha256(b"" if labels is None else labels.tobytes()).hexdigest()
@@ -169,6 +169,5 @@ def first_card(source: LmdbSource, path: Path) -> Seen:
     """What a first card says of databases."""
     found = databases(path)
     words = [word for one in found if (word := word_in(one, path, SPLIT_WORDS)) is not None]
-    return Seen(
-        card_of_splits(words), in_order({label for one in found for label in _index(one, source, labelled=True).labels})
-    )
+    labels = {label for one in found for label in _index(one, source, labelled=True).labels}
+    return seen_labels(labels, card_of_splits(words))

@@ -23,10 +23,19 @@ from sem_bench.base.files import lines_digest, shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.drawn_split import rows_of
+from sem_bench.data.patterns import top_of
+from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import read_image, read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
-from sem_bench.data.readers.packed.arrow import Columns, classes_in, columns_of, labels_in, rows_said, splits_in
+from sem_bench.data.readers.packed.arrow import (
+    Columns,
+    columns_of,
+    first_columns,
+    labels_of,
+    rows_said,
+    seen_in,
+    splits_in,
+)
 from sem_bench.data.readers.packed.files import card_of_splits, files_of, packed_files, part_of, word_in
 from sem_bench.data.readers.words import SPLIT_WORDS
 from sem_bench.data.sources.base import Seen
@@ -63,7 +72,8 @@ def open_parquet(source: ParquetSource, data: Data, split: SplitName, place: Pla
     """The rows of a split."""
     top = located(place.root, source.path)
     files, aside = packed_files(top, ENDINGS), ""
-    columns = columns_of(_schema(files[0]), source, str(shown(top)), labelled=place.classes is not None)
+    top = top_of(top)
+    columns = columns_of(_schema(files[0]), source, str(shown(top)), place)
     alone = len(place.splits) == 1
     if columns.split is None and source.split is None:
         if len(files) == 1 and not alone:
@@ -76,15 +86,12 @@ def open_parquet(source: ParquetSource, data: Data, split: SplitName, place: Pla
     rows = None
     if columns.split is not None:
         rows, aside = rows_said(_column(files, columns.split, where), split, source, place.splits, where)
-    labels = None
-    if columns.label is not None:
-        labels = labels_in(_column(files, columns.label, where), columns, source, place.classes or (), where)
+    labels = labels_of(lambda name: _column(files, name, where), columns, source, place, where)
     groups = _groups(files, columns)
     names = _names(files, columns, source, where) if columns.holds == "paths" else None
     count = sum(group.rows for group in groups)
     if source.split is not None:
-        drawn = names or list(map(str, range(count)))
-        rows = np.array(rows_of(split, source.split, drawn, [0] * count if labels is None else labels.tolist()))
+        rows = drawn_rows(split, source.split, names or list(map(str, range(count))), labels)
     rows = np.arange(count) if rows is None else rows
     labels = None if labels is None else labels[rows]
     seen = hashlib.sha256(rows.tobytes() + (b"" if labels is None else labels.tobytes())).hexdigest()
@@ -203,13 +210,11 @@ def first_card(source: ParquetSource, path: Path) -> Seen:
     """What a first card says of Parquet files."""
     files = packed_files(path, ENDINGS)
     where = str(shown(path))
-    columns = columns_of(_schema(files[0]), source, where, labelled=True)
+    columns = first_columns(_schema(files[0]), lambda name: _column(files, name, where), source, where)
     words = splits_in(_column(files, columns.split, where), where) if columns.split else None
     if words is None:
-        words = list(filter(None, (word_in(file, path, SPLIT_WORDS) for file in files)))
-    assert columns.label is not None
-    classes = classes_in(columns, _column(files, columns.label, where), where)
-    seen = Seen(card_of_splits(words), classes)
+        words = list(filter(None, (word_in(file, top_of(path), SPLIT_WORDS) for file in files)))
+    seen = seen_in(columns, lambda name: _column(files, name, where), card_of_splits(words), where)
     if columns.holds == "paths":
         seen.names = list(islice(_names(files, columns, source, where), 8))
     return seen

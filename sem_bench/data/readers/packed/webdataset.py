@@ -17,13 +17,22 @@ from sem_bench.base.files import lines_digest, shown
 from sem_bench.config.fields import SplitName
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.drawn_split import rows_of
 from sem_bench.data.junk import junk
+from sem_bench.data.patterns import top_of
+from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import ENDINGS, read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
 from sem_bench.data.readers.packed.files import card_of_splits, files_of, packed_files, part_of, word_in
-from sem_bench.data.readers.packed.samples import LARGEST, is_image, label_text, may_be_label, name_and_ending, numbered
-from sem_bench.data.readers.words import SPLIT_WORDS, in_order
+from sem_bench.data.readers.packed.samples import (
+    LARGEST,
+    is_image,
+    label_text,
+    may_be_label,
+    name_and_ending,
+    numbered,
+    seen_labels,
+)
+from sem_bench.data.readers.words import SPLIT_WORDS
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.packed import PackedColumns
 from sem_bench.data.sources.webdataset import WebdatasetSource
@@ -49,18 +58,19 @@ def open_webdataset(source: WebdatasetSource, data: Data, split: SplitName, plac
     """The samples of a split."""
     top = located(place.root, source.path)
     files, aside = _tar_files(top), ""
+    top = top_of(top)
     if source.split is None:
         files, aside = files_of(split, files, top, source.values, place.splits)
     labelled = place.classes is not None
     shards = [_shard(file, source.columns, labelled=labelled) for file in files]
     where = f"{shown(files[0] if len(files) == 1 else top)}: {split}"
     parts = ((shard.file, shard.labels, shard.names.__getitem__) for shard in shards)
-    labels = numbered(parts, source, place.classes or ()) if labelled else None
+    labels = numbered(parts, source, place) if labelled else None
     names = [name for shard in shards for name in shard.names]
     rows = np.arange(len(names))
     if source.split is not None:
         unique = [f"{shard.file.name}/{name}" for shard in shards for name in shard.names]
-        rows = np.array(rows_of(split, source.split, unique, [0] * len(unique) if labels is None else labels.tolist()))
+        rows = drawn_rows(split, source.split, unique, labels)
         labels = None if labels is None else labels[rows]
     ends = np.cumsum([len(shard.names) for shard in shards])
     sizes = np.concatenate([np.frombuffer(shard.sizes, np.int64) for shard in shards])
@@ -91,6 +101,8 @@ def _tar_files(top: Path) -> list[Path]:
     try:
         files = packed_files(top, (".tar",))
     except UserError:
+        if not top.is_dir():
+            raise
         if not (compressed := packed_files(top, PACKED)):
             raise
         files = compressed
@@ -181,10 +193,10 @@ def first_card(source: WebdatasetSource, path: Path) -> Seen | None:
         if not _shard(files[0], source.columns, labelled=True).names:
             return None
     except UserError:
-        others = path.is_file() or any(one.is_dir() and not any(one.glob("*.tar")) for one in path.iterdir())
+        others = not path.is_dir() or any(one.is_dir() and not any(one.glob("*.tar")) for one in path.iterdir())
         if others:  # an archive of something else
             return None
         raise
-    words = [word for file in files if (word := word_in(file, path, SPLIT_WORDS)) is not None]
+    words = [word for file in files if (word := word_in(file, top_of(path), SPLIT_WORDS)) is not None]
     labels = {label for file in files for label in _shard(file, source.columns, labelled=True).labels}
-    return Seen(card_of_splits(words), in_order(labels))
+    return seen_labels(labels, card_of_splits(words))
