@@ -35,7 +35,11 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
     already and where nothing is found that a card can name.
     """
     path = Path(path)
-    if not path.exists() and not is_pattern(path):
+    try:
+        there = path.exists() or is_pattern(path)
+    except ValueError as error:  # a pattern of too many files
+        raise UserError(str(error)) from None
+    if not there:
         raise UserError(f"{shown(path)}: no such file or folder")
     stem = path.resolve().name if path.is_dir() else path.name.partition("{")[0].partition(".")[0]
     name = name or re.sub(r"[^A-Za-z0-9._-]+", "_", stem).strip("._-") or "mine"

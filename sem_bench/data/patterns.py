@@ -21,8 +21,12 @@ def expanded(pattern: str) -> list[str]:
         if abs(last - first) >= MOST:
             raise ValueError(f"{group[0]}: more than {MOST:,} files")
         words = [f"{number:0{len(group[1])}}" for number in range(min(first, last), max(first, last) + 1)]
-    found = [one for word in words for one in expanded(pattern[: group.start()] + word + pattern[group.end() :])]
-    return list(dict.fromkeys(found))
+    found: dict[str, None] = {}
+    for word in words:
+        found |= dict.fromkeys(expanded(pattern[: group.start()] + word + pattern[group.end() :]))
+        if len(found) > MOST:  # of several groups together
+            raise ValueError(f"{pattern}: more than {MOST:,} files")
+    return list(found)
 
 
 def is_pattern(path: Path) -> bool:

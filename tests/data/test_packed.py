@@ -671,6 +671,13 @@ def test_patterns_as_a_shell_has_them() -> None:
     assert sorted(expanded("{a-{1..2},b}/{split}.h5")) == ["a-1/{split}.h5", "a-2/{split}.h5", "b/{split}.h5"]
     with pytest.raises(ValueError, match="more than 100,000 files"):
         expanded("{0..100000}")
+    with pytest.raises(ValueError, match="more than 100,000 files"):
+        expanded("{0..9999}" * 9)
+
+
+def test_a_pattern_of_too_many_files_is_a_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["card", "x-{0..99999999}.tar"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 # --- LMDB ---
