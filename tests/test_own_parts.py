@@ -267,7 +267,7 @@ def test_the_doors_of_authors_stay() -> None:
     from sem_bench.evaluations.measures import features
 
     names = "Beside Cost Evaluation Fraction LabelledData Metric Model NetCost Planned Remark Search Seed ShiftedData"
-    assert evaluation.__all__ == [*names.split(), "Table", "Temperature"]
+    assert evaluation.__all__ == [*names.split(), "Table", "Temperature", "TrainingData"]
     assert all(hasattr(evaluation, name) for name in evaluation.__all__)
     assert callable(embedding.Embedding) and callable(backbone.Backbone) and callable(features.load)
 

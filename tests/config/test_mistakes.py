@@ -49,7 +49,7 @@ MISTAKES = {
         "suite.yaml:5: grid.embeddings: expected keys and values, found a list; write {none: {...}, sem: {...}}",
     ),
     "percent": (
-        "[1.0, 0.05]",
+        "[1.0, 0.1]",
         "[1, 5]",
         "suite.yaml:10: evaluate.probe.fractions[1]: should be less than or equal to 1, found 5; "
         "it is a share: 5 % is 0.05",
