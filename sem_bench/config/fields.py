@@ -1,5 +1,6 @@
 """The kinds of values that files hold, with their bounds, and the names that the engine itself knows."""
 
+import math
 from collections import Counter
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
@@ -13,6 +14,13 @@ def unique(values: list[Any]) -> list[Any]:
         repeated = next(value for value, often in Counter(values).items() if often > 1)
         raise ValueError(f"{repeated!r} stands there twice")
     return values
+
+
+def finite(value: Any) -> Any:
+    """Raises ValueError for a number that no file of JSON can hold."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return value
 
 
 def percent(fraction: float) -> str:
@@ -66,7 +74,7 @@ Temperatures = Annotated[list[Temperature], Field(min_length=1), AfterValidator(
 Score = Literal["top1", "mean_per_class", "macro_f1", "map"]
 SplitName = Literal["train", "val", "test"]  # val: judges the candidates of probes
 Marker = Annotated[str, Field(pattern=r"^[.,ov^<>12348spP*hH+xXDd|_]$")]  # of a figure, as matplotlib names it
-Scalar = bool | int | float | str
+Scalar = Annotated[bool | int | float | str, AfterValidator(finite)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.py$", max_length=60)]
 # Where files lie on this machine: from the data folder, "~" is the home. It enters no digest and no result.
 Where = Annotated[str, Field(exclude=True)]

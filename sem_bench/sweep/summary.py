@@ -58,8 +58,8 @@ def write(path: Path, subjects: Subjects, studies: "Sequence[Study]", store: Sto
     known = {study["name"]: study for study in (before or {"studies": []})["studies"] if study.get("shared") in shared}
     content["studies"] = list((known | made).values())
     if before != content:
-        whole = with_sum(content)
-        if validated(SweepFile, whole) is None:
+        whole = _sealed(content)
+        if whole is None or validated(SweepFile, whole) is None:
             raise UserError(f"{path}: not written: the trials in the storage are not what a sweep notes; it is damaged")
         write_json(path, whole)
 
@@ -78,6 +78,14 @@ def progress(subjects: Subjects, store: Store) -> tuple[int, float]:
             seconds += sum(each[job.digest] for pattern in patterns for job in pattern)
         finished += done
     return finished, seconds
+
+
+def _sealed(content: Content) -> dict[str, Any] | None:
+    """With its sum; None where a number in it is none of JSON."""
+    try:
+        return with_sum(content)
+    except ValueError:
+        return None
 
 
 def _study(study: "Study", store: Store) -> Content:
