@@ -568,6 +568,17 @@ def test_nonsense_in_a_database_of_trials(
         assert "Traceback" not in errors and " has the value " not in errors
 
 
+def test_infinity_in_a_journal_of_trials_is_a_line(swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = Path("results/sweeps").glob("*.journal")
+    text = path.read_text()
+    assert '"made_with":{' in text
+    path.write_text(re.sub(r'"made_with":\{[^}]*\}', '"made_with":Infinity', text))
+    capsys.readouterr()
+    assert main(["sweep", "tau", "--suite", "suite.yaml"]) == 2
+    errors = capsys.readouterr().err
+    assert "Traceback" not in errors and "damaged" in errors.splitlines()[-1]
+
+
 def test_a_record_goes_elsewhere(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted(Path("results").rglob("*"))
     for into in ("results", "results/knn", "."):

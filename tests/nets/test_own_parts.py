@@ -1,6 +1,7 @@
 """A user's own embeddings and backbones: through the command line, as a user would."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -215,6 +216,13 @@ SUITE_MISTAKES = {
     "L of another": ("size: 6", "size: 6, L: 4", "grid.embeddings.white: embedding type white takes no L"),
     "a backbone": ("[conv]", "[conf]", "unknown backbone 'conf'; did you mean 'conv'?"),
 }
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan"])
+def test_numbers_that_are_none_in_a_card(own: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    replace_text(own / "backbones/conv.yaml", "width: 8", f"width: {value}")
+    (line,) = problems(capsys, "suite.yaml")
+    assert re.fullmatch(r"backbones/conv.yaml:\d+: arguments.width: (inf|-inf|nan) is not a finite number", line)
 
 
 @pytest.mark.parametrize("mistake", SUITE_MISTAKES)
