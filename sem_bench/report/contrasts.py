@@ -12,7 +12,7 @@ from typing import Any
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.gains import (
-    LEAST_SEEDS,
+    ENOUGH,
     Cell,
     Pooled,
     crossed,
@@ -24,7 +24,7 @@ from sem_bench.report.gains import (
 )
 from sem_bench.report.layout import Contrast, Reading, Table
 from sem_bench.report.row import ARM, METHOD, TABLE, Row, embedding_key, grouped, one_size, seeds_said
-from sem_bench.report.text_table import DOT, ENOUGH, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
+from sem_bench.report.text_table import DOT, HOLE, SURVIVES, TextCell, TextTable, excludes_zero, signed
 
 BOLD = "the interval excludes 0, of at least 3 seeds, and of 3 methods where they are pooled"
 DIFFERENCE = "difference"  # the representation of rows that hold one
@@ -156,7 +156,7 @@ def _pooled_row(found: Line, methods: int) -> tuple[Row, Seeds]:
     common = set.intersection(*(set(seeds) for _, seeds in found))
     seeds = {seed: sum((one[seed] for _, one in found), Fraction(0)) / len(found) for seed in sorted(common)}
     values = [[float(one[seed]) for seed in seeds] for _, one in found]
-    around = crossed(values) if len(seeds) >= LEAST_SEEDS else Pooled()
+    around = crossed(values) if len(seeds) >= ENOUGH else Pooled()
     alike = len({row.key(["embedding_config"]) for row, _ in found}) == 1
     notes = [] if alike else ["temperatures as each method's recipe has them"]
     notes += [] if seeds else ["results are missing"]

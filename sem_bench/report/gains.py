@@ -13,7 +13,9 @@ from sem_bench.report.row import ARM, BASELINE, FLOOR, METHOD, Predictions, Row
 
 SETTING = ("table", "backbone", "dataset", "recipe", "epochs", "column", "fraction")
 T = TypeVar("T")
-LEAST_SEEDS = 3  # of a pooled interval: from two it holds too seldom (docs/protocol.md, Statistics)
+# Seeds, and methods of a pooled line, from which on a gain can be bold; and seeds of a pooled interval, for from two it
+# holds too seldom (docs/protocol.md, Statistics).
+ENOUGH = 3
 NO_BETTER = "no better than the random backbone"
 
 Interval = tuple[float | None, float | None, float | None]  # mean, low, high
@@ -70,7 +72,7 @@ def pooled(rows: Sequence[Row | None]) -> Pooled:
         return Pooled()
     by_method = [{int(seed): gain for seed, gain in row.gain_by_seed} for row in rows if row is not None]
     seeds = [seed for seed in by_method[0] if all(seed in own for own in by_method)]
-    if len(rows) < 2 or len(seeds) < LEAST_SEEDS or any(len(own) > len(seeds) for own in by_method):
+    if len(rows) < 2 or len(seeds) < ENOUGH or any(len(own) > len(seeds) for own in by_method):
         return Pooled(statistics.fmean(gains), seeds=len(seeds))  # seeds that only some methods have pair with nothing
     return crossed([[own[seed] for seed in seeds] for own in by_method])
 
@@ -183,7 +185,7 @@ def spreads(cells: Sequence[Cell]) -> list[float]:
         row = cell.row
         if row.column == PRIMARY and cell.metric.gain and not row.baseline and row.representation == row.main:
             by_arm[row.key(ARM)] = list(_gains(cell, cell.facing(baselines, *METHOD) or [])[0].values())
-    return [statistics.stdev(gains) for gains in by_arm.values() if len(gains) >= 3]
+    return [statistics.stdev(gains) for gains in by_arm.values() if len(gains) >= ENOUGH]
 
 
 def _baselines(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -205,7 +207,7 @@ def _at_the_floor(cell: Cell, floor: Cell | None) -> bool:
         return False
     common = [seed for seed in cell.values if seed in floor.values]
     differences = [cell.values[seed] - floor.values[seed] for seed in common]
-    if len(common) >= 3:
+    if len(common) >= ENOUGH:
         return (interval(differences)[1] or 0.0) <= 0
     low = {int(seed): least for seed, _, least, _ in _bootstrap(cell, floor)} if cell.metric.images else {}
     return any(low.get(seed, difference) <= 0 for seed, difference in zip(common, differences, strict=True))

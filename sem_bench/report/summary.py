@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sem_bench.base.screen import wrapped
-from sem_bench.report.gains import NO_BETTER, Pooled, pooled
+from sem_bench.report.gains import ENOUGH, NO_BETTER, Pooled, pooled
 from sem_bench.report.layout import FIXED_TAU, PRIMARY, Table
 from sem_bench.report.row import FLOOR, ONE_ENCODER, TABLE, Row, at_fixed_tau, embedding_key, grouped, seeds_said
-from sem_bench.report.text_table import ENOUGH, excludes_zero, plus, signed
+from sem_bench.report.text_table import excludes_zero, plus, signed
 
 EDGE = "on the edge of its grid"
 

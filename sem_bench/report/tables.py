@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sem_bench.base.digest import canonical_json
 from sem_bench.report.contrasts import contrast_table
-from sem_bench.report.gains import Pooled, holm, pooled
+from sem_bench.report.gains import ENOUGH, Pooled, holm, pooled
 from sem_bench.report.layout import FIXED_TAU, PRIMARY, Table
 from sem_bench.report.row import (
     ARM,
@@ -30,7 +30,6 @@ from sem_bench.report.row import (
 )
 from sem_bench.report.text_table import (
     DOT,
-    ENOUGH,
     HOLE,
     SURVIVES,
     TextCell,

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from sem_bench.errors import printable
 
 HOLE = "—"
-ENOUGH = 3  # seeds, and methods of a pooled line, from which on a gain can be bold
 SURVIVES = "*"
 DOT = "•"  # what stands for bold in plain text
 

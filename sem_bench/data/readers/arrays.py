@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -33,6 +33,7 @@ USUAL = [  # names of arrays in an .npz
     ("images_{split}", "labels_{split}"),
     ("{split}_data", "{split}_labels"),
 ]
+Splits = dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]  # images and labels of each
 SEVERITIES = range(1, 6)  # of a published corrupted set, in this order in each file
 
 
@@ -65,34 +66,35 @@ def _patterns(source: NpzSource, split: SplitName, there: Sequence[str]) -> tupl
     return found[0] if len(found) == 1 else asked
 
 
-def split_arrays(path: Path) -> dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+def split_arrays(path: Path) -> Splits:
     """Images and labels of the splits in an .npz with a usual pair of names; none where there is no such pair."""
-    both: tuple[SplitName, ...] = ("train", "test")
     try:
         with path.open("rb") as handle:
             file = np.load(handle, allow_pickle=False)
-            for pair in USUAL if not isinstance(file, np.ndarray) else ():
-                splits: tuple[SplitName, ...] = ("train", "val", "test")
-                names = {one: [name.replace("{split}", one) for name in pair] for one in splits}
-                names = {one: own for one, own in names.items() if set(own) <= set(file.files)}
-                if set(both) <= names.keys():
-                    return {one: (file[images], file[labels]) for one, (images, labels) in names.items()}
+            found = None if isinstance(file, np.ndarray) else _usual(file.files)
+            return {one: (file[images], file[labels]) for one, (images, labels) in (found[1] if found else {}).items()}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None
-    return {}
 
 
-def npy_arrays(
-    folder: Path,
-) -> tuple[tuple[str, str], dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]] | None:
+def npy_arrays(folder: Path) -> tuple[tuple[str, str], Splits] | None:
     """The names of images and labels in a folder of .npy files, and the arrays of its splits, mapped; None: no such."""
-    for pair in USUAL:
-        names = (f"{pair[0]}.npy", f"{pair[1]}.npy")
+    files = {one.stem: one for one in folder.glob("*.npy") if one.is_file()}
+    if (found := _usual(files)) is None:
+        return None
+    (images, labels), splits = found
+    arrays: Splits = {name: (_mapped(files[one]), _mapped(files[other])) for name, (one, other) in splits.items()}
+    return (f"{images}.npy", f"{labels}.npy"), arrays
+
+
+def _usual(there: Container[str]) -> tuple[tuple[str, str], dict[SplitName, tuple[str, str]]] | None:
+    """The usual pair of names of which train and test are there, and the names of each split; None: no such pair."""
+    for images, labels in USUAL:
         splits: tuple[SplitName, ...] = ("train", "val", "test")
-        files = {one: [folder / name.replace("{split}", one) for name in names] for one in splits}
-        files = {one: own for one, own in files.items() if all(file.is_file() for file in own)}
-        if {"train", "test"} <= files.keys():
-            return names, {one: (_mapped(images), _mapped(labels)) for one, (images, labels) in files.items()}
+        names = {one: (images.replace("{split}", one), labels.replace("{split}", one)) for one in splits}
+        names = {one: own for one, own in names.items() if all(name in there for name in own)}
+        if {"train", "test"} <= names.keys():
+            return (images, labels), names
     return None
 
 
