@@ -529,15 +529,18 @@ def test_expressivity(run: Run) -> None:
     for arm in run.arms:
         content, _ = run.result("expressivity", arm)
         found = [row for row in content["metrics"]["rows"] if row["metric"] == "train"]
-        assert len(found) == {"none": 1, "linear": 2, "sem": 3}[arm.label]
+        assert len(found) == 2 * {"none": 1, "linear": 2, "sem": 4}[arm.label]
         for job in found:
-            name, tau = job["representation"].split()[0], job["tau_d"]
+            shown, tau = job["representation"], job["tau_d"]
+            shown = shown if tau is None else shown.removesuffix(f" {tau:g}")
+            name = shown.removesuffix(", l2 1e-06")
+            assert (name == shown) or job["l2"] == 1e-6
             x = arm.represent(arm.h("base", "train"), name, tau)
             scale = 1 / np.sqrt(x.var(0).sum())
             head = LogisticRegression(C=1 / (len(rows) * job["l2"]), tol=1e-10, max_iter=5000)
             head.fit(scale * x[rows], labels[rows])
             test = scale * arm.represent(arm.h("base"), name, tau)
-            at = {"column": "40%", "representation": name, "tau_d": tau, "embedding": arm.label}
+            at = {"column": "40%", "representation": shown, "tau_d": tau, "embedding": arm.label}
             row = {metric: run.row("expressivity", metric=metric, **at) for metric in ("train", "test", "gap")}
             agrees(row["train"].mean, margins(head.decision_function(scale * x[rows]), labels[rows]), slack=0.01)
             agrees(row["test"].mean, margins(head.decision_function(test), truth), slack=0.01)

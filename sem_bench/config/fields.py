@@ -81,7 +81,7 @@ Where = Annotated[str, Field(exclude=True)]
 ImageSize = Annotated[int, Field(ge=8, le=4096)]
 Penalty = Annotated[float, AfterValidator(_computable)]
 # Which of the candidates that validation judged a probe takes; not in the files of jobs with the usual one.
-RuleName = Literal["best", "weakest", "one_se"]
+RuleName = Literal["best", "median", "weakest", "one_se"]
 Rule = Annotated[RuleName, Field(exclude_if=lambda rule: rule == "best")]
 Penalties = Annotated[list[Penalty], Field(min_length=1), AfterValidator(unique), AfterValidator(sorted)]
 

@@ -67,8 +67,8 @@ class ProbeSettings(Model):
     sketch: Annotated[int, Field(ge=0, le=WIDEST_GRAM)] = (
         2048  # numbers of the sketch that judges wide features; 0: never
     )
-    # What is taken of the candidates: best by validation, of equal penalties the strongest; weakest: of equal ones the
-    # weakest; one_se: the strongest within a standard error of the best.
+    # What is taken of the candidates: best by validation, of equal penalties the strongest; median, weakest: of equal
+    # ones the median, the weakest; one_se: the strongest within a standard error of the best.
     rule: Rule = "best"
 
     @model_validator(mode="after")

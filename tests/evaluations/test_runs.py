@@ -160,8 +160,12 @@ def test_all_stages(six: Path, capsys: pytest.CaptureFixture[str]) -> None:
             assert row.extra["labels"] == 200 * fraction
     kinds = {(row.embedding, row.representation, row.tau_d) for row in rows("expressivity")}
     assert kinds == {
-        ("none", "h", None), ("linear", "h", None), ("linear", "z", None),
-        ("sem", "h", None), ("sem", "sem", 0.1), ("sem", "sem", 1.0),
+        (embedding, representation + penalty, tau)
+        for penalty in ("", ", l2 1e-06")
+        for embedding, representation, tau in (
+            ("none", "h", None), ("linear", "h", None), ("linear", "z", None),
+            ("sem", "h", None), ("sem", "z", None), ("sem", "sem", 0.1), ("sem", "sem", 1.0),
+        )
     }  # fmt: skip
     assert main(["run", "suite.yaml"]) == 0
     assert ", 0 failed" in (again := capsys.readouterr().err) and "0 done" in again

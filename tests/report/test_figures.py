@@ -259,6 +259,21 @@ def test_some_panels_of_a_figure(tmp_path: Path) -> None:
     assert "base rate" not in texts(draw(bare, tmp_path / "bare"))["relevance"]
 
 
+def test_expressivity_is_drawn_at_one_penalty_where_there_is_one(tmp_path: Path) -> None:
+    chosen = expressivity("byol", "sem")
+    fixed = [
+        each | {"representation": each["representation"] + ", l2 1e-06", "fixed_l2": 1e-6, "mean": each["mean"] + 1}
+        for each in chosen
+    ]
+    both, alone, old = (
+        texts(draw(rows, tmp_path / name))["expressivity-byol"]
+        for rows, name in ((chosen + fixed, "both"), (fixed, "alone"), (chosen, "old"))
+    )
+    assert both == alone != old
+    assert "l2 = 1e-06 everywhere" in both and "left out" not in both
+    assert "everywhere" not in old
+
+
 def test_one_seed_is_hollow_and_has_no_bars(tmp_path: Path) -> None:
     one: Json = {"n": 1, "std": None, "gain_low": None, "gain_high": None}
     found = texts(draw(suite(["byol"], **one), tmp_path))

@@ -6,6 +6,7 @@ A candidate is a representation with the value of one more setting: a penalty of
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sem_bench.config.fields import RuleName
 from sem_bench.evaluations.measures.features import Features, Representation
 from sem_bench.report.layout import FIXED_TAU
 
@@ -23,6 +24,7 @@ class Contest:
     between: int = 1  # candidates for each step of the grid
     preferred: float | None = None  # the temperature that is taken where several are as good
     more: Callable[[float], Representation] | None = None  # representations at further temperatures
+    rule: RuleName = "best"  # of a probe: which of the judged candidates is taken
 
 
 def reported(
@@ -48,7 +50,13 @@ def reported(
 
 
 def probed(
-    found: Features, *, tau: Sequence[float], fixed_tau: float | None, l2: list[float], between: int
+    found: Features,
+    *,
+    tau: Sequence[float],
+    fixed_tau: float | None,
+    l2: list[float],
+    between: int,
+    rule: RuleName = "best",
 ) -> list[Contest]:
     """What probes report of an arm: each representation at the temperature of pretraining, then with the search.
 
@@ -59,11 +67,14 @@ def probed(
     contests = [
         contest
         for one in plain
-        for contest in (Contest(f"top1{FIXED_TAU}", [one], l2), Contest("top1", [one], l2, between=between))
+        for contest in (
+            Contest(f"top1{FIXED_TAU}", [one], l2, rule=rule),
+            Contest("top1", [one], l2, between=between, rule=rule),
+        )
     ]
     if tau:
         assert fixed_tau is not None, "an arm with temperatures has one in pretraining"
-        contests.append(Contest(f"top1{FIXED_TAU}", [found.output(fixed_tau)], l2))
+        contests.append(Contest(f"top1{FIXED_TAU}", [found.output(fixed_tau)], l2, rule=rule))
         heated = [found.output(one) for one in tau]
-        contests.append(Contest("top1", heated, l2, preferred=fixed_tau, more=found.output))
+        contests.append(Contest("top1", heated, l2, preferred=fixed_tau, more=found.output, rule=rule))
     return contests

@@ -107,6 +107,12 @@ class Features:
         """The embedding's output, at a temperature where it has one."""
         return representation(self.encoder, self.encoder.embedding.representation, tau_d)
 
+    @property
+    def z(self) -> Representation:
+        """What stands before the embedding's nonlinearity."""
+        embedding = self.encoder.embedding
+        return Representation("z", None, lambda h: embedding.raw(h.float()))
+
     def representations(self, tau: float | None) -> list[Representation]:
         """h, and what the arm's embedding makes of it, at `tau` where it has a temperature."""
         return [self.h, self.output(tau)] if self.encoder.embedding.representation != "h" else [self.h]

@@ -14,7 +14,7 @@ from sem_bench.base import world
 from sem_bench.base.files import write_atomic
 from sem_bench.base.limits import CHUNK
 from sem_bench.base.randomness import derived_seed
-from sem_bench.config.fields import RuleName, Score
+from sem_bench.config.fields import Score
 from sem_bench.data import labelled_lists
 from sem_bench.data.described import LabelledData
 from sem_bench.data.several_labels import strata
@@ -71,7 +71,7 @@ def load_heads(folder: Path, device: torch.device | str) -> list[dict[str, Any]]
 
 def contests(job: ProbeJob, found: Features) -> list[Contest]:
     """What the arm reports, and the penalties it chooses among."""
-    return probed(found, tau=job.tau, fixed_tau=job.fixed_tau, l2=job.l2, between=job.between)
+    return probed(found, tau=job.tau, fixed_tau=job.fixed_tau, l2=job.l2, between=job.between, rule=job.rule)
 
 
 def subsets(job: ProbeJob, found: Features, workspace: Workspace) -> list[selection.Rows]:
@@ -119,7 +119,12 @@ class Fitted:
         choice = self.choice
         edges = {"l2": choice.l2_on_edge, "tau_d": choice.key_on_edge}
         notes = choice.notes + [f"{name} on the edge of its grid" for name, on_edge in edges.items() if on_edge]
-        return notes + ([] if choice.converged else ["the probe did not converge"])
+        return notes + self.unfinished
+
+    @property
+    def unfinished(self) -> list[str]:
+        """What it should say of the chosen head's fit."""
+        return [] if self.choice.converged else ["the probe did not converge"]
 
 
 class Prober:
@@ -135,7 +140,6 @@ class Prober:
         draw: int,
         classes: int,
         sketched: int | None = None,
-        rule: RuleName = "best",
     ) -> None:
         self.found, self.labelled, self.draw = found, labelled, draw
         labels, judges = found.train.labels, None
@@ -151,7 +155,6 @@ class Prober:
             seed=derived_seed(seed, "split", "validation", draw),
             sketched=sketched,
             judges=judges,
-            rule=rule,
         )
 
     def fit(self, contest: Contest) -> Fitted:
@@ -164,6 +167,7 @@ class Prober:
             between=contest.between,
             preferred=contest.preferred,
             more=None if more is None else lambda tau_d: self._reader(more(tau_d)),
+            rule=contest.rule,
         )
         chosen, scale, _ = self._known[name, choice.key]
         return Fitted(choice, chosen, scale)
@@ -179,9 +183,7 @@ class Prober:
 def prober_of(job: ProbeJob, found: Features, labelled: selection.Rows, draw: int) -> Prober:
     """The choices of a job on one subset of the labels."""
     classes = len(job.data.classes)
-    return Prober(
-        found, labelled, job.fraction, job.seed, draw=draw, classes=classes, sketched=job.sketch, rule=job.rule
-    )
+    return Prober(found, labelled, job.fraction, job.seed, draw=draw, classes=classes, sketched=job.sketch)
 
 
 def probe(
@@ -209,7 +211,7 @@ def probe(
         "search": searched(choice),
         "value": 100 * (score_several if several else score)(predicted, truth, report.metric),
         "superclass": superclass_accuracy(predicted, truth, job.data),
-        "notes": fitted.notes + found.notes + [f"candidates by the rule {job.rule}"] * (job.rule != "best"),
+        "notes": fitted.notes + found.notes + [f"candidates by the rule {contest.rule}"] * (contest.rule != "best"),
     }
     head = {key: row[key] for key in ("metric", "representation", "tau_d", "draw")}
     head |= {"scale": fitted.scale, "weight": choice.head.weight.cpu(), "bias": choice.head.bias.cpu()}

@@ -130,10 +130,8 @@ def select(
     rule: RuleName = "best",
 ) -> Choice:
     """Choose once among representations x penalties inside `rows`: `Selection`, `Selection.choose`."""
-    selection = Selection(
-        labels_of, rows, classes=classes, validation=validation, seed=seed, sketched=sketched, rule=rule
-    )
-    return selection.choose(representations, l2)
+    selection = Selection(labels_of, rows, classes=classes, validation=validation, seed=seed, sketched=sketched)
+    return selection.choose(representations, l2, rule=rule)
 
 
 class Selection:
@@ -156,9 +154,8 @@ class Selection:
         seed: int,
         sketched: int | None = None,
         judges: Rows | None = None,
-        rule: RuleName = "best",
     ) -> None:
-        self.own, self.classes, self.seed, self.rule = np.arange(len(rows)), classes, seed, rule
+        self.own, self.classes, self.seed = np.arange(len(rows)), classes, seed
         self.rows = rows if judges is None else np.concatenate([rows, judges])
         self.labels = np.asarray(labels_of(self.rows), dtype=np.int64)
         self.several = self.labels.ndim == 2
@@ -182,6 +179,7 @@ class Selection:
         between: int = 1,
         preferred: float | None = None,
         more: Callable[[float], FeatureReader] | None = None,
+        rule: RuleName = "best",
     ) -> Choice:
         """Choose a representation and a penalty by validation, then refit the choice on all rows.
 
@@ -189,11 +187,11 @@ class Selection:
         best are compared, and `more` gives representations with other keys while the best lies on an edge. A choice
         judges at most `grids.MOST` times as many candidates as it begins with.
 
-        Of equally accurate penalties: none on an edge, then the strongest; by the rule `weakest` the weakest. Of
-        representations: the nearest to the `preferred` key, then the first. By the rule `one_se` all that are at most
-        a standard error below the best count as equally accurate. By each rule the same candidates are judged. Where
-        most classes have a single label nothing can be validated: the preferred key, or the middle one, and the middle
-        penalty are taken, with a note.
+        Of equally accurate penalties: none on an edge, then the strongest; by the rule `median` the median, by
+        `weakest` the weakest. Of representations: the nearest to the `preferred` key, then the first. By the rule
+        `one_se` all that are at most a standard error below the best count as equally accurate. By each rule the same
+        candidates are judged. Where most classes have a single label nothing can be validated: the preferred key, or
+        the middle one, and the middle penalty are taken, with a note.
         """
         readers = dict(representations)
         start = grids.points(l2, between)
@@ -208,9 +206,9 @@ class Selection:
         waiting: list[float | None] = list(readers)
         while waiting:
             for key in waiting:
-                lines[key] = self._line(readers[key], l2, between, left)
+                lines[key] = self._line(readers[key], l2, between, left, rule)
                 left -= len(lines[key].right) - len(start)
-            equal = self._equal({key: line.most for key, line in lines.items()})
+            equal = self._equal({key: line.most for key, line in lines.items()}, rule)
             key = min(equal, key=partial(_distance, preferred))
             beyond = _beyond({key: line.most for key, line in lines.items()}, grids.TAU_D)
             waiting = [beyond] if more is not None and beyond is not None and left >= len(start) else []
@@ -221,7 +219,7 @@ class Selection:
         edges = _edge({key: line.most for key, line in lines.items()}) is not None
         return self._choice(readers, key, lines[key].taken, lines, key_on_edge=edges)
 
-    def _line(self, of: FeatureReader, l2: Sequence[float], between: int, left: int) -> _Line:
+    def _line(self, of: FeatureReader, l2: Sequence[float], between: int, left: int, rule: RuleName) -> _Line:
         """One representation's penalties, which go on beyond an edge where the best lies there."""
         steps, most = list(l2), grids.MOST * len(grids.points(l2, between))
         while True:
@@ -232,17 +230,25 @@ class Selection:
             if beyond is None or added > left or len(points) + between > most:
                 break
             steps = sorted([*steps, beyond])
-        best = [value for value, count in right.items() if count == max(right.values())]
-        best = [value for value in best if value in points[1:-1]] or best
-        taken = min(best) if self.rule == "weakest" else max(best)
-        if self.rule == "one_se":
-            taken = max([taken, *(value for value in self._equal(right) if value in points[1:-1])])
-        return _Line(right, taken, _edge(right) is not None)
+        return _Line(right, self._taken(right, rule), _edge(right) is not None)
 
-    def _equal(self, right: Mapping[K, float]) -> list[K]:
+    def _taken(self, right: Mapping[float, float], rule: RuleName) -> float:
+        """The penalty that a rule takes of those judged, in increasing order."""
+        inside = list(right)[1:-1]
+        best = [value for value, count in right.items() if count == max(right.values())]
+        best = [value for value in best if value in inside] or best
+        if rule == "weakest":
+            return best[0]
+        if rule == "median":
+            return best[len(best) // 2]
+        if rule == "one_se":
+            return max([best[-1], *(value for value in self._equal(right, rule) if value in inside)])
+        return best[-1]
+
+    def _equal(self, right: Mapping[K, float], rule: RuleName) -> list[K]:
         """What counts as equally accurate as the best."""
         most, slack = max(right.values()), 0.0
-        if self.rule == "one_se":
+        if rule == "one_se":
             share = min(1.0, most / self._total)
             slack = self._total * math.sqrt(share * (1 - share) / self._validated)
         return [one for one, count in right.items() if count >= most - slack]
