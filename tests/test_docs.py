@@ -289,6 +289,9 @@ PICTURES: dict[str, Callable[[Path], None]] = {
     "shapes.png": contact_sheet,
     "shifts.png": shifted_shapes.contact_sheet,
     "gains.png": partial(figure, record="default", table="comparison", name="gains"),
+    "decomposition.png": partial(
+        figure, record="decomposition_cifar100", table="decomposition", name="decomposition-100pc"
+    ),
     "sweep_tau_d.png": partial(swept, sweep="tau_d", name="sweep-tau_d-byol-tau_d"),
     "sweep_LV.png": partial(swept, sweep="LV_free", name="sweep-LV_free-byol-LV"),
 }
