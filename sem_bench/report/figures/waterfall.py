@@ -46,7 +46,7 @@ def draw(rows: Sequence[Row], look: Look, table: Table) -> Drawn:
 
 
 def _waterfall(axis: "Axes", line: Mapping[str, Row], parts: Sequence[Contrast], total: Contrast) -> bool:
-    """From the level that the total begins at to the one where it ends; whether an interval goes on beyond the panel."""
+    """From the start of the total to its end; whether an interval goes on beyond the panel."""
     row = line[total.name]
     start, end = row.extra["less"], row.extra["of"]
     level, seen, intervals = start, [start, end], list[tuple[float, float, float]]()
