@@ -194,7 +194,7 @@ class _Layout:
         spread = "" if row.std is None else f" ± {row.std:.{digits}f}"
         chance = row.get(self.layout.chance)
         aside = self.layout.metric(row.metric).aside or self.layout.aside
-        beside = "" if chance is None else aside.format_map(_Known(row.as_json()))
+        beside = "" if self.layout.chance and chance is None else aside.format_map(_Known(row.as_json()))
         mean = rounded(row.mean, digits)
         first = paired and self.layout.headline and (row.column, row.metric) == self.columns[0]
         return TextCell(

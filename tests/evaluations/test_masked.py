@@ -52,7 +52,7 @@ def test_few_features_have_a_probe_of_their_own(folder: Path, capsys: pytest.Cap
             assert own["1000"]["value"] == whole[name]["value"] and own["1000"]["l2"] == whole[name]["l2"]
             assert own["1000"]["tau_d"] == whole[name]["tau_d"]
     capsys.readouterr()
-    assert main(["table", "results", "--table", "masked", "--notes"]) == 0
+    assert main(["table", "results", "--table", "masked", "--format", "github"]) == 0
     text = capsys.readouterr().out
     assert "K = 1000" in text and "(12)" in text and "(128)" in text
 
