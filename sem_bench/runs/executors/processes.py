@@ -246,7 +246,8 @@ def _prepare(pipe: Connection, environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
     os.setpgid(0, 0)  # so that what it starts can be ended with it
     signal.signal(signal.SIGTERM, _told_to_stop)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # whoever warns all processes of a job means the driver
+    for number in (signal.SIGUSR1, signal.SIGHUP):  # whoever warns all processes of a job means the driver
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_watch_driver, daemon=True).start()
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(DYING_EARLIER))
