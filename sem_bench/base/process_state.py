@@ -1,7 +1,7 @@
 """What a user's code may change of the process, and what is put back after it, so that no job sees what another left.
 
-Not put back: `sys.path` and imported modules, which code may need later, threads that go on, and what is written into
-objects of others.
+Not put back: what code adds to `sys.path` and imported modules, which it may need later, threads that go on, and what
+is written into objects of others.
 """
 
 import gc
@@ -81,12 +81,27 @@ def _of_python() -> Iterator[_Part]:
     for name in ("excepthook", "unraisablehook", "stdin", "stderr"):
         yield _attribute(sys, name, f"sys.{name}")
     yield _attribute(threading, "excepthook", "threading.excepthook")
+    yield from map(_entries, ("path", "meta_path", "path_hooks"))
     yield _Part("the limit of recursions", sys.getrecursionlimit, sys.setrecursionlimit)
     yield _Part("the garbage collector", gc.isenabled, lambda on: gc.enable() if on else gc.disable())
     yield _attribute(root, "level", "the level of the log")
     yield _attribute(root.manager, "disable", "the level of the log")
     yield _Part("the handlers of the log", lambda: list(root.handlers), partial(setattr, root, "handlers"))
     yield _names("random", random)
+
+
+def _entries(name: str) -> _Part:
+    """What a list of `sys` holds for imports; new ones stay."""
+    known = list(getattr(sys, name))
+
+    def look() -> list[Any]:
+        return [one for one in known if one in getattr(sys, name)]
+
+    def put_back(before: list[Any]) -> None:
+        new = [one for one in getattr(sys, name) if one not in known]
+        setattr(sys, name, [*new, *before])
+
+    return _Part(f"sys.{name}", look, put_back)
 
 
 def _of_the_system() -> Iterator[_Part]:

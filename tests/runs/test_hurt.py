@@ -156,6 +156,12 @@ def test_every_part_is_put_back_and_said() -> None:
         "switches of torch.backends",
     }
     assert torch.rand(1).dtype == torch.float32 and torch.rand(1).requires_grad == raised.requires_grad
+    paths = list(sys.path)
+    with process_state.kept() as changed:
+        sys.path[:] = ["mine"]
+        sys.meta_path.clear()
+    assert changed == ["sys.path", "sys.meta_path"] and sys.path == ["mine", *paths] and sys.meta_path
+    sys.path[:] = paths
     with process_state.kept() as changed:
         pass
     assert not changed
