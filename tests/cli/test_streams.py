@@ -6,7 +6,7 @@ The exit code is that of the work, and what was to do is done.
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ def called(
     stdout: Any = subprocess.PIPE,
     stderr: Any = subprocess.PIPE,
     before: Callable[[], object] | None = None,
-    **environment: str,
+    environment: Mapping[str, str] = {},
 ) -> tuple[int, bytes, bytes]:
     """Exit code, output, errors."""
     known = {**os.environ, **HELD, **environment}
@@ -56,7 +56,9 @@ def damaged(here: Path) -> Path:
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_goes_away_stops_no_work(damaged: Path, gone: int, unbuffered: str) -> None:
-    both = called("verify", "results", "--repair", stdout=gone, stderr=gone, PYTHONUNBUFFERED=unbuffered)
+    both = called(
+        "verify", "results", "--repair", stdout=gone, stderr=gone, environment={"PYTHONUNBUFFERED": unbuffered}
+    )
     assert both == (1, b"", b"") and not damaged.exists()
 
 
@@ -76,13 +78,13 @@ def test_streams_that_are_closed(damaged: Path) -> None:
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_full_disk_below_the_output(damaged: Path, unbuffered: str) -> None:
     with open("/dev/full", "w") as full:
-        code, _, errors = called("list", "methods", stdout=full, PYTHONUNBUFFERED=unbuffered)
+        code, _, errors = called("list", "methods", stdout=full, environment={"PYTHONUNBUFFERED": unbuffered})
         assert (code, errors) == (2, b"standard output: No space left on device\n")
-        assert called("verify", "results", stderr=full, PYTHONUNBUFFERED=unbuffered)[0] == 1
-        assert called("verify", "nowhere", stderr=full, PYTHONUNBUFFERED=unbuffered)[0] == 2
+        assert called("verify", "results", stderr=full, environment={"PYTHONUNBUFFERED": unbuffered})[0] == 1
+        assert called("verify", "nowhere", stderr=full, environment={"PYTHONUNBUFFERED": unbuffered})[0] == 2
 
 
 def test_a_terminal_that_knows_ascii_alone() -> None:
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    code, output, errors = called("table", str(REPOSITORY / "docs/records/default.tar.xz"), **plain)
+    code, output, errors = called("table", str(REPOSITORY / "docs/records/default.tar.xz"), environment=plain)
     assert (code, errors) == (0, b"") and b"\\xb9 no better than the random backbone" in output
