@@ -24,7 +24,7 @@ faults: ## break finished results in every way that we know, and see them mended
 		tests/test_stage_versions.py tests/test_own_parts.py tests/runs/test_hurt.py tests/runs/test_faulty_methods.py \
 		tests/runs/test_processes.py tests/runs/test_drivers.py tests/runs/test_ray.py tests/training/test_checkpoint.py \
 		tests/training/test_devices.py tests/training/test_health.py tests/data/test_archives.py tests/cli/test_record.py \
-		tests/data/test_loading.py tests/nets/test_foreign_weights.py tests/sweep
+		tests/data/test_loading.py tests/nets/test_foreign_weights.py tests/cli/test_streams.py tests/sweep
 
 shown: ## write the output and pictures that the documents show anew
 	uv run python -m tests.test_docs

@@ -31,9 +31,11 @@ from sem_bench.base.seals import sealed, with_sum
 from sem_bench.cli import main
 from sem_bench.errors import printable
 from sem_bench.runs import deaths
+from sem_bench.runs.drivers import registered
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.record_file import opened, pack
 from sem_bench.runs.store import Store
+from sem_bench.sweep.storage import Driver
 from tests.helpers.commands import ended
 from tests.helpers.fuzz import VALUES, changed, places
 from tests.helpers.toy import SUITE, TAU, TOY_PY, TOY_YAML, overlap, replace_text, write
@@ -407,6 +409,79 @@ def test_a_file_where_things_are_set_aside(copy: Path) -> None:
     as_file(Path("results/set-aside"))
     assert main(["run", "suite.yaml"]) == 0 and figures() == expected
     assert [path.read_text() for path in Path("results").glob("set-aside-*")] == ["x"]
+
+
+LINKED = ("results", "results/knn", "results/cache", "a job", "a file")
+
+
+@pytest.mark.parametrize("place", LINKED)
+def test_parts_of_the_results_may_lie_elsewhere(copy: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where links lead; a job that is made again comes to lie among the others."""
+    places = {"a job": of("knn"), "a file": of("pretrain") / CHECKPOINT}
+    expected, path = figures(), places.get(place, Path(place))
+    path.rename("elsewhere")
+    path.symlink_to(Path("elsewhere").absolute())
+    for rerun, said in (("missing", "0 done, 8 reused"), ("all", "2 done, "), ("all", "2 done, ")):
+        only = ["--only", "pretrain/" if place == "a file" else "knn/"] * (rerun == "all")
+        assert main(["run", "suite.yaml", "--rerun", rerun, *only]) == 0
+        assert said in capsys.readouterr().err
+        assert figures() == expected and main(["verify", "results"]) == 0
+    assert not list(Path("results").glob("*/*.old"))
+
+
+@pytest.mark.parametrize("place", LINKED[:4])
+def test_a_link_to_what_is_not_there(copy: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As of a disk that is not mounted: one line, and nothing is computed again behind its back."""
+    path = of("knn") if place == "a job" else Path(place)
+    path.rename("elsewhere")
+    path.symlink_to("absent/disk")
+    assert main(["run", "suite.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(("--results " if place == "results" else "") + str(path))
+    assert "a link to what is not there" in line and path.is_symlink()
+
+
+def test_a_link_to_what_is_not_there_is_set_aside_by_verify(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected, path = figures(), of("knn")
+    path.rename("elsewhere")
+    path.symlink_to("absent/disk")
+    assert main(["verify", "results", "--repair"]) == 1
+    assert f"wrong  {path}: no folder, where one of jobs goes" in capsys.readouterr().out
+    assert main(["run", "suite.yaml"]) == 0 and figures() == expected
+
+
+def test_verify_sets_nothing_aside_that_was_made_again_meanwhile(copy: Path) -> None:
+    """Manifests are read last: then another run has just mended what was found."""
+    expected, path = figures(), of("knn") / "result.json"
+    shutil.copy(path, "sound.json")
+    flip_digit(path)
+    meanwhile = (
+        "import os, sys\n"
+        "def mend(event, found):\n"
+        "    if event == 'open' and str(found[0]).endswith('tiny.json') and os.path.exists('sound.json'):\n"
+        f"        os.replace('sound.json', {str(path)!r})\n"
+        "sys.addaudithook(mend)"
+    )
+    code, output, _ = ended(copy, "verify", "results", "--repair", code=meanwhile)
+    assert code == 1 and not Path("sound.json").exists()
+    assert f"not set aside: {path.parent}: it has changed since it was looked at" in output
+    assert not Path("results/set-aside").exists() and figures() == expected
+
+
+def test_nothing_is_pruned_beside_a_run_or_a_sweep(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be at the trial whose jobs no file names yet, or compute what the cache is for."""
+    orphan = of("knn").with_name("mine-000000000000")
+    shutil.copytree(of("knn"), orphan)
+    run = registered(Path("results"), "other", "0", anew=False)
+    for others in (run, Driver(Path("results/sweeps/.drivers"))):
+        with others:
+            assert main(["verify", "results", "--prune"]) == 1
+            capsys.readouterr()
+            assert main(["verify", "results", "--prune", "--yes"]) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith("results: a run is at work here (host ") and f"process {os.getpid()}," in line
+        assert orphan.exists() and Path("results/cache/features").exists()
+    assert main(["verify", "results", "--prune", "--yes"]) == 1 and not orphan.exists()
 
 
 def test_verify_prunes_links_and_not_what_they_lead_to(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -836,6 +911,9 @@ def test_what_dead_processes_left_is_swept(copy: Path) -> None:
     elsewhere = stray.with_name(".tiny.json.00000000.1.aa.tmp")
     living.touch()
     elsewhere.touch()
+    subprocess.run([sys.executable, "-c", code.replace("results/suites/tiny.json", "kept.tar.xz")], check=False)
+    assert list(Path().glob(".kept.tar.xz.*.tmp"))
+    assert main(["record", "results", "kept"]) == 0 and not list(Path().glob(".kept.tar.xz.*.tmp"))
     rerun = of("knn").with_name(f"{of('knn').name}.rerun")
     rerun.mkdir()
     assert main(["run", "suite.yaml"]) == 0

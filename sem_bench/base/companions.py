@@ -187,7 +187,7 @@ def _accompany(
     arguments: tuple[Any, ...],
 ) -> None:
     os.environ.update(environment)
-    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # process 0 decides when all end
+    for ignored in interrupts.SIGNALS:  # process 0 decides when all end
         signal.signal(ignored, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     pipe.send((READY, "", ""))

@@ -22,6 +22,7 @@ from sem_bench.base import locks
 PACKAGE = Path(__file__).parent.parent
 BUILTIN = PACKAGE / "builtin" if (PACKAGE / "builtin").is_dir() else PACKAGE.parent  # installed, or a checkout
 
+LEADS_NOWHERE = "a link to what is not there"
 SILENT = 86400.0  # seconds after which the temporary file of a process elsewhere counts as left behind
 
 
@@ -60,6 +61,13 @@ def no_place(path: Path) -> str:
     return "" if os.path.exists(path) else no_folder(path)  # noqa: PTH110 - raises for no name
 
 
+def reason(error: OSError) -> str:
+    """What an error says of a file; where a link stands that leads nowhere, not that it exists."""
+    if isinstance(error, FileExistsError) and not Path(error.filename).exists():
+        return LEADS_NOWHERE
+    return error.strerror or str(error)
+
+
 def barred(path: Path) -> str:
     """Why a file or folder that is there may not be read; "" where it may, or is not there."""
     with suppress(ValueError):
@@ -87,6 +95,14 @@ def files_below(folder: Path, above: tuple[tuple[int, int], ...] = ()) -> Iterat
                 yield from files_below(Path(entry.path), above)
             else:
                 yield entry.path, status
+
+
+def remove(path: Path, *, ignore_errors: bool = False) -> None:
+    """A file, or a folder with all that it holds; of a link the link alone. Nothing happens where nothing is."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=ignore_errors)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def file_digest(path: Path) -> str:

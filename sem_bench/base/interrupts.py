@@ -1,11 +1,11 @@
-"""Ctrl-C, SIGTERM and SIGUSR1, not lost: Python drops an exception that a signal raises in a destructor or callback."""
+"""Ctrl-C and signals, not lost: Python drops an exception that a signal raises in a destructor or callback."""
 
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP
 _asked = 0  # the number of the first signal that came
 _postponed = False
 
@@ -13,11 +13,14 @@ _postponed = False
 def listen() -> None:
     """From now on these signals raise KeyboardInterrupt, and are remembered.
 
-    SIGUSR1, with which SLURM warns of the end of a job's time, counts as SIGTERM.
+    SIGUSR1, with which SLURM warns of the end of a job's time, counts as SIGTERM. SIGHUP comes when a terminal is
+    closed; under `nohup` nobody hears it.
     """
     global _asked
     _asked = 0
     for number in SIGNALS:
+        if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+            continue
         meaning = signal.SIGTERM if number == signal.SIGUSR1 else number
         signal.signal(number, lambda _, frame, meaning=meaning: interrupt(meaning))  # type: ignore[misc]
 
@@ -55,7 +58,10 @@ def pass_on(error: BaseException) -> None:
 
 
 def exit_code() -> int:
-    """Of a process that a signal ended, as shells say it: 130, or 143 after SIGTERM. The signal is answered by that."""
+    """Of a process that a signal ended, as shells say it: 130, 143 after SIGTERM, 129 after SIGHUP.
+
+    The signal is answered by that.
+    """
     global _asked
     number, _asked = _asked or signal.SIGINT, 0
     return 128 + number

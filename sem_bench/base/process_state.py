@@ -1,22 +1,23 @@
 """What a user's code may change of the process, and what is put back after it, so that no job sees what another left.
 
-Not put back: `sys.path` and imported modules, which code may need later, threads that go on, and what is written into
-objects of others.
+Not put back: what code adds to `sys.path` and imported modules, which it may need later, threads that go on, and what
+is written into objects of others.
 """
 
 import gc
 import logging
 import os
 import random
+import resource
 import signal
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from copy import copy
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO, cast
 
 
 class _Part(NamedTuple):
@@ -28,6 +29,20 @@ class _Part(NamedTuple):
     drawn: bool = False  # random numbers: to draw them is no change worth a word
 
 
+class _Lent:
+    """A stream that code may write to, and may not close."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Who closes it has said all."""
+        self._stream.flush()
+
+
 @contextmanager
 def kept() -> Iterator[list[str]]:
     """Within, code may do what it likes; afterwards all is as it was. What it prints goes to standard error.
@@ -35,8 +50,9 @@ def kept() -> Iterator[list[str]]:
     Gives a list that says in the end what had to be put back.
     """
     changed: list[str] = []
-    before = [(part, part.get()) for part in _parts()]
-    with warnings.catch_warnings(), redirect_stdout(sys.stderr):
+    stream = cast(TextIO, _Lent(sys.stderr))
+    with warnings.catch_warnings(), redirect_stdout(stream), redirect_stderr(stream):
+        before = [(part, part.get()) for part in _parts()]
         try:
             yield changed
         finally:
@@ -65,6 +81,7 @@ def _of_python() -> Iterator[_Part]:
     for name in ("excepthook", "unraisablehook", "stdin", "stderr"):
         yield _attribute(sys, name, f"sys.{name}")
     yield _attribute(threading, "excepthook", "threading.excepthook")
+    yield from map(_entries, ("path", "meta_path", "path_hooks"))
     yield _Part("the limit of recursions", sys.getrecursionlimit, sys.setrecursionlimit)
     yield _Part("the garbage collector", gc.isenabled, lambda on: gc.enable() if on else gc.disable())
     yield _attribute(root, "level", "the level of the log")
@@ -73,10 +90,28 @@ def _of_python() -> Iterator[_Part]:
     yield _names("random", random)
 
 
+def _entries(name: str) -> _Part:
+    """What a list of `sys` holds for imports; new ones stay."""
+    known = list(getattr(sys, name))
+
+    def look() -> list[Any]:
+        return [one for one in known if one in getattr(sys, name)]
+
+    def put_back(before: list[Any]) -> None:
+        new = [one for one in getattr(sys, name) if one not in known]
+        setattr(sys, name, [*new, *before])
+
+    return _Part(f"sys.{name}", look, put_back)
+
+
 def _of_the_system() -> Iterator[_Part]:
     yield _Part("the working folder", os.getcwd, os.chdir)
     yield _Part("the environment", _environment, _set_environment)
     yield _Part("the mask of new files", _umask, os.umask)
+    for name in ("FSIZE", "NOFILE", "AS", "DATA", "STACK", "CPU"):
+        kind = getattr(resource, f"RLIMIT_{name}")
+        yield _Part("limits of the process", partial(resource.getrlimit, kind), partial(resource.setrlimit, kind))
+    yield _Part("blocked signals", partial(signal.pthread_sigmask, signal.SIG_BLOCK, ()), _block)
     if hasattr(os, "sched_getaffinity"):
         yield _Part("the CPU cores", partial(os.sched_getaffinity, 0), partial(os.sched_setaffinity, 0))
     if threading.current_thread() is threading.main_thread():
@@ -88,6 +123,10 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def _block(signals: set[signal.Signals]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, signals)
 
 
 def _alarm() -> float:

@@ -1,15 +1,15 @@
 """The command line, a module a command. Exit codes: 0 all well, 1 some jobs failed, 2 bad input or absent data, 130
-interrupted, 143 by SIGTERM.
+interrupted, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-from sem_bench.base import interrupts, leaving
+from sem_bench.base import interrupts, leaving, streams
+from sem_bench.base.files import reason
 from sem_bench.cli.parser import parser
 from sem_bench.errors import MOST, UserError, printable
 
@@ -22,10 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         every.print_help(sys.stderr)
         return 2
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # for a terminal without "—", and paths that are no UTF-8
     try:
-        return int(import_module(f"sem_bench.cli.{options.command}").command(options))
+        code = int(import_module(f"sem_bench.cli.{options.command}").command(options))
+        sys.stdout.flush()  # whether all could be said shows itself here
+        return code
     except UserError as error:
         for problem in error.problems[:MOST]:
             print(problem, file=sys.stderr)  # noqa: T201
@@ -33,10 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"and {left:,} lines more", file=sys.stderr)  # noqa: T201
         return 2
     except OSError as error:
-        if isinstance(error, BrokenPipeError):  # the reader went away, as in `... | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        said = f"{error.filename or 'input or output'}: {error.strerror or error}"
+        said = f"{error.filename or 'input or output'}: {reason(error)}"
         print(printable(said), file=sys.stderr)  # noqa: T201
         return 2
     except KeyboardInterrupt:
@@ -46,4 +45,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def script() -> NoReturn:
     """The program: a command, and the end, whatever a user's code has left behind."""
+    streams.prepare()
     leaving.leave(main())

@@ -6,7 +6,6 @@ is computed again, and what no job needs is found.
 
 import argparse
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 
 from sem_bench.base import screen
 from sem_bench.base.digest import digest
-from sem_bench.base.files import barred, files_below, left_behind, no_folder, read_json
+from sem_bench.base.files import barred, files_below, left_behind, no_folder, read_json, remove, stamp
 from sem_bench.base.limits import Limits
 from sem_bench.base.locks import Lock
 from sem_bench.base.seals import DamagedError, holds, open_sealed
@@ -40,12 +39,15 @@ from sem_bench.report.job_folder import (
     wrong_files,
 )
 from sem_bench.report.results import manifests
+from sem_bench.runs.drivers import at_work
 from sem_bench.runs.pending import look_at_data
 from sem_bench.runs.plan import read_plan
 from sem_bench.runs.record_file import Opened, opened
 from sem_bench.runs.store import Store
 from sem_bench.sweep.summary_file import SweepFile, load
 from sem_bench.training.job import PRETRAIN
+
+_State = tuple[tuple[int, int, int] | None, ...]
 
 
 class Finding(NamedTuple):
@@ -76,6 +78,7 @@ class Verifier:
         self.jobs = self.unchecked = self.older = 0
         self.barred: list[Path] = []  # nobody knows whether they are damaged
         self.drawn: dict[str, dict[str, int]] = {}  # list of a drawn split -> images of each split in the results
+        self.states: dict[Path, _State] = {}  # of the folders of jobs, when they were looked at
         self.broken: dict[str, Path] = {}  # the first digits of a digest -> the folder of a job
 
     def findings(self) -> Iterator[Finding]:
@@ -90,7 +93,7 @@ class Verifier:
         yield from self._trials()
         yield from self._splits()
         yield from self._caches()
-        yield from self._orphans()
+        yield from self.orphans()
         if self.older:
             text = f"{self.older} configurations are of an earlier version of their stage: digests not computed again"
             yield Finding(text, wrong=False)
@@ -128,13 +131,13 @@ class Verifier:
             yield Finding(f"{path}: left by a process that is dead", wrong=False, rest=path)
         for kind in self.kinds:
             for name in sorted(self.folders.beside(kind)):
-                base = name.removesuffix(".rerun").removesuffix(".old")
-                if not (self.root / kind / ".locks" / base[-DIGITS:]).exists():
-                    path = self.root / kind / name
+                path = self.root / kind / name
+                if not _claim(path).path.exists():
                     yield Finding(f"{path}: begun to take the place of a result, and not ended", wrong=False, rest=path)
 
     def _job(self, kind: str, folder: Path) -> Iterator[Finding]:
         """One folder, whatever the others say."""
+        self.states[folder] = _state(folder)
         yield from (Finding(f"{path}: {NOT_A_FILE}", job=folder) for path in folders_for_files(folder))
         if not (folder / "result.json").exists():
             if (folder / "checkpoint.pt").exists():
@@ -248,7 +251,7 @@ class Verifier:
             if not isinstance(content, dict | str) or not holds(content):
                 yield Finding(f"{path}: not what was written", rest=path)
 
-    def _orphans(self) -> Iterator[Finding]:
+    def orphans(self) -> Iterator[Finding]:
         """Jobs that no manifest and no sweep names; also what is wrong with those."""
         lines: list[str] = []
         listed: set[tuple[str, str]] = set()
@@ -313,51 +316,83 @@ def _verified(there: Opened, options: argparse.Namespace) -> int:
     wrong = [one for one in found if one.wrong]
     _say(f"{there.name}: {verifier.jobs} results, {len(wrong)} lines of what cannot be believed")
     if options.repair:
-        _repair(verifier.root, found)
+        _repair(verifier, found)
     if options.prune:
-        _prune(verifier.root, [one.orphan for one in found if one.orphan is not None], sure=options.yes)
+        _prune(verifier.root, sure=options.yes)
     return 1 if wrong else 0
 
 
-def _repair(root: Path, found: list[Finding]) -> None:
+def _repair(verifier: Verifier, found: list[Finding]) -> None:
     """Set aside what cannot be believed, so that `run` makes it anew, and clear away rests."""
-    store = Store(root)
+    store = Store(verifier.root)
     for path, why in ((one.place, one.text) for one in found if one.place is not None):
         if target := store.move_aside(path, why):
             _say(f"set aside: {path} -> {target}")
     for folder in dict.fromkeys(one.job for one in found if one.job is not None):
         why = "; ".join(one.text for one in found if one.job == folder)
-        if target := store.set_aside(folder.parent.name, folder.name[-DIGITS:], folder, why):
+        if _state(folder) != verifier.states.get(folder):
+            _say(f"not set aside: {folder}: it has changed since it was looked at")
+        elif target := store.set_aside(folder.parent.name, folder.name[-DIGITS:], folder, why):
             _say(f"set aside: {folder} -> {target}")
         else:
             _say(f"not set aside: {folder}: a run works on it, or it is gone")
     for path in (one.rest for one in found if one.rest is not None):
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if not path.is_dir():
+            path.unlink(missing_ok=True)
+        elif not _deleted(path, _claim(path)):
+            continue
         _say(f"removed: {path}")
 
 
-def _prune(root: Path, orphans: list[Path], *, sure: bool) -> None:
-    """Free what can be computed again: cached features, what is known of the data, and orphans."""
+def _prune(root: Path, *, sure: bool) -> None:
+    """Free what can be computed again: cached features, what is known of the data, and orphans.
+
+    A run may need any of it, or may have begun since the orphans were found. Raises UserError where one is at work.
+    """
+    if sure and (holder := at_work(root)):
+        raise UserError(f"{root}: a run is at work here ({holder}); nothing is deleted before it has ended")
+    orphans = [one.orphan for one in Verifier(root).orphans() if one.orphan is not None]
     parts = [path for path in (root / "cache" / "features", root / "cache" / "data", *orphans) if path.is_dir()]
     size = sum(status.st_size for path in parts for _, status in files_below(path))
     _say(f"prune: {size / 2**20:,.1f} MiB in {len(parts)} folders" + ("" if sure else "; --yes deletes them"))
     for path in parts if sure else ():
-        cached = path.parent == root / "cache"
-        lock = Lock(path / "lock" if cached else path.parent / ".locks" / path.name[-DIGITS:])
-        lock.path.parent.mkdir(exist_ok=True)
-        if not lock.take():
-            _say(f"not deleted: {path}: a run works on it")
-            continue
-        try:
-            if path.is_symlink():  # what it leads to is not the results'
-                lock.release()
-                path.unlink()
-            else:
-                shutil.rmtree(path)
-        except OSError as error:
-            _say(f"not deleted: {path}: {error.strerror or error}")
-        finally:
-            lock.release()
+        _deleted(path, Lock(path / "lock") if path.parent == root / "cache" else _claim(path))
+
+
+def _claim(folder: Path) -> Lock:
+    """The lock of the job in whose folder, or beside it, something lies."""
+    name = folder.name.removesuffix(".rerun").removesuffix(".old")
+    return Lock(folder.parent / ".locks" / name[-DIGITS:])
+
+
+def _deleted(path: Path, lock: Lock) -> bool:
+    """Delete a folder under its lock; of a link the link, for what it leads to is not the results'."""
+    lock.path.parent.mkdir(exist_ok=True)
+    if not lock.take():
+        _say(f"not deleted: {path}: a run works on it")
+        return False
+    try:
+        if path.is_symlink():
+            lock.release()  # it may lie where the link leads
+        remove(path)
+    except OSError as error:
+        _say(f"not deleted: {path}: {error.strerror or error}")
+        return False
+    finally:
+        lock.release()
+    return True
+
+
+def _state(folder: Path) -> _State:
+    """What is other once a job was made again, or got further."""
+    return tuple(_stamp(folder / name) for name in ("result.json", "checkpoint.pt"))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        return stamp(path)
+    except OSError:
+        return None
 
 
 def _say(line: str) -> None:

@@ -189,7 +189,7 @@ def out_of_place(root: Path, kind: str) -> list[Path]:
     if not here.is_dir():
         return [here] if os.path.lexists(here) else []
     names = [path for path in here.iterdir() if path.name == ".locks" or JOB.fullmatch(path.name)]
-    return sorted(path for path in names if not path.is_dir() and not path.is_symlink())
+    return sorted(path for path in names if not path.is_dir())
 
 
 def folders_for_files(folder: Path) -> list[Path]:

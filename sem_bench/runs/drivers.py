@@ -4,6 +4,7 @@ Runs of one suite share its jobs. A run of another suite of the same name would 
 """
 
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import NamedTuple
 from sem_bench.base.files import left_behind, read_json, write_json
 from sem_bench.base.locks import LEASE, Lock
 from sem_bench.errors import UserError
+
+NAME = "[0-9a-f]{32}"  # of a run's file
 
 
 class _Other(NamedTuple):
@@ -60,12 +63,24 @@ def registered(root: Path, name: str, suite: str, *, anew: bool) -> Iterator[tup
         life.release()
 
 
+def at_work(root: Path) -> str:
+    """Who runs a suite or a sweep in these results now; "" where nobody does."""
+    lives = [*root.glob("suites/.runs/*/*"), *root.glob("sweeps/.drivers/*")]
+    for path in (path for path in lives if re.fullmatch(NAME, path.name)):
+        life = Lock(path)
+        if life.take():
+            life.release()
+        elif time.time() - _touched(path, 0) < LEASE:
+            return life.holder
+    return ""
+
+
 def _alive(folder: Path, now: float, own: str) -> Iterator[_Other]:
     """The other runs; `now` by the clock that stamps the folder's files. What dead ones left is cleared away."""
     for path in left_behind(folder):
         path.unlink(missing_ok=True)
     names = {path.stem for path in folder.iterdir()}  # a run may have died before it said what it is, or after
-    for name in sorted(name for name in names - {own} if re.fullmatch("[0-9a-f]{32}", name)):
+    for name in sorted(name for name in names - {own} if re.fullmatch(NAME, name)):
         said = folder / f"{name}.json"
         life, content = Lock(folder / name), read_json(said)
         if life.take():

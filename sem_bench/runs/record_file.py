@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sem_bench.base.files import write_atomic
+from sem_bench.base.files import left_behind, write_atomic
 from sem_bench.data.archives import unpack
 from sem_bench.errors import UserError
 
@@ -62,7 +62,9 @@ def opened(path: Path) -> Iterator[Opened]:
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Write all files below a folder as a record, atomically."""
+    """Write all files below a folder as a record, atomically. What dead processes left of such is cleared away."""
+    for path in left_behind(file.parent):
+        path.unlink(missing_ok=True)
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -18,12 +18,15 @@ from typing import Any, Literal, Protocol
 from sem_bench.base import locks, machine
 from sem_bench.base.digest import digest
 from sem_bench.base.files import (
+    LEADS_NOWHERE,
     JsonFiles,
     files_below,
     left_behind,
     lines_digest,
     no_folder,
     read_json,
+    reason,
+    remove,
     write_atomic,
     write_json,
 )
@@ -206,7 +209,7 @@ class Store:
                 locks.check()
                 folder.rename(old)
                 beside.rename(folder)
-                shutil.rmtree(old)
+                remove(old)
         if (folder / "result.json").exists():
             for other in self.folders.named(job.kind, job.digest):
                 if other not in (folder, folder.with_name(f"{folder.name}.rerun")):
@@ -295,7 +298,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
             old.rename(folder)
         elif old.exists():
-            shutil.rmtree(old)
+            remove(old)
 
     def write_state(self, folder: Path, state: str, **details: object) -> None:
         """state.json: what becomes of the job. Who is "running" and is gone has died (sem_bench.runs.deaths)."""
@@ -330,6 +333,8 @@ class Store:
         sound results. Files where folders belong are set aside."""
         for kind in sorted({job.kind for job in jobs}):
             for path in out_of_place(self.root, kind):
+                if not path.exists():
+                    raise UserError(f"{path}: {LEADS_NOWHERE}; is its disk there? `verify --repair` sets it aside")
                 self.move_aside(path, NOT_A_FOLDER)
         folders = [self.root / name for name in ("suites", "sweeps", "tables", "cache/data", "cache/features")]
         for folder in (*folders, *(self.root / "tables").glob("*")):
@@ -436,7 +441,7 @@ def _tidy(folder: Path, *, afresh: bool, since: int) -> None:
     checkpoint = folder / "checkpoint.pt"
     of_this_rerun = since and checkpoint.exists() and checkpoint.stat().st_mtime_ns >= since
     if afresh and not of_this_rerun:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for path in (folder / "error.txt", folder / "result.json", *folder.glob(".*.tmp")):
         path.unlink(missing_ok=True)
@@ -463,4 +468,4 @@ def check_writable(root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         _present(root)
     except OSError as error:
-        raise UserError(f"--results {root}: cannot write there ({error.strerror})") from None
+        raise UserError(f"--results {root}: cannot write there ({reason(error)})") from None

@@ -239,9 +239,9 @@ def test_a_data_set_that_is_not_what_its_card_says(folder: Path, capsys: pytest.
         assert len(lines) == 1 and lines[0].startswith("datasets/toy.py:") and expected in lines[0]
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGUSR1, 143), (signal.SIGHUP, 129)])
 def test_interrupted(number: signal.Signals, code: int, folder: Path) -> None:
-    """SIGUSR1 is SLURM's warning that the time ends."""
+    """SIGUSR1 is SLURM's warning that the time ends, SIGHUP the end of a terminal."""
     write(folder, "suite.yaml", SUITE.replace("epochs: 2", "epochs: 3000"))
     run = process(folder, "run", "suite.yaml", "--jobs", "1")  # else the second may have begun, too
     while not list((folder / "results").glob("pretrain/*/checkpoint.pt")):
@@ -253,6 +253,7 @@ def test_interrupted(number: signal.Signals, code: int, folder: Path) -> None:
     assert "Traceback" not in errors and "all that is done is kept" in errors
     planned = process(folder, "plan", "suite.yaml")
     assert "1 partial" in planned.communicate(timeout=30)[0]
+    assert '"interrupted"' in next((folder / "results").glob("pretrain/*/state.json")).read_text()  # it did not die
 
 
 INTERRUPTED = fragile(
@@ -283,8 +284,9 @@ def test_a_signal_leaves_a_checkpoint_of_its_own_step(folder: Path, step: int) -
 
 def test_an_interrupt_is_not_lost() -> None:
     """Python drops what a signal raises inside a destructor; between two steps it is raised again."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         for number in before:
             interrupts.listen()
             interrupts.check()
@@ -292,7 +294,9 @@ def test_an_interrupt_is_not_lost() -> None:
                 signal.raise_signal(number)
             with pytest.raises(KeyboardInterrupt):
                 interrupts.check()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does
         interrupts.listen()
+        signal.raise_signal(signal.SIGHUP)
         interrupts.check()
     finally:
         for number, handler in before.items():

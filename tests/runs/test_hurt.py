@@ -101,6 +101,8 @@ CHANGES = """
     logging.getLogger().setLevel("DEBUG")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o777)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     sys.excepthook = print
     os.chdir("/")
 """
@@ -109,7 +111,9 @@ CHANGES = """
 def changing() -> str:
     """A method that changes whatever it can, in its module, its constructor and its loss; printing as it goes."""
     lines = f"\ndef change():\n{CHANGES}    print('changed')\n\n\nchange()\ntorch.set_default_dtype(torch.float64)\n"
-    imports = "import logging\nimport random\nimport sys\nimport warnings\n\nimport numpy\nimport torch\n"
+    imports = (
+        "import logging\nimport random\nimport resource\nimport sys\nimport warnings\n\nimport numpy\nimport torch\n"
+    )
     code = fragile(loss="change()")
     code = code.replace("import json\n", "import json\n" + imports).replace(
         "class Fragile", lines + "\n\nclass Fragile"
@@ -152,9 +156,23 @@ def test_every_part_is_put_back_and_said() -> None:
         "switches of torch.backends",
     }
     assert torch.rand(1).dtype == torch.float32 and torch.rand(1).requires_grad == raised.requires_grad
+    paths = list(sys.path)
+    with process_state.kept() as changed:
+        sys.path[:] = ["mine"]
+        sys.meta_path.clear()
+    assert changed == ["sys.path", "sys.meta_path"] and sys.path == ["mine", *paths] and sys.meta_path
+    sys.path[:] = paths
     with process_state.kept() as changed:
         pass
     assert not changed
+
+
+def test_streams_that_a_method_closes(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The next jobs are said, and the tables; in the process itself, where nothing stands between."""
+    write(folder, "suite.yaml", VOTES.replace("[simclr]", "[fragile, simclr]"))
+    own_method(folder, "fragile", fragile(loss="import sys; print('own'); sys.stdout.close(); sys.stderr.close()"))
+    code, output, errors = ended(folder, "run", "suite.yaml", "--jobs", "1")
+    assert code == 0 and "8 done, 0 reused" in errors and errors.count("own\n") > 2 and "tiny: toy" in output
 
 
 INNOCENT = fragile(

@@ -188,9 +188,9 @@ class Processes:
         if self._gpus:
             environment["CUDA_VISIBLE_DEVICES"] = self._gpu(number)
         mine, its = SPAWN.Pipe()
-        pool = ProcessPoolExecutor(1, mp_context=SPAWN, initializer=_prepare, initargs=(its, environment))
         before = set(multiprocessing.active_children())
         with _uninterrupted():
+            pool = ProcessPoolExecutor(1, mp_context=SPAWN, initializer=_prepare, initargs=(its, environment))
             pool.submit(os.getpid)  # starts the process
         (process,) = set(multiprocessing.active_children()) - before
         its.close()  # so that the worker's death ends the pipe
@@ -217,8 +217,11 @@ class Processes:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """A child that starts meanwhile does not hear of Ctrl-C, which goes to every process of a terminal."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """A child that starts meanwhile hears neither of Ctrl-C nor of the end of a terminal, as all its processes do.
+
+    One such child is Python's own, which clears away what the others leave.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

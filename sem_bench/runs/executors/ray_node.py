@@ -105,7 +105,9 @@ def do(text: str, home: dict[str, Any], mailbox: Any) -> tuple[str, list[Any]]:
 @contextmanager
 def signals_kept() -> Iterator[None]:
     """Signals are handled afterwards as they were before."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    from sem_bench.base import interrupts
+
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     try:
         yield
     finally:
