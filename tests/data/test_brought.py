@@ -174,9 +174,9 @@ def test_a_list_for_each_split(here: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("split: {test: 0.2}", "a column, `values` or the path says them: choose one"),
+        ("split: {test: 0.2}", "{split} in a name says them: choose one"),
         ("columns: {split: set}", "with '{split}' in its path no column and no `partition` says the split"),
-        ("values: {test: [a, b]}", "source.values.test: with '{split}' in the path a split has one name"),
+        ("values: {test: [a, b]}", "source.values.test: with '{split}' in a name a split has one word"),
     ],
 )
 def test_a_table_for_each_split_says_it_alone(here: Path, words: str, said: str) -> None:
