@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any, get_args
 
@@ -33,6 +34,7 @@ OTHERS = {  # what people bring and no kind reads
     **dict.fromkeys((".mat", ".pkl", ".pickle", ".pt", ".pth"), CODE),
     **dict.fromkeys((".gz", ".bz2", ".xz", ".7z", ".rar"), "unpack it first"),
 }
+MANY = 10_000  # files of a folder that are looked at for one of a like name
 FEW = 12  # folders that are looked into for tables
 OF_TORCHVISION = {  # what only its classes read, and which of them
     "cifar-10-batches-py": "the card cifar10 reads it below DATA/cifar10",
@@ -103,7 +105,7 @@ def _folder(path: Path, root: Path) -> Seen:
     if (seen := _listed(path, root) or _npy(path, root)) is not None:
         return seen
     if train is None and len(inside) == 1 and any(one.is_dir() or _is_table(one) for one in _there(inside[0])):
-        return _folder(inside[0], root)
+        return look(inside[0], root)
     classes = [one.name for one in inside if _has_image(one)]
     source: dict[str, Any] = {"type": "folder", "path": _said(path, root)}
     if train is None and len(classes) > 1:
@@ -278,7 +280,20 @@ def _images(
                     if some and all((folder / f"{name}{ending}").is_file() for name in some):
                         where = {} if folder == default else {"images": _of_word(_said(folder, root), word)}
                         return where | ({"ending": ending} if ending else {})
-    raise UserError(f"{shown(path)}: it names {names[0]!r}, which is neither beside it nor in a folder there")
+    text = f"{shown(path)}: it names {names[0][:60]!r}, which is neither beside it nor in a folder there"
+    alike = _alike(tops, names[0])
+    raise UserError(f"{text}; {shown(alike)} is there" if alike else text)
+
+
+def _alike(tops: Iterable[Path], name: str) -> Path | None:
+    """A file of the same name in another folder or in other capitals, as a table from elsewhere names it."""
+    wanted = name.replace("\\", "/").rpartition("/")[2].lower()
+    for top in tops:
+        for folder in (top, *_folders(top)):
+            found = next((one for one in islice(folder.iterdir(), MANY) if one.name.lower() == wanted), None)
+            if found is not None:
+                return found
+    return None
 
 
 def _of_word(path: str, word: str) -> str:

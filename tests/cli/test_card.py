@@ -412,6 +412,7 @@ def test_what_is_no_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None
     for name in "ab":
         write(here, f"two/{name}.csv", "path,label\n0.png,cat\n")
     write(here, "list.csv", "path,label\nnone.png,a\nnone2.png,b\n")
+    write(here, "elsewhere.csv", "path,label\n/home/ours/two/0.PNG,a\n/home/ours/two/1.PNG,b\n")
     write(here, "head.csv", "path,label\n")
     write(here, "alone.csv", "path,label\ntwo/0.png,a\n")
     write(here, "empty.csv", "path,label\ntwo/0.png,\n")
@@ -426,6 +427,10 @@ def test_what_is_no_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None
         ("cifar", "cifar/cifar-10-batches-py: the card cifar10 reads it below DATA/cifar10"),
         ("two", "two: 2 tables name images, two/a.csv, two/b.csv: choose, as `card two/a.csv`"),
         ("list.csv", "list.csv: it names 'none.png', which is neither beside it nor in a folder there"),
+        (
+            "elsewhere.csv",
+            "elsewhere.csv: it names '/home/ours/two/0.PNG', which is neither beside it nor in a folder there; two/0.p",
+        ),
         ("head.csv", "head.csv: no line below that of the names"),
         ("alone.csv", "alone.csv: all images are of one class, 'a': nothing to tell apart"),
         ("empty.csv", "empty.csv:2: no label"),

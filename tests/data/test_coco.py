@@ -151,12 +151,32 @@ def test_categories_that_are_no_classes(here: Path, capsys: pytest.CaptureFixtur
         labels("test")
 
 
+def test_a_category_of_one_image_beside_another(here: Path) -> None:
+    there = np.eye(3, dtype=np.int64)[np.arange(90) % 2]
+    there[0, 2] = 1
+    written("data/own/all.json", annotated("data/own", range(90), there=there))
+    assert main(["card", "data/own"]) == 0
+    assert "classes: [red, green]\nmulti_label: true" in Path("datasets/own.yaml").read_text()
+    assert main(["doctor", "own.yaml"]) == 0
+
+
+def test_two_categories_of_one_name_are_one(here: Path) -> None:
+    content = annotated("data/own", range(90), there=np.eye(3, dtype=np.int64)[np.arange(90) % 3])
+    twice = [{"id": 0, "name": "red"}, {"id": 7, "name": "green"}, {"id": 14, "name": "green"}]
+    written("data/own/all.json", content | {"categories": twice})
+    assert main(["card", "data/own"]) == 0
+    assert dataset(here, "own").card.classes == ["red", "green"]
+    assert main(["doctor", "own.yaml"]) == 0
+    assert sorted(np.bincount(labels("train")).tolist()) == [24, 48]
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
         ({"images": None}, "own/train.json: no list of images, as COCO has it"),
         ({"categories": [{"id": 0}]}, "own/train.json: number 0 of categories has no name"),
         ({"images": [{"id": 0, "coco_url": "x"}]}, "own/train.json: number 0 of images has no file_name"),
+        ({"annotations": [{"image_id": 0, "category_id": 0}]}, "an annotation has image_id 0, which is not there"),
         ({"annotations": [{"image_id": 5, "category_id": 0}]}, "an annotation has image_id 5, which is not there"),
         (
             {"annotations": [{"image_id": 1000, "category_id": 5}]},

@@ -154,8 +154,8 @@ def _content(file: Path, changed: int, size: int) -> _Coco:
     rows = _numbered([one["id"] for one in images], "images", file)
     numbers = _numbered([one["id"] for one in categories], "categories", file)
     for key, known in (("image_id", rows), ("category_id", numbers)):
-        if strange := next((one[key] for one in annotations if one[key] not in known), None):
-            raise UserError(f"{shown(file)}: an annotation has {key} {strange!r}, which is not there")
+        if strange := [one[key] for one in annotations if one[key] not in known]:
+            raise UserError(f"{shown(file)}: an annotation has {key} {strange[0]!r}, which is not there")
     names = [str(one["file_name"]).replace("\\", "/") for one in images]
     if len(set(names)) < len(names):
         raise UserError(f"{shown(file)}: {Counter(names).most_common(1)[0][0]} is named a second time")
@@ -230,10 +230,11 @@ def first_card(path: Path, below: str, words: Mapping[SplitName, str]) -> Seen:
     there = [
         {one.categories[number] for number in one.numbers.tolist()} for split, one in found.items() if split != "val"
     ]
-    seen.classes = [name for name in found["train"].categories if all(name in some for some in there)]
+    categories = list(dict.fromkeys(found["train"].categories))
+    seen.classes = [name for name in categories if all(name in some for some in there)]
     if not words:
         seen.classes = _drawn_classes(found["train"], seen.classes)
-    without = [name for name in found["train"].categories if name not in seen.classes]
+    without = [name for name in categories if name not in seen.classes]
     if len(seen.classes) < 2:
         where = shown(path / names["train"] if below else path)
         raise UserError(
@@ -241,7 +242,7 @@ def first_card(path: Path, below: str, words: Mapping[SplitName, str]) -> Seen:
         )
     if without:
         seen.notes.append(f"{len(without)} categories without images in each split are left out: {_few(without)}")
-    seen.multi_label = any(_several(one, seen.classes) for one in found.values())
+    seen.multi_label = any(_several(one, some) for one in found.values() for some in (seen.classes, one.categories))
     return seen
 
 

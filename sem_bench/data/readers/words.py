@@ -85,7 +85,7 @@ def splits_said(words: dict[SplitName, str]) -> dict[str, Any] | None:
         words["test"] = words.pop("val")
     if not {"train", "test"} <= words.keys():
         return None
-    values = {split: word for split, word in words.items() if word != split}
+    values = {split: words[split] for split in USUAL if words.get(split, split) != split}
     return {"values": values} if values else {}
 
 
