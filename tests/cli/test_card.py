@@ -204,7 +204,7 @@ def rare_class() -> None:
 def arrays_of_other_names(form: str) -> None:
     Path("data").mkdir()
     images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), np.uint8)
-    labels = (np.arange(30) % 2 * 3.0).astype(np.float32)
+    labels = np.arange(30) % 2 * 3
     if form == "pair":
         np.savez("data/birds.npz", pictures=images, kinds=labels)
     else:
@@ -368,6 +368,17 @@ def test_from_a_table_to_a_finished_run(here: Path, capsys: pytest.CaptureFixtur
     assert main(["card", "data/birds/labels.csv", "--name", "birds"]) == 0
     assert main(["doctor", "birds.yaml"]) == 0
     assert main(["run", "birds.yaml", "--set", "pretrain.epochs=1", "--set", "grid.embeddings={none: {}}"]) == 0
+    assert "\nsimclr  none " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("make", [one_pair_of_arrays, one_pair_of_files, table_in_each_folder])
+def test_runs_of_what_is_drawn_or_has_a_table_each(
+    here: Path, capsys: pytest.CaptureFixture[str], make: Callable[[], None]
+) -> None:
+    make()
+    assert main(["card", "data/birds.npz" if make is one_pair_of_arrays else "data/birds"]) == 0
+    few = ["--set", "pretrain.epochs=0", "--set", "grid.embeddings={none: {}}", "--memory", "0.000001"]
+    assert main(["run", "birds.yaml", *few]) == 0
     assert "\nsimclr  none " in capsys.readouterr().out
 
 

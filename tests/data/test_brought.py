@@ -372,6 +372,14 @@ def test_junk_beside_images_is_no_data(here: Path) -> None:
     assert len(splits["train"]) == 8 and splits["train"].aside == ""
 
 
+def test_files_without_an_ending_are_counted(here: Path) -> None:
+    plain()
+    for name in ("0000", "0001", "LICENSE"):
+        write(Path("data/mine/train/cat"), name, "unread")
+    card("{type: folder, path: mine}")
+    assert load()["train"].aside == "2 files with other endings are not read: no ending (2)"
+
+
 def test_files_that_are_passed_over_are_counted(here: Path) -> None:
     plain()
     for name in ("5.avif", "6.avif", "7.heic"):

@@ -218,6 +218,14 @@ def test_what_is_no_coco(here: Path, text: str) -> None:
         labels("train")
 
 
+def test_other_json_beside_images(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotated("data/own", range(6))
+    written("data/own/captions.json", {"images": [], "annotations": [{"image_id": 1, "caption": "a dog"}]})
+    written("data/own/area.json", {"info": 1})
+    assert main(["card", "data/own"]) == 0
+    assert "annotations in JSON are not read" in capsys.readouterr().out
+
+
 def test_a_choice_is_asked_for(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         written(f"data/own/{name}.json", annotated("data/own", range(90)))

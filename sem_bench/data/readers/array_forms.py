@@ -118,10 +118,8 @@ def labels_of(
 
 
 def _column(given: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Labels (N, 1) or (N, 1, 1, 1) as (N,); whole numbers that are floats as integers."""
-    given = given.reshape(len(given)) if given.ndim > 1 and given.size == len(given) else given
-    whole = given.ndim == 1 and given.dtype.kind == "f" and np.isfinite(given).all() and (given % 1 == 0).all()
-    return given.astype(np.int64) if whole else given
+    """Labels (N, 1) or (N, 1, 1, 1) as (N,)."""
+    return given.reshape(len(given)) if given.ndim > 1 and given.size == len(given) else given
 
 
 def _of_several(given: npt.NDArray[Any], shape: tuple[int, int], where: str) -> Labels | None:

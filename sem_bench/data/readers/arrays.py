@@ -98,9 +98,8 @@ def _mapped(path: Path) -> npt.NDArray[Any]:
 
 def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> Opened:
     """The arrays of a split; of a corrupted set those of its one corruption at its one severity."""
-    folder, count = located(place.root, source.path), data.counts[split]
+    folder = located(place.root, source.path)
     (name, severity), blocks = (source.kinds[0], len(SEVERITIES)) if source.kinds else (("", 1), 1)
-    first = (severity - 1) * count
 
     def mapped(pattern: str) -> tuple[Path, Any]:
         path = folder / pattern.replace("{split}", source.word(split)).replace("{corruption}", name)
@@ -109,15 +108,15 @@ def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> O
         return path, _mapped(path)
 
     path, images = mapped(source.images)
+    count = data.counts[split] if source.split is None else len(images)
+    first = (severity - 1) * count
     labels = None if place.classes is None else mapped(source.labels)[1]
-    if source.split is None and len(images) != blocks * count:
+    if len(images) != blocks * count:
         each = f"{blocks} severities of {count}" if source.kinds else str(count)
         raise UserError(f"{shown(path)}: {len(images)} images, but {shown(place.card)} says {split}: {each}")
     if labels is not None and len(labels) == blocks * count:  # else the same for every severity
         labels = labels[first : first + count]
     where = f"{shown(path)}: severity {severity}" if source.kinds else f"{shown(path)}: {split}"
-    if source.split is not None:
-        count = len(images)
     opened = from_arrays(data, count, images[first : first + count], labels, rules=source, where=where, place=place)
     status = path.stat()
     content = _content(path, status.st_mtime_ns, status.st_size, first, count)

@@ -30,8 +30,12 @@ from sem_bench.data.sources.coco import CocoSource
 from sem_bench.errors import UserError
 
 KEPT = ("images", "annotations", "categories", "id", "name", "file_name", "image_id", "category_id")
-FIRST = re.compile(rb'\s*\{\s*"(info|licenses?|images|annotations|categories|type)"\s*:')  # of such a file
+FIRST = re.compile(rb'\s*\{\s*"(info|licenses?|images|annotations|categories)"\s*:')  # of such a file
 BESIDE = 1000  # files of JSON in a folder that are looked at
+
+
+class _OtherJsonError(UserError):
+    """A file that is none of COCO."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,9 @@ def _content(file: Path, changed: int, size: int) -> _Coco:
         raise UserError(f"{shown(file)}: no JSON") from None
     except OSError as error:
         raise UserError(f"{shown(file)}: cannot be read: {error.strerror}") from None
+    for key in ("images", "annotations", "categories"):
+        if not isinstance(whole, dict) or not isinstance(whole.get(key), list):
+            raise _OtherJsonError(f"{shown(file)}: no list of {key}, as COCO has it")
     images, annotations, categories = (
         _listed(whole, key, needs, file)
         for key, needs in (
@@ -174,9 +181,7 @@ def _kept(one: dict[str, Any]) -> dict[str, Any]:
 
 def _listed(whole: Any, key: str, needs: Sequence[str], file: Path) -> list[dict[str, Any]]:
     """A list of objects that have these keys."""
-    found = whole.get(key) if isinstance(whole, dict) else None
-    if not isinstance(found, list):
-        raise UserError(f"{shown(file)}: no list of {key}, as COCO has it")
+    found: list[dict[str, Any]] = whole[key]
     for number, one in enumerate(found):
         for need in needs:
             if not isinstance(one, dict) or not isinstance(one.get(need), str | int):
@@ -201,7 +206,7 @@ def coco_files(path: Path) -> tuple[str, Mapping[SplitName, str]] | None:
     near = (file for pattern in ("*.json", "*/*.json") for file in path.glob(pattern))
     names = [file.relative_to(path).as_posix() for file in islice(near, BESIDE) if _may_be(file)]
     names = sorted(name for name in names if not junk(name))
-    names = [name for name in names if "instances" in name] or names
+    names = [name for name in names if "instances" in name] or [name for name in names if _is_coco(path / name)]
     patterns = [(name, words) for name, words in split_patterns(names).items() if splits_said(words) is not None]
     if len(patterns) == 1:
         return patterns[0]
@@ -218,6 +223,17 @@ def _may_be(file: Path) -> bool:
             return FIRST.match(content.read(4096).removeprefix(b"\xef\xbb\xbf")) is not None
     except OSError:
         return False
+
+
+def _is_coco(file: Path) -> bool:
+    """Whether a file has the lists that those of COCO have; whatever else is wrong with it is for the reader to say."""
+    try:
+        _opened(file)
+    except _OtherJsonError:
+        return False
+    except UserError:
+        pass
+    return True
 
 
 def first_card(path: Path, below: str, words: Mapping[SplitName, str]) -> Seen:

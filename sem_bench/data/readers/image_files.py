@@ -43,7 +43,7 @@ def ending_passed_over(name: str) -> str | None:
     path = PurePosixPath(name)
     ending = path.suffix.lower()
     if not ending:
-        return None if path.name.lower() in _WORDS or not path.name.isprintable() else "none"
+        return None if path.name.lower() in _WORDS or not path.name.isprintable() else "no ending"
     return None if ending in ENDINGS or ending in _BESIDE else ending
 
 

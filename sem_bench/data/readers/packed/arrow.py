@@ -262,8 +262,6 @@ def _encoded(column: Any, where: str, *, floats: bool = False) -> tuple[Labels, 
         column = column.cast(column.type.value_type)
     if types.is_boolean(column.type):
         column = column.cast(pa.int8())
-    if types.is_floating(column.type) and not floats and pc.all(pc.equal(pc.floor(column), column)).as_py():
-        column = column.cast(pa.int64())  # as pandas writes numbers where one was absent
     number = types.is_integer(column.type) or (floats and types.is_floating(column.type))
     if not (number or _holds(column.type) == "paths"):
         way = "; `multi_label: true` in the card where it may have several" if _is_list(column.type) else ""
