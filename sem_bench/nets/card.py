@@ -253,7 +253,7 @@ def settings_problems(library: Library, document: Document, location: Location) 
     if kind not in names:
         if "type" not in (written or {}):
             own = str(kind).lower()
-            hint = f"; write {own!r} for {kind!r}" if own in names else f"; 'type' is one of {', '.join(names)}"
+            hint = f"; write {own!r} for {kind!r}" if own in names else ""
             return [at(document, location, f"missing key 'type' in {where}{hint}")]
         text = f"{where}.type: unknown type {kind!r}{did_you_mean(kind, names)}"
         return [at(document, (*location, "type"), text)] if isinstance(kind, str) else []

@@ -382,6 +382,13 @@ def test_runs_of_what_is_drawn_or_has_a_table_each(
     assert "\nsimclr  none " in capsys.readouterr().out
 
 
+def test_arrays_beside_folders_of_classes(here: Path) -> None:
+    one_folder()
+    np.save("data/birds/birds-main/embedded.npy", np.array([{}, "pickled"], object))
+    assert main(["card", "data/birds"]) == 0
+    assert "{type: folder, path: birds/birds-main," in Path("datasets/birds.yaml").read_text()
+
+
 def test_what_lies_beside_the_images_is_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(4):
         picture(f"data/coco/train2017/{number}.jpg", "cat")

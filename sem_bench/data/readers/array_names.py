@@ -32,6 +32,9 @@ ALONE: list[Pair] = [  # where there is one pair
 ]
 
 
+MANY = 100  # arrays whose shapes are looked at
+
+
 @dataclass(frozen=True)
 class Found:
     """A usual pair of names, and which arrays are there."""
@@ -47,14 +50,17 @@ def of_split(pair: Pair, word: str) -> Pair:
 
 
 def names_in(
-    there: Iterable[str], shape_of: Callable[[str], Sequence[int]], patterns: Sequence[Pair] = OF_SPLITS
+    there: Iterable[str], shape_of: Callable[[str], Sequence[int] | None], patterns: Sequence[Pair] = OF_SPLITS
 ) -> Found | None:
     """The names of images and labels among arrays: usual ones, else those that the shapes tell.
 
     Of train and test, or of one pair that splits are drawn from. None where there is no such pair.
     """
     there = list(there)
-    return _usual(there, patterns) or _by_shape({name: shape_of(name) for name in there})
+    if (found := _usual(there, patterns)) is not None or len(there) > MANY:
+        return found
+    shapes = {name: shape for name in there if (shape := shape_of(name)) is not None}
+    return _by_shape(shapes)
 
 
 def _by_shape(shapes: Mapping[str, Sequence[int]]) -> Found | None:

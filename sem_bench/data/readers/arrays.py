@@ -80,10 +80,18 @@ def split_arrays(path: Path) -> tuple[Found, Splits]:
 
 def npy_arrays(folder: Path) -> tuple[Found, Splits] | None:
     """The usual names of images and labels in a folder of .npy files, and the arrays, mapped; None: no such."""
-    files = {one.stem: _mapped(one) for one in sorted(folder.glob("*.npy")) if one.is_file()}
-    if (found := names_in(files, lambda name: files[name].shape)) is None:
+    files = {one.stem: one for one in sorted(folder.glob("*.npy")) if one.is_file()}
+    if (found := names_in(files, lambda name: _shape(files[name]))) is None:
         return None
-    return found, {split: (files[images], files[labels]) for split, (images, labels) in found.splits.items()}
+    return found, {split: (_mapped(files[one]), _mapped(files[other])) for split, (one, other) in found.splits.items()}
+
+
+def _shape(path: Path) -> tuple[int, ...] | None:
+    """That of the array in a file; None where it cannot be read."""
+    try:
+        return _mapped(path).shape
+    except UserError:
+        return None
 
 
 def _mapped(path: Path) -> npt.NDArray[Any]:
