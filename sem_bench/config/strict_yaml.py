@@ -259,6 +259,7 @@ _PLAIN_WORDS = {
     "expected ',' or '}'": "expected ',' or '}}' in the mapping opened in line {opened}",
     "expected '-' indicator": "expected '- ' as in line {opened}; check the indentation",
     "expected key": "expected a key of the mapping opened in line {opened}; check indentation and quotes",
+    "found unexpected ':'": "unexpected ':'; in braces a space follows it, and {{}} stands for nothing",
     "expected node content": "a value is missing here",
     "expected <document start>": "unexpected text after the end of the document",
     "alphabetic or numeric": "a name must follow '&' or '*'; quote text that starts with one of them",
@@ -278,8 +279,15 @@ def _in_plain_words(error: yaml.MarkedYAMLError, lines: list[str]) -> tuple[int,
         return line, f"a value cannot start with {character!r}; quote it"
     for part, words in _PLAIN_WORDS.items():
         if part in said:
-            return line, words.format(opened=opened)
+            return line, words.format(opened=opened) + _braces(lines[line - 1])
     return line, f"not valid YAML: {error.problem}"
+
+
+def _braces(line: str) -> str:
+    """What to write where a line has braces in a text that is not quoted, as a path with {split}; "" elsewhere."""
+    unquoted = re.sub(r'"[^"]*"|\'[^\']*\'', "", line)
+    found = re.search(r"(?<=: )[^\s{},]*(?:\{[^\s{}:]*\}[^\s{},]*)+", unquoted)
+    return f'; braces need quotes: "{_short(found[0])}"' if found and not found[0].endswith("{}") else ""
 
 
 def _no_such_file(path: Path) -> str:

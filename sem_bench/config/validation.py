@@ -151,7 +151,10 @@ def _text(model: type[BaseModel], details: ErrorDetails, location: Location) -> 
         known = details["ctx"]["expected_tags"].replace("'", "").split(", ")
         return f"{where}.type: unknown type {details['ctx']['tag']!r}{did_you_mean(details['ctx']['tag'], known)}"
     if kind == "string_pattern_mismatch":
-        return f"{where}: {value!r} is no name: letters, digits, '.', '_' and '-' only"
+        allowed = "letters, digits, '.', '_' and '-' only"
+        if re.match(details["ctx"]["pattern"], "a b"):  # of a class, which is that of a folder, too
+            allowed = "no slash and no dot in front"
+        return f"{where}: {value!r} is no name: {allowed}"
     if kind == "too_short":
         least = details["ctx"]["min_length"]
         return f"{where}: must not be empty" if least == 1 else f"{where}: needs at least {least}"
@@ -180,6 +183,8 @@ def _spelling(kind: str, value: object) -> str:
     """How to write a value that has the wrong type and one meaning; "" where there is none."""
     if kind == "list_type" and isinstance(value, str | int | float) and not isinstance(value, bool):
         return f"; write [{value}]"
+    if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
+        return f'; write "{value}"'
     if not kind.startswith(("int", "float")) or isinstance(value, bool) or not isinstance(value, str | float):
         return ""
     text = str(value).strip().replace("_", "")

@@ -131,7 +131,7 @@ class DatasetCard(CardModel):
             yield f"metric: {self.metric} is of images with one class; of several: map or macro_f1"
         if not self.labelled:
             yield "multi_label: belongs to a data set with classes, train and test"
-        for key in ("superclasses", "shifts", "subsets", "absent_in_test"):
+        for key in ("superclasses", "shifts", "subsets"):
             if getattr(self, key):
                 yield f"{key}: belongs to images with one class each"
 

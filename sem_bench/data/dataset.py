@@ -1,7 +1,7 @@
 """A data set: what of its card enters a digest, and where it is on this machine."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ class DataSet:
         if card.source.made_of is not None:
             below = DataSet(dataset_card(self.library, card.source.made_of), self.library, self._root)
             base = below.labelled(), below.place
-        named = (*card.files, *(one for name in needs.paths for one in of_splits(name, card.splits)))
+        named = (*card.files, *(one for name in needs.paths for one in self._of_splits(name)))
         paths = (located(self._root, name) for name in named)
         return Place(
             name=self.name,
@@ -169,10 +169,10 @@ class DataSet:
             subsets=tuple((fraction, located(self._root, name)) for fraction, name in card.subsets.items()),
         )
 
-
-def of_splits(name: str, splits: Iterable[SplitName]) -> list[str]:
-    """A path of a card; with {split} in it those of its splits."""
-    return [name.replace("{split}", one) for one in splits] if "{split}" in name else [name]
+    def _of_splits(self, name: str) -> list[str]:
+        """A path of a card; with {split} in it those of its splits."""
+        words = map(self.card.source.word, self.card.splits)
+        return [name.replace("{split}", one) for one in words] if "{split}" in name else [name]
 
 
 def located(root: Path, name: str) -> Path:

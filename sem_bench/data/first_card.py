@@ -4,6 +4,7 @@ import json
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sem_bench.data.dataset import DataSet
 from sem_bench.data.first_source import look
 from sem_bench.data.images import central
 from sem_bench.data.patterns import is_pattern
-from sem_bench.data.readers.opened import Opened
+from sem_bench.data.readers.opened import Labels, Opened
 from sem_bench.data.sources.base import Seen
 from sem_bench.errors import UserError
 
@@ -47,9 +48,11 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
     if card.exists():
         raise UserError(f"{shown(card)}: exists already; `--name` gives the new one another name")
     seen = look(path, root)
+    if len(seen.classes) == 1:
+        raise UserError(f"{shown(path)}: all images are of one class, {seen.classes[0]!r}: nothing to tell apart")
     card.parent.mkdir(exist_ok=True)
     try:
-        lines = _written(card, name, seen, size, root)
+        lines = _tried(card, name, seen, size, root)
     except BaseException:
         card.unlink(missing_ok=True)
         raise
@@ -57,6 +60,21 @@ def first_card(path: Path, *, name: str | None, size: int | None, root: Path) ->
         suite.write_text(_suite(name, seen), encoding="utf-8")
         lines += [f"wrote {suite}, a small suite", f"next: python -m sem_bench doctor {suite}"]
     return lines
+
+
+def _tried(card: Path, name: str, seen: Seen, size: int | None, root: Path) -> list[str]:
+    """The card as it is; where its images cannot be read so, as images of 16 bits."""
+    try:
+        return _written(card, name, seen, size, root)
+    except UserError as error:
+        deep = replace(seen, source={**seen.source, "bits": 16})
+        deep.notes = [*seen.notes, "more than 8 bits a channel: `bits: 16` scales 0 to 65535 to 0 to 255"]
+        try:
+            lines = _written(card, name, deep, size, root)
+        except UserError:
+            raise error from None
+        seen.splits = deep.splits
+        return lines
 
 
 def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) -> list[str]:
@@ -80,7 +98,10 @@ def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) ->
     seen.splits = counts
     if seen.classes and train.labels is not None:
         several = train.labels.ndim == 2
-        often = train.labels.sum(0) if several else np.bincount(train.labels, minlength=len(seen.classes))
+        often, tested = (_often(opened[one].labels, len(seen.classes)) for one in ("train", "test"))
+        if lacking := [name for name, count in zip(seen.classes, often, strict=True) if not count]:
+            raise UserError(f"{train.where}: no training image of class {lacking[0]!r}")
+        seen.absent = [name for name, count in zip(seen.classes, tested, strict=True) if not count]
         if often.max() > 3 * max(1, often.min()):
             seen.notes.append(
                 f"classes have {often.min()} to {often.max()} training images: see `metric: "
@@ -97,6 +118,12 @@ def _written(card: Path, name: str, seen: Seen, size: int | None, root: Path) ->
     ]
     lines += [*seen.notes, *(f"{one}: {found.aside}" for one, found in opened.items() if found.aside)]
     return [*lines, "yours to say in it: summary and licence"]
+
+
+def _often(labels: Labels | None, classes: int) -> Labels:
+    """How many images each class (C,) has."""
+    assert labels is not None
+    return labels.sum(0) if labels.ndim == 2 else np.bincount(labels[labels >= 0], minlength=classes)[:classes]
 
 
 def _opened(name: str, root: Path, split: SplitName) -> Opened:

@@ -252,7 +252,9 @@ def settings_problems(library: Library, document: Document, location: Location) 
     kind, where, names = given.pop("type", location[-1]), dotted(location), library.names("embedding")
     if kind not in names:
         if "type" not in (written or {}):
-            return [at(document, location, f"missing key 'type' in {where}")]
+            own = str(kind).lower()
+            hint = f"; write {own!r} for {kind!r}" if own in names else ""
+            return [at(document, location, f"missing key 'type' in {where}{hint}")]
         text = f"{where}.type: unknown type {kind!r}{did_you_mean(kind, names)}"
         return [at(document, (*location, "type"), text)] if isinstance(kind, str) else []
     try:

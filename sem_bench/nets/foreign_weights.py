@@ -6,7 +6,9 @@ of wrappers.
 """
 
 import re
+import tarfile
 import warnings
+import zipfile
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +61,8 @@ def load_weights(encoder: Encoder, path: Path, *, prefix: str | None = None, gre
         for name, value in [*values.items(), *embedding.items()]:
             if not value.isfinite().all():
                 raise ValueError(f"{name!r} has values that are not finite")
+            if name.endswith("running_var") and (value < 0).any():
+                raise ValueError(f"{name!r} has variances below 0")
     except ValueError as error:
         raise ValueError(f"{shown(path)}: {error}") from error
     encoder.backbone.network.load_state_dict(values)
@@ -76,10 +80,12 @@ def _read(path: Path) -> tuple[Any, list[str]]:
     """What the file holds, and the classes that stand-ins took the place of. Nothing in it is run."""
     try:
         path.open("rb").close()
+    except IsADirectoryError:
+        raise ValueError("a folder: name the file of weights in it") from None
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             return _safetensors(path), []
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that torch refuses in the next moment
@@ -91,9 +97,33 @@ def _read(path: Path) -> tuple[Any, list[str]]:
     except ImportError:
         raise ValueError("reading .safetensors needs another package: pip install safetensors") from None
     except Exception as error:  # damaged bytes make a reader raise anything
-        instead = mistaken.kind(path)
+        instead = _instead(path)
         text = "no file of weights that torch can read, or damaged"
         raise ValueError(f"{text}: {instead}" if instead else text) from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether it begins as such files do, whatever its name: the length of a header of JSON, and that."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" and 2 <= int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
+def _instead(path: Path) -> str:
+    """What a file is in place of weights, in words; "" where that is not known."""
+    with path.open("rb") as file:
+        start = file.read(300)
+    if known := mistaken.kind_of(start):
+        return known
+    if start.startswith(b"\x1f\x8b") or tarfile.is_tarfile(path):
+        return "an archive: unpack it first"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if not any(name.endswith("data.pkl") for name in archive.namelist()):
+                return "an archive: unpack it first"
+        if path.suffix == ".safetensors":  # torch goes by the name
+            return "a file of torch under another name: call it .pt"
+    return "a text, no weights" if start.isascii() and start.decode().isprintable() else ""
 
 
 def _as_a_module(path: Path, tree: object) -> str:
@@ -121,6 +151,8 @@ def _flat(tree: object, above: str = "", depth: int = 0) -> dict[str, Tensor]:
         return {above: tree} if above and tree.is_cpu and tree.layout == torch.strided else {}
     if isinstance(tree, inert_pickle.StandIn):
         tree = tree.entries
+    if isinstance(tree, list | tuple) and any(isinstance(one, Mapping) for one in tree):
+        tree = dict(enumerate(tree))
     if not isinstance(tree, Mapping) or depth > DEPTH:
         return {}
     flat = {}

@@ -48,6 +48,21 @@ MISTAKES = {
         "[none, sem]",
         "suite.yaml:5: grid.embeddings: expected keys and values, found a list; write {none: {...}, sem: {...}}",
     ),
+    "capitals": (
+        "sem: {L: 4, V: 3}",
+        "SEM: {L: 4, V: 3}",
+        "suite.yaml:5: missing key 'type' in grid.embeddings.SEM; write 'sem' for 'SEM'",
+    ),
+    "nothing in braces": (
+        "{none: {}, ",
+        "{none:, ",
+        "suite.yaml:5: unexpected ':'; in braces a space follows it, and {} stands for nothing",
+    ),
+    "number for a name": (
+        "name: tiny",
+        "name: 2026",
+        'suite.yaml:1: name: should be a valid string, found 2026; write "2026"',
+    ),
     "percent": (
         "[1.0, 0.1]",
         "[1, 5]",

@@ -158,6 +158,17 @@ def test_nan_is_a_float() -> None:
         ("x: 1\na: [1,\n 2\nb: 3\n", 4, "expected ',' or ']' in the list opened in line 2"),
         ("x: 1\na: {b: 1,\n c: 2 d: 3}\n", 3, "expected ',' or '}' in the mapping opened in line 2"),
         ("a: {b: 1\n", 1, "expected ',' or '}' in the mapping opened in line 1"),
+        (
+            "a: {b: x-{0000..0146}.tar, c: 1}\n",
+            1,
+            "expected ',' or '}' in the mapping opened in line 1; braces need quotes: \"x-{0000..0146}.tar\"",
+        ),
+        (
+            "a:\n  b: {split}/x.csv\n  c: 1\n",
+            2,
+            "expected a key of the mapping opened in line 2; check indentation and quotes; "
+            'braces need quotes: "{split}/x.csv"',
+        ),
         ("a: 1\nb: 'it''s\n", 2, "the quote that opens in line 2 is never closed"),
         ('a: "C:\\data"\n', 1, "unknown escape"),
         ("a: @b\n", 1, "a value cannot start with '@'"),

@@ -174,9 +174,9 @@ def test_a_list_for_each_split(here: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("split: {test: 0.2}", "a column, `values` or the path says them: choose one"),
+        ("split: {test: 0.2}", "{split} in a name says them: choose one"),
         ("columns: {split: set}", "with '{split}' in its path no column and no `partition` says the split"),
-        ("values: {test: [a, b]}", "source.values.test: with '{split}' in the path a split has one name"),
+        ("values: {test: [a, b]}", "source.values.test: with '{split}' in a name a split has one word"),
     ],
 )
 def test_a_table_for_each_split_says_it_alone(here: Path, words: str, said: str) -> None:
@@ -370,6 +370,14 @@ def test_junk_beside_images_is_no_data(here: Path) -> None:
     card("{type: folder, path: mine}")
     splits = load()
     assert len(splits["train"]) == 8 and splits["train"].aside == ""
+
+
+def test_files_without_an_ending_are_counted(here: Path) -> None:
+    plain()
+    for name in ("0000", "0001", "LICENSE"):
+        write(Path("data/mine/train/cat"), name, "unread")
+    card("{type: folder, path: mine}")
+    assert load()["train"].aside == "2 files with other endings are not read: no ending (2)"
 
 
 def test_files_that_are_passed_over_are_counted(here: Path) -> None:

@@ -84,6 +84,12 @@ def lists_of_truths() -> str:
     return "data/own.parquet"
 
 
+def names_in_one_text() -> str:
+    labels = ["|".join(names_of(row)) for row in range(90)]
+    parquet("data/own.parquet", {"image": coded(), "labels": labels, "split": words()})
+    return "data/own.parquet"
+
+
 def columns_of_truths() -> str:
     own = {name: THERE[:, label].astype(bool) for label, name in enumerate(NAMES)}
     parquet("data/own.parquet", {"image": coded(), "weight": np.arange(90) / 7, **own, "split": words()})
@@ -129,6 +135,15 @@ def shards() -> str:
     return "data/own"
 
 
+def texts_in_shards() -> str:
+    images = coded()
+    for split, rows in SPLITS.items():
+        members = [(f"{row:02}.png", images[row]) for row in range(90)[rows]]
+        members += [(f"{row:02}.cls", ";".join(names_of(row)).encode()) for row in range(90)[rows]]
+        shard(f"data/own/own-{split}-0000.tar", sorted(members))
+    return "data/own"
+
+
 def files(folder: str) -> list[str]:
     """Files of 90 images, by name."""
     Path(folder).mkdir(parents=True)
@@ -149,6 +164,24 @@ def celeba(*, partition: bool = True) -> str:
         lines = [f"{name} {0 if row < 60 else 2}" for row, name in enumerate(names)]
         write(Path(), "data/own/list_eval_partition.txt", "\n".join(lines))
     return "data/own"
+
+
+def celeba_in_its_folders() -> str:
+    """Officially the texts lie in folders of their own."""
+    celeba()
+    for folder, names in (
+        ("Anno", ["list_attr_celeba.txt", "list_bbox_celeba.txt", "identity_CelebA.txt"]),
+        ("Eval", ["list_eval_partition.txt"]),
+        ("Img", ["img_align_celeba"]),
+    ):
+        Path("data/own", folder).mkdir()
+        for name in names:
+            Path("data/own", name).rename(Path("data/own", folder, name))
+    return "data/own"
+
+
+def celeba_in_its_folders_by_name() -> str:
+    return f"{celeba_in_its_folders()}/Anno/list_attr_celeba.txt"
 
 
 def celeba_as_csv() -> str:
@@ -180,12 +213,16 @@ MAKERS: list[tuple[Callable[[], str], list[str]]] = [
     (in_hdf5, ["0", "1", "2"]),
     (lists_of_names, ["blue", "green", "red"]),
     (lists_of_numbers, NAMES),
+    (names_in_one_text, ["blue", "green", "red"]),
+    (texts_in_shards, ["blue", "green", "red"]),
     (columns_of_truths, NAMES),
     (columns_of_signs, NAMES),
     (hugging_face, NAMES),
     (columns_of_hugging_face, NAMES),
     (shards, ["blue", "green", "red"]),
     (celeba, NAMES),
+    (celeba_in_its_folders, NAMES),
+    (celeba_in_its_folders_by_name, NAMES),
     (celeba_as_csv, NAMES),
     (columns_of_a_table, NAMES),
 ]

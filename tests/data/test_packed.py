@@ -22,7 +22,7 @@ from sem_bench.data import loading
 from sem_bench.data.patterns import expanded
 from sem_bench.data.split import Split
 from tests.helpers.datasets import dataset
-from tests.helpers.toy import write
+from tests.helpers.toy import replace_text, write
 
 pytestmark = pytest.mark.cases
 COLOURS = {"cat": (200, 60, 60), "dog": (60, 60, 200)}
@@ -852,3 +852,32 @@ def test_a_part_of_the_images_and_corruptions(here: Path, capsys: pytest.Capture
         assert whole.fingerprint == streamed.fingerprint
         assert torch.equal(torch.cat(list(whole.prepared())), torch.cat(list(streamed.prepared())))
     assert not torch.equal(splits[0][0].sample(4), splits[0][1].sample(4))
+
+
+def test_hdf5_in_two_files(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As PatchCamelyon: images and labels of each split in files of their own, labels (N, 1, 1, 1)."""
+    for split, rows in (("train", range(20)), ("valid", range(30, 40)), ("test", range(20, 30))):
+        for name, array in (("x", pixels(rows)), ("y", np.array(rows).reshape(-1, 1, 1, 1) % 2)):
+            Path("data/birds").mkdir(parents=True, exist_ok=True)
+            Path(hdf5({name: array})).rename(f"data/birds/camelyonpatch_level_2_split_{split}_{name}.h5")
+    text = commands("data/birds", capsys, counts="20 train, 10 val, 10 test")
+    path = "birds/camelyonpatch_level_2_split_{split}"
+    assert f'path: "{path}_x.h5", labels_path: "{path}_y.h5", values: {{val: valid}}}}' in text
+    for split in SPLITS:
+        assert all(is_red(read(split), row) == (label == 0) for row, label in enumerate(read(split).labels.tolist()))
+    run(capsys)
+    Path(f"data/{path.replace('{split}', 'test')}_y.h5").unlink()
+    assert main(["run", "birds.yaml"]) == 2
+    assert "data/birds/camelyonpatch_level_2_split_test_y.h5 is absent" in capsys.readouterr().err
+
+
+def test_hdf5_in_two_files_without_splits(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("data/birds").mkdir(parents=True)
+    Path(hdf5({"pictures": pixels(range(30))})).rename("data/birds/images.hdf5")
+    Path(hdf5({"kinds": [NAMES[number % 2] for number in range(30)]})).rename("data/birds/labels.hdf5")
+    text = commands("data/birds", capsys, counts="24 train, 6 test")
+    assert "path: birds/images.hdf5, labels_path: birds/labels.hdf5" in text and "[cat, dog]" in text
+    for split in ("train", "test"):
+        assert all(is_red(read(split), row) == (label == 0) for row, label in enumerate(read(split).labels.tolist()))
+    replace_text(Path("datasets/birds.yaml"), ", labels_path: birds/labels.hdf5", "")
+    assert "data/birds/images.hdf5: no array 'kinds'; there is pictures" in refused(capsys)

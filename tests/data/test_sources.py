@@ -82,7 +82,7 @@ def loaded(data: Data, place: Place) -> dict[str, str]:
 def test_the_kinds_are_those_of_the_package() -> None:
     names = {one.model_fields["type"].annotation.__args__[0] for one in sources.KINDS}  # type: ignore[union-attr]
     packed = {"parquet", "huggingface", "webdataset", "hdf5", "lmdb"}
-    assert names == {"python", "folder", "npy", "npz", "torchvision", "corrupted", "csv"} | packed
+    assert names == {"python", "folder", "npy", "npz", "torchvision", "corrupted", "csv", "coco"} | packed
 
 
 def test_a_new_kind_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,6 +199,22 @@ def test_mistakes_in_a_table(here: Path, old: str, new: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+def test_a_class_without_a_test_image(here: Path) -> None:
+    """Its absence is an error, until the card allows it: then the mean is that over the others."""
+    photographs()
+    lines = Path("data/list.csv").read_text().splitlines()
+    lines = [",".join([line.split(",")[0], "-1", *line.split(",")[2:]]) if "test" in line else line for line in lines]
+    write(Path(), "data/list.csv", "\n".join(lines))
+    with pytest.raises(
+        UserError, match=r"no image of class 'red'; where there is none, write `absent_in_test: \[red\]`"
+    ):
+        load()
+    replace_text(here / "datasets/mine.yaml", "multi_label: true", "multi_label: true\nabsent_in_test: [red]")
+    assert load()["test"].labels.sum(0).tolist()[0] == 0 and load()["test"].aside == "without an image of red"
+    assert main(["run", "suite.yaml", "--set", "grid.embeddings={none: {}}", "--set", "evaluate={probe: {}}"]) == 0
+    assert result("*100pc*")["metrics"]["rows"][-1]["value"] > 60
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -208,7 +224,6 @@ def test_mistakes_in_a_table(here: Path, old: str, new: str, said: str) -> None:
             "multi_label: true\nmetric: top1",
             "metric: top1 is of images with one class;",
         ),
-        ("multi_label: true", "multi_label: true\nabsent_in_test: [red]", "absent_in_test: belongs to images with one"),
         (
             "type: csv, path: list.csv",
             "type: folder, path: img",

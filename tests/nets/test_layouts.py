@@ -1,9 +1,11 @@
 """The layouts of other projects' checkpoints: what loads, below which prefix, and what is asked about or refused."""
 
 import argparse
+import gzip
 import io
 import os
 import pickle
+import zipfile
 from collections import OrderedDict, defaultdict, deque
 from contextlib import suppress
 from pathlib import Path
@@ -144,6 +146,7 @@ LOADS: dict[str, tuple[Any, str]] = {
     ),
     "leftthomas/SimCLR": (kuangliu(under("f.", without(ONE, "maxpool"))), "backbone read from 'f'"),
     "Hugging Face": (hugging_face(ONE), "backbone read from 'resnet'"),
+    "a list of networks": ({"models": [ONE.state_dict()]}, "backbone read from 'models.0'"),
     "torch.compile": (under("_orig_mod.module.", ONE), "backbone read from 'module'"),
     "a compiled part": (
         {name.replace("layer2.", "layer2._orig_mod."): value for name, value in ONE.state_dict().items()},
@@ -474,17 +477,46 @@ def test_a_scripted_network_is_read_and_not_run(tmp_path: Path) -> None:
         assert same(ONE, ours)
 
 
+def zipped(content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("weights.pth", content)
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a pointer of Git LFS, not the file"),
         (b"<!DOCTYPE html><html>login</html>", "or damaged: a web page"),
+        (b"https://example.org/weights.pth", "or damaged: a text, no weights"),
+        (gzip.compress(b"weights"), "or damaged: an archive: unpack it first"),
+        (zipped(b"weights"), "or damaged: an archive: unpack it first"),
     ],
 )
 def test_files_that_are_no_weights_are_named(tmp_path: Path, content: bytes, said: str) -> None:
     (tmp_path / "w.pt").write_bytes(content)
     with pytest.raises(ValueError, match=said):
         load_weights(encoder(), tmp_path / "w.pt")
+
+
+def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file(ONE.state_dict(), tmp_path / "w.pt")
+    torch.save(ONE.state_dict(), tmp_path / "w.safetensors")
+    ours = encoder()
+    load_weights(ours, tmp_path / "w.pt")
+    assert same(ONE, ours)
+    with pytest.raises(ValueError, match=r"a file of torch under another name: call it \.pt"):
+        load_weights(encoder(), tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match="a folder: name the file of weights in it"):
+        load_weights(encoder(), tmp_path)
+
+
+def test_variances_below_zero(tmp_path: Path) -> None:
+    state = {**ONE.state_dict(), "bn1.running_var": torch.tensor([1.0, 1, 1, -1])}
+    with pytest.raises(ValueError, match=r"'bn1\.running_var' has variances below 0"):
+        load_weights(encoder(), saved(tmp_path, state))
 
 
 def test_half_precision_and_damage_beside_objects(tmp_path: Path) -> None:

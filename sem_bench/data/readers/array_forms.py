@@ -95,8 +95,7 @@ def labels_of(
     """
     if several:
         return _of_several(given, (count, len(classes)), where)
-    if given.ndim == 2 and given.shape[1] == 1:
-        given = given[:, 0]
+    given = _column(given)
     if given.ndim == 2 and given.shape == (count, len(classes)) and given.dtype.kind in "iufb":
         if not (((given == 0) | (given == 1)).all() and (given.sum(1) == 1).all()):
             way = "; `multi_label: true` in the card where an image may have several classes"
@@ -109,9 +108,18 @@ def labels_of(
     if not np.issubdtype(given.dtype, np.integer):
         return None
     labels = given.astype(np.int64)
+    if not rules.first_label and len(labels) and (labels.min() < 0 or labels.max() >= len(classes)):
+        numbers = {name: number for number, name in enumerate(classes)}
+        if {str(one) for one in np.unique(labels)} <= numbers.keys():  # classes that are called by their numbers
+            return np.array([numbers[str(one)] for one in labels], np.int64)
     if not rules.first_label and len(labels) and labels.min() == 1 and labels.max() == len(classes):
         raise UserError(f"{where}: labels from 1 to {len(classes)}: write `first_label: 1` below `source` in the card")
     return labels - rules.first_label
+
+
+def _column(given: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Labels (N, 1) or (N, 1, 1, 1) as (N,)."""
+    return given.reshape(len(given)) if given.ndim > 1 and given.size == len(given) else given
 
 
 def _of_several(given: npt.NDArray[Any], shape: tuple[int, int], where: str) -> Labels | None:
@@ -138,14 +146,16 @@ def expected_labels(count: int, place: Place) -> str:
 
 def classes_of(labels: Sequence[npt.NDArray[Any]]) -> tuple[list[str], bool, dict[str, int]]:
     """What a first card says of the labels of all splits: classes, whether an image has several, more of the source."""
-    given = np.concatenate([one[:, 0] if one.ndim == 2 and one.shape[1] == 1 else one for one in labels])
+    given = np.concatenate([_column(one) for one in labels])
     if given.ndim == 2:
         return list(map(str, range(given.shape[1]))), not (given.sum(1) == 1).all(), {}
     if given.dtype.kind in "OUS":
         return in_order({one.decode() if isinstance(one, bytes) else str(one) for one in given.tolist()}), False, {}
-    first = int(int(given.min()) == 1)
-    numbers = range(int(given.max()) + 1 - first)
-    return list(map(str, numbers)), False, {"first_label": first} if first else {}
+    numbers = list(map(int, np.unique(given)))
+    first = int(bool(numbers) and numbers[0] == 1)
+    if given.dtype.kind not in "iub" or numbers != list(range(first, first + len(numbers))):  # called by their numbers
+        return list(map(str, numbers)), False, {}
+    return list(map(str, range(len(numbers)))), False, {"first_label": first} if first else {}
 
 
 def _by_name(given: npt.NDArray[Any], classes: Sequence[str], where: str) -> Labels:
@@ -154,3 +164,15 @@ def _by_name(given: npt.NDArray[Any], classes: Sequence[str], where: str) -> Lab
     if unknown := next((name for name in names if name not in numbers), None):
         raise UserError(f"{where}: no class {unknown!r}{did_you_mean(unknown, classes)}")
     return np.array([numbers[name] for name in names], np.int64)
+
+
+def size_and_scale(images: Any) -> tuple[int | None, dict[str, int]]:
+    """What a first card says of arrays of pixels: their side, and what white is where they are floats.
+
+    None where the shape has no side, and nothing of floats that are neither: whoever reads them says what is wrong.
+    """
+    size = next((int(side) for side in images.shape[1:] if side > 4), None)
+    if not np.issubdtype(images.dtype, np.floating):
+        return size, {}
+    first = np.asarray(images[:64])
+    return size, {} if np.nanmin(first) < 0 else {"scale": 1 if np.nanmax(first) <= 1 else 255}

@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,20 +19,13 @@ from sem_bench.config.validation import did_you_mean
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
 from sem_bench.data.readers.array_forms import as_array, expected_labels, images_of, labels_of
+from sem_bench.data.readers.array_names import ALONE, OF_SPLITS, Found, Pair, names_in, of_split
+from sem_bench.data.readers.drawn import drawn_from
 from sem_bench.data.readers.opened import Opened, said
 from sem_bench.data.sources.arrays import NpySource, NpzSource
 from sem_bench.data.sources.base import Arrays
 from sem_bench.errors import UserError
 
-USUAL = [  # names of arrays in an .npz
-    ("{split}_images", "{split}_labels"),
-    ("x_{split}", "y_{split}"),
-    ("X_{split}", "y_{split}"),
-    ("{split}_x", "{split}_y"),
-    ("{split}_X", "{split}_y"),
-    ("images_{split}", "labels_{split}"),
-    ("{split}_data", "{split}_labels"),
-]
 Splits = dict[SplitName, tuple[npt.NDArray[Any], npt.NDArray[Any]]]  # images and labels of each
 SEVERITIES = range(1, 6)  # of a published corrupted set, in this order in each file
 
@@ -45,57 +38,60 @@ def open_npz(source: NpzSource, data: Data, split: SplitName, place: Place) -> O
             file = np.load(handle, allow_pickle=False)
             if isinstance(file, np.ndarray):
                 raise ValueError("a single array")
-            patterns = _patterns(source, split, file.files)
-            images = _array(file, patterns[0].replace("{split}", split), path)
-            labels = None
-            if place.classes is not None:
-                labels = _array(file, patterns[1].replace("{split}", split), path)
+            names = _names(source, split, file.files)
+            images = _array(file, names[0], path)
+            labels = None if place.classes is None else _array(file, names[1], path)
     except FileNotFoundError:
         raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None
-    return from_arrays(data, split, images, labels, rules=source, where=f"{shown(path)}: {split}", place=place)
+    count = data.counts[split] if source.split is None else len(np.atleast_1d(images))
+    where = f"{shown(path)}: {split}"
+    opened = from_arrays(data, count, images, labels, rules=source, where=where, place=place)
+    return opened if source.split is None else drawn_from(opened, split, source.split)
 
 
-def _patterns(source: NpzSource, split: SplitName, there: Sequence[str]) -> tuple[str, str]:
+def _names(source: NpzSource, split: SplitName, there: Sequence[str]) -> Pair:
     """The names of images and labels: as the card says, else the one usual pair that is there."""
-    asked = source.images, source.labels
-    if asked != USUAL[0] or asked[0].replace("{split}", split) in there:
-        return asked
-    found = [pair for pair in USUAL if all(name.replace("{split}", split) in there for name in pair)]
-    return found[0] if len(found) == 1 else asked
+    word = source.word(split)
+    pairs = [(source.images, source.labels)]
+    if not source.named:
+        pairs = ALONE if source.split is not None else OF_SPLITS
+    pairs = [of_split(pair, word) for pair in pairs]
+    found = [pair for pair in pairs if set(pair) <= set(there)]
+    return found[0] if len(found) == 1 else pairs[0]
 
 
-def split_arrays(path: Path) -> Splits:
-    """Images and labels of the splits in an .npz with a usual pair of names; none where there is no such pair."""
+def split_arrays(path: Path) -> tuple[Found, Splits]:
+    """The names of images and labels in an .npz, and the arrays of its splits. UserError: not clear."""
     try:
         with path.open("rb") as handle:
             file = np.load(handle, allow_pickle=False)
-            found = None if isinstance(file, np.ndarray) else _usual(file.files)
-            return {one: (file[images], file[labels]) for one, (images, labels) in (found[1] if found else {}).items()}
+            if isinstance(file, np.ndarray):
+                raise ValueError("a single array")
+            if (found := names_in(file.files, lambda name: file[name].shape)) is None:
+                few = ", ".join(file.files[:6]) + (", ..." if len(file.files) > 6 else "")
+                text = f"no arrays of the usual names, such as train_images, x_train, images ({few})"
+                raise UserError(f"{shown(path)}: {text}; `images` and `labels` below `source` of a card name others")
+            return found, {split: (file[images], file[labels]) for split, (images, labels) in found.splits.items()}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{shown(path)}: damaged, or no .npz ({said(error)})") from None
 
 
-def npy_arrays(folder: Path) -> tuple[tuple[str, str], Splits] | None:
-    """The names of images and labels in a folder of .npy files, and the arrays of its splits, mapped; None: no such."""
-    files = {one.stem: one for one in folder.glob("*.npy") if one.is_file()}
-    if (found := _usual(files)) is None:
+def npy_arrays(folder: Path) -> tuple[Found, Splits] | None:
+    """The usual names of images and labels in a folder of .npy files, and the arrays, mapped; None: no such."""
+    files = {one.stem: one for one in sorted(folder.glob("*.npy")) if one.is_file()}
+    if (found := names_in(files, lambda name: _shape(files[name]))) is None:
         return None
-    (images, labels), splits = found
-    arrays: Splits = {name: (_mapped(files[one]), _mapped(files[other])) for name, (one, other) in splits.items()}
-    return (f"{images}.npy", f"{labels}.npy"), arrays
+    return found, {split: (_mapped(files[one]), _mapped(files[other])) for split, (one, other) in found.splits.items()}
 
 
-def _usual(there: Container[str]) -> tuple[tuple[str, str], dict[SplitName, tuple[str, str]]] | None:
-    """The usual pair of names of which train and test are there, and the names of each split; None: no such pair."""
-    for images, labels in USUAL:
-        splits: tuple[SplitName, ...] = ("train", "val", "test")
-        names = {one: (images.replace("{split}", one), labels.replace("{split}", one)) for one in splits}
-        names = {one: own for one, own in names.items() if all(name in there for name in own)}
-        if {"train", "test"} <= names.keys():
-            return (images, labels), names
-    return None
+def _shape(path: Path) -> tuple[int, ...] | None:
+    """That of the array in a file; None where it cannot be read."""
+    try:
+        return _mapped(path).shape
+    except UserError:
+        return None
 
 
 def _mapped(path: Path) -> npt.NDArray[Any]:
@@ -110,17 +106,18 @@ def _mapped(path: Path) -> npt.NDArray[Any]:
 
 def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> Opened:
     """The arrays of a split; of a corrupted set those of its one corruption at its one severity."""
-    folder, count = located(place.root, source.path), data.counts[split]
+    folder = located(place.root, source.path)
     (name, severity), blocks = (source.kinds[0], len(SEVERITIES)) if source.kinds else (("", 1), 1)
-    first = (severity - 1) * count
 
     def mapped(pattern: str) -> tuple[Path, Any]:
-        path = folder / pattern.replace("{split}", split).replace("{corruption}", name)
+        path = folder / pattern.replace("{split}", source.word(split)).replace("{corruption}", name)
         if not path.exists():
             raise UserError(f"{shown(path)}: no such file; {shown(place.card)} needs it")
         return path, _mapped(path)
 
     path, images = mapped(source.images)
+    count = data.counts[split] if source.split is None else len(images)
+    first = (severity - 1) * count
     labels = None if place.classes is None else mapped(source.labels)[1]
     if len(images) != blocks * count:
         each = f"{blocks} severities of {count}" if source.kinds else str(count)
@@ -128,11 +125,12 @@ def open_npy(source: NpySource, data: Data, split: SplitName, place: Place) -> O
     if labels is not None and len(labels) == blocks * count:  # else the same for every severity
         labels = labels[first : first + count]
     where = f"{shown(path)}: severity {severity}" if source.kinds else f"{shown(path)}: {split}"
-    opened = from_arrays(data, split, images[first : first + count], labels, rules=source, where=where, place=place)
+    opened = from_arrays(data, count, images[first : first + count], labels, rules=source, where=where, place=place)
     status = path.stat()
     content = _content(path, status.st_mtime_ns, status.st_size, first, count)
     seen = b"" if opened.labels is None else opened.labels.tobytes()
-    return replace(opened, fingerprint=hashlib.sha256(content + seen).hexdigest())
+    opened = replace(opened, fingerprint=hashlib.sha256(content + seen).hexdigest())
+    return opened if source.split is None else drawn_from(opened, split, source.split)
 
 
 @lru_cache(maxsize=1024)
@@ -142,18 +140,18 @@ def _content(path: Path, changed: int, size: int, first: int, count: int) -> byt
     return hashlib.sha256(np.ascontiguousarray(images).data).digest()
 
 
-def _array(file: Any, name: str, path: Path) -> object:
+def _array(file: Any, name: str, path: Path) -> npt.NDArray[Any]:
     if name not in file.files:
         raise UserError(f"{shown(path)}: no array {name!r}{did_you_mean(name, file.files)}")
-    return file[name]
+    return np.asarray(file[name])
 
 
 def from_arrays(
-    data: Data, split: SplitName, images: object, labels: object, *, rules: Arrays, where: str, place: Place
+    data: Data, count: int, images: object, labels: object, *, rules: Arrays, where: str, place: Place
 ) -> Opened:
     """Arrays, checked against the card: of `count` images of `image_size` px in a form that has one meaning."""
     images, labels = as_array(images), as_array(labels)
-    count, size = data.counts[split], data.image_size
+    size = data.image_size
     labelled = place.classes is not None
     expected = f"images uint8 {(count, size, size, 3)}"
     if labelled:

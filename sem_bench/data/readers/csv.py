@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from sys import intern
 import numpy as np
 import numpy.typing as npt
 
+from sem_bench.base import mistaken
 from sem_bench.base.digest import digest
 from sem_bench.base.files import lines_digest, shown
 from sem_bench.config.fields import SplitName
@@ -33,6 +35,9 @@ from sem_bench.data.readers.words import (
     USUAL,
     in_order,
     label_number,
+    parts_of,
+    plain,
+    several_in,
     split_words,
     strange_split,
 )
@@ -56,7 +61,7 @@ class _Table:
     split: int | None
     partition: Mapping[str, str] | None  # the splits of the files, where another table says them
     counted: bool  # the first line is the number of images
-    several: Sequence[int] = ()  # of images with several classes: the column of each class; empty: all in `label`
+    several: Sequence[int] = ()  # the column of each class; empty: all in `label`
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Line numbers and cells, without the header and empty lines."""
@@ -94,15 +99,19 @@ def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> O
     """The rows of a split. A file that is absent or named twice is an error with its line."""
     file = located(place.root, source.table_of(split))
     partition = located(place.root, source.partition) if source.partition else None
-    table = _table(source, file, labelled=place.classes is not None, several=_several(place), partition=partition)
+    classes = place.classes
+    table = _table(
+        source, file, labelled=classes is not None, classes=classes, several=place.multi_label, partition=partition
+    )
     if not table.splits_said and source.split is None and not source.a_table_each and len(place.splits) > 1:
         raise UserError(
             f"{shown(file)}: no column says the split: name it in `columns: {{split: NAME}}`, or write "
             "`split: {test: 0.2, seed: 0}` below `source` to draw it"
         )
-    folder = located(place.root, source.images) if source.images else file.parent
-    others = [name for name in place.splits if name != split] if source.a_table_each else []
-    tables = [_table(source, located(place.root, source.table_of(name)), labelled=False) for name in others]
+    folder = _folder(source, split, place)
+    others = [name for name in place.splits if name != split and _folder(source, name, place) == folder]
+    files = [located(place.root, source.table_of(name)) for name in others if source.a_table_each]
+    tables = [_table(source, one, labelled=False) for one in files]
     names, labels, lines, aside = _read(table, split, place, tables)
     chosen = None if place.classes is None else labels
     if source.split is not None:
@@ -122,6 +131,13 @@ def open_csv(source: CsvSource, data: Data, split: SplitName, place: Place) -> O
         names=names,
         aside=aside,
     )
+
+
+def _folder(source: CsvSource, split: SplitName, place: Place) -> Path:
+    """The folder that the paths of a split start in."""
+    if source.images:
+        return located(place.root, source.images.replace("{split}", source.word(split)))
+    return located(place.root, source.table_of(split)).parent
 
 
 @dataclass(frozen=True)
@@ -171,6 +187,12 @@ def _read(
         lines.append(number)
         if place.multi_label:
             labels.extend(_labels_of(table, number, row, numbers))
+        elif table.several:
+            there = _labels_of(table, number, row, numbers)
+            if sum(there) != 1:
+                where, way = f"{shown(table.file)}:{number}", "`multi_label: true` in the card takes several, and none"
+                raise UserError(f"{where}: {name} has {sum(there)} classes; {way}")
+            labels.append(there.index(1))
         elif place.classes is not None:
             assert table.label is not None
             text = table.cell(number, row, table.label)
@@ -197,11 +219,6 @@ def _check_names(tables: Sequence[_Table], hashes: npt.NDArray[np.int64]) -> Non
                 seen.add(name)
 
 
-def _several(place: Place) -> Sequence[str] | None:
-    """The classes of which an image may have several."""
-    return place.classes if place.multi_label else None
-
-
 def _labels_of(table: _Table, number: int, row: list[str], numbers: Mapping[str, int]) -> list[int]:
     """1 for each class that an image has, else 0: from the classes' columns, or from names in one."""
     where, first = f"{shown(table.file)}:{number}", table.source.first_label
@@ -212,8 +229,9 @@ def _labels_of(table: _Table, number: int, row: list[str], numbers: Mapping[str,
                 raise UserError(f"{where}: {name} is {cell!r}; a class is there, 1, or not, 0 or -1")
         return [_SAID[cell.lower()] for cell in cells]
     assert table.label is not None
-    names = table.cell(number, row, table.label).split(table.source.separator)
-    there = {label_number(name.strip(), numbers, first, where) for name in names if name.strip()}
+    assert table.source.separator is not None
+    names = parts_of(table.cell(number, row, table.label), table.source.separator)
+    there = {label_number(name, numbers, first, where) for name in names}
     return [int(label in there) for label in range(len(numbers))]
 
 
@@ -222,10 +240,14 @@ def _table(
     file: Path,
     *,
     labelled: bool,
-    several: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    several: bool = False,
     partition: Path | None = None,
 ) -> _Table:
-    """The columns, from the card, else from the first line, else from what the cells look like."""
+    """The columns, from the card, else from the first line, else from what the cells look like.
+
+    Each class has a column where an image may have `several` and none is a separator, and where no column is the label.
+    """
     delimiter, counted = _form(file, source.delimiter)
     start = [row for _, row in islice(_lines(file, delimiter, counted=counted), 2)]
     if not start:
@@ -233,7 +255,7 @@ def _table(
     first = [cell.strip() for cell in start[0]]
     looks = [_is_image(cell) for cell in first]
     header = source.header if source.header is not None else not any(looks)
-    names = [name.lower() for name in first] if header else []
+    names, words = ([name.lower() for name in first], list(map(plain, first))) if header else ([], [])
     example = [cell.strip() for cell in start[-1]] if header and len(start) > 1 else first
 
     def column(asked: Column | None, usual: Sequence[str], key: str) -> int | None:
@@ -244,21 +266,21 @@ def _table(
                 hint = did_you_mean(asked, first) if header else "; it has no line of names: write a number from 0"
                 raise UserError(f"{shown(file)}: no column {asked!r}{hint}")
             return names.index(asked.lower())
-        return next((names.index(name) for name in usual if name in names), None)
+        return next((words.index(name) for name in usual if name in words), None)
 
     path = column(source.columns.path, PATHS, "path")
     if path is None:
         path = next((i for i, cell in enumerate(example) if _is_image(cell)), None)
     alone = source.split is not None or source.a_table_each or partition is not None  # no column says the split
     split = None if alone else column(source.columns.split, SPLITS, "split")
-    label = column(source.columns.label, LABELS, "label")
-    classes: Sequence[int] = ()
-    if several is not None and source.separator is None:
-        absent = [name for name in several if name.lower() not in names]
-        if absent:
-            way = "; `separator: ';'` below `source` where one column names them all"
-            raise UserError(f"{shown(file)}: no column {absent[0]!r}{did_you_mean(absent[0], first)}{way}")
-        classes, labelled = [names.index(name.lower()) for name in several], False
+    label = column(source.columns.label, (*LABELS, *LISTS), "label")
+    own: Sequence[int] = ()
+    absent = [name for name in classes or () if name.lower() not in names]
+    if several and source.separator is None and absent:
+        way = "; `separator: ';'` below `source` where one column names them all"
+        raise UserError(f"{shown(file)}: no column {absent[0]!r}{did_you_mean(absent[0], first)}{way}")
+    if classes and not absent and (source.separator is None if several else label is None):
+        own, labelled = [names.index(name.lower()) for name in classes], False
     if path is None:
         raise UserError(
             f"{shown(file)}: which column names the files? `columns: {{path: ...}}` says it; {_there(first)}"
@@ -273,7 +295,7 @@ def _table(
             raise UserError(f"{shown(file)}: {text}; {_there(first)}")
         label = rest[0]
     said = None if partition is None else _partition(partition)
-    return _Table(source, file, delimiter, header, path, label, split, said, counted, classes)
+    return _Table(source, file, delimiter, header, path, label, split, said, counted, own)
 
 
 def _partition(file: Path) -> dict[str, str]:
@@ -311,6 +333,7 @@ class FirstLook:
     classes: list[str]
     multi_label: bool = False
     separator: str | None = None  # between the labels of an image
+    others: Sequence[str] = ()  # the columns that are not read
 
 
 def first_look(source: CsvSource, file: Path) -> FirstLook:
@@ -325,18 +348,33 @@ def first_look(source: CsvSource, file: Path) -> FirstLook:
         classes = _columns_of_truths(table)
         if len(classes) < 2:
             raise
-        return FirstLook(table.split, _first_names(table), classes, multi_label=True)
+        others = [name for name in _others(table, []) if name not in classes]
+        where = [_names(table).index(name) for name in classes]
+        alone = all(sum(_SAID[table.cell(number, row, i).lower()] for i in where) == 1 for number, row in table.rows())
+        return FirstLook(table.split, _first_names(table), classes, multi_label=not alone, others=others)
     assert table.label is not None
     texts = _texts(table, table.label)
-    separator = _separator(texts, _names(table)[table.label] if table.header else "")
-    if separator is None:
-        return FirstLook(table.split, _first_names(table), in_order(texts))
-    parts = {one.strip() for text in texts for one in text.split(separator) if one.strip()}
-    return FirstLook(table.split, _first_names(table), in_order(parts), multi_label=True, separator=separator)
+    several = several_in(texts, _names(table)[table.label] if table.header else "")
+    others = _others(table, [table.label])
+    if several is None:
+        if empty := next((number for number, row in table.rows() if not table.cell(number, row, table.label)), None):
+            raise UserError(f"{shown(file)}:{empty}: no label")
+        return FirstLook(table.split, _first_names(table), in_order(texts), others=others)
+    separator, labels = several
+    return FirstLook(table.split, _first_names(table), in_order(labels), True, separator, others)
 
 
 def _first_names(table: _Table) -> list[str]:
-    return [table.name(number, row) for number, row in islice(table.rows(), 8)]
+    found = [table.name(number, row) for number, row in islice(table.rows(), 8)]
+    if not found:
+        raise UserError(f"{shown(table.file)}: no line below that of the names")
+    return found
+
+
+def _others(table: _Table, read: Sequence[int]) -> list[str]:
+    """The names of the columns that are not read."""
+    names = _names(table) if table.header else []
+    return [name for i, name in enumerate(names) if name and i not in (table.path, table.split, *read)]
 
 
 def _names(table: _Table) -> list[str]:
@@ -355,12 +393,6 @@ def _columns_of_truths(table: _Table) -> list[str]:
         if not left:
             break
     return [names[i] for i in sorted(left)]
-
-
-def _separator(texts: Iterable[str], column: str) -> str | None:
-    """What stands between several labels in one text; a comma or a blank only where the column's name says several."""
-    usual = "|;, " if column.lower() in LISTS else "|;"
-    return next((one for one in usual if any(one in text for text in texts)), None)
 
 
 def _texts(table: _Table, column: int) -> set[str]:
@@ -430,6 +462,7 @@ def _lines(file: Path, delimiter: str, *, counted: bool) -> Iterator[tuple[int, 
         text = (" ".join(line.split()) + "\n" for line in text)
     reader = csv.reader(text, delimiter=delimiter, strict=True)
     rows = ((reader.line_num, row) for row in reader if row and any(map(str.strip, row)))
+    rows = (one for one in rows if one[0] > 1 or not one[1][0].lower().startswith("sep="))  # a line for Excel
     try:
         if counted:
             _, (number, names), first = next(rows), next(rows), next(rows)
@@ -443,9 +476,15 @@ def _lines(file: Path, delimiter: str, *, counted: bool) -> Iterator[tuple[int, 
 def _text(file: Path) -> Iterator[str]:
     """Its lines, without a byte order mark."""
     try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            yield from lines
+        with file.open("rb") as start:
+            wide = start.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        with file.open(encoding="utf-16" if wide else "utf-8-sig", newline="") as lines:
+            for line in lines:
+                if "\0" in line:
+                    raise UserError(f"{shown(file)}: no text in UTF-8, there are zeros in it")
+                yield line
     except UnicodeDecodeError:
-        raise UserError(f"{shown(file)}: no text in UTF-8") from None
+        instead = mistaken.kind(file) or "save it as such, a line for each image, with commas or tabs between"
+        raise UserError(f"{shown(file)}: no text in UTF-8: {instead}") from None
     except OSError as error:
         raise UserError(f"{shown(file)}: cannot be read: {error.strerror}") from None

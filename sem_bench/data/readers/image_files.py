@@ -20,6 +20,18 @@ _TEXTS = (".txt", ".md", ".rst", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".ya
 _PAPERS = (".pdf", ".doc", ".docx", ".xls", ".xlsx", ".mat", ".names", ".md5", ".sha1", ".sha256", ".log", ".lock")
 _CODE = (".py", ".sh", ".m", ".ipynb", ".ini", ".cfg", ".db", ".url", ".lnk")
 _ARCHIVES = (".zip", ".tar", ".gz", ".bz2", ".xz", ".tgz", ".7z", ".rar")
+_WORDS = (
+    "readme",
+    "license",
+    "licence",
+    "copying",
+    "copyright",
+    "notice",
+    "authors",
+    "changelog",
+    "version",
+    "makefile",
+)
 _BESIDE = frozenset([*_TEXTS, *_PAPERS, *_CODE, *_ARCHIVES])  # what lies beside images and is none
 USUAL = ImageFiles(type="")
 PIXELS = 2 * 89_478_485  # of an image; Pillow refuses more, too, and from half of that on warns on standard error
@@ -28,8 +40,11 @@ Image.MAX_IMAGE_PIXELS = None
 
 def ending_passed_over(name: str) -> str | None:
     """The ending of a file that is not read though it may be an image; None of one that is read or surely none."""
-    ending = PurePosixPath(name).suffix.lower()
-    return None if ending in ENDINGS or ending in _BESIDE or not ending else ending
+    path = PurePosixPath(name)
+    ending = path.suffix.lower()
+    if not ending:
+        return None if path.name.lower() in _WORDS or not path.name.isprintable() else "no ending"
+    return None if ending in ENDINGS or ending in _BESIDE else ending
 
 
 def passed_over(endings: Mapping[str, int]) -> str:

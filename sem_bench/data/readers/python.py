@@ -55,7 +55,7 @@ def open_python(source: PythonSource, data: Data, split: SplitName, place: Place
         raise UserError(f"{where}: one {type(images).__name__}; expected images and labels of the whole split")
     if not isinstance(images := as_array(images), np.ndarray) and hasattr(images, "__getitem__"):
         return _from_items(source, images, labels, where=where, place=place)
-    return from_arrays(data, split, images, labels, rules=source, where=where, place=place)
+    return from_arrays(data, data.counts[split], images, labels, rules=source, where=where, place=place)
 
 
 def _listed(images: object) -> list[Any] | None:

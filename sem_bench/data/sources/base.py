@@ -47,8 +47,9 @@ class Seen:
     val: bool = False  # whether there are images to choose on
     splits: dict[SplitName, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)  # the first files that a table names
-    below: str = ""  # what the card's path names below the one that was looked at
+    names: list[str] = field(default_factory=list)  # the first files that a table names, of the training images
+    word: str = ""  # what that split is called, where {split} stands for it
+    below: dict[str, str] = field(default_factory=lambda: {"path": ""})  # paths of the card, from the one looked at
     size: int | None = None  # the side of the images, where the kind allows no other
 
 
@@ -87,6 +88,10 @@ class Source(Coded):
     def drawn(self) -> DrawnSplit | None:
         """How its splits are drawn; None: they are given."""
         return None
+
+    def word(self, split: SplitName) -> str:
+        """What a split is called in names of files, where {split} stands for it."""
+        return split
 
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """Raises ValueError where it could not tell these splits of the card apart."""
@@ -141,15 +146,11 @@ class ImageFiles(Source):
     max_pixels: Annotated[int, Field(ge=1)] | None = None  # the largest image; None: Pillow's limit against bombs
 
 
-class Listed(ImageFiles):
-    """Rows of an image and its label, and maybe its split."""
+class Divided(Source):
+    """What is divided into splits by words, of which {split} in a name stands for one, or by a draw."""
 
-    first_label: Literal[0, 1] = 0  # of labels that are numbers
     values: dict[SplitName, str | list[str]] = {}  # what the splits are called, where it is not train and test
     split: DrawnSplit | None = None  # where nothing says it: how train and test are drawn
-    separator: Annotated[str, Field(min_length=1)] | None = None  # between an image's several labels in one text
-
-    several_labels: ClassVar[bool] = True
 
     @property
     def split_said(self) -> bool:
@@ -161,13 +162,35 @@ class Listed(ImageFiles):
         """How its splits are drawn; None: they are given."""
         return self.split
 
+    @property
+    def patterns(self) -> list[str]:
+        """The names in which {split} stands for the word of a split."""
+        return []
+
+    def word(self, split: SplitName) -> str:
+        """What a split is called in names."""
+        word = self.values.get(split, split)
+        return word if isinstance(word, str) else word[0]
+
     def check_splits(self, splits: Iterable[SplitName]) -> None:
-        """They are said, or drawn."""
-        if self.split is not None and self.split_said:
-            raise ValueError(
-                "source: `split` draws train and test, and a column, `values` or the path says them: choose one"
-            )
+        """They are said once, or drawn."""
+        named = any("{split}" in one for one in self.patterns)
+        if self.split is not None and (named or self.split_said):
+            said = "{split} in a name" if named else "a column or `values`"
+            raise ValueError(f"source: `split` draws train and test, and {said} says them: choose one")
+        several = next((name for name, value in self.values.items() if isinstance(value, list)), None)
+        if named and several:
+            raise ValueError(f"source.values.{several}: with '{{split}}' in a name a split has one word")
         check_drawn(self.split, splits)
+
+
+class Listed(Divided, ImageFiles):
+    """Rows of an image and its label, and maybe its split."""
+
+    first_label: Literal[0, 1] = 0  # of labels that are numbers
+    separator: Annotated[str, Field(min_length=1)] | None = None  # between an image's several labels in one text
+
+    several_labels: ClassVar[bool] = True
 
 
 class CorruptibleSource(Source):

@@ -1,7 +1,6 @@
 """A table of image files and labels: .csv, .tsv, or lines of a path and a label."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -35,7 +34,7 @@ class CsvSource(Listed):
 
     type: Literal["csv"]
     path: Where = ""
-    images: Where = ""  # the folder that its paths start in; the table's own unless given
+    images: Where = ""  # the folder that its paths start in, {split} may stand in it; the table's own unless given
     partition: Where = ""  # another table, which says the split of each file; as list_eval_partition.txt of CelebA
     columns: Columns = Columns()
     header: bool | None = None  # whether the first line names the columns; None: found out
@@ -44,37 +43,36 @@ class CsvSource(Listed):
 
     @property
     def split_said(self) -> bool:
-        """By a column, a table of splits, what it says, or by a table each."""
-        return bool(self.columns.split is not None or self.partition or self.a_table_each or super().split_said)
+        """By a column, a table of splits, or what it says."""
+        return bool(self.columns.split is not None or self.partition or super().split_said)
 
     @property
     def a_table_each(self) -> bool:
         """Whether each split has a table of its own."""
         return "{split}" in self.path
 
+    @property
+    def patterns(self) -> list[str]:
+        """The paths."""
+        return [self.path, self.images]
+
     def table_of(self, split: SplitName) -> str:
         """The table that names the images of a split, as a card writes paths."""
-        word = self.values.get(split, split)
-        return self.path.replace("{split}", word if isinstance(word, str) else word[0])
+        return self.path.replace("{split}", self.word(split))
 
     def check_splits(self, splits: Iterable[SplitName]) -> None:
         """They are said once, or drawn."""
         super().check_splits(splits)
-        if not self.a_table_each:
-            return
-        if self.columns.split is not None or self.partition:
+        if self.a_table_each and (self.columns.split is not None or self.partition):
             raise ValueError("source: with '{split}' in its path no column and no `partition` says the split")
-        if several := next((name for name, value in self.values.items() if isinstance(value, list)), None):
-            raise ValueError(f"source.values.{several}: with '{{split}}' in the path a split has one name")
 
     def problems(self, card: Card[Any], library: Library) -> Iterator[Problem]:
         """The path."""
         return path_is_missing(self.path)
 
     def needs(self, name: str) -> Needs:
-        """The table or the folder of the tables, that of the splits, and the folder of the images where it is named."""
-        path = PurePosixPath(self.path).parent.as_posix() if self.a_table_each else self.path
-        return Needs([one for one in (self.images, self.partition, path) if one])
+        """The table or tables, that of the splits, and the folder of the images where it is named."""
+        return Needs([one for one in (self.images, self.partition, self.path) if one])
 
     def read(self, data: "Data", split: SplitName, place: "Place") -> "Opened":
         """The files that it names."""

@@ -1,7 +1,7 @@
 """Tables of Arrow, from Parquet or Hugging Face: which columns hold what, and labels as numbers."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -22,10 +22,14 @@ from sem_bench.data.readers.words import (
     PATHS,
     SAID,
     SPLITS,
+    as_class,
     in_order,
     label_number,
+    parts_of,
     plain,
+    several_in,
     split_words,
+    splits_in,
     strange_split,
 )
 from sem_bench.data.sources.base import Seen
@@ -204,7 +208,7 @@ def _lists(column: Any, source: Packed, where: str) -> Any:
         text = f"labels are {column.type}; expected lists, or `separator: ';'` below `source` where texts name several"
         raise UserError(f"{where}: {text}")
     texts = pc.cast(column, pa.string()).to_pylist()
-    parts = [[one.strip() for one in text.split(source.separator) if one.strip()] for text in texts]
+    parts = [parts_of(text, source.separator) for text in texts]
     return pa.array(parts, pa.list_(pa.string()))
 
 
@@ -288,7 +292,7 @@ def rows_said(
     return np.flatnonzero(mine[codes]), f"{left:,} rows of other splits are left out" if left else ""
 
 
-def splits_in(column: Any, where: str) -> list[str]:
+def words_in(column: Any, where: str) -> list[str]:
     """The words in a column of splits."""
     return _encoded(column, f"{where}: the column of splits")[1]
 
@@ -313,18 +317,19 @@ def _says_there(kind: Any, column: Callable[[], Any]) -> bool:
     return set(pc.unique(column()).to_pylist()) in ({0, 1}, {-1, 1})
 
 
-def seen_in(columns: Columns, column: Reader, card: dict[str, Any], where: str) -> Seen:
+def seen_in(columns: Columns, column: Reader, words: Iterable[str], where: str) -> Seen:
     """What a first card says: the classes as the table names them, else its labels, as names of folders."""
+    card, val = splits_in(words)
     if columns.several:
-        return Seen(card, list(columns.several), multi_label=True)
+        return Seen(card, list(columns.several), multi_label=True, val=val)
     assert columns.label is not None
     labels = column(columns.label)
     several = _is_list(labels.type)
     if several:
         labels = pc.list_flatten(labels.combine_chunks() if isinstance(labels, pa.ChunkedArray) else labels)
-    names = columns.classes or in_order(_encoded(labels, where)[1])
-    return Seen(card, [_as_class(name) for name in names], multi_label=several)
-
-
-def _as_class(name: str) -> str:
-    return name.replace("/", "_").replace("\\", "_").lstrip(".")[:100]
+    texts = columns.classes or _encoded(labels, where)[1]
+    parted = None if several or columns.classes else several_in(texts, columns.label)
+    if parted is not None:
+        return Seen({**card, "separator": parted[0]}, in_order(parted[1]), multi_label=True, val=val)
+    names = list(map(as_class, columns.classes)) if columns.classes else in_order(texts)
+    return Seen(card, names, multi_label=several, val=val)

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -88,17 +87,6 @@ def part_of(ends: Labels, row: int) -> tuple[int, int]:
     """In which part a row lies, and where in it; `ends` (parts,) counts the rows up to the end of each."""
     part = int(np.searchsorted(ends, row, side="right"))
     return part, row - (int(ends[part - 1]) if part else 0)
-
-
-def card_of_splits(found: Iterable[str]) -> dict[str, Any]:
-    """What a first card says below `source` of the words for splits that were found: which mean what, or a draw."""
-    words = {word.lower(): word for word in found}
-    train = next((words[word] for word in USUAL["train"] if word in words), None)
-    test = next((words[word] for word in (*USUAL["test"], *USUAL["val"]) if word in words), None)
-    if train is None or test is None:
-        return {"split": {"test": 0.2, "seed": 0}}
-    usual = len(words) == 2 and test.lower() in USUAL["test"]
-    return {} if usual else {"values": {"train": train, "test": test}}
 
 
 def databases(path: Path) -> list[Path]:

@@ -1,7 +1,7 @@
 """HDF5 files: arrays that are read row by row."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,42 +18,45 @@ from sem_bench.config.fields import SplitName
 from sem_bench.config.validation import did_you_mean
 from sem_bench.data.dataset import Place, located
 from sem_bench.data.described import Data
-from sem_bench.data.readers.array_forms import classes_of, expected_labels, images_of, labels_of
-from sem_bench.data.readers.arrays import USUAL as USUAL_ARRAYS
+from sem_bench.data.readers.array_forms import classes_of, expected_labels, images_of, labels_of, size_and_scale
+from sem_bench.data.readers.array_names import (
+    ALONE,
+    OF_SPLITS,
+    Files,
+    Found,
+    Pair,
+    names_in,
+    of_split,
+)
 from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
+from sem_bench.data.readers.words import DRAWN, splits_said
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.hdf5 import Hdf5Source
 from sem_bench.data.threads import reading
 from sem_bench.errors import UserError
 
-USUAL = [("{split}/images", "{split}/labels"), ("{split}/x", "{split}/y"), *USUAL_ARRAYS]
-ALONE = [  # where a file has one pair of arrays
-    ("images", "labels"),
-    ("image", "label"),
-    ("x", "y"),
-    ("X", "y"),
-    ("X", "Y"),
-    ("data", "labels"),
-    ("data", "label"),
-]
+GROUPED = [("{split}/images", "{split}/labels"), ("{split}/x", "{split}/y"), *OF_SPLITS]
 BLOCK = 16 * 2**20  # bytes of images that are looked at together for a fingerprint
 
 
 def open_hdf5(source: Hdf5Source, data: Data, split: SplitName, place: Place) -> Opened:
     """The arrays of a split. Pixels must be of `image_size`; image files may have any size."""
-    path, size = located(place.root, source.path.replace("{split}", split)), data.image_size
+    word, size = source.word(split), data.image_size
+    path = located(place.root, source.path.replace("{split}", word))
+    beside = located(place.root, (source.labels_path or source.path).replace("{split}", word))
     file = _opened(path)
-    images_name, labels_name = _names(source, split, file)
+    labels_file = file if place.classes is None else _opened(beside)
+    images_name, labels_name = _names(source, word, _arrays(file), _arrays(labels_file))
     images = _array(file, images_name, path)
     where, labels = f"{shown(path)}: {images_name}", None
     count = len(images)
     if place.classes is not None:
-        array = _array(file, labels_name, path)
-        with _errors(path):
+        array = _array(labels_file, labels_name, beside)
+        with _errors(beside):
             given = _text_or_number(array)
-        here = f"{shown(path)}: {labels_name}"
+        here = f"{shown(beside)}: {labels_name}"
         labels = labels_of(given, count, place.classes, source, here, several=place.multi_label)
         if labels is None:
             text = f"labels are {given.dtype} {given.shape}; expected {expected_labels(count, place)}"
@@ -148,33 +151,29 @@ def _content(path: Path, name: str, changed: int, size: int) -> bytes:
     return seen.digest()
 
 
-def _names(source: Hdf5Source, split: SplitName, file: Any) -> tuple[str, str]:
-    """The names of images and labels: as the card says, else the one usual pair that is there."""
+def _names(source: Hdf5Source, word: str, images: Sequence[str], labels: Sequence[str]) -> Pair:
+    """The names of images and labels: as the card says, else the one usual pair among the arrays of their files."""
+    if source.named:
+        return of_split((source.images, source.labels), word)
     alone = source.split is not None or "{split}" in source.path
-    usual = [*ALONE, *(USUAL if source.split is None else [])] if alone else USUAL
-    found = [pair for pair in usual if all(name.replace("{split}", split) in file for name in pair)]
-    pair = source.images, source.labels
-    if not source.named:
-        pair = found[0] if len(found) == 1 else usual[0]
-    return pair[0].replace("{split}", split), pair[1].replace("{split}", split)
+    usual = [*ALONE, *(GROUPED if source.split is None else [])] if alone else GROUPED
+    pairs = [of_split(pair, word) for pair in usual]
+    found = [pair for pair in pairs if pair[0] in images and pair[1] in labels]
+    return found[0] if len(found) == 1 else pairs[0]
 
 
 def _arrays(file: Any) -> list[str]:
     """The names of all arrays in it."""
     found: list[str] = []
-    file.visititems(lambda name, one: found.append(name) if isinstance(one, h5py.Dataset) else None)
+    with _errors(Path(file.filename)):
+        file.visititems(lambda name, one: found.append(name) if isinstance(one, h5py.Dataset) else None)
     return found
 
 
 def _array(file: Any, name: str, path: Path) -> Any:
-    with _errors(path):
-        there = _arrays(file)
+    there = _arrays(file)
     if name not in there:
-        few = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
-        hint = (
-            did_you_mean(name, there)
-            or f"; there is {few or 'no array'}: `images` and `labels` below `source` name them"
-        )
+        hint = did_you_mean(name, there) or f"; there is {_few(there)}: `images` and `labels` below `source` name them"
         raise UserError(f"{shown(path)}: no array {name!r}{hint}")
     array = file[name]
     if array.ndim == 0:
@@ -182,41 +181,58 @@ def _array(file: Any, name: str, path: Path) -> Any:
     return array
 
 
-def first_card(path: Path, below: str = "") -> Seen:
-    """What a first card says of a file, or of those with {split} in their name `below` a folder.
+def _few(names: Sequence[str]) -> str:
+    return (", ".join(names[:6]) + (", ..." if len(names) > 6 else "")) or "no array"
 
-    Arrays of a usual pair of names: one for each split, or one that is drawn from.
-    """
-    files: dict[SplitName, Path] = {split: path / below.replace("{split}", split) for split in _SPLITS}
-    opened = {split: _opened(file) for split, file in files.items() if file.is_file()}
-    usual = [*ALONE, *USUAL] if below else USUAL
-    both: tuple[SplitName, ...] = ("train", "test")
-    pairs = [pair for pair in usual if all(_is_there(pair, split, _arrays(opened[split])) for split in both)]
-    card: dict[str, Any] = {}
-    there = _arrays(opened["train"])
-    if not pairs:
-        pairs, card["split"] = [pair for pair in ALONE if set(pair) <= set(there)], {"test": 0.2, "seed": 0}
-    if len(pairs) != 1 or (below and card):
-        few = ", ".join(there[:6]) + (", ..." if len(there) > 6 else "")
-        text = f"no arrays of the usual names, such as train/images or images ({few}); write a card by hand"
-        raise UserError(f"{shown(files['train'])}: {text}")
-    images, labels = pairs[0]
-    found = [split for split, file in opened.items() if _is_there(pairs[0], split, _arrays(file))]
-    if card:
-        found = ["train"]
-    seen = Seen(card, val="val" in found, below=below)
-    given = [_text_or_number(opened[split][labels.replace("{split}", split)]) for split in found]
-    seen.classes, seen.multi_label, more = classes_of(given)
-    card |= more
-    array = opened["train"][images.replace("{split}", "train")]
-    if not _holds_files(array):
-        seen.size = max((side for side in array.shape[1:] if side > 4), default=None)
-        if np.issubdtype(array.dtype, np.floating):
-            card["scale"] = 1 if float(array[:64].max()) <= 1 else 255
+
+def first_card(path: Path, files: Files | None) -> Seen:
+    """What a first card says of a file, or of those in a folder."""
+    if files is None:
+        there = _arrays(_opened(path))
+        seen, found = Seen({}), names_in(there, lambda name: _opened(path)[name].shape, GROUPED)
+        opened = dict.fromkeys(found.splits, (path, path)) if found else {}
+    else:
+        seen = Seen({}, below={"path": files.images})
+        if files.labels != files.images:
+            seen.below["labels_path"] = files.labels
+        words = files.words or {"train": ""}
+        names = {split: of_split((files.images, files.labels), word) for split, word in words.items()}
+        opened = {split: (path / images, path / labels) for split, (images, labels) in names.items()}
+        there = _arrays(_opened(opened["train"][0]))
+        found = _in_each(files, opened)
+    if found is None:
+        where = shown(opened["train"][0] if opened else path)
+        text = f"no arrays of the usual names, such as train/images or images ({_few(there)})"
+        raise UserError(f"{where}: {text}; write a card by hand")
+    if found.pair not in (*ALONE, *GROUPED):
+        seen.source |= dict(zip(("images", "labels"), found.pair, strict=True))
+    arrays = {
+        split: (_opened(opened[split][0])[images], _opened(opened[split][1])[labels])
+        for split, (images, labels) in found.splits.items()
+    }
+    seen.classes, seen.multi_label, more = classes_of([_text_or_number(labels) for _, labels in arrays.values()])
+    seen.source |= more | found.card
+    seen.val = "val" in found.splits
+    images = arrays["train"][0]
+    if not len(images):
+        raise UserError(f"{shown(opened['train'][0])}: {found.splits['train'][0]}: no image in it")
+    if not _holds_files(images):
+        seen.size, scale = size_and_scale(images)
+        seen.source |= scale
     return seen
 
 
-_SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+def _in_each(files: Files, opened: Mapping[SplitName, tuple[Path, Path]]) -> Found | None:
+    """The names of images and labels in files of their own: a usual pair, or the only array of each; None: no such."""
+    there = {split: [_arrays(_opened(one)) for one in both] for split, both in opened.items()}
+    card = splits_said(dict(files.words)) if files.words else dict(DRAWN)
+    only = [one[0] for one in there["train"] if len(one) == 1]
+    alone = [(only[0], only[1])] if files.images != files.labels and len(only) == 2 else []
+    for pair in (*ALONE, *GROUPED, *alone):
+        names = {split: of_split(pair, files.words.get(split, "")) for split in opened}
+        if all(name in some for split, both in names.items() for name, some in zip(both, there[split], strict=True)):
+            return Found(pair, names, card or {})
+    return None
 
 
 def _opened(path: Path) -> Any:

@@ -27,9 +27,8 @@ from sem_bench.data.readers.packed.arrow import (
     labels_of,
     rows_said,
     seen_in,
-    splits_in,
+    words_in,
 )
-from sem_bench.data.readers.packed.files import card_of_splits
 from sem_bench.data.readers.words import USUAL, split_words
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.huggingface import HuggingfaceSource
@@ -165,5 +164,5 @@ def first_card(source: HuggingfaceSource, path: Path) -> Seen:
     columns = first_columns(some.features.arrow_schema, partial(_column, some), source, where)
     words = list(splits)
     if columns.split is not None:
-        words = splits_in(_column(_joined(list(splits.values()), where), columns.split), where)
-    return seen_in(columns, partial(_column, some), card_of_splits(words), where)
+        words = words_in(_column(_joined(list(splits.values()), where), columns.split), where)
+    return seen_in(columns, partial(_column, some), words, where)

@@ -23,7 +23,7 @@ from sem_bench.data.described import Data
 from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
-from sem_bench.data.readers.packed.files import card_of_splits, databases, files_of, part_of, word_in
+from sem_bench.data.readers.packed.files import databases, files_of, part_of, word_in
 from sem_bench.data.readers.packed.samples import TEXTS, is_image, label_text, name_and_ending, numbered, seen_labels
 from sem_bench.data.readers.words import SPLIT_WORDS
 from sem_bench.data.sources.base import Seen
@@ -170,4 +170,4 @@ def first_card(source: LmdbSource, path: Path) -> Seen:
     found = databases(path)
     words = [word for one in found if (word := word_in(one, path, SPLIT_WORDS)) is not None]
     labels = {label for one in found for label in _index(one, source, labelled=True).labels}
-    return seen_labels(labels, card_of_splits(words))
+    return seen_labels(labels, words)

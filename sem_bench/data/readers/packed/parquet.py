@@ -34,9 +34,9 @@ from sem_bench.data.readers.packed.arrow import (
     labels_of,
     rows_said,
     seen_in,
-    splits_in,
+    words_in,
 )
-from sem_bench.data.readers.packed.files import card_of_splits, files_of, packed_files, part_of, word_in
+from sem_bench.data.readers.packed.files import files_of, packed_files, part_of, word_in
 from sem_bench.data.readers.words import SPLIT_WORDS
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.parquet import ParquetSource
@@ -211,10 +211,10 @@ def first_card(source: ParquetSource, path: Path) -> Seen:
     files = packed_files(path, ENDINGS)
     where = str(shown(path))
     columns = first_columns(_schema(files[0]), lambda name: _column(files, name, where), source, where)
-    words = splits_in(_column(files, columns.split, where), where) if columns.split else None
+    words = words_in(_column(files, columns.split, where), where) if columns.split else None
     if words is None:
         words = list(filter(None, (word_in(file, top_of(path), SPLIT_WORDS) for file in files)))
-    seen = seen_in(columns, lambda name: _column(files, name, where), card_of_splits(words), where)
+    seen = seen_in(columns, lambda name: _column(files, name, where), words, where)
     if columns.holds == "paths":
         seen.names = list(islice(_names(files, columns, source, where), 8))
     return seen

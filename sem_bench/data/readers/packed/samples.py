@@ -4,7 +4,6 @@ import json
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from sem_bench.base.files import shown
 from sem_bench.data.dataset import Place
 from sem_bench.data.readers.image_files import ENDINGS
 from sem_bench.data.readers.opened import Labels
-from sem_bench.data.readers.words import LABELS, LISTS, in_order, label_number
+from sem_bench.data.readers.words import LABELS, LISTS, in_order, label_number, parts_of, several_in, splits_in
 from sem_bench.data.sources.base import Seen
 from sem_bench.data.sources.packed import Packed, PackedColumns
 from sem_bench.errors import UserError
@@ -68,17 +67,20 @@ def _row_of(text: str, source: Packed, numbers: Mapping[str, int], where: str) -
     """1 for each class that a label names, else 0: a list of JSON, or names with a separator."""
     listed = listed_labels(text)
     if listed is None:
-        listed = [one.strip() for one in text.split(source.separator)] if source.separator else [text]
+        listed = parts_of(text, source.separator) if source.separator else [text]
     there = {label_number(one, numbers, source.first_label, where) for one in listed if one}
     return [int(label in there) for label in range(len(numbers))]
 
 
-def seen_labels(labels: set[str], card: dict[str, Any]) -> Seen:
-    """What a first card says of labels as they are written."""
+def seen_labels(labels: set[str], words: Iterable[str]) -> Seen:
+    """What a first card says of labels as they are written, and of the words of splits."""
+    card, val = splits_in(words)
     lists = [listed for text in labels if (listed := listed_labels(text)) is not None]
     if lists:
-        return Seen(card, in_order({one for listed in lists for one in listed}), multi_label=True)
-    return Seen(card, in_order(labels))
+        return Seen(card, in_order({one for listed in lists for one in listed}), multi_label=True, val=val)
+    if (several := several_in(labels)) is not None:
+        return Seen({**card, "separator": several[0]}, in_order(several[1]), multi_label=True, val=val)
+    return Seen(card, in_order(labels), val=val)
 
 
 def listed_labels(text: str) -> list[str] | None:

@@ -22,7 +22,7 @@ from sem_bench.data.patterns import top_of
 from sem_bench.data.readers.drawn import drawn_rows
 from sem_bench.data.readers.image_files import ENDINGS, read_packed
 from sem_bench.data.readers.opened import Labels, Opened, said
-from sem_bench.data.readers.packed.files import card_of_splits, files_of, packed_files, part_of, word_in
+from sem_bench.data.readers.packed.files import files_of, packed_files, part_of, word_in
 from sem_bench.data.readers.packed.samples import (
     LARGEST,
     is_image,
@@ -199,4 +199,4 @@ def first_card(source: WebdatasetSource, path: Path) -> Seen | None:
         raise
     words = [word for file in files if (word := word_in(file, top_of(path), SPLIT_WORDS)) is not None]
     labels = {label for file in files for label in _shard(file, source.columns, labelled=True).labels}
-    return seen_labels(labels, card_of_splits(words))
+    return seen_labels(labels, words)
