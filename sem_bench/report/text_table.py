@@ -24,6 +24,12 @@ class TextCell:
         """Its text in a narrow table."""
         return self.text if self.short is None else self.short
 
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Its number, and what may stand small beside it: a spread or an interval."""
+        number, blank, rest = self.text.partition(" ")
+        return (self.text, "") if self.short is None else (number, blank + rest)
+
 
 @dataclass(frozen=True)
 class TextTable:
