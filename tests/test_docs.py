@@ -94,7 +94,7 @@ def test_the_method_in_the_docs_runs(
     assert main(["run", "suite.yaml", *few]) == 0
     assert "repel" in capsys.readouterr().out
     assert main(["doctor", "suite.yaml"]) == 0
-    assert "repel sem: well" in capsys.readouterr().out
+    assert "repel sem: ok" in capsys.readouterr().out
     jobs = {(job.cell.method, job.cell.backbone) for job in read_plan(Path("mine.yaml")).jobs}
     assert jobs == {("external", "resnet18"), ("external", "resnet18p2")}
 

@@ -44,7 +44,7 @@ def test_own_parts_are_treated_as_built_in_ones(
     assert "conv two convolutions" in " ".join(said(capsys, "list", "backbones").split())
     assert "nmi            k-means clusters" in said(capsys, "list", "evaluations")
     text = said(capsys, "doctor", "own.yaml")
-    assert "simclr entmax: well" in text and "conv, 32 px" in text
+    assert "simclr entmax: ok" in text and "conv, 32 px" in text
     assert "nmi" in said(capsys, "plan", "own.yaml", *FEW)
     planned = json.loads(said(capsys, "plan", "own.yaml", *FEW, "--format", "json"))
     assert [job["kind"] for job in planned] == ["pretrain", "probe", "nmi"] * 2

@@ -1,4 +1,4 @@
-"""The command line, a module a command. Exit codes: 0 all well, 1 some jobs failed, 2 bad input or absent data, 130
+"""The command line, a module a command. Exit codes: 0 success, 1 some jobs failed, 2 bad input or absent data, 130
 interrupted, 143 by SIGTERM, 129 by SIGHUP.
 """
 

@@ -65,7 +65,7 @@ def _parts(plan: Plan) -> Said:
     for arm, job in arms.items():
         assert isinstance(job.config, PretrainJob)
         wrong[arm], tried = dry_run.trial(job.config, job.method_code, job.weights, parts=job.parts)
-        fine[arm] = _well(job, tried)
+        fine[arm] = _ok(job, tried)
         if not wrong[arm] and job.config.weights is None and _has_own_code(job):  # ours is tried in the tests
             own[arm] = job.config, job.method_code, job.parts
         else:
@@ -75,7 +75,7 @@ def _parts(plan: Plan) -> Said:
     for (name, size), parts in _backbones(plan).items():
         problem = dry_run.backbone_problem(parts, size)
         only = "" if problem else dry_run.one_device_only(parts, size)
-        well = f"well, on one device only: {only}" if only else "well"
+        well = f"ok, on one device only: {only}" if only else "ok"
         yield f"backbone     {name}, {size} px: {problem or well}", not problem
 
 
@@ -107,11 +107,11 @@ def _read(split: "Split") -> int:
     return len(split) if split.images is not None else sum(len(part) for part in split.prepared())
 
 
-def _well(job: Job, tried: int) -> str:
+def _ok(job: Job, tried: int) -> str:
     """What is said of an arm in which nothing was wrong."""
     assert isinstance(job.config, PretrainJob)
     own = job.config.training.batch_size
-    return "well" if tried == own else f"well, tried with batches of {tried:,} and not {own:,}"
+    return "ok" if tried == own else f"ok, tried with batches of {tried:,} and not {own:,}"
 
 
 def _has_own_code(job: Job) -> bool:

@@ -138,7 +138,7 @@ def parser() -> argparse.ArgumentParser:
 
     listing = _command(commands, "list", "list what a suite can name", "list methods byol")
     listing.set_defaults(command="listing")
-    listing.add_argument("what", choices=LISTS, help="which list")
+    listing.add_argument("what", metavar="KIND", choices=LISTS, help=f"which list: {', '.join(LISTS)}")
     listing.add_argument(
         "name",
         metavar="NAME",

@@ -12,6 +12,7 @@ ARM = ("method", "ip", "embedding", "embedding_config", "backbone", "dataset", "
 TABLE = ("suite", "dataset", "backbone", "recipe", "epochs")  # what the rows of one table, or figure, share
 BASELINE = "none"  # the type of embedding that gains are counted from, a method without any
 K = TypeVar("K")
+T = TypeVar("T")
 FigureKey = tuple[str, float, str, str]  # column, fraction, metric, representation
 ONE_ENCODER = "one encoder"  # begins the note of what stands on a checkpoint from elsewhere, whatever the seed
 FLOOR = "random_backbone"  # the method of the arm that nobody trained: what every other one has to beat
@@ -130,9 +131,9 @@ _ALL = [one.name for one in fields(Row)]
 _JSON = tuple(_ALL[: _ALL.index("extra")])
 
 
-def grouped(rows: Iterable[Row], key: Callable[[Row], K]) -> dict[K, list[Row]]:
-    """The rows by key, in the order in which the keys first come."""
-    found: dict[K, list[Row]] = {}
+def grouped(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """The rows, or columns, by key, in the order in which the keys first come."""
+    found: dict[K, list[T]] = {}
     for row in rows:
         found.setdefault(key(row), []).append(row)
     return found

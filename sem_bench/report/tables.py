@@ -43,6 +43,7 @@ from sem_bench.report.text_table import (
 GAIN = f"gain: arm - {BASELINE} of the same method, paired by seed"
 INTERVAL = ", with its 95 % t-interval"
 BOLD = "bold: this excludes 0, n >= 3, and the baseline beats the random backbone where there is one"
+UNTRAINED = "random init"  # the random backbone, where there is little room
 HOLES = f"{HOLE}: results are missing; no mean and no gain stands on a part of its seeds"
 DOTTED = f"{DOT}: its 95 % interval excludes 0, n >= 3, and the baseline beats the random backbone if there is one"
 
@@ -143,8 +144,8 @@ class _Layout:
         temperature = "" if row.tau_d is None else f" at {row.tau_d:g}"
         shared = self._shared_notes(line)
         cells = [
-            TextCell(row.method_label),
-            self._embedding(row, f": {main}{temperature}" if self.layout.every else "", self._marks(shared)),
+            TextCell(row.method_label, short=UNTRAINED if row.method == FLOOR else None),
+            self._embedding(row, f"{main}{temperature}" if self.layout.every else "", self._marks(shared)),
         ]
         for column, metric in self.columns:
             shown = self._shown(line, column, metric)
@@ -165,9 +166,12 @@ class _Layout:
             return []
         return [note for note in there[0].figure_notes if all(note in row.figure_notes for row in there)]
 
-    def _embedding(self, row: Row, end: str = "", marks: tuple[int, ...] = ()) -> TextCell:
-        """The name of an embedding; without its size in a compact table, whose caption has it."""
-        return TextCell(row.embedding_label + end, marks=marks, short=row.embedding + end if self.size else None)
+    def _embedding(self, row: Row, reads: str = "", marks: tuple[int, ...] = ()) -> TextCell:
+        """The name of an embedding, and what is read of it. A compact table has its size in the caption."""
+        text, short = (f"{name}: {reads}" if reads else name for name in (row.embedding_label, row.embedding))
+        if reads.split(" at ")[0] == row.embedding:
+            short = reads  # "sem at 0.1"
+        return TextCell(text, marks=marks, short=short if self.size else None)
 
     def _better(self) -> set[int]:
         """The figures, by `id`, that are better than their baseline's; of a baseline, than those of all its arms."""
@@ -200,7 +204,7 @@ class _Layout:
         return TextCell(
             f"{mean}{spread}{beside}",
             marks=marks,
-            short=f"{mean}{spread if first else ''}{beside}",
+            short=f"{mean}{spread if first else ''}",
             better=paired and id(row) in self.better,
         )
 
@@ -366,14 +370,14 @@ class _Layout:
         gain = f"gain over {BASELINE} of the same method{', paired by seed' * (not one)}" if gained else ""
         lines = [DOTTED] * several + [HOLES] * any(row.mean is None for row in self.rows)
         lines.append("; ".join(filter(None, [seeds, unit, gain])))
-        if gained:
-            lines += self._statistics()[::-1] if several else self._statistics()[:1]
-        return lines + self._of_columns()
+        if several:
+            return lines + self._statistics()[::-1] + self._of_columns()
+        return lines + self._of_columns() + (self._statistics()[:1] if gained else [])
 
     def _of_columns(self) -> list[str]:
         """What the columns show."""
         shown = {metric for _, metric in self.columns}
-        legends = [metric.legend for metric in self.layout.metrics if metric.name in shown]
+        legends = [_brief(metric.legend) for metric in self.layout.metrics if metric.name in shown]
         return [line for line in (self.layout.legend, *legends) if line]
 
     def _statistics(self) -> list[str]:
@@ -429,6 +433,11 @@ def _over_images(rows: Sequence[Row]) -> tuple[float, float] | None:
 
     found = of_pairs(pairs, seed=0)
     return found and found[1:]
+
+
+def _brief(legend: str) -> str:
+    """What a metric is, without what stands in brackets behind it: a compact table has no room for that."""
+    return "; ".join(part for part in legend.split("; ") if not part.startswith("in brackets"))
 
 
 def _field(row: Row, path: str) -> Any:

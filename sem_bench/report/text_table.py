@@ -24,6 +24,12 @@ class TextCell:
         """Its text in a narrow table."""
         return self.text if self.short is None else self.short
 
+    @property
+    def parts(self) -> tuple[str, str]:
+        """Its number, and what may stand small beside it: a spread or an interval."""
+        number, blank, rest = self.text.partition(" ")
+        return (self.text, "") if self.short is None else (number, blank + rest)
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -89,9 +95,20 @@ def plus(value: float, digits: int) -> str:
 
 
 def signed(mean: float, low: float | None, high: float | None, digits: int) -> str:
-    """ "+4.3 [+0.5, +8.1]"."""
-    interval = "" if low is None or high is None else f" [{plus(low, digits)}, {plus(high, digits)}]"
-    return f"{plus(mean, digits)}{interval}"
+    """ "+4.3 [+0.5, +8.1]"; where 0 lies outside, no end reads as 0: "+0.4 [+0.03, +0.8]"."""
+    if low is None or high is None:
+        return plus(mean, digits)
+    return f"{plus(mean, digits)} [{', '.join(ends(low, high, digits))}]"
+
+
+def ends(low: float, high: float, digits: int) -> tuple[str, str]:
+    """Those of an interval, one with a digit that is not 0 where rounding would hide that 0 lies outside."""
+
+    def end(value: float) -> str:
+        text = plus(value, digits)
+        return f"{value:+.1g}" if excludes_zero(low, high) and not float(text) else text
+
+    return end(low), end(high)
 
 
 def excludes_zero(low: float | None, high: float | None) -> bool:

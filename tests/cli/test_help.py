@@ -44,6 +44,14 @@ def test_every_command_has_an_example_that_it_takes(command: str, capsys: pytest
     assert parser().parse_args(example.split()[4:]).command
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_every_command_fits_80_columns(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, said(capsys, command, "--help").splitlines())) <= 80
+
+
 def test_keys_with_type_default_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "keys", "suite"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]

@@ -274,7 +274,7 @@ def test_mistakes_in_a_card(mistake: str, own: Path, capsys: pytest.CaptureFixtu
 
 
 DOCTOR = {
-    "well": ("backbones/conv.py", "", "", 0, "backbone     conv, 16 px: well"),
+    "well": ("backbones/conv.py", "", "", 0, "backbone     conv, 16 px: ok"),
     "features": ("backbones/conv.yaml", "features: 16", "features: 17", 2,
                  "backbone     conv, 16 px: it gives 16 features, its card says 17"),
     "out_dim": ("backbones/conv.py", "), 2 * width)", "), 3 * width)", 2,
@@ -335,7 +335,7 @@ def test_a_family_of_backbones(own: Path, capsys: pytest.CaptureFixture[str]) ->
         assert line.startswith(f"suite.yaml:6: {expected}")
     write(own, "suite.yaml", text.replace("[conv]", "[conv/4]"))
     assert main(["doctor", "suite.yaml"]) == 0
-    assert "backbone     conv/4, 16 px: well" in capsys.readouterr().out
+    assert "backbone     conv/4, 16 px: ok" in capsys.readouterr().out
     assert {"conv-4"} == {job.slug.split("-toy")[0][-6:] for job in jobs().values()}
     write(own, "backbones/sizes.py", "def problem(model):\n    return model.nothing\n")
     (line,) = problems(capsys, "suite.yaml")

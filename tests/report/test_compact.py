@@ -47,8 +47,9 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path / "results")
 
 
-def test_every_table_of_the_default_suite_fits_100_columns_in_one_part() -> None:
-    found = record(QUICK)
+@pytest.mark.parametrize("name", ["quick", "default"])
+def test_every_table_of_the_default_suite_fits_100_columns_in_one_part(name: str) -> None:
+    found = record(RECORDS / name)
     assert [table.name for table in found] == ALL_OF_QUICK
     for table in found:
         text = compact([table], [])
@@ -194,6 +195,33 @@ def test_lines_say_of_which_data_they_are(tree: Tree) -> None:
     assert [heading.split(",")[0] for heading in headings] == ["quick: shapes", "quick: digits"]
 
 
+def test_parts_of_a_wide_table_are_as_wide_as_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (comparison, *_) = record(RECORDS / "default")
+    parts = [lines for lines in blocks(compact([comparison], [])) if any("---" in line for line in lines)]
+    heads = [" ".join(" ".join(lines[: len(lines) - 16]).split()) for lines in parts]
+    assert heads == ["method embedding 100% 1% kNN", "100% h method embedding searched 1% searched 100%"]
+
+
+def test_a_wide_terminal_takes_more_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = ["method", "embedding", *(f"{number}" for number in range(12))]
+    line = [TextCell("byol"), TextCell("none"), *(TextCell("x" * 10) for _ in range(12))]
+    table = TextTable("t", columns, [0, 0, *range(1, 13)], [line], [], [])
+    parts = {}
+    for width in ("80", "100", "120", "170", ""):
+        monkeypatch.setenv("COLUMNS", width)
+        parts[width] = [row.count("x" * 10) for row in compact([table], []).splitlines() if row.startswith("byol")]
+    assert parts == {"80": [4, 4, 4], "100": [6, 6], "120": [6, 6], "170": [12], "": [6, 6]}
+
+
+def test_what_stands_in_brackets_behind_a_number_is_left_to_the_notes() -> None:
+    (relevance,) = [table for table in record(RECORDS / "default") if table.name == "relevance"]
+    short, long = compact([relevance], []), compact([relevance], [], notes=True)
+    assert re.search(r"^simclr +none +0\.100 +0\.150 ", short, re.MULTILINE)
+    assert "0.100 (0.500; 80%)" in long and "in brackets" in long and "in brackets" not in short
+    assert "gains are of what lies above chance" in " ".join(short.split())
+
+
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=12))
 def test_no_part_of_a_wide_table_is_too_wide_or_lost(widths: list[int]) -> None:
@@ -223,6 +251,6 @@ def test_the_better_one_of_a_pair_is_marked(tree: Tree) -> None:
 def test_a_part_of_a_wide_table_leaves_out_lines_without_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     (relevance,) = [table for table in record(RECORDS / "default") if table.name == "relevance"]
-    parts = [lines for lines in blocks(compact([relevance], [])) if any("---" in line for line in lines)]
+    parts = [lines for lines in blocks(compact([relevance], [], notes=True)) if any("---" in line for line in lines)]
     pooled = [any(line.startswith("pooled") for line in lines) for lines in parts]
     assert len(parts) > 1 and True in pooled and False in pooled  # K has no gains, neighbours have

@@ -79,6 +79,19 @@ def test_tables_are_those_of_the_table_command(record: str, kept: Kept) -> None:
         assert len(section.all("ol")) == bool(table.notes) and f"--table {table.name}" in section.text
 
 
+def test_intervals_stand_small_and_the_better_one_of_a_pair_is_underlined(kept: Kept) -> None:
+    section = kept("byol_photographs").named("table1")
+    small = [one.text for one in section.all("small")]
+    assert "± 0.6" in small and "[+2.1, +4.7]" in small and all(text[0] in "±[({" for text in small)
+    bold = {one.text for one in section.all("b")}
+    assert "+3.4" in bold and not any("[" in text for text in bold)
+    better = [one.text for one in section.all("span") if one.attributes.get("class") == "better"]
+    assert "52.4" in better and "48.9" not in better
+    assert any(line.text.startswith("underlined: the better one") for line in section.all("li"))
+    transfer = kept("sweeps_photographs").named("table1")
+    assert transfer.all("span") == [one for one in transfer.all("span") if one.attributes.get("class") != "better"]
+
+
 @pytest.mark.parametrize("record", ["quick", "byol_photographs"])
 def test_every_number_of_the_json_is_among_those_of_its_arm(
     record: str, kept: Kept, capsys: pytest.CaptureFixture[str]

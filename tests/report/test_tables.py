@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,7 +29,8 @@ from sem_bench.report.formats._parts import WIDTH
 from sem_bench.report.gains import interval
 from sem_bench.report.render import render
 from sem_bench.report.row import Row
-from sem_bench.report.text_table import TextCell, TextTable
+from sem_bench.report.text_table import TextCell, TextTable, ends, signed
+from tests.helpers.records import RECORDS
 from tests.helpers.results import MAIN, NONE, SEM, Json, Tree, figure
 from tests.helpers.rows import row_of
 
@@ -528,6 +530,23 @@ def test_bold_needs_three_seeds_and_an_interval_without_zero(tree: Tree, sem: li
     assert table.body[1][3].bold is bold
 
 
+def test_no_end_of_an_interval_reads_as_zero_where_zero_lies_outside(tree: Tree) -> None:
+    tree.arm([50, 50, 50])
+    tree.arm([50.40, 50.42, 50.75], "sem")
+    (table,) = comparison(rows(tree.write()))
+    assert table.body[1][3].bold and table.body[1][3].text == "+0.5 [+0.04, +1.0]*"
+    assert signed(-0.4, -0.8, -0.04, 1) == "-0.4 [-0.8, -0.04]"
+    assert signed(0.4, -0.04, 0.8, 1) == "+0.4 [0.0, +0.8]"  # 0 lies inside, and the end is rounded as ever
+
+
+@given(st.floats(1e-9, 100), st.floats(0, 100), st.sampled_from([-1, 1]), st.integers(0, 3))
+def test_what_is_printed_of_an_interval_has_zero_outside_where_it_lies_there(
+    near: float, more: float, sign: int, digits: int
+) -> None:
+    low, high = sorted([sign * near, sign * (near + more)])
+    assert all(sign * float(text) > 0 for text in ends(low, high, digits))
+
+
 def test_a_gain_of_some_seeds_is_never_bold(tree: Tree) -> None:
     tree.arm([50, 51, 52])
     tree.arm([53, 54, 55, 90], "sem")
@@ -729,18 +748,43 @@ def test_latex(odd: list[Row]) -> None:
     text = render(comparison(odd), odd, "latex")
     assert r"a\_b" in text
     assert r"100\%" in text
-    assert r"50\%\textless{}\&\$ (L=64, V=8)" in text
-    assert r"\_s\textbar{}x*" in text
-    assert r"\textbf{+4.3 [+0.5, +8.1]*}" in text
-    assert r"\underline{56.3 $\pm$ 3.5}" in text and text.count("underline{") == 1
+    assert r"50\%\textless{}\&\$ & ---$^{1}$ & {\tiny ---} &  \\" in text
+    assert r"a\_b & \_s\textbar{}x* & \underline{56.3 $\pm$ 3.5} & {\tiny \textbf{+4.3*}} &  \\" in text
+    assert text.count("underline{") == 1
     assert "underlined: the better one of an arm and its baseline" in text
-    assert "---$^{1}$" in text
-    assert r"52.0 $\pm$ 2.0" in text
+    assert "bold: its 95 \\% interval excludes 0, n $\\geq$ 3" in text
+    assert r"with $\tau_d$ = $\tau$" in text
+    assert "$^{1}$ missing: seed 1" in text
     assert text.isascii()
     assert text.count("{") == text.count("}")
-    body = text.split(r"\begin{tabular}{llrrr}")[1].split(r"\end{tabular}")[0]
-    cells = [line for line in body.splitlines() if line.endswith(r"\\")]
+    body = text.split(r"\begin{tabular}{@{}llr@{\,}lr@{}}")[1].split(r"\end{tabular}")[0]
+    assert [body.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\hline")] == [1, 1, 1, 0]
+    head, *cells = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert head == r"method & embedding & \multicolumn{2}{c}{100\%} & \shortstack{h\\100\%} \\"
     assert {line.replace(r"\&", "").count("&") for line in cells} == {4}
+
+
+def test_latex_has_a_minus_before_losses_and_a_rule_above_pooled_gains(tree: Tree) -> None:
+    for method in ("a-1", "simclr"):
+        tree.arm([50], method=method)
+        tree.arm([48.5], "sem", method=method)
+    text = render(comparison(found := rows(tree.write())), found, "latex")
+    assert r"a-1 & sem & 48.5 & {\tiny $-$1.5} &  \\" in text
+    assert "\\midrule\npooled (2) & sem &  & {\\tiny $-$1.5} &  \\\\\n\\bottomrule" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex on this machine")
+def test_latex_of_every_record_compiles_and_fits_the_line(odd: list[Row], tmp_path: Path) -> None:
+    texts = [render(comparison(odd), odd, "latex")]
+    for record in RECORDS:
+        found = analysis.read(record, all_suites=True)
+        texts.append(render(analysis.text_tables(found.rows, found.layouts), found.rows, "latex"))
+    lines = [r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}", *texts, r"\end{document}"]
+    (tmp_path / "paper.tex").write_text("\n\\clearpage\n".join(lines))
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "-draftmode", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "Overfull" not in done.stdout
 
 
 def test_html(odd: list[Row]) -> None:

@@ -110,9 +110,9 @@ class Mine(Method):
 @pytest.mark.parametrize(
     ("right", "wrong", "expected"),
     [
-        ("", "", "well"),
+        ("", "", "ok"),
         ("gather(output)", "output", "on two devices "),
-        ("self.head(self.encoder(view))", "self.head(self.encoder(view).float())", "well"),
+        ("self.head(self.encoder(view))", "self.head(self.encoder(view).float())", "ok"),
         (
             "as_one(lambda rows: rows + torch.randn_like(rows), output)",
             "output + torch.randn_like(output)",
@@ -132,7 +132,7 @@ def test_doctor_finds_what_is_not_shared(
     write(folder, "methods/mine.yaml", method_card("Mine"))
     replace_text(folder / "suite.yaml", "[simclr]", "[mine]")
     replace_text(folder / "suite.yaml", "{none: {}, sem: {L: 4, V: 3}}", "{none: {}}")
-    assert main(["doctor", "suite.yaml"]) == (0 if expected == "well" else 2)
+    assert main(["doctor", "suite.yaml"]) == (0 if expected == "ok" else 2)
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("method")]
     assert line.startswith(f"method       mine none: {expected}"), line
 

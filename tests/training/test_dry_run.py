@@ -99,7 +99,7 @@ CARD = method_card("Mine", parameters="width: 8")
 @pytest.mark.parametrize(
     ("right", "wrong", "expected"),
     [
-        ("", "", "well"),
+        ("", "", "ok"),
         (
             'self.register_buffer("centre", torch.zeros(width))',
             "self.centre = torch.zeros(width)",
@@ -122,7 +122,7 @@ def test_doctor_looks_at_the_methods_of_a_suite(
     write(folder, "methods/mine.py", MINE.replace(right, wrong))
     write(folder, "methods/mine.yaml", CARD)
     write(folder, "suite.yaml", SUITE.replace("[simclr]", "[mine]"))
-    assert main(["doctor", "suite.yaml"]) == (0 if expected == "well" else 2)
+    assert main(["doctor", "suite.yaml"]) == (0 if expected == "ok" else 2)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("method")]
     assert len(lines) == 2
     assert lines[0].startswith(f"method       mine none: {expected}") and f"mine sem: {expected}" in lines[1]
@@ -194,8 +194,8 @@ def test_doctor_tries_every_recipe_and_batch_of_an_arm(folder: Path, capsys: pyt
     assert main(["doctor", "suite.yaml"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("method")]
     assert [line.split(None, 1)[1] for line in lines] == [
-        "simclr none: well",
-        "simclr none (none, 16 px): well",
+        "simclr none: ok",
+        "simclr none (none, 16 px): ok",
     ]
 
 
@@ -204,4 +204,4 @@ def test_a_batch_that_would_take_long_is_tried_smaller(
 ) -> None:
     monkeypatch.setattr(dry_run, "WORK", 10**6)
     assert main(["doctor", "suite.yaml"]) == 0
-    assert "method       simclr none: well, tried with batches of 12 and not 50" in capsys.readouterr().out
+    assert "method       simclr none: ok, tried with batches of 12 and not 50" in capsys.readouterr().out

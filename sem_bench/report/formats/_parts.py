@@ -21,14 +21,29 @@ def split(table: TextTable, show: Callable[[TextCell], str]) -> Iterator[tuple[l
     headers = (f"{column}  " for column in table.columns)
     widths = [max(map(len, column)) + 3 for column in zip(headers, *plain, strict=True)]
     stub = [i for i, group in enumerate(table.groups) if group == 0]
-    parts: list[list[int]] = []
-    for group in sorted(set(table.groups) - {0}):
-        members = [i for i, own in enumerate(table.groups) if own == group]
-        if not parts or 1 + sum(widths[i] for i in [*parts[-1], *members]) > WIDTH:
-            parts.append(list(stub))
-        parts[-1] += members
-    for part in parts:
+    groups = [[i for i, own in enumerate(table.groups) if own == group] for group in sorted(set(table.groups) - {0})]
+    room = WIDTH - 1 - sum(widths[i] for i in stub)
+    for shared in balanced([sum(widths[i] for i in group) for group in groups], room):
+        part = stub + [i for group in groups[shared] for i in group]
         yield [table.columns[i] for i in part], [[line[i] for i in part] for line in body]
+
+
+def balanced(widths: Sequence[float], room: float) -> list[slice]:
+    """Neighbours together in as few parts as `room` allows, the widest of them as narrow as can be."""
+    fewest = len(_filled(widths, room))
+    limits = (*range(max(int(room), 0) + 1), room)
+    return next(parts for limit in limits if len(parts := _filled(widths, limit)) == fewest)
+
+
+def _filled(widths: Sequence[float], room: float) -> list[slice]:
+    """Parts of which each takes what it can; what is wider than the room stands alone."""
+    parts: list[slice] = []
+    for number in range(len(widths)):
+        if parts and sum(widths[parts[-1].start : number + 1]) <= room:
+            parts[-1] = slice(parts[-1].start, number + 1)
+        else:
+            parts.append(slice(number, number + 1))
+    return parts
 
 
 def superscript(marks: Sequence[int]) -> str:

@@ -9,12 +9,13 @@ from textwrap import shorten, wrap
 from typing import NamedTuple
 
 from sem_bench.base import screen
-from sem_bench.report.formats._parts import superscript
-from sem_bench.report.row import Row
+from sem_bench.report.formats._parts import balanced, superscript
+from sem_bench.report.row import Row, grouped
 from sem_bench.report.text_table import DOT, HOLE, TextCell, TextTable
 
 END = None
 WIDTH = 100
+GAP = 2  # between columns
 BELOW = 5  # lines below a table
 MORE = "--notes explains the rest, and shows intervals"
 FURTHER = "Further tables; `table DIR --table NAME` prints one, `--table all` every one:"
@@ -74,7 +75,7 @@ def _table(table: TextTable, notes: bool) -> str:
             *([column.cells[number] for column in part] for number in lines),
         ]
         widths = [column.width for column in part]
-        parts.append(["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells])
+        parts.append([(" " * GAP).join(map(str.ljust, line, widths)).rstrip() for line in cells])
     below = _everything(table) if notes else _below(table)
     return "\n\n".join("\n".join(lines) for lines in (*parts, below))
 
@@ -113,15 +114,13 @@ def _numbers(of: _Head, own: Sequence[TextCell], gains: Sequence[str], notes: bo
 
 
 def _parts(columns: Sequence[_Column]) -> list[list[_Column]]:
-    """As many columns beside each other as fit, those of a group together, each part with those of group 0."""
+    """The columns as they fit beside each other, those of a group together, each part with those of group 0."""
     stub = [column for column in columns if column.group == 0]
-    parts = [list(stub)]
-    for group in dict.fromkeys(column.group for column in columns if column.group):
-        members = [column for column in columns if column.group == group]
-        if len(parts[-1]) > len(stub) and _width([*parts[-1], *members]) > _room():
-            parts.append(list(stub))
-        parts[-1] += members
-    return parts
+    by_group = grouped((column for column in columns if column.group), lambda column: column.group)
+    groups = list(by_group.values())
+    room = _room() - _width(stub)
+    parts = balanced([_width(group) + GAP for group in groups], room) if groups else [slice(0)]
+    return [stub + [column for group in groups[part] for column in group] for part in parts]
 
 
 def _says(part: Sequence[_Column], line: int) -> bool:
@@ -130,7 +129,7 @@ def _says(part: Sequence[_Column], line: int) -> bool:
 
 
 def _width(columns: Sequence[_Column]) -> int:
-    return sum(column.width + 2 for column in columns) - 2
+    return sum(column.width + GAP for column in columns) - GAP
 
 
 def _text(cell: TextCell, notes: bool) -> str:
@@ -210,5 +209,5 @@ def _wrapped(text: str, width: int = 0) -> list[str]:
 
 
 def _room() -> int:
-    """Columns of a line: WIDTH, or fewer on a narrow terminal."""
-    return min(WIDTH, screen.width())
+    """Columns of a line: those of the terminal, or WIDTH where there is none."""
+    return WIDTH if screen.width() == screen.UNLIMITED else screen.width()

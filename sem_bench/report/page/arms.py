@@ -16,7 +16,7 @@ from sem_bench.report.page.content import Arm, Pair, Pictures, Runs, page_table
 from sem_bench.report.page.curves import curves
 from sem_bench.report.results import Manifest
 from sem_bench.report.row import ARM, Row, grouped
-from sem_bench.report.text_table import HOLE, TextCell, TextTable, plus, rounded
+from sem_bench.report.text_table import HOLE, TextCell, TextTable, ends, plus, rounded
 
 LOG = "log.csv"
 LONGEST = 400  # characters of a setting: a thousand classes are not read one by one
@@ -153,14 +153,15 @@ def _numbers(rows: Sequence[Row], digits: Mapping[str, int]) -> TextTable:
 
 
 def _numbers_of(row: Row, places: int) -> list[str]:
-    signed = ["" if one is None else plus(one, places) for one in (row.gain, row.gain_low, row.gain_high)]
+    gain = "" if row.gain is None else plus(row.gain, places)
+    low, high = row.gain_low, row.gain_high
     return [
         *(row.table, f"{100 * row.fraction:g}%", row.column, row.metric, row.representation),
         "" if row.tau_d is None else f"{row.tau_d:g}",
         HOLE if row.mean is None else rounded(row.mean, places),
         "" if row.std is None else f"{row.std:.{places}f}",
         str(row.n),
-        *signed,
+        *(gain, *(("", "") if low is None or high is None else ends(low, high, places))),
         f"{row.published['value']} ({row.published['table']})" if row.published else "",
     ]
 

@@ -1,9 +1,10 @@
 """What a page holds, as plain data. Its texts are raw: the template escapes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+from sem_bench.report.formats._parts import BETTER
 from sem_bench.report.summary import Summary
 from sem_bench.report.text_table import TextTable, printed
 
@@ -41,7 +42,8 @@ class PageTable:
 
 def page_table(anchor: str, table: TextTable, command: str = "", names: int = 2) -> PageTable:
     """The same, its texts in one line each and without control characters."""
-    return PageTable(anchor, printed(table), command, names)
+    table = printed(table)
+    return PageTable(anchor, replace(table, legend=table.legend + [BETTER] * table.better), command, names)
 
 
 @dataclass(frozen=True)
