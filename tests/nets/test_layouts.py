@@ -490,7 +490,7 @@ def zipped(content: bytes) -> bytes:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a pointer of Git LFS, not the file"),
         (b"<!DOCTYPE html><html>login</html>", "or damaged: a web page"),
         (b"https://example.org/weights.pth", "or damaged: a text, no weights"),
-        (gzip.compress(b"weights"), "or damaged: an archive: unpack it first"),
+        (gzip.compress(b"weights", mtime=0), "or damaged: an archive: unpack it first"),
         (zipped(b"weights"), "or damaged: an archive: unpack it first"),
     ],
 )
