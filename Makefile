@@ -23,7 +23,7 @@ faults: ## break finished results in every way that we know, and see them mended
 	SEM_BENCH_FAULTS=300 uv run pytest -s tests/test_faults.py tests/test_hostile.py tests/test_kills.py tests/test_determinism.py \
 		tests/test_stage_versions.py tests/test_own_parts.py tests/runs/test_hurt.py tests/runs/test_faulty_methods.py \
 		tests/runs/test_processes.py tests/runs/test_drivers.py tests/runs/test_ray.py tests/training/test_checkpoint.py \
-		tests/training/test_devices.py tests/training/test_health.py tests/data/test_archives.py tests/cli/test_record.py \
+		tests/training/test_devices.py tests/training/test_health.py tests/data/test_archives.py tests/cli/test_record.py tests/cli/test_run.py \
 		tests/data/test_loading.py tests/nets/test_foreign_weights.py tests/cli/test_streams.py tests/sweep
 
 shown: ## write the output and pictures that the documents show anew
