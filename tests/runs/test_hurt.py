@@ -101,7 +101,8 @@ CHANGES = """
     logging.getLogger().setLevel("DEBUG")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o777)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(1, files[0] - 1), files[1]))
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     sys.excepthook = print
     os.chdir("/")
