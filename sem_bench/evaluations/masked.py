@@ -12,7 +12,8 @@ from sem_bench.config.fields import Model, Penalties, Seed, unique
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Before, Cost, Evaluation, NetCost, Planned
 from sem_bench.evaluations.measures.memory_sizes import COPIES
-from sem_bench.nets.card import MAX_WIDTH
+from sem_bench.evaluations.probe import at_all_labels, without_all_labels
+from sem_bench.evaluations.relevance import K
 from sem_bench.report.layout import FIXED_TAU, Metric, Table
 from sem_bench.report.row import FigureKey
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from sem_bench.evaluations.measures.features import Representation
     from sem_bench.workspace import Workspace
-
-K = Annotated[int, Field(ge=1, le=MAX_WIDTH)]
 
 
 class MaskedJob(Model):
@@ -63,14 +62,13 @@ class Masked(Evaluation[MaskedSettings, MaskedJob]):
     def lacks(self, asked: MaskedSettings, others: Mapping[str, Any]) -> Iterator[str]:
         """The probe, and its head at all labels."""
         yield from super().lacks(asked, others)
-        if others["probe"] is not None and 1.0 not in others["probe"].fractions:
-            yield "masked reads the head at all labels: add 1.0 to the probe's fractions"
+        yield from without_all_labels(self.name, others)
 
     def jobs(
         self, asked: MaskedSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
     ) -> Iterator[Planned[MaskedJob]]:
         """One job, on the heads at all labels; with their data, and the penalties that they began with."""
-        (probe,) = (job for job in before["probe"] if job.config.fraction == 1)
+        probe = at_all_labels(before)
         job = MaskedJob(data=probe.config.data, top_k=sorted(asked.top_k), l2=probe.config.l2, seed=seed)
         yield Planned(job, inputs={"probe": probe.digest})
 

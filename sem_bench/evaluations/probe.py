@@ -135,6 +135,18 @@ class Probe(Evaluation[ProbeSettings, ProbeJob]):
         return comparison.draw(rows, look)
 
 
+def without_all_labels(name: str, others: Mapping[str, Any]) -> Iterator[str]:
+    """What an evaluation of that name says where the probe is asked for, and not at all labels."""
+    if others["probe"] is not None and 1.0 not in others["probe"].fractions:
+        yield f"{name} reads the head at all labels: add 1.0 to the probe's fractions"
+
+
+def at_all_labels(before: Mapping[str, Sequence[Before]]) -> Before:
+    """The probe at all labels."""
+    (probe,) = (job for job in before["probe"] if job.config.fraction == 1)
+    return probe
+
+
 def probe_job(
     asked: ProbeSettings, arm: Arm, fraction: float, seed: int, *, other: LabelledData | None = None
 ) -> ProbeJob:

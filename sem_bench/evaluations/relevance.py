@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from sem_bench.config.fields import Model, Seed, unique
 from sem_bench.data.described import LabelledData
 from sem_bench.evaluation import Arm, Asking, Before, Evaluation, Planned, Problem
+from sem_bench.evaluations.probe import at_all_labels, without_all_labels
 from sem_bench.nets.card import MAX_WIDTH
 from sem_bench.report.figures.look import INK, PALE, Look, shades_of
 from sem_bench.report.figures.panels import (
@@ -110,8 +111,7 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
     def lacks(self, asked: RelevanceSettings, others: Mapping[str, Any]) -> Iterator[str]:
         """The probe, and its head at all labels."""
         yield from super().lacks(asked, others)
-        if others["probe"] is not None and 1.0 not in others["probe"].fractions:
-            yield "relevance reads the head at all labels: add 1.0 to the probe's fractions"
+        yield from without_all_labels(self.name, others)
 
     def problems(self, asked: RelevanceSettings, asking: Asking) -> Iterator[Problem]:
         """Data sets without superclasses."""
@@ -123,7 +123,7 @@ class Relevance(Evaluation[RelevanceSettings, RelevanceJob]):
         self, asked: RelevanceSettings, arm: Arm, seed: int, before: Mapping[str, Sequence[Before]]
     ) -> Iterator[Planned[RelevanceJob]]:
         """One job, on the head at all labels."""
-        (probe,) = (job for job in before["probe"] if job.config.fraction == 1)
+        probe = at_all_labels(before)
         data = arm.labelled()
         counts = [count for count in asked.neighbours if 2 * count < len(data.classes)]
         job = RelevanceJob(data=data, seed=seed, **asked.model_dump() | {"neighbours": counts})
